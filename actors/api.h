@@ -1,0 +1,214 @@
+// The operations of the database as plain values: what net/ decodes from HTTP,
+// what the embedding face offers, and what the gateway actor is asked.
+//
+// No CAF, FAISS or LevelDB type appears here.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "index/metric.h"
+#include "storage/status.h"
+#include "storage/vector_id.h"
+
+namespace jade {
+
+// Limits of a request. Sizes are checked before memory is taken.
+struct Limits {
+  static constexpr uint32_t k_max = 10000;
+  static constexpr uint32_t page_limit_max = 10000;
+  static constexpr uint32_t page_limit_default = 100;
+  static constexpr uint32_t searches_per_batch_max = 1024;
+  static constexpr uint32_t vectors_per_upsert_max = 100000;
+  static constexpr uint32_t shards_max = 256;
+  static constexpr size_t metadata_bytes_max = 64 * 1024;  // of one vector, as JSON text
+  static constexpr size_t text_bytes_max = 64 * 1024;      // of one vector or search
+  static constexpr size_t name_bytes_max = 128;            // of a database
+};
+
+// A database's name is 1 to 128 characters of [A-Za-z0-9_.-], starting with a
+// letter or digit.
+struct DatabaseSpec {
+  std::string name;
+  uint32_t dimension = 0;  // 1 to dimension_max
+  Metric metric = Metric::cosine;
+  uint32_t shards = 1;    // 1 to Limits::shards_max
+  uint32_t replicas = 1;  // 1 on a single node
+  IndexOptions index;
+  std::string embedder;  // empty: none. See index/embedder.h
+
+  friend bool operator==(const DatabaseSpec&, const DatabaseSpec&) = default;
+};
+
+struct SegmentInfo {
+  uint64_t id = 0;
+  std::string state;  // "growing", "sealed" (awaiting its index) or "indexed"
+  IndexKind kind = IndexKind::flat;
+  uint64_t rows = 0;  // live and dead
+  uint64_t dead_rows = 0;
+};
+
+struct ShardInfo {
+  uint64_t shard = 0;  // raft group id; unique in the cluster
+  std::vector<uint64_t> nodes;
+  uint64_t leader = 0;  // node id; 0: none known
+  uint64_t vectors = 0;
+  uint64_t indexed_vectors = 0;  // those in a built index (or too few to need one)
+  uint64_t applied_index = 0;
+  std::vector<SegmentInfo> segments;
+};
+
+struct DatabaseInfo {
+  DatabaseSpec spec;
+  uint64_t vectors = 0;
+  uint64_t indexed_vectors = 0;
+  std::string index_state;  // "ready" or "indexing"
+  std::vector<ShardInfo> placement;
+};
+
+// Rows are columns of one length n: ids[i], values[i*dimension .. +dimension),
+// metadata[i], texts[i].
+struct UpsertRequest {
+  std::string database;
+  std::vector<VectorId> ids;
+  // n × dimension float32, row-major, native (little-endian) bytes. Empty when
+  // `texts` is given.
+  std::string values;
+  uint32_t dimension = 0;             // of `values`; must be the database's
+  std::vector<std::string> metadata;  // JSON objects as text; "" for none; empty or n long
+  std::vector<std::string> texts;     // to be embedded; empty or n long
+};
+
+struct UpsertReply {
+  uint64_t upserted = 0;  // distinct ids written: of equal ids in one request the last wins
+  std::string token;      // hand it to a later search to see at least this write
+};
+
+// Exactly one of `ids` and `filter` is given.
+struct DeleteRequest {
+  std::string database;
+  std::vector<VectorId> ids;
+  std::string filter;  // JSON text
+};
+
+struct DeleteReply {
+  uint64_t deleted = 0;
+  std::string token;
+};
+
+struct StoredVector {
+  VectorId id;
+  std::vector<float> values;  // as given; empty when not asked for
+  std::string metadata;       // JSON object text; "" for none or when not asked for
+};
+
+struct GetRequest {
+  std::string database;
+  VectorId id;
+};
+
+// Pages over all vectors in the order of their ids.
+struct ListRequest {
+  std::string database;
+  uint32_t limit = Limits::page_limit_default;
+  std::optional<VectorId> after;  // exclusive
+  bool include_metadata = true;
+  bool include_values = false;
+};
+
+struct ListReply {
+  std::vector<StoredVector> vectors;
+  std::optional<VectorId> next;  // pass as `after`; none: this was the last page
+};
+
+enum class Consistency : uint8_t {
+  session = 0,  // an acknowledged write is seen by the next search of anybody
+  strong = 1,   // linearizable
+  eventual = 2  // any replica, whatever it has applied
+};
+
+// Exactly one of `vector` and `text` is given.
+struct SearchRequest {
+  std::string database;
+  std::vector<float> vector;
+  std::string text;
+  uint32_t k = 10;     // 1 to Limits::k_max
+  std::string filter;  // JSON text; "": none
+  bool include_metadata = true;
+  bool include_values = false;
+  Consistency consistency = Consistency::session;
+  std::string token;                     // of a write that must be visible; "": none
+  std::optional<uint32_t> ef_search;     // 1 to 10,000; raised to k where smaller
+  std::optional<uint32_t> nprobe;        // IVF
+  std::optional<float> score_threshold;  // only results at least this good
+  bool exact = false;                    // compare with every vector, whatever the index
+};
+
+struct SearchHit {
+  VectorId id;
+  float score = 0;
+  std::string metadata;
+  std::vector<float> values;
+};
+
+// Best first, ties by id.
+struct SearchReply {
+  std::vector<SearchHit> results;
+};
+
+struct SearchBatchRequest {
+  std::string database;
+  std::vector<SearchRequest> searches;  // their `database` is ignored
+};
+
+struct SearchBatchReply {
+  std::vector<SearchReply> results;
+};
+
+struct NodeInfo {
+  uint64_t id = 0;
+  std::string name;
+  std::string address;
+  std::vector<std::string> roles;
+  bool alive = true;
+};
+
+struct ClusterInfo {
+  std::string cluster_id;
+  uint64_t master = 0;  // node id; 0: none known
+  uint64_t catalog_version = 0;
+  std::vector<NodeInfo> nodes;
+  std::vector<DatabaseInfo> databases;
+};
+
+// The asynchronous face of a node. Each call returns at once and calls `done`
+// exactly once, on a thread of the node's choosing, which must not be blocked.
+// All calls may be made from any thread. The node must outlive the callbacks.
+class Api {
+ public:
+  template <class T>
+  using Done = std::function<void(Result<T>)>;
+
+  virtual ~Api() = default;
+
+  virtual void create_database(DatabaseSpec spec, Done<DatabaseInfo> done) = 0;
+  virtual void list_databases(Done<std::vector<DatabaseInfo>> done) = 0;
+  virtual void describe_database(std::string name, Done<DatabaseInfo> done) = 0;
+  virtual void drop_database(std::string name, Done<DatabaseInfo> done) = 0;
+
+  virtual void upsert(UpsertRequest request, Done<UpsertReply> done) = 0;
+  virtual void remove(DeleteRequest request, Done<DeleteReply> done) = 0;
+  virtual void get(GetRequest request, Done<StoredVector> done) = 0;
+  virtual void list(ListRequest request, Done<ListReply> done) = 0;
+  virtual void search(SearchRequest request, Done<SearchReply> done) = 0;
+  virtual void search_batch(SearchBatchRequest request, Done<SearchBatchReply> done) = 0;
+
+  virtual void cluster(Done<ClusterInfo> done) = 0;
+  // Fails with `unavailable` and the reason until every shard of this node serves.
+  virtual void ready(Done<std::string> done) = 0;
+};
+
+}  // namespace jade

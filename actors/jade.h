@@ -1,0 +1,77 @@
+// JadeVectorDB in your own process: open a node on a directory, create a
+// database, upsert, search, close. No CAF, FAISS or LevelDB type appears here;
+// a host that speaks CAF finds the typed actor handles in actors/messages.h.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "actors/api.h"
+
+namespace jade {
+
+enum class LogLevel : uint8_t { debug, info, warning, error };
+
+struct NodeOptions {
+  std::string data_dir = "./jade-data";  // created when missing; locked while open
+  std::string name = "node-1";
+  // Threads that run actors and searches. 0: one a core.
+  uint32_t worker_threads = 0;
+  // Threads that build indexes in the background, at the lowest priority. At
+  // least one. 0: a quarter of the cores, so that serving comes first.
+  uint32_t builder_threads = 0;
+  // LevelDB block cache of the whole node.
+  size_t cache_bytes = 64u << 20;
+  // Bytes of writes accepted but not yet acknowledged; over it a write fails
+  // with resource_exhausted instead of queueing without end.
+  size_t inflight_bytes_max = 256u << 20;
+  // Called from any thread; must not block. Empty: warnings and errors go to stderr.
+  std::function<void(LogLevel, std::string_view component, std::string_view message)> log;
+
+  Status validate() const;
+};
+
+// A running node. All functions may be called from any thread but the one of a
+// callback given to api(); each blocks until it has its answer.
+class Node {
+ public:
+  // Fails, changing nothing, when the directory is locked by another process,
+  // not writable, of another format version, or damaged.
+  static Result<std::unique_ptr<Node>> open(NodeOptions options);
+
+  // Closes if close() was not called.
+  ~Node();
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+
+  Result<DatabaseInfo> create_database(DatabaseSpec spec);
+  Result<std::vector<DatabaseInfo>> list_databases();
+  Result<DatabaseInfo> describe_database(std::string name);
+  Result<DatabaseInfo> drop_database(std::string name);
+  Result<UpsertReply> upsert(UpsertRequest request);
+  Result<DeleteReply> remove(DeleteRequest request);
+  Result<StoredVector> get(GetRequest request);
+  Result<ListReply> list(ListRequest request);
+  Result<SearchReply> search(SearchRequest request);
+  Result<SearchBatchReply> search_batch(SearchBatchRequest request);
+
+  // Blocks until all vectors of the database are in their final indexes.
+  Status wait_until_indexed(const std::string& database);
+
+  // The same operations without blocking, for servers. Valid until close().
+  Api& api();
+
+  // Finishes what is in flight, makes it durable and releases the directory.
+  Status close();
+
+ private:
+  Node();
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace jade

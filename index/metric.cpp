@@ -1,0 +1,36 @@
+#include "index/metric.h"
+
+#include <string>
+
+namespace jade {
+
+Result<Metric> parse_metric(std::string_view name) {
+  for (auto m : {Metric::cosine, Metric::l2, Metric::dot}) {
+    if (name == to_string(m)) return m;
+  }
+  return invalid_argument("metric \"" + std::string(name) +
+                          "\" is unknown; use \"cosine\", \"l2\" or \"dot\"");
+}
+
+Result<IndexKind> parse_index_kind(std::string_view name) {
+  for (auto k : {IndexKind::hnsw, IndexKind::ivf, IndexKind::flat}) {
+    if (name == to_string(k)) return k;
+  }
+  return invalid_argument("index.type \"" + std::string(name) +
+                          "\" is unknown; use \"hnsw\", \"ivf\" or \"flat\"");
+}
+
+Status IndexOptions::validate() const {
+  auto check = [](const char* field, uint32_t value, uint32_t low, uint32_t high) -> Status {
+    if (value >= low && value <= high) return {};
+    return invalid_argument("index." + std::string(field) + " is " + std::to_string(value) +
+                            "; it must be " + std::to_string(low) + " to " + std::to_string(high));
+  };
+  JADE_RETURN_IF_ERROR(check("m", m, 4, 64));
+  JADE_RETURN_IF_ERROR(check("ef_construction", ef_construction, m, 2000));
+  JADE_RETURN_IF_ERROR(check("ef_search", ef_search, 1, 10000));
+  JADE_RETURN_IF_ERROR(check("nlist", nlist, 0, 65536));
+  return check("nprobe", nprobe, 0, 65536);
+}
+
+}  // namespace jade

@@ -1,0 +1,56 @@
+// How two vectors are compared, and what kind of index a database has.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "storage/status.h"
+
+namespace jade {
+
+// What a caller sees as `score`: cosine similarity and dot product (larger is
+// better), or Euclidean distance (smaller is better; not squared).
+enum class Metric : uint8_t { cosine = 0, l2 = 1, dot = 2 };
+
+enum class IndexKind : uint8_t { hnsw = 0, ivf = 1, flat = 2 };
+
+inline std::string_view to_string(Metric m) {
+  switch (m) {
+    case Metric::cosine: return "cosine";
+    case Metric::l2: return "l2";
+    case Metric::dot: return "dot";
+  }
+  return "unknown";
+}
+
+inline std::string_view to_string(IndexKind k) {
+  switch (k) {
+    case IndexKind::hnsw: return "hnsw";
+    case IndexKind::ivf: return "ivf";
+    case IndexKind::flat: return "flat";
+  }
+  return "unknown";
+}
+
+Result<Metric> parse_metric(std::string_view name);
+Result<IndexKind> parse_index_kind(std::string_view name);
+
+// How sealed segments are built and searched. The defaults reach recall@10 of
+// 0.95 and more on the data sets in docs/performance.md.
+struct IndexOptions {
+  IndexKind kind = IndexKind::hnsw;
+  uint32_t m = 16;                 // HNSW: links per node above level 0 (2m on level 0); 4 to 64
+  uint32_t ef_construction = 200;  // HNSW: beam width while building; m to 2,000
+  uint32_t ef_search = 128;        // HNSW: default beam width of a search; 1 to 10,000
+  uint32_t nlist = 0;              // IVF: number of lists; 0 chooses by size; up to 65,536
+  uint32_t nprobe = 0;             // IVF: default lists visited; 0 chooses by nlist
+
+  // Names the field and the allowed range.
+  Status validate() const;
+
+  friend bool operator==(const IndexOptions&, const IndexOptions&) = default;
+};
+
+inline constexpr uint32_t dimension_max = 16384;
+
+}  // namespace jade
