@@ -29,6 +29,11 @@ jade_import(leveldb leveldb/db.h LIBRARIES leveldb)
 jade_import(faiss faiss/IndexHNSW.h LIBRARIES faiss openblas LINK OpenMP::OpenMP_CXX)
 jade_import(doctest doctest/doctest.h)
 jade_import(hnswlib hnswlib/hnswlib.h)
+jade_import(cli CLI/CLI.hpp)
+jade_import(spdlog spdlog/spdlog.h LIBRARIES spdlog fmt)
+target_compile_definitions(jade::spdlog INTERFACE SPDLOG_SHARED_LIB SPDLOG_COMPILED_LIB
+  SPDLOG_FMT_EXTERNAL FMT_SHARED)
+jade_import(toml toml++/toml.h)
 
 # Boost 1.81: Beast and Asio are headers; Boost.JSON is compiled once, header-only
 # style, in storage/boost_json.cpp.

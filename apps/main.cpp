@@ -1,0 +1,42 @@
+// jade: one binary that serves, loads, asks, measures and simulates.
+#include <CLI/CLI.hpp>
+
+#include "apps/commands.h"
+
+namespace {
+
+constexpr const char* footer = R"(Examples:
+  jade serve --data ./jade-data                       a node on http://127.0.0.1:8080
+  jade import base.fvecs --database sift --create     load a file of vectors
+  jade search --database packages --text "convert video files"
+  jade bench --base base.fvecs --queries query.fvecs --truth groundtruth.ivecs
+  jade sim --seed 1 --seeds 100                       look for bugs on virtual time
+`jade COMMAND --help` explains each option.)";
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"JadeVectorDB, a vector database: stores vectors and finds the nearest ones.",
+               "jade"};
+  app.set_version_flag("--version", "jade " JADE_VERSION);
+  app.footer(footer);
+  app.require_subcommand(1);
+  int exit_code = 0;
+#ifdef JADE_HAS_SERVE
+  jade::add_serve_command(app, exit_code);
+#endif
+#ifdef JADE_HAS_IMPORT
+  jade::add_import_command(app, exit_code);
+#endif
+#ifdef JADE_HAS_SEARCH
+  jade::add_search_command(app, exit_code);
+#endif
+#ifdef JADE_HAS_BENCH
+  jade::add_bench_command(app, exit_code);
+#endif
+#ifdef JADE_HAS_SIM
+  jade::add_sim_command(app, exit_code);
+#endif
+  CLI11_PARSE(app, argc, argv);
+  return exit_code;
+}
