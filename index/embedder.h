@@ -1,12 +1,12 @@
 // Turns text into vectors, so that a database can be given text.
 //
 // There is one built-in embedder, "lexical". It is lexical, not semantic: texts
-// are near each other when they share words, word stems or parts of words
-// ("converting vidoes" still finds "convert video"), never because different
-// words mean the same. It needs no model, no network and no training, and gives
-// the same bits on every machine and in every version that calls it "lexical";
-// the method is described in index/lexical_embedder.h. For meaning, bring vectors
-// of a model of your own.
+// are near each other when they share words ("video"), stems ("convert",
+// "converting") or, more weakly, parts of words ("vidoe"), never because different
+// words mean the same ("film"). It needs no model, no network and no training, and
+// gives the same bits on every machine and in every version that calls it
+// "lexical"; the method is described in index/lexical_embedder.h. For meaning,
+// bring vectors of a model of your own.
 #pragma once
 
 #include <cstdint>
