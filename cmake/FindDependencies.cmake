@@ -34,6 +34,8 @@ jade_import(spdlog spdlog/spdlog.h LIBRARIES spdlog fmt)
 target_compile_definitions(jade::spdlog INTERFACE SPDLOG_SHARED_LIB SPDLOG_COMPILED_LIB
   SPDLOG_FMT_EXTERNAL FMT_SHARED)
 jade_import(toml toml++/toml.h)
+jade_import(simdjson simdjson.h LIBRARIES simdjson)
+jade_import(prometheus prometheus/registry.h LIBRARIES prometheus-cpp-core)
 
 # Boost 1.81: Beast and Asio are headers; Boost.JSON is compiled once, header-only
 # style, in storage/boost_json.cpp.

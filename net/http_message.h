@@ -1,0 +1,35 @@
+// One HTTP request and its response as plain values: what handlers see of HTTP.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace jade {
+
+inline constexpr std::string_view content_type_json = "application/json";
+// The binary body of docs/binary-protocol.md.
+inline constexpr std::string_view content_type_binary = "application/vnd.jade.vectors";
+inline constexpr std::string_view content_type_metrics = "text/plain; version=0.0.4; charset=utf-8";
+
+enum class HttpMethod : uint8_t { get, post, del, head, other };
+
+struct HttpRequest {
+  HttpMethod method = HttpMethod::get;
+  std::string target;  // path and query as sent, still percent-encoded
+  std::string content_type;
+  std::string accept;
+  std::string body;
+};
+
+struct HttpResponse {
+  int status = 200;
+  std::string content_type{content_type_json};
+  std::string body;
+  std::string allow;           // methods for 405, "" otherwise
+  uint32_t retry_after_s = 0;  // 0: no such header
+
+  bool ok() const { return status >= 200 && status < 300; }
+};
+
+}  // namespace jade
