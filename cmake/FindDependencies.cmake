@@ -1,50 +1,15 @@
-# Everything JadeVectorDB is built from, as imported targets. All are Debian 12
-# packages (see apps/packages.txt); several ship no CMake config of their own.
-find_package(Threads REQUIRED)
-find_package(CapnProto REQUIRED)
-find_package(OpenMP REQUIRED)
-find_package(PkgConfig REQUIRED)
+# Everything that the whole tree is built from: the libraries' dependencies and
+# those of the server, the commands and the tests.
+include(JadeDependencies)
 
-function(jade_import name header)
-  cmake_parse_arguments(arg "" "" "LIBRARIES;LINK" ${ARGN})
-  find_path(${name}_INCLUDE_DIR ${header})
-  if(NOT ${name}_INCLUDE_DIR)
-    message(FATAL_ERROR "${name}: header ${header} not found; run apps/install-packages")
-  endif()
-  add_library(jade::${name} INTERFACE IMPORTED GLOBAL)
-  target_include_directories(jade::${name} SYSTEM INTERFACE ${${name}_INCLUDE_DIR})
-  foreach(library ${arg_LIBRARIES})
-    find_library(${name}_${library}_LIBRARY ${library})
-    if(NOT ${name}_${library}_LIBRARY)
-      message(FATAL_ERROR "${name}: library ${library} not found; run apps/install-packages")
-    endif()
-    target_link_libraries(jade::${name} INTERFACE ${${name}_${library}_LIBRARY})
-  endforeach()
-  target_link_libraries(jade::${name} INTERFACE ${arg_LINK})
-endfunction()
-
-jade_import(caf caf/all.hpp LIBRARIES caf_io caf_core LINK Threads::Threads)
-jade_import(raft raft.h LIBRARIES raft)
-jade_import(leveldb leveldb/db.h LIBRARIES leveldb)
-jade_import(faiss faiss/IndexHNSW.h LIBRARIES faiss openblas LINK OpenMP::OpenMP_CXX)
+jade_import(cli CLI/CLI.hpp)
 jade_import(doctest doctest/doctest.h)
 jade_import(hnswlib hnswlib/hnswlib.h)
-jade_import(cli CLI/CLI.hpp)
+jade_import(prometheus prometheus/registry.h LIBRARIES prometheus-cpp-core)
+jade_import(simdjson simdjson.h LIBRARIES simdjson)
 jade_import(spdlog spdlog/spdlog.h LIBRARIES spdlog fmt)
 target_compile_definitions(jade::spdlog INTERFACE SPDLOG_SHARED_LIB SPDLOG_COMPILED_LIB
   SPDLOG_FMT_EXTERNAL FMT_SHARED)
 jade_import(toml toml++/toml.h)
-jade_import(simdjson simdjson.h LIBRARIES simdjson)
-jade_import(prometheus prometheus/registry.h LIBRARIES prometheus-cpp-core)
 
-# Boost 1.81: Beast and Asio are headers; Boost.JSON is compiled once, header-only
-# style, in storage/boost_json.cpp.
-find_path(boost_INCLUDE_DIR boost/json/src.hpp)
-if(NOT boost_INCLUDE_DIR)
-  message(FATAL_ERROR "Boost 1.81 with Boost.JSON not found; run apps/install-packages")
-endif()
-add_library(jade::boost INTERFACE IMPORTED GLOBAL)
-target_include_directories(jade::boost SYSTEM INTERFACE ${boost_INCLUDE_DIR})
-target_compile_definitions(jade::boost INTERFACE BOOST_ALL_NO_LIB)
-target_link_libraries(jade::boost INTERFACE Threads::Threads)
 set(Dependencies_FOUND TRUE)
