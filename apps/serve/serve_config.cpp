@@ -61,8 +61,7 @@ std::vector<ServeSetting> make_settings() {
       number_setting("builder_threads", "N",
                      "Threads that build indexes in the background; 0: a quarter of the cores",
                      &C::builder_threads),
-      number_setting("http_threads", "N", "Threads that read and write HTTP; 0: one a core",
-                     &C::http_threads),
+      number_setting("http_threads", "N", "Threads that read and write HTTP", &C::http_threads),
       number_setting("cache_mib", "MIB", "Block cache of the storage", &C::cache_mib),
       number_setting("inflight_mib_max", "MIB",
                      "Writes accepted but not yet acknowledged; over it clients get 429",
@@ -70,8 +69,12 @@ std::vector<ServeSetting> make_settings() {
       number_setting("body_mib_max", "MIB", "Largest request body; over it clients get 413",
                      &C::body_mib_max),
       number_setting("connections_max", "N", "Open client connections", &C::connections_max),
-      number_setting("request_timeout_ms", "MS", "Time for a client to send one request",
-                     &C::request_timeout_ms),
+      number_setting("read_timeout_ms", "MS",
+                     "Time for a client to send a request; a large body gets more by its size",
+                     &C::read_timeout_ms),
+      number_setting("write_timeout_ms", "MS",
+                     "Time for a client to take its answer; a large one gets more by its size",
+                     &C::write_timeout_ms),
       number_setting("idle_timeout_ms", "MS", "Time until an idle connection is closed",
                      &C::idle_timeout_ms),
       number_setting("shutdown_timeout_ms", "MS",
@@ -149,12 +152,13 @@ Status ServeConfig::validate() const {
   JADE_RETURN_IF_ERROR(check_choice("log_format", log_format, {"text", "json"}));
   JADE_RETURN_IF_ERROR(check_range("worker_threads", worker_threads, 0, 1024));
   JADE_RETURN_IF_ERROR(check_range("builder_threads", builder_threads, 0, 1024));
-  JADE_RETURN_IF_ERROR(check_range("http_threads", http_threads, 0, 1024));
+  JADE_RETURN_IF_ERROR(check_range("http_threads", http_threads, 1, 1024));
   JADE_RETURN_IF_ERROR(check_range("cache_mib", cache_mib, 1, 1u << 20));
   JADE_RETURN_IF_ERROR(check_range("inflight_mib_max", inflight_mib_max, 1, 1u << 20));
   JADE_RETURN_IF_ERROR(check_range("body_mib_max", body_mib_max, 1, 4096));
   JADE_RETURN_IF_ERROR(check_range("connections_max", connections_max, 1, 1u << 20));
-  JADE_RETURN_IF_ERROR(check_range("request_timeout_ms", request_timeout_ms, 1, 3600000));
+  JADE_RETURN_IF_ERROR(check_range("read_timeout_ms", read_timeout_ms, 1, 3600000));
+  JADE_RETURN_IF_ERROR(check_range("write_timeout_ms", write_timeout_ms, 1, 3600000));
   JADE_RETURN_IF_ERROR(check_range("idle_timeout_ms", idle_timeout_ms, 1, 3600000));
   return check_range("shutdown_timeout_ms", shutdown_timeout_ms, 1, 3600000);
 }

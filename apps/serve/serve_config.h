@@ -25,13 +25,14 @@ struct ServeConfig {
   std::string log_format = "text";  // text: one line a person reads; json: one object a line
   uint32_t worker_threads = 0;      // 0: one a core
   uint32_t builder_threads = 0;     // 0: a quarter of the cores, at least one
-  uint32_t http_threads = 0;        // 0: one a core
+  uint32_t http_threads = 1;        // event loops; one carries tens of thousands of requests/s
   uint32_t cache_mib = 64;
   uint32_t inflight_mib_max = 256;
   uint32_t body_mib_max = 64;
   uint32_t connections_max = 4096;
-  uint32_t request_timeout_ms = 30000;
-  uint32_t idle_timeout_ms = 60000;
+  uint32_t read_timeout_ms = 10000;
+  uint32_t write_timeout_ms = 10000;
+  uint32_t idle_timeout_ms = 75000;
   uint32_t shutdown_timeout_ms = 30000;
 
   // Names the setting and the allowed range.

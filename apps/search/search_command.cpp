@@ -1,0 +1,136 @@
+#include <CLI/CLI.hpp>
+#include <boost/json.hpp>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "apps/commands.h"
+#include "apps/search/search_reply.h"
+#include "apps/search/table.h"
+#include "net/http_client.h"
+
+namespace jade {
+namespace {
+
+namespace json = boost::json;
+
+constexpr const char* footer = R"(
+Examples:
+  jade search --database packages --text "convert video files"
+  jade search --database packages --text "chess" --filter '{"section":"games"}' --columns summary
+  jade search --database points --vector "[0.1, 0.7, 0.2]" --format json)";
+
+struct SearchArguments {
+  std::string url = "http://127.0.0.1:8080";
+  std::string database;
+  std::string text;
+  std::string vector;
+  std::string filter;
+  std::string format = "table";
+  std::vector<std::string> columns;
+  uint32_t k = 10;
+  uint32_t ef_search = 0;
+  bool exact = false;
+};
+
+Result<json::value> parse_argument(const char* option, const std::string& text) {
+  json::error_code error;
+  json::value value = json::parse(text, error);
+  if (error) {
+    return invalid_argument(std::string(option) + " is no JSON (" + error.message() + "): " + text);
+  }
+  return value;
+}
+
+Result<std::string> body_of(const SearchArguments& arguments) {
+  json::object body;
+  body["k"] = arguments.k;
+  body["include"] = {"metadata"};
+  if (!arguments.text.empty()) body["text"] = arguments.text;
+  if (!arguments.vector.empty()) {
+    auto vector = parse_argument("--vector", arguments.vector);
+    if (!vector) return vector.status();
+    body["vector"] = *vector;
+  }
+  if (!arguments.filter.empty()) {
+    auto filter = parse_argument("--filter", arguments.filter);
+    if (!filter) return filter.status();
+    body["filter"] = *filter;
+  }
+  if (arguments.ef_search != 0) body["ef_search"] = arguments.ef_search;
+  if (arguments.exact) body["exact"] = true;
+  return json::serialize(body);
+}
+
+// A database's name needs no escapes in a path; anything else is no name.
+Status check_name(const std::string& name) {
+  for (char c : name) {
+    if (!std::isalnum(static_cast<unsigned char>(c)) && c != '_' && c != '.' && c != '-') {
+      return invalid_argument("--database \"" + name + "\" is no name of a database");
+    }
+  }
+  return {};
+}
+
+Result<std::string> ask(const SearchArguments& arguments) {
+  JADE_RETURN_IF_ERROR(check_name(arguments.database));
+  auto body = body_of(arguments);
+  if (!body) return body.status();
+  auto client = HttpClient::connect(arguments.url);
+  if (!client) return client.status();
+  auto response =
+      (*client)->request("POST", "/v1/databases/" + arguments.database + "/search", *body);
+  if (!response) return response.status();
+  JADE_RETURN_IF_ERROR(check_response(*response));
+  return response->body;
+}
+
+Status run(const SearchArguments& arguments) {
+  auto reply = ask(arguments);
+  if (!reply) return reply.status();
+  if (arguments.format == "json") {
+    std::printf("%s\n", reply->c_str());
+    return {};
+  }
+  auto table = table_of_reply(*reply, arguments.columns);
+  if (!table) return table.status();
+  std::string out =
+      arguments.format == "tsv" ? render_tsv(*table) : render(*table, terminal_width());
+  std::fwrite(out.data(), 1, out.size(), stdout);
+  return {};
+}
+
+}  // namespace
+
+void add_search_command(CLI::App& app, int& exit_code) {
+  CLI::App* command = app.add_subcommand("search", "Ask a running node and print a table");
+  command->footer(footer);
+  auto arguments = std::make_shared<SearchArguments>();
+  SearchArguments& a = *arguments;
+  command->add_option("--url", a.url, "Node to ask")->capture_default_str();
+  command->add_option("--database", a.database, "Database to search")->required();
+  auto* question = command->add_option_group("question");
+  question->add_option("--text", a.text, "Words to search for (the database names an embedder)");
+  question->add_option("--vector", a.vector, "Vector to search for, as a JSON array");
+  question->require_option(1);
+  command->add_option("--filter", a.filter,
+                      "Filter on metadata, as JSON: {\"year\":{\"$gte\":2000}}");
+  command->add_option("--k", a.k, "Number of results")->capture_default_str();
+  command->add_option("--ef-search", a.ef_search, "Beam width of the search; 0: the database's")
+      ->capture_default_str();
+  command->add_flag("--exact", a.exact, "Compare with every vector");
+  command->add_option("--columns", a.columns, "Metadata to show; all where not given")
+      ->delimiter(',');
+  command->add_option("--format", a.format, "table, tsv or json")
+      ->check(CLI::IsMember({"table", "tsv", "json"}))
+      ->capture_default_str();
+  command->callback([arguments, &exit_code] {
+    Status status = run(*arguments);
+    if (status.ok()) return;
+    std::fprintf(stderr, "jade search: %s\n", status.message().c_str());
+    exit_code = 1;
+  });
+}
+
+}  // namespace jade

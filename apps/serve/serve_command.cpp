@@ -1,0 +1,91 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <string>
+
+#include "apps/commands.h"
+#include "apps/serve/serve.h"
+#include "apps/serve/serve_config.h"
+
+namespace jade {
+namespace {
+
+constexpr const char* footer = R"(
+Each option can also be an environment variable or a key of the file: --log-level
+is JADE_LOG_LEVEL and log_level. Flags win over variables, those over the file.
+  jade serve --print-config > jade.toml     the configuration, as a file to edit
+  jade serve --config jade.toml
+The URL is printed on standard output when the node is ready; logs go to standard
+error. SIGTERM and SIGINT stop it cleanly; a second one stops it at once.)";
+
+struct ServeArguments {
+  std::string config_file;
+  bool print_config = false;
+  SettingValues flags;
+};
+
+Result<SettingValues> read_config_file(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in || std::filesystem::is_directory(path)) {
+    return Status(Code::not_found, "configuration file " + path + " cannot be read");
+  }
+  std::string text(std::istreambuf_iterator<char>(in), {});
+  return parse_config_file(text, path);
+}
+
+Result<ServeConfig> config_of(const ServeArguments& arguments) {
+  std::string path = arguments.config_file;
+  if (const char* variable = std::getenv("JADE_CONFIG"); path.empty() && variable) path = variable;
+  SettingValues file;
+  if (!path.empty()) {
+    auto values = read_config_file(path);
+    if (!values) return values.status();
+    file = *values;
+  }
+  return resolve_config(file, settings_of_environment([](const char* n) { return std::getenv(n); }),
+                        arguments.flags);
+}
+
+Status run(const ServeArguments& arguments) {
+  auto config = config_of(arguments);
+  if (!config) return config.status();
+  if (!arguments.print_config) return serve(*config);
+  std::printf("%s", to_toml(*config).c_str());
+  return {};
+}
+
+}  // namespace
+
+void add_serve_command(CLI::App& app, int& exit_code) {
+  CLI::App* command = app.add_subcommand("serve", "Run a node that serves the HTTP API");
+  command->footer(footer);
+  auto arguments = std::make_shared<ServeArguments>();
+  command->add_option("--config", arguments->config_file, "TOML file with settings (JADE_CONFIG)")
+      ->type_name("FILE");
+  command->add_flag("--print-config", arguments->print_config,
+                    "Print the resulting configuration as TOML and exit");
+  ServeConfig defaults;
+  for (const ServeSetting& setting : serve_settings()) {
+    command
+        ->add_option_function<std::string>(
+            setting.flag(),
+            [arguments, key = setting.key](const std::string& value) {
+              arguments->flags[key] = value;
+            },
+            setting.help)
+        ->type_name(setting.value_name)
+        ->default_str(setting.get(defaults));
+  }
+  command->callback([arguments, &exit_code] {
+    Status status = run(*arguments);
+    if (status.ok()) return;
+    std::fprintf(stderr, "jade serve: %s\n", status.message().c_str());
+    exit_code = 1;
+  });
+}
+
+}  // namespace jade
