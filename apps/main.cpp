@@ -28,6 +28,9 @@ int main(int argc, char** argv) {
 #ifdef JADE_HAS_IMPORT
   jade::add_import_command(app, exit_code);
 #endif
+#ifdef JADE_HAS_CATALOGUE
+  jade::add_catalogue_command(app, exit_code);
+#endif
 #ifdef JADE_HAS_SEARCH
   jade::add_search_command(app, exit_code);
 #endif

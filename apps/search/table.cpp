@@ -6,27 +6,19 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "apps/search/utf8.h"
+
 namespace jade {
 namespace {
 
 constexpr size_t last_column_min = 10;
 constexpr std::string_view gap = "  ";
 
-size_t sequence_length(std::string_view text, size_t pos) {
-  auto lead = static_cast<uint8_t>(text[pos]);
-  size_t length = lead < 0x80 ? 1 : lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : lead >= 0xC2 ? 2 : 0;
-  if (length == 0 || lead > 0xF4 || pos + length > text.size()) return 0;
-  for (size_t i = 1; i < length; ++i) {
-    if ((static_cast<uint8_t>(text[pos + i]) & 0xC0) != 0x80) return 0;
-  }
-  return length;
-}
-
 // Characters to print, each one code point.
 std::vector<std::string> printable(std::string_view text) {
   std::vector<std::string> characters;
   for (size_t pos = 0; pos < text.size();) {
-    size_t length = sequence_length(text, pos);
+    size_t length = utf8_length(text, pos);
     auto lead = static_cast<uint8_t>(text[pos]);
     bool control = length == 1 ? lead < 0x20 || lead == 0x7F
                                : lead == 0xC2 && static_cast<uint8_t>(text[pos + 1]) < 0xA0;
