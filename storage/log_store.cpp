@@ -1,0 +1,328 @@
+#include "storage/log_store.h"
+
+#include <leveldb/iterator.h>
+
+#include <algorithm>
+#include <tuple>
+
+#include "storage/bytes.h"
+#include "storage/crc32c.h"
+
+namespace jade {
+namespace {
+
+// Keys: group (BE64), then the kind, then for entries their index (BE64).
+constexpr char hard_state_tag = 'h';
+constexpr char snapshot_tag = 's';
+constexpr char entry_tag = 'e';
+constexpr uint8_t format_version = 1;
+
+std::string make_key(uint64_t group, char tag) {
+  std::string key;
+  append_big_endian(key, group);
+  key.push_back(tag);
+  return key;
+}
+
+std::string entry_key(uint64_t group, uint64_t index) {
+  std::string key = make_key(group, entry_tag);
+  append_big_endian(key, index);
+  return key;
+}
+
+std::string_view view(const leveldb::Slice& slice) { return {slice.data(), slice.size()}; }
+
+// Version and checksum (over key and payload) in front of each value.
+std::string seal(std::string_view key, std::string_view payload) {
+  std::string out;
+  out.reserve(payload.size() + 5);
+  out.push_back(static_cast<char>(format_version));
+  append_u32(out, crc32c(payload, crc32c(key)));
+  out += payload;
+  return out;
+}
+
+Result<std::string_view> unseal(std::string_view key, std::string_view value,
+                                const std::string& what) {
+  ByteReader reader(value);
+  auto version = reader.u8();
+  auto crc = reader.u32();
+  if (!version || !crc) return corruption(what + " is cut short");
+  if (*version != format_version) {
+    return corruption(what + " has format version " + std::to_string(*version) +
+                      ", which this program does not know");
+  }
+  std::string_view payload = reader.rest();
+  if (crc32c(payload, crc32c(key)) != *crc) return corruption(what + " has a wrong checksum");
+  return payload;
+}
+
+std::string name_of(uint64_t group, const char* what) {
+  return std::string(what) + " of Raft group " + std::to_string(group);
+}
+
+std::string encode_hard_state(uint64_t term, uint64_t vote) {
+  std::string out;
+  append_u64(out, term);
+  append_u64(out, vote);
+  return out;
+}
+
+std::string encode_snapshot(const RaftSnapshot& snapshot) {
+  std::string out;
+  append_u64(out, snapshot.index);
+  append_u64(out, snapshot.term);
+  append_u64(out, snapshot.configuration_index);
+  append_u32(out, static_cast<uint32_t>(snapshot.configuration.size()));
+  out += snapshot.configuration;
+  out += snapshot.data;
+  return out;
+}
+
+Result<RaftSnapshot> decode_snapshot(std::string_view payload, const std::string& what) {
+  ByteReader reader(payload);
+  RaftSnapshot out;
+  auto index = reader.u64(), term = reader.u64(), configuration_index = reader.u64();
+  auto size = reader.u32();
+  auto configuration = size ? reader.bytes(*size) : std::nullopt;
+  if (!index || !term || !configuration_index || !configuration) {
+    return corruption(what + " is cut short");
+  }
+  out.index = *index;
+  out.term = *term;
+  out.configuration_index = *configuration_index;
+  out.configuration = *configuration;
+  out.data = reader.rest();
+  return out;
+}
+
+void put(leveldb::WriteBatch& batch, const std::string& key, std::string_view payload) {
+  batch.Put(key, seal(key, payload));
+}
+
+}  // namespace
+
+Result<std::shared_ptr<LogStore>> LogStore::open(leveldb::Env* env, const std::string& dir) {
+  KvOptions options;
+  options.write_buffer_bytes = 16u << 20;
+  options.max_file_bytes = 16u << 20;
+  auto kv = KvStore::open(env, dir, options);
+  if (!kv.ok()) return kv.status();
+  std::shared_ptr<LogStore> store(new LogStore(std::move(*kv)));
+  JADE_RETURN_IF_ERROR(store->load_extents());
+  return store;
+}
+
+Result<std::pair<uint64_t, uint64_t>> LogStore::load_hard_state(uint64_t group) const {
+  std::string key = make_key(group, hard_state_tag);
+  auto value = kv_->get(key);
+  if (!value.ok()) return value.status();
+  if (!value->has_value()) return std::pair<uint64_t, uint64_t>(0, 0);
+  auto payload = unseal(key, **value, name_of(group, "the term"));
+  if (!payload.ok()) return payload.status();
+  ByteReader reader(*payload);
+  auto term = reader.u64(), vote = reader.u64();
+  if (!term || !vote) return corruption(name_of(group, "the term") + " is cut short");
+  return std::pair<uint64_t, uint64_t>(*term, *vote);
+}
+
+Status LogStore::load_extents() {
+  std::lock_guard lock(mutex_);
+  extents_.clear();
+  // One seek a group and kind, not a scan: the log may be long.
+  auto at = kv_->iterate({}, false);
+  at->SeekToFirst();
+  while (at->Valid()) {
+    std::string_view key = view(at->key());
+    if (key.size() < 9) return corruption("the log holds a key of an unknown form");
+    uint64_t group = load_big_endian(key);
+    Extent extent;
+    auto hard_state = load_hard_state(group);
+    if (!hard_state.ok()) return hard_state.status();
+    extent.term = hard_state->first;
+    at->Seek(entry_key(group, 0));
+    bool any = at->Valid() && view(at->key()).size() == 17 &&
+               view(at->key()).substr(0, 9) == make_key(group, entry_tag);
+    if (any) {
+      extent.first = load_big_endian(view(at->key()).substr(9));
+      at->Seek(entry_key(group, UINT64_MAX));
+      if (at->Valid()) {
+        at->Prev();
+      } else {
+        at->SeekToLast();
+      }
+      extent.end = load_big_endian(view(at->key()).substr(9)) + 1;
+    } else {
+      auto value = kv_->get(make_key(group, snapshot_tag));
+      if (!value.ok()) return value.status();
+      if (value->has_value()) {
+        std::string what = name_of(group, "the snapshot");
+        auto payload = unseal(make_key(group, snapshot_tag), **value, what);
+        if (!payload.ok()) return payload.status();
+        auto snapshot = decode_snapshot(*payload, what);
+        if (!snapshot.ok()) return snapshot.status();
+        extent.first = extent.end = snapshot->index + 1;
+      }
+    }
+    extents_[group] = extent;
+    if (group == UINT64_MAX) break;
+    std::string next;
+    append_big_endian(next, group + 1);
+    at->Seek(next);
+  }
+  return from_leveldb(at->status(), "reading the log");
+}
+
+Status LogStore::append(std::span<const LogAppend> appends) {
+  std::lock_guard lock(mutex_);
+  leveldb::WriteBatch batch;
+  std::map<uint64_t, Extent> changed;
+  std::string payload;
+  for (const LogAppend& append : appends) {
+    Extent extent = changed.count(append.group) > 0 ? changed[append.group] : extents_[append.group];
+    if (append.first_index > extent.end || append.first_index < extent.first) {
+      return Status(Code::failed_precondition,
+                    "entry " + std::to_string(append.first_index) + " of Raft group " +
+                        std::to_string(append.group) + " does not continue its log, which ends at " +
+                        std::to_string(extent.end - 1));
+    }
+    uint64_t index = append.first_index;
+    for (const LogEntry& entry : append.entries) {
+      payload.clear();
+      append_u64(payload, entry.term);
+      payload.push_back(static_cast<char>(entry.type));
+      payload += entry.data;
+      put(batch, entry_key(append.group, index++), payload);
+    }
+    for (uint64_t old = index; old < extent.end; ++old) batch.Delete(entry_key(append.group, old));
+    extent.end = index;
+    changed[append.group] = extent;
+  }
+  JADE_RETURN_IF_ERROR(write(batch));
+  for (const auto& [group, extent] : changed) extents_[group] = extent;
+  return {};
+}
+
+Status LogStore::set_term(uint64_t group, uint64_t term) {
+  std::lock_guard lock(mutex_);
+  leveldb::WriteBatch batch;
+  put(batch, make_key(group, hard_state_tag), encode_hard_state(term, 0));
+  JADE_RETURN_IF_ERROR(write(batch));
+  extents_[group].term = term;
+  return {};
+}
+
+Status LogStore::set_vote(uint64_t group, uint64_t node) {
+  std::lock_guard lock(mutex_);
+  leveldb::WriteBatch batch;
+  put(batch, make_key(group, hard_state_tag), encode_hard_state(extents_[group].term, node));
+  return write(batch);
+}
+
+Status LogStore::truncate(uint64_t group, uint64_t from_index) {
+  std::lock_guard lock(mutex_);
+  Extent& extent = extents_[group];
+  if (from_index >= extent.end) return {};
+  leveldb::WriteBatch batch;
+  uint64_t from = std::max(from_index, extent.first);
+  for (uint64_t index = from; index < extent.end; ++index) batch.Delete(entry_key(group, index));
+  JADE_RETURN_IF_ERROR(write(batch));
+  extent.end = from;
+  return {};
+}
+
+Status LogStore::put_snapshot(uint64_t group, const RaftSnapshot& snapshot, uint64_t trailing) {
+  std::lock_guard lock(mutex_);
+  Extent& extent = extents_[group];
+  leveldb::WriteBatch batch;
+  put(batch, make_key(group, snapshot_tag), encode_snapshot(snapshot));
+  uint64_t keep_from = snapshot.index > trailing ? snapshot.index - trailing + 1 : 1;
+  // A log that ends before the snapshot is replaced by it altogether.
+  if (extent.end <= snapshot.index) keep_from = snapshot.index + 1;
+  uint64_t stop = std::min(keep_from, extent.end);
+  for (uint64_t index = extent.first; index < stop; ++index) batch.Delete(entry_key(group, index));
+  JADE_RETURN_IF_ERROR(write(batch));
+  extent.first = std::max(extent.first, keep_from);
+  extent.end = std::max(extent.end, extent.first);
+  return {};
+}
+
+Result<LogStore::Loaded> LogStore::load(uint64_t group) const {
+  Loaded out;
+  auto at = kv_->iterate({}, false);
+  std::string prefix;
+  append_big_endian(prefix, group);
+  uint64_t next = 0;
+  for (at->Seek(prefix); at->Valid() && at->key().starts_with(prefix); at->Next()) {
+    std::string_view key = view(at->key());
+    if (key.size() < 9) return corruption("the log holds a key of an unknown form");
+    char tag = key[8];
+    if (tag == entry_tag && key.size() == 17) {
+      uint64_t index = load_big_endian(key.substr(9));
+      std::string what = name_of(group, ("entry " + std::to_string(index)).c_str());
+      auto payload = unseal(key, view(at->value()), what);
+      if (!payload.ok()) return payload.status();
+      ByteReader reader(*payload);
+      auto term = reader.u64();
+      auto type = reader.u8();
+      if (!term || !type) return corruption(what + " is cut short");
+      if (out.entries.empty()) {
+        out.first_index = next = index;
+      } else if (index != next) {
+        return corruption(name_of(group, ("entry " + std::to_string(next)).c_str()) + " is missing");
+      }
+      ++next;
+      out.entries.push_back({*term, *type, std::string(reader.rest())});
+    } else if (tag == hard_state_tag) {
+      auto hard_state = load_hard_state(group);
+      if (!hard_state.ok()) return hard_state.status();
+      std::tie(out.term, out.voted_for) = *hard_state;
+    } else if (tag == snapshot_tag) {
+      std::string what = name_of(group, "the snapshot");
+      auto payload = unseal(key, view(at->value()), what);
+      if (!payload.ok()) return payload.status();
+      auto snapshot = decode_snapshot(*payload, what);
+      if (!snapshot.ok()) return snapshot.status();
+      out.snapshot = std::move(*snapshot);
+    } else {
+      return corruption("the log holds a key of an unknown form");
+    }
+  }
+  if (!at->status().ok()) return from_leveldb(at->status(), "reading the log");
+  uint64_t base = out.snapshot ? out.snapshot->index + 1 : 1;
+  if (out.entries.empty()) {
+    out.first_index = base;
+  } else if (out.first_index > base) {
+    return corruption(name_of(group, ("entry " + std::to_string(base)).c_str()) + " is missing");
+  }
+  return out;
+}
+
+Status LogStore::remove_group(uint64_t group) {
+  std::lock_guard lock(mutex_);
+  leveldb::WriteBatch batch;
+  std::string prefix;
+  append_big_endian(prefix, group);
+  auto at = kv_->iterate({}, false);
+  for (at->Seek(prefix); at->Valid() && at->key().starts_with(prefix); at->Next()) {
+    batch.Delete(at->key());
+  }
+  if (!at->status().ok()) return from_leveldb(at->status(), "reading the log");
+  JADE_RETURN_IF_ERROR(write(batch));
+  extents_.erase(group);
+  return {};
+}
+
+Result<std::vector<uint64_t>> LogStore::groups() const {
+  std::lock_guard lock(mutex_);
+  std::vector<uint64_t> out;
+  for (const auto& [group, extent] : extents_) out.push_back(group);
+  return out;
+}
+
+Status LogStore::reopen() {
+  JADE_RETURN_IF_ERROR(kv_->reopen());
+  return load_extents();
+}
+
+}  // namespace jade

@@ -1,0 +1,91 @@
+// The logs of all Raft groups of a node, in one LevelDB: one synced write can
+// make entries of many groups durable. Byte formats: docs/formats.md.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "storage/kv.h"
+
+namespace jade {
+
+struct LogEntry {
+  uint64_t term = 0;
+  uint8_t type = 0;  // as libraft numbers them; opaque here
+  std::string data;
+};
+
+// Entries of one group with indexes first_index, first_index + 1, ...
+struct LogAppend {
+  uint64_t group = 0;
+  uint64_t first_index = 0;
+  std::vector<LogEntry> entries;
+};
+
+struct RaftSnapshot {
+  uint64_t index = 0;
+  uint64_t term = 0;
+  uint64_t configuration_index = 0;
+  std::string configuration;
+  std::string data;
+};
+
+// All functions may be called from any thread; those that write are durable on
+// return, or have changed nothing that load() would show.
+class LogStore {
+ public:
+  static Result<std::shared_ptr<LogStore>> open(leveldb::Env* env, const std::string& dir);
+
+  // All appends in one write with one sync. Entries of the group at or after
+  // first_index that exist already are replaced. An append that would leave a
+  // gap is failed_precondition.
+  Status append(std::span<const LogAppend> appends);
+  Status set_term(uint64_t group, uint64_t term);  // and forgets the vote
+  Status set_vote(uint64_t group, uint64_t node);
+  // Removes the entries at and after `from_index`.
+  Status truncate(uint64_t group, uint64_t from_index);
+  // Stores the snapshot and removes the entries it replaces but the last
+  // `trailing` ones.
+  Status put_snapshot(uint64_t group, const RaftSnapshot& snapshot, uint64_t trailing);
+
+  struct Loaded {
+    uint64_t term = 0;
+    uint64_t voted_for = 0;  // 0: nobody
+    std::optional<RaftSnapshot> snapshot;
+    uint64_t first_index = 1;  // of `entries`
+    std::vector<LogEntry> entries;
+  };
+  // corruption where a checksum does not hold or an entry is missing.
+  Result<Loaded> load(uint64_t group) const;
+
+  Status remove_group(uint64_t group);
+  Result<std::vector<uint64_t>> groups() const;
+
+  // After a failed write: cut off what it left and take up writing again.
+  Status reopen();
+
+ private:
+  // Entries that exist: [first, end). Empty when equal.
+  struct Extent {
+    uint64_t first = 1;
+    uint64_t end = 1;
+    uint64_t term = 0;  // current term of the group
+  };
+
+  explicit LogStore(std::unique_ptr<KvStore> kv) : kv_(std::move(kv)) {}
+  Status load_extents();
+  Result<std::pair<uint64_t, uint64_t>> load_hard_state(uint64_t group) const;  // term, vote
+  Status write(leveldb::WriteBatch& batch) { return kv_->write(batch, true); }
+
+  std::unique_ptr<KvStore> kv_;
+  mutable std::mutex mutex_;
+  std::map<uint64_t, Extent> extents_;
+};
+
+}  // namespace jade

@@ -1,0 +1,74 @@
+// Serialised segments of a shard replica as blobs, in a LevelDB of their own.
+// Chunks are written once, in key order, so that LevelDB moves their files
+// between levels rather than rewriting them. Byte formats: docs/formats.md.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "storage/kv.h"
+
+namespace jade {
+
+class SegmentStore {
+ public:
+  // Removes what half-written blobs left behind.
+  static Result<std::shared_ptr<SegmentStore>> open(leveldb::Env* env, const std::string& dir,
+                                                    std::shared_ptr<leveldb::Cache> cache);
+
+  // Writes one blob. It exists once finish() has returned ok, and is durable
+  // then; otherwise it does not exist. Keeps the store open. One thread.
+  class Writer {
+   public:
+    Status append(std::string_view bytes);
+    Status finish();
+
+   private:
+    friend class SegmentStore;
+    Writer(KvStore* kv, uint64_t id) : kv_(kv), id_(id) {}
+    Status flush_chunk();
+
+    KvStore* kv_;
+    uint64_t id_;
+    std::string chunk_;
+    uint32_t chunks_ = 0;
+    uint64_t bytes_ = 0;
+  };
+  // Replaces a blob of the same id. The store must outlive the writer.
+  Result<std::unique_ptr<Writer>> create(uint64_t id);
+
+  // Reads one blob from its start. One thread.
+  class Reader {
+   public:
+    uint64_t size() const { return size_; }
+    // Up to n bytes; fewer only at the end. corruption names segment and chunk.
+    Result<size_t> read(char* out, size_t n);
+
+   private:
+    friend class SegmentStore;
+    Status next_chunk();
+
+    std::unique_ptr<leveldb::Iterator> at_;
+    uint64_t id_ = 0;
+    uint64_t size_ = 0;
+    uint64_t given_ = 0;
+    uint32_t next_ = 0;
+    bool started_ = false;
+    std::string_view chunk_;
+  };
+  // not_found for an id without a finished blob.
+  Result<std::unique_ptr<Reader>> read(uint64_t id) const;
+
+  Result<std::vector<uint64_t>> list() const;
+  Status remove(uint64_t id);
+
+ private:
+  explicit SegmentStore(std::unique_ptr<KvStore> kv) : kv_(std::move(kv)) {}
+  Status remove_chunks(uint64_t id);
+
+  std::unique_ptr<KvStore> kv_;
+};
+
+}  // namespace jade

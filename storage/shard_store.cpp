@@ -1,0 +1,203 @@
+#include "storage/shard_store.h"
+
+#include <leveldb/iterator.h>
+
+#include "storage/crc32c.h"
+
+namespace jade {
+namespace {
+
+constexpr char state_key[] = "m";
+constexpr char id_tag = 'i';
+constexpr char record_tag = 'r';
+constexpr char tombstone_tag = 'd';
+
+std::string row_key(char tag, uint64_t row) {
+  std::string key(1, tag);
+  for (int shift = 56; shift >= 0; shift -= 8) key.push_back(static_cast<char>(row >> shift & 0xff));
+  return key;
+}
+
+std::string id_key(std::string_view id) {
+  std::string key(1, id_tag);
+  key += id;
+  return key;
+}
+
+uint64_t row_of(std::string_view eight) {
+  uint64_t row = 0;
+  for (char c : eight) row = row << 8 | static_cast<unsigned char>(c);
+  return row;
+}
+
+std::string_view view(const leveldb::Slice& slice) { return {slice.data(), slice.size()}; }
+
+// A checksum in front, little-endian, over key and payload: a value under the
+// wrong key is damage too.
+std::string seal(std::string_view key, std::string_view payload) {
+  uint32_t crc = crc32c(payload, crc32c(key));
+  std::string out(4, '\0');
+  for (int i = 0; i < 4; ++i) out[static_cast<size_t>(i)] = static_cast<char>(crc >> (8 * i) & 0xff);
+  out += payload;
+  return out;
+}
+
+Result<std::string_view> unseal(std::string_view key, std::string_view value, const char* what) {
+  uint32_t stored = 0;
+  for (size_t i = 0; i < 4 && i < value.size(); ++i) {
+    stored |= static_cast<uint32_t>(static_cast<unsigned char>(value[i])) << (8 * i);
+  }
+  if (value.size() < 4 || crc32c(value.substr(4), crc32c(key)) != stored) {
+    return corruption(std::string(what) + " has a wrong checksum");
+  }
+  return value.substr(4);
+}
+
+std::string record_name(uint64_t row) { return "record " + std::to_string(row); }
+
+Result<uint64_t> decode_row(std::string_view key, std::string_view value) {
+  auto payload = unseal(key, value, "the entry of an id");
+  if (!payload.ok()) return payload.status();
+  if (payload->size() != 8) return corruption("the entry of an id has a wrong length");
+  return row_of(*payload);
+}
+
+}  // namespace
+
+Result<std::shared_ptr<ShardStore>> ShardStore::open(leveldb::Env* env, const std::string& dir,
+                                                     std::shared_ptr<leveldb::Cache> cache) {
+  KvOptions options;
+  // Rows arrive in key order, so large buffers and files are moved between
+  // levels rather than rewritten.
+  options.write_buffer_bytes = 16u << 20;
+  options.max_file_bytes = 16u << 20;
+  options.cache = std::move(cache);
+  auto kv = KvStore::open(env, dir, options);
+  if (!kv.ok()) return kv.status();
+  return std::shared_ptr<ShardStore>(new ShardStore(std::move(*kv)));
+}
+
+void ShardStore::Batch::put(uint64_t row, std::string_view id, std::string_view values,
+                            std::string_view metadata) {
+  std::string key = row_key(record_tag, row);
+  batch_.Put(key, seal(key, encode_record(id, values, metadata)));
+  std::string name = id_key(id);
+  batch_.Put(name, seal(name, row_key(record_tag, row).substr(1)));
+}
+
+void ShardStore::Batch::erase_row(uint64_t row) {
+  batch_.Delete(row_key(record_tag, row));
+  batch_.Put(row_key(tombstone_tag, row), leveldb::Slice());
+}
+
+void ShardStore::Batch::forget_id(std::string_view id) { batch_.Delete(id_key(id)); }
+
+void ShardStore::Batch::forget_tombstone(uint64_t row) {
+  batch_.Delete(row_key(tombstone_tag, row));
+}
+
+void ShardStore::Batch::set_state(const ShardStateMeta& state) {
+  batch_.Put(state_key, seal(state_key, encode(state)));
+}
+
+Result<std::optional<ShardStateMeta>> ShardStore::state() const {
+  auto value = kv_->get(state_key);
+  if (!value.ok()) return value.status();
+  if (!value->has_value()) return std::optional<ShardStateMeta>();
+  auto payload = unseal(state_key, **value, "the shard's state");
+  if (!payload.ok()) return payload.status();
+  auto state = decode_shard_state(*payload);
+  if (!state.ok()) return state.status();
+  return std::optional<ShardStateMeta>(std::move(*state));
+}
+
+Result<std::optional<uint64_t>> ShardStore::find(std::string_view id, const Snapshot& at) const {
+  std::string key = id_key(id);
+  auto value = kv_->get(key, at);
+  if (!value.ok()) return value.status();
+  if (!value->has_value()) return std::optional<uint64_t>();
+  auto row = decode_row(key, **value);
+  if (!row.ok()) return row.status();
+  return std::optional<uint64_t>(*row);
+}
+
+Result<Record> ShardStore::get(uint64_t row, const Snapshot& at) const {
+  std::string key = row_key(record_tag, row);
+  auto value = kv_->get(key, at);
+  if (!value.ok()) return value.status().with_context(record_name(row));
+  if (!value->has_value()) return not_found(record_name(row) + " does not exist");
+  auto payload = unseal(key, **value, record_name(row).c_str());
+  if (!payload.ok()) return payload.status();
+  return decode_record(*payload);
+}
+
+Status ShardStore::scan_rows(uint64_t begin, uint64_t end,
+                             const std::function<Status(uint64_t, Record)>& each) const {
+  auto at = kv_->iterate({}, false);
+  for (at->Seek(row_key(record_tag, begin)); at->Valid(); at->Next()) {
+    std::string_view key = view(at->key());
+    if (key.size() != 9 || key[0] != record_tag) break;
+    uint64_t row = row_of(key.substr(1));
+    if (row >= end) break;
+    auto payload = unseal(key, view(at->value()), record_name(row).c_str());
+    if (!payload.ok()) return payload.status();
+    auto record = decode_record(*payload);
+    if (!record.ok()) return record.status();
+    JADE_RETURN_IF_ERROR(each(row, std::move(*record)));
+  }
+  return from_leveldb(at->status(), "reading records");
+}
+
+Status ShardStore::scan_ids(std::string_view after, const Snapshot& at,
+                            const std::function<bool(std::string_view, uint64_t)>& each) const {
+  auto it = kv_->iterate(at, true);
+  std::string start = id_key(after);
+  for (it->Seek(start); it->Valid(); it->Next()) {
+    std::string_view key = view(it->key());
+    if (key.empty() || key[0] != id_tag) break;
+    if (!after.empty() && key == start) continue;
+    auto row = decode_row(key, view(it->value()));
+    if (!row.ok()) return row.status();
+    if (!each(key.substr(1), *row)) return {};
+  }
+  return from_leveldb(it->status(), "reading ids");
+}
+
+Status ShardStore::scan_tombstones(const std::function<void(uint64_t)>& each) const {
+  auto it = kv_->iterate({}, false);
+  std::string start(1, tombstone_tag);
+  for (it->Seek(start); it->Valid(); it->Next()) {
+    std::string_view key = view(it->key());
+    if (key.size() != 9 || key[0] != tombstone_tag) break;
+    each(row_of(key.substr(1)));
+  }
+  return from_leveldb(it->status(), "reading tombstones");
+}
+
+Result<uint32_t> ShardStore::digest(const Snapshot& at) const {
+  uint32_t crc = 0;
+  Status failure;
+  auto add = [&crc](std::string_view part) {
+    uint64_t size = part.size();
+    crc = crc32c({reinterpret_cast<const char*>(&size), sizeof size}, crc);
+    crc = crc32c(part, crc);
+  };
+  Status scanned = scan_ids("", at, [&](std::string_view id, uint64_t row) {
+    auto record = get(row, at);
+    if (!record.ok()) {
+      failure = record.status();
+    } else if (record->id != id) {
+      failure = corruption(record_name(row) + " does not belong to the id that names it");
+    }
+    if (!failure.ok()) return false;
+    add(record->id);
+    add(record->values);
+    add(record->metadata);
+    return true;
+  });
+  JADE_RETURN_IF_ERROR(scanned);
+  if (!failure.ok()) return failure;
+  return crc;
+}
+
+}  // namespace jade

@@ -1,0 +1,78 @@
+// The records of one shard replica, in a LevelDB of their own. Byte formats:
+// docs/formats.md.
+//
+//   'm'             → the replica's ShardStateMeta
+//   'i' id key      → the row of that id
+//   'r' row (BE64)  → the Record
+//   'd' row (BE64)  → nothing: the row is dead, but a segment still holds it
+//
+// Commits are not synced: the Raft log is the write-ahead log, and the state
+// names the entry it has applied. After power loss the store is at some earlier
+// entry, never in between and never with a hole (see storage/env.h).
+#pragma once
+
+#include <leveldb/write_batch.h>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "storage/kv.h"
+#include "storage/record.h"
+
+namespace jade {
+
+class ShardStore {
+ public:
+  static Result<std::shared_ptr<ShardStore>> open(leveldb::Env* env, const std::string& dir,
+                                                  std::shared_ptr<leveldb::Cache> cache);
+
+  // All or nothing, in the order of the calls.
+  class Batch {
+   public:
+    void put(uint64_t row, std::string_view id, std::string_view values, std::string_view metadata);
+    // The row is gone; if `id` still names it, call forget_id too.
+    void erase_row(uint64_t row);
+    void forget_id(std::string_view id);
+    void forget_tombstone(uint64_t row);
+    void set_state(const ShardStateMeta& state);
+
+   private:
+    friend class ShardStore;
+    leveldb::WriteBatch batch_;
+  };
+
+  // Needs the one writer; the rest may be called from any thread.
+  Status commit(Batch& batch) { return kv_->write(batch.batch_, false); }
+  // Makes all commits so far durable.
+  Status sync() { return kv_->sync(); }
+
+  // What set_state stored last; nothing in a new store.
+  Result<std::optional<ShardStateMeta>> state() const;
+  Result<std::optional<uint64_t>> find(std::string_view id, const Snapshot& at = {}) const;
+  // not_found for a row that does not exist; corruption for one that is damaged.
+  Result<Record> get(uint64_t row, const Snapshot& at = {}) const;
+
+  // Calls `each` in order until it fails; its failure is the result.
+  Status scan_rows(uint64_t begin, uint64_t end,
+                   const std::function<Status(uint64_t row, Record record)>& each) const;
+  // Ids after `after` ("": all); stops early when `each` returns false.
+  Status scan_ids(std::string_view after, const Snapshot& at,
+                  const std::function<bool(std::string_view id, uint64_t row)>& each) const;
+  Status scan_tombstones(const std::function<void(uint64_t row)>& each) const;
+
+  // CRC32C over all (id, values, metadata) in the order of ids: the content that
+  // replicas must share, whatever their rows and segments.
+  Result<uint32_t> digest(const Snapshot& at) const;
+
+  Snapshot snapshot() const { return kv_->snapshot(); }
+
+ private:
+  explicit ShardStore(std::unique_ptr<KvStore> kv) : kv_(std::move(kv)) {}
+
+  std::unique_ptr<KvStore> kv_;
+};
+
+}  // namespace jade
