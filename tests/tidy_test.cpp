@@ -122,7 +122,9 @@ const std::vector<Owned>& owned() {
        R"(\b(system_clock|steady_clock|high_resolution_clock|gettimeofday|clock_gettime)\b|\bstd::time\()",
        {}},
       {"a sleep", R"(\b(sleep_for|sleep_until|nanosleep|usleep)\b)", {}},
-      {"entropy", R"(\b(random_device|getrandom|getentropy)\b|\bs?rand\(|\bstd::s?rand\b)", {}},
+      {"entropy",
+       R"(\b(random_device|getrandom|getentropy)\b|\bs?rand\(|\bstd::s?rand\b)",
+       {"actors/jade.cpp"}},
       {"a thread", R"(\bstd::(jthread|thread|async)\b(?!::hardware_concurrency))", {}},
       {"the environment", R"(\b(getenv|setenv)\b)", {}},
   };
