@@ -14,12 +14,16 @@ inline constexpr std::string_view content_type_metrics = "text/plain; version=0.
 
 enum class HttpMethod : uint8_t { get, post, del, head, other };
 
+enum class MediaType : uint8_t { none, json, binary, other };
+// Of a Content-Type value; parameters such as charset are ignored.
+MediaType parse_media_type(std::string_view value);
+
 struct HttpRequest {
   HttpMethod method = HttpMethod::get;
-  std::string target;  // path and query as sent, still percent-encoded
-  std::string content_type;
-  std::string accept;
-  std::string body;
+  MediaType content_type = MediaType::none;
+  bool accepts_binary = false;  // Accept names content_type_binary
+  std::string target;           // path and query as sent, still percent-encoded
+  std::string body;             // with capacity for 64 bytes more: the JSON reader's padding
 };
 
 struct HttpResponse {

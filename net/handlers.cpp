@@ -1,0 +1,345 @@
+#include "net/handlers.h"
+
+#include <charconv>
+#include <chrono>
+
+#include "net/binary_codec.h"
+#include "net/json_codec.h"
+#include "net/json_writer.h"
+#include "net/metrics.h"
+#include "net/openapi.h"
+#include "net/url.h"
+
+namespace jade {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+uint64_t micros_since(Clock::time_point start) {
+  return static_cast<uint64_t>(
+      std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start).count());
+}
+
+double to_ms(uint64_t micros) { return static_cast<double>(micros) / 1000; }
+
+HttpResponse json_response(std::string body, int status = 200) {
+  HttpResponse response;
+  response.status = status;
+  response.body = std::move(body);
+  return response;
+}
+
+HttpResponse binary_response(std::string body) {
+  HttpResponse response;
+  response.content_type = content_type_binary;
+  response.body = std::move(body);
+  return response;
+}
+
+// Api::Done that answers with encode(value), or with the failure.
+template <class T, class Encode>
+Api::Done<T> answer(Responder respond, Encode encode, int status = 200) {
+  return [respond, encode, status](Result<T> result) {
+    if (!result) {
+      respond(error_response(result.status()));
+    } else {
+      respond(json_response(encode(*result), status));
+    }
+  };
+}
+
+Include include_of(const SearchRequest& search) {
+  return {search.include_metadata, search.include_values};
+}
+
+Result<Include> parse_include(std::string_view list) {
+  Include include{false, false};
+  while (!list.empty()) {
+    size_t comma = list.find(',');
+    std::string_view part = list.substr(0, comma);
+    list.remove_prefix(comma == std::string_view::npos ? list.size() : comma + 1);
+    if (part == "metadata") {
+      include.metadata = true;
+    } else if (part == "values") {
+      include.values = true;
+    } else {
+      return invalid_argument("include names \"" + std::string(part) +
+                              "\"; it may list metadata and values, with commas");
+    }
+  }
+  return include;
+}
+
+Result<uint32_t> parse_limit(const std::string& text) {
+  uint32_t limit = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), limit);
+  if (error == std::errc{} && end == text.data() + text.size() && limit >= 1 &&
+      limit <= Limits::page_limit_max) {
+    return limit;
+  }
+  return invalid_argument("limit is \"" + text + "\"; it must be an integer from 1 to " +
+                          std::to_string(Limits::page_limit_max));
+}
+
+Result<ListRequest> parse_list(std::string_view query) {
+  auto pairs = parse_query(query);
+  if (!pairs) return pairs.status();
+  ListRequest request;
+  for (const auto& [name, value] : *pairs) {
+    if (name == "limit") {
+      auto limit = parse_limit(value);
+      if (!limit) return limit.status();
+      request.limit = *limit;
+    } else if (name == "after") {
+      auto id = parse_id(value);
+      if (!id) return id.status().with_context("after");
+      request.after = *std::move(id);
+    } else if (name == "include") {
+      auto include = parse_include(value);
+      if (!include) return include.status();
+      request.include_metadata = include->metadata;
+      request.include_values = include->values;
+    } else {
+      return invalid_argument("unknown query parameter \"" + name +
+                              "\"; they are limit, after and include");
+    }
+  }
+  return request;
+}
+
+// What was asked and how it is to be answered.
+struct SearchPlan {
+  bool binary = false;
+  Clock::time_point start = Clock::now();
+};
+
+void answer_one(const Responder& respond, SearchPlan plan, Include include,
+                Result<SearchReply>& result) {
+  if (!result) return respond(error_response(result.status()));
+  uint64_t took_us = micros_since(plan.start);
+  if (!plan.binary) {
+    return respond(json_response(encode_search_json(*result, include, to_ms(took_us))));
+  }
+  TimedSearchReply reply;
+  reply.took_us = took_us;
+  reply.results.push_back(*std::move(result));
+  respond(binary_response(encode_search_reply(reply)));
+}
+
+void answer_batch(const Responder& respond, SearchPlan plan, const std::vector<Include>& includes,
+                  Result<SearchBatchReply>& result) {
+  if (!result) return respond(error_response(result.status()));
+  uint64_t took_us = micros_since(plan.start);
+  if (plan.binary) {
+    return respond(binary_response(encode_search_reply({std::move(result->results), took_us})));
+  }
+  if (includes.size() != result->results.size()) {
+    return respond(error_response(internal_error("a batch was answered in part")));
+  }
+  respond(json_response(encode_search_batch_json(*result, includes, to_ms(took_us))));
+}
+
+std::string root_document() {
+  return R"({"name":"JadeVectorDB","version":")" JADE_VERSION
+         R"(","links":{"openapi":"/openapi.json","databases":"/v1/databases",)"
+         R"("cluster":"/v1/cluster","health":"/healthz","ready":"/readyz","metrics":"/metrics"}})";
+}
+
+}  // namespace
+
+Responder::State::~State() {
+  if (!answered) deliver(error_response(unavailable("the node is stopping; try again")));
+}
+
+int http_status(Code code) {
+  switch (code) {
+    case Code::ok: return 200;
+    case Code::invalid_argument: return 400;
+    case Code::not_found: return 404;
+    case Code::already_exists:
+    case Code::failed_precondition: return 409;
+    case Code::too_large: return 413;
+    case Code::resource_exhausted: return 429;
+    case Code::unavailable: return 503;
+    case Code::deadline_exceeded: return 504;
+    case Code::disk_full: return 507;
+    case Code::unimplemented: return 501;
+    case Code::corruption:
+    case Code::io_error:
+    case Code::internal: return 500;
+  }
+  return 500;
+}
+
+HttpResponse error_response(const Status& status, int status_code) {
+  HttpResponse response =
+      json_response(encode_error(status), status_code ? status_code : http_status(status.code()));
+  if (response.status == 429 || response.status == 503) response.retry_after_s = 1;
+  return response;
+}
+
+Status Handlers::check_content_type(const Route& route, const HttpRequest& request) {
+  if (!route.has_body || request.content_type == MediaType::json ||
+      (route.has_binary && request.content_type == MediaType::binary)) {
+    return {};
+  }
+  std::string right(content_type_json);
+  if (route.has_binary) right.append(" or ").append(content_type_binary);
+  return invalid_argument((request.content_type == MediaType::none
+                               ? "the Content-Type header is missing"
+                               : "the body has another Content-Type") +
+                          std::string("; send ") + right);
+}
+
+void Handlers::handle(const RouteMatch& match, HttpRequest& request, Responder respond) {
+  auto database = percent_decode(match.database);
+  if (!database) return respond(error_response(database.status()));
+  VectorId id;
+  if (!match.vector_id.empty()) {
+    auto text = percent_decode(match.vector_id);
+    auto parsed = text ? parse_id(*text) : Result<VectorId>(text.status());
+    if (!parsed) return respond(error_response(parsed.status()));
+    id = *std::move(parsed);
+  }
+  if (!match.query.empty() && match.route->id != RouteId::list_vectors) {
+    return respond(error_response(invalid_argument("this path takes no query parameters")));
+  }
+  switch (match.route->id) {
+    case RouteId::root: return respond(json_response(root_document()));
+    case RouteId::healthz: return respond(json_response(R"({"status":"ok"})"));
+    case RouteId::readyz:
+      return api_.ready(answer<std::string>(respond, [](const std::string& detail) {
+        std::string out;
+        JsonObject(out).field("status", "ready").field("detail", detail).close();
+        return out;
+      }));
+    case RouteId::metrics: return show_metrics(std::move(respond));
+    case RouteId::openapi: return respond(json_response(std::string(openapi_document())));
+    case RouteId::cluster:
+      return api_.cluster(answer<ClusterInfo>(std::move(respond), encode_cluster));
+    case RouteId::create_database: return create_database(request, std::move(respond));
+    case RouteId::list_databases:
+      return api_.list_databases(
+          answer<std::vector<DatabaseInfo>>(std::move(respond), encode_databases));
+    case RouteId::describe_database:
+      return api_.describe_database(*std::move(database),
+                                    answer<DatabaseInfo>(std::move(respond), encode_database));
+    case RouteId::drop_database:
+      return api_.drop_database(*std::move(database),
+                                answer<DatabaseInfo>(std::move(respond), encode_database));
+    case RouteId::upsert: return upsert(*std::move(database), request, std::move(respond));
+    case RouteId::list_vectors:
+      return list_vectors(*std::move(database), match.query, std::move(respond));
+    case RouteId::get_vector:
+      return get_vector(*std::move(database), std::move(id), std::move(respond));
+    case RouteId::delete_vector:
+      return delete_vector(*std::move(database), std::move(id), std::move(respond));
+    case RouteId::delete_vectors:
+      return delete_vectors(*std::move(database), request, std::move(respond));
+    case RouteId::search: return search(*std::move(database), request, std::move(respond));
+    case RouteId::search_batch:
+      return search_batch(*std::move(database), request, false, std::move(respond));
+  }
+}
+
+void Handlers::create_database(HttpRequest& request, Responder respond) {
+  auto spec = decode_create(request.body);
+  if (!spec) return respond(error_response(spec.status()));
+  api_.create_database(*std::move(spec),
+                       answer<DatabaseInfo>(std::move(respond), encode_database, 201));
+}
+
+void Handlers::upsert(std::string database, HttpRequest& request, Responder respond) {
+  auto decoded = request.content_type == MediaType::binary ? decode_upsert(request.body)
+                                                           : decode_json_upsert(request.body);
+  request.body = {};
+  if (!decoded) return respond(error_response(decoded.status()));
+  decoded->database = std::move(database);
+  api_.upsert(*std::move(decoded), answer<UpsertReply>(std::move(respond), encode_upsert_reply));
+}
+
+void Handlers::list_vectors(std::string database, std::string_view query, Responder respond) {
+  auto request = parse_list(query);
+  if (!request) return respond(error_response(request.status()));
+  request->database = std::move(database);
+  Include include{request->include_metadata, request->include_values};
+  api_.list(*std::move(request),
+            answer<ListReply>(std::move(respond), [include](const ListReply& reply) {
+              return encode_page(reply, include);
+            }));
+}
+
+void Handlers::get_vector(std::string database, VectorId id, Responder respond) {
+  api_.get({std::move(database), std::move(id)},
+           answer<StoredVector>(std::move(respond), [](const StoredVector& vector) {
+             return encode_vector(vector, {true, true});
+           }));
+}
+
+void Handlers::delete_vector(std::string database, VectorId id, Responder respond) {
+  DeleteRequest request;
+  request.database = std::move(database);
+  request.ids.push_back(std::move(id));
+  api_.remove(std::move(request), answer<DeleteReply>(std::move(respond), encode_delete_reply));
+}
+
+void Handlers::delete_vectors(std::string database, HttpRequest& request, Responder respond) {
+  auto decoded = decode_delete(request.body);
+  if (!decoded) return respond(error_response(decoded.status()));
+  decoded->database = std::move(database);
+  api_.remove(*std::move(decoded), answer<DeleteReply>(std::move(respond), encode_delete_reply));
+}
+
+void Handlers::search(std::string database, HttpRequest& request, Responder respond) {
+  if (request.content_type == MediaType::binary) {
+    return search_batch(std::move(database), request, true, std::move(respond));
+  }
+  SearchPlan plan{request.accepts_binary};
+  auto decoded = decode_json_search(request.body);
+  if (!decoded) return respond(error_response(decoded.status()));
+  decoded->database = std::move(database);
+  Include include = include_of(*decoded);
+  api_.search(*std::move(decoded), [respond, plan, include](Result<SearchReply> result) {
+    answer_one(respond, plan, include, result);
+  });
+}
+
+// `one`: of the route of single searches, with a binary body.
+void Handlers::search_batch(std::string database, HttpRequest& request, bool one,
+                            Responder respond) {
+  SearchPlan plan{request.accepts_binary};
+  auto decoded = request.content_type == MediaType::binary ? decode_search(request.body)
+                                                           : decode_json_search_batch(request.body);
+  if (!decoded) return respond(error_response(decoded.status()));
+  if (one && !plan.binary && decoded->searches.size() != 1) {
+    return respond(error_response(
+        invalid_argument("the body has " + std::to_string(decoded->searches.size()) +
+                         " queries; send them to search/batch, or accept a binary reply")));
+  }
+  if (one && decoded->searches.size() == 1) {
+    SearchRequest single = std::move(decoded->searches[0]);
+    single.database = std::move(database);
+    Include include = include_of(single);
+    return api_.search(std::move(single), [respond, plan, include](Result<SearchReply> result) {
+      answer_one(respond, plan, include, result);
+    });
+  }
+  std::vector<Include> includes;
+  for (SearchRequest& search : decoded->searches) includes.push_back(include_of(search));
+  decoded->database = std::move(database);
+  api_.search_batch(*std::move(decoded),
+                    [respond, plan, includes](Result<SearchBatchReply> result) {
+                      answer_batch(respond, plan, includes, result);
+                    });
+}
+
+void Handlers::show_metrics(Responder respond) {
+  api_.cluster([metrics = metrics_, respond](Result<ClusterInfo> cluster) {
+    HttpResponse response;
+    response.content_type = content_type_metrics;
+    response.body = metrics->text(cluster ? &*cluster : nullptr);
+    respond(std::move(response));
+  });
+}
+
+}  // namespace jade

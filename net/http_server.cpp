@@ -1,0 +1,242 @@
+#include "net/http_server.h"
+
+#include <algorithm>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <thread>
+
+#include "net/http_connection.h"
+
+namespace jade {
+namespace {
+
+namespace asio = boost::asio;
+using boost::system::error_code;
+using tcp = asio::ip::tcp;
+using Clock = HttpConnection::Clock;
+
+constexpr std::string_view refused_response =
+    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 83\r\n"
+    "Retry-After: 1\r\nConnection: close\r\n\r\n"
+    R"({"error":{"code":"unavailable","message":"too many connections are open; retry"}}  )";
+constexpr auto accept_pause = std::chrono::milliseconds(100);
+
+Result<tcp::endpoint> resolve(asio::io_context& io, const HttpServerOptions& options) {
+  error_code error;
+  auto address = asio::ip::make_address(options.host, error);
+  if (!error) return tcp::endpoint(address, options.port);
+  tcp::resolver resolver(io);
+  auto found = resolver.resolve(options.host, std::to_string(options.port), error);
+  if (error || found.empty()) {
+    return invalid_argument("host \"" + options.host +
+                            "\" is neither an address nor a known name: " + error.message());
+  }
+  return found.begin()->endpoint();
+}
+
+Status listen(tcp::acceptor& acceptor, const tcp::endpoint& endpoint) {
+  std::string where = endpoint.address().to_string() + " port " + std::to_string(endpoint.port());
+  error_code error;
+  acceptor.open(endpoint.protocol(), error);
+  if (!error) acceptor.set_option(asio::socket_base::reuse_address(true), error);
+  if (!error) acceptor.bind(endpoint, error);
+  if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
+  if (!error) return {};
+  if (error == asio::error::address_in_use) {
+    return Status(Code::already_exists, "cannot listen on " + where +
+                                            ": another process does; stop it or choose another "
+                                            "port");
+  }
+  return invalid_argument("cannot listen on " + where + ": " + error.message());
+}
+
+}  // namespace
+
+Status HttpServerOptions::validate() const {
+  auto at_least = [](const char* name, uint64_t value, uint64_t least) {
+    if (value >= least) return Status();
+    return invalid_argument(std::string(name) + " is " + std::to_string(value) +
+                            "; it must be at least " + std::to_string(least));
+  };
+  JADE_RETURN_IF_ERROR(at_least("threads", threads, 1));
+  if (threads > 64) return invalid_argument("threads must be 1 to 64");
+  JADE_RETURN_IF_ERROR(at_least("body_bytes_max", body_bytes_max, 1024));
+  JADE_RETURN_IF_ERROR(at_least("header_bytes_max", header_bytes_max, 512));
+  if (header_bytes_max > (size_t{1} << 20)) {
+    return invalid_argument("header_bytes_max must be at most 1048576");
+  }
+  JADE_RETURN_IF_ERROR(
+      at_least("inflight_body_bytes_max", inflight_body_bytes_max, body_bytes_max));
+  JADE_RETURN_IF_ERROR(at_least("connections_max", connections_max, 1));
+  JADE_RETURN_IF_ERROR(at_least("idle_timeout_ms", idle_timeout_ms, 1));
+  JADE_RETURN_IF_ERROR(at_least("read_timeout_ms", read_timeout_ms, 1));
+  JADE_RETURN_IF_ERROR(at_least("write_timeout_ms", write_timeout_ms, 1));
+  return at_least("rate_bytes_per_s_min", rate_bytes_per_s_min, 1);
+}
+
+struct HttpServer::Impl {
+  Impl(HttpServerOptions options, Api& api) : shared(std::move(options), api) {
+    for (unsigned i = 0; i < shared.options.threads; ++i) {
+      loops.push_back(std::make_unique<HttpLoop>(shared));
+      timers.push_back(std::make_unique<asio::steady_timer>(loops.back()->io));
+      guards.emplace_back(loops.back()->io.get_executor());
+    }
+  }
+
+  ~Impl() { stop(0); }
+
+  Status start() {
+    auto endpoint = resolve(loops[0]->io, shared.options);
+    if (!endpoint) return endpoint.status();
+    JADE_RETURN_IF_ERROR(listen(acceptor(), *endpoint));
+    error_code ignored;
+    port = acceptor().local_endpoint(ignored).port();
+    accept();
+    for (size_t i = 0; i < loops.size(); ++i) {
+      sweep_later(i);
+      threads.emplace_back([this, i] { loops[i]->io.run(); });
+    }
+    return {};
+  }
+
+  tcp::acceptor& acceptor() {
+    if (!acceptor_) acceptor_.emplace(loops[0]->io);
+    return *acceptor_;
+  }
+
+  // On the thread of loop 0; connections go to the loops in turn.
+  void accept() {
+    HttpLoop& loop = *loops[next_loop++ % loops.size()];
+    acceptor().async_accept(loop.io, [this, &loop](error_code error, tcp::socket socket) {
+      if (shared.stopping || error == asio::error::operation_aborted) return;
+      if (error) return pause_accepting(error);
+      place(loop, std::move(socket));
+      accept();
+    });
+  }
+
+  // Out of descriptors or memory: what is open shall end first.
+  void pause_accepting(const error_code& error) {
+    if (shared.options.warn) {
+      shared.options.warn("cannot accept a connection: " + error.message());
+    }
+    accept_timer.emplace(loops[0]->io, accept_pause);
+    accept_timer->async_wait([this](error_code cancelled) {
+      if (!cancelled && !shared.stopping) accept();
+    });
+  }
+
+  void place(HttpLoop& loop, tcp::socket socket) {
+    {
+      std::lock_guard lock(shared.mutex);
+      if (shared.connections >= shared.options.connections_max) return refuse(socket);
+      ++shared.connections;
+    }
+    asio::post(loop.io, [&loop, socket = std::move(socket)]() mutable {
+      auto connection = std::make_shared<HttpConnection>(loop, std::move(socket));
+      loop.connections.insert(connection);
+      connection->start();
+      if (loop.shared.stopping) connection->close();
+    });
+  }
+
+  void refuse(tcp::socket& socket) {
+    shared.metrics->connection_refused();
+    error_code ignored;
+    socket.non_blocking(true, ignored);
+    socket.write_some(asio::buffer(refused_response), ignored);
+    socket.shutdown(tcp::socket::shutdown_send, ignored);
+  }
+
+  // Looks at all deadlines of a loop now and then: cheaper than a timer for each
+  // connection, and late by a quarter of the shortest timeout at most.
+  void sweep_later(size_t i) {
+    const HttpServerOptions& o = shared.options;
+    uint32_t shortest = std::min({o.idle_timeout_ms, o.read_timeout_ms, o.write_timeout_ms});
+    timers[i]->expires_after(std::chrono::milliseconds(std::clamp(shortest / 4, 1u, 500u)));
+    timers[i]->async_wait([this, i](error_code cancelled) {
+      if (cancelled) return;
+      sweep(*loops[i]);
+      sweep_later(i);
+    });
+  }
+
+  void sweep(HttpLoop& loop) {
+    std::vector<std::shared_ptr<HttpConnection>> late;
+    Clock::time_point now = Clock::now();
+    for (const auto& connection : loop.connections) {
+      if (connection->is_late(now)) late.push_back(connection);
+    }
+    for (const auto& connection : late) connection->on_late();
+  }
+
+  // Runs on each connection of each loop, on the loop's thread.
+  template <class Action>
+  void for_all(Action action) {
+    for (auto& loop : loops) {
+      asio::post(loop->io, [&loop = *loop, action] {
+        std::vector<std::shared_ptr<HttpConnection>> all(loop.connections.begin(),
+                                                         loop.connections.end());
+        for (const auto& connection : all) action(*connection);
+      });
+    }
+  }
+
+  void stop(uint32_t grace_ms) {
+    if (stopped) return;
+    stopped = true;
+    shared.stopping = true;
+    if (!threads.empty()) {
+      asio::post(loops[0]->io, [this] {
+        error_code ignored;
+        acceptor().close(ignored);
+        if (accept_timer) accept_timer->cancel();
+      });
+      for_all([](HttpConnection& connection) { connection.stop_after_request(); });
+      wait_for_connections(std::chrono::milliseconds(grace_ms));
+      for_all([](HttpConnection& connection) { connection.close(); });
+      wait_for_connections(std::chrono::seconds(10));
+    }
+    shared.decoders.join();
+    for (auto& loop : loops) {
+      std::lock_guard lock(loop->gate->mutex);
+      loop->gate->io = nullptr;
+    }
+    for (auto& loop : loops) loop->io.stop();
+    for (auto& thread : threads) thread.join();
+  }
+
+  template <class Duration>
+  void wait_for_connections(Duration most) {
+    std::unique_lock lock(shared.mutex);
+    shared.connection_closed.wait_for(lock, most, [this] { return shared.connections == 0; });
+  }
+
+  HttpShared shared;
+  std::vector<std::unique_ptr<HttpLoop>> loops;
+  std::vector<std::unique_ptr<asio::steady_timer>> timers;
+  std::vector<asio::executor_work_guard<asio::io_context::executor_type>> guards;
+  std::optional<tcp::acceptor> acceptor_;
+  std::optional<asio::steady_timer> accept_timer;
+  std::vector<std::thread> threads;
+  size_t next_loop = 0;
+  uint16_t port = 0;
+  bool stopped = false;
+};
+
+HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+HttpServer::~HttpServer() = default;
+
+Result<std::unique_ptr<HttpServer>> HttpServer::start(HttpServerOptions options, Api& api) {
+  JADE_RETURN_IF_ERROR(options.validate());
+  auto impl = std::make_unique<Impl>(std::move(options), api);
+  JADE_RETURN_IF_ERROR(impl->start());
+  return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
+}
+
+uint16_t HttpServer::port() const { return impl_->port; }
+
+void HttpServer::stop(uint32_t grace_ms) { impl_->stop(grace_ms); }
+
+}  // namespace jade

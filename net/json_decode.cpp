@@ -1,0 +1,310 @@
+#include "net/json_codec.h"
+#include "net/json_reader.h"
+
+namespace jade {
+namespace {
+
+// Each enum below counts through the list of names beside it.
+enum CreateField { c_name, c_dimension, c_metric, c_shards, c_replicas, c_index, c_embedder };
+constexpr std::string_view create_names[] = {"name",     "dimension", "metric",  "shards",
+                                             "replicas", "index",     "embedder"};
+enum IndexField { i_type, i_m, i_ef_construction, i_ef_search, i_nlist, i_nprobe };
+constexpr std::string_view index_names[] = {"type",      "m",     "ef_construction",
+                                            "ef_search", "nlist", "nprobe"};
+enum UpsertField { u_vectors };
+constexpr std::string_view upsert_names[] = {"vectors"};
+enum VectorField { v_id, v_values, v_metadata, v_text };
+constexpr std::string_view vector_names[] = {"id", "values", "metadata", "text"};
+enum RemoveField { r_ids, r_filter };
+constexpr std::string_view remove_names[] = {"ids", "filter"};
+enum SearchField {
+  s_vector,
+  s_text,
+  s_k,
+  s_filter,
+  s_include,
+  s_consistency,
+  s_token,
+  s_ef_search,
+  s_nprobe,
+  s_score_threshold,
+  s_exact
+};
+constexpr std::string_view search_names[] = {
+    "vector", "text",      "k",      "filter",          "include", "consistency",
+    "token",  "ef_search", "nprobe", "score_threshold", "exact"};
+enum BatchField { b_searches };
+constexpr std::string_view batch_names[] = {"searches"};
+
+constexpr size_t token_bytes_max = 4096;
+constexpr size_t word_bytes_max = 128;  // of names, metrics, kinds
+
+bool has(uint32_t seen, unsigned field) { return (seen & (1u << field)) != 0; }
+
+Status read_index(JsonValue& value, const JsonPath& path, IndexOptions& index) {
+  uint32_t seen = 0;
+  return read_object(value, path, index_names, seen,
+                     [&](size_t i, JsonValue v, const JsonPath& at) -> Status {
+                       switch (i) {
+                         case i_type: {
+                           std::string name;
+                           JADE_RETURN_IF_ERROR(read_string(v, at, word_bytes_max, name));
+                           auto kind = parse_index_kind(name);
+                           if (!kind) return kind.status();
+                           index.kind = *kind;
+                           return {};
+                         }
+                         case i_m: return read_uint(v, at, index.m);
+                         case i_ef_construction: return read_uint(v, at, index.ef_construction);
+                         case i_ef_search: return read_uint(v, at, index.ef_search);
+                         case i_nlist: return read_uint(v, at, index.nlist);
+                         default: return read_uint(v, at, index.nprobe);
+                       }
+                     });
+}
+
+Status read_metric(JsonValue& value, const JsonPath& path, Metric& metric) {
+  std::string name;
+  JADE_RETURN_IF_ERROR(read_string(value, path, word_bytes_max, name));
+  auto parsed = parse_metric(name);
+  if (!parsed) return parsed.status();
+  metric = *parsed;
+  return {};
+}
+
+Status too_many(const JsonPath& path, size_t most) {
+  return Status(Code::too_large, path.to_string() + " has more than " + std::to_string(most) +
+                                     " elements; send them in several requests");
+}
+
+// Gathers rows into the columns of an UpsertRequest.
+class UpsertReader {
+ public:
+  Result<UpsertRequest> read(std::string& body) {
+    uint32_t seen = 0;
+    JsonDocument document(body);
+    JADE_RETURN_IF_ERROR(
+        document.read(upsert_names, seen, [&](size_t, JsonValue vectors, const JsonPath& path) {
+          return read_array(vectors, path, [&](size_t i, JsonValue& v, const JsonPath& at) {
+            return i < Limits::vectors_per_upsert_max
+                       ? read_row(v, at)
+                       : too_many(path, Limits::vectors_per_upsert_max);
+          });
+        }));
+    if (!has(seen, u_vectors)) return missing_field("vectors", {});
+    if (request_.ids.empty()) return invalid_argument("vectors is empty; give at least one");
+    return std::move(request_);
+  }
+
+ private:
+  Status read_row(JsonValue& value, const JsonPath& path) {
+    uint32_t seen = 0;
+    size_t row = request_.ids.size();
+    request_.ids.emplace_back();
+    JADE_RETURN_IF_ERROR(read_object(
+        value, path, vector_names, seen, [&](size_t i, JsonValue v, const JsonPath& at) -> Status {
+          switch (i) {
+            case v_id: return read_id(v, at, request_.ids[row]);
+            case v_values: return read_values(v, at);
+            case v_metadata:
+              request_.metadata.resize(row + 1);
+              return read_raw_object(v, at, Limits::metadata_bytes_max, request_.metadata[row]);
+            default:
+              request_.texts.resize(row + 1);
+              return read_string(v, at, Limits::text_bytes_max, request_.texts[row]);
+          }
+        }));
+    if (!has(seen, v_id)) return missing_field("id", path);
+    if (has(seen, v_values) == has(seen, v_text)) {
+      return invalid_argument(path.to_string() + " must have either \"values\" or \"text\"");
+    }
+    if (row == 0) by_text_ = has(seen, v_text);
+    if (has(seen, v_text) != by_text_) {
+      return invalid_argument(path.to_string() + " has " + (by_text_ ? "values" : "text") +
+                              " and those before it have " + (by_text_ ? "text" : "values") +
+                              "; one request holds one kind");
+    }
+    if (!request_.metadata.empty()) request_.metadata.resize(row + 1);
+    return {};
+  }
+
+  Status read_values(JsonValue& value, const JsonPath& path) {
+    JADE_RETURN_IF_ERROR(read_floats(value, path, row_));
+    if (row_.empty()) return invalid_argument(path.to_string() + " is empty");
+    if (request_.dimension == 0) request_.dimension = static_cast<uint32_t>(row_.size());
+    if (row_.size() != request_.dimension) {
+      return invalid_argument(path.to_string() + " has " + std::to_string(row_.size()) +
+                              " numbers and the vectors before it have " +
+                              std::to_string(request_.dimension));
+    }
+    request_.values.append(reinterpret_cast<const char*>(row_.data()), row_.size() * sizeof(float));
+    return {};
+  }
+
+  UpsertRequest request_;
+  std::vector<float> row_;
+  bool by_text_ = false;
+};
+
+Status read_include(JsonValue& value, const JsonPath& path, SearchRequest& search) {
+  search.include_metadata = search.include_values = false;
+  return read_array(value, path, [&](size_t, JsonValue& v, const JsonPath& at) -> Status {
+    std::string part;
+    JADE_RETURN_IF_ERROR(read_string(v, at, word_bytes_max, part));
+    if (part == "metadata") {
+      search.include_metadata = true;
+    } else if (part == "values") {
+      search.include_values = true;
+    } else {
+      return invalid_argument(at.to_string() + " is \"" + part +
+                              "\"; it must be \"metadata\" or \"values\"");
+    }
+    return {};
+  });
+}
+
+Status read_consistency(JsonValue& value, const JsonPath& path, Consistency& consistency) {
+  std::string name;
+  JADE_RETURN_IF_ERROR(read_string(value, path, word_bytes_max, name));
+  if (name == "session") {
+    consistency = Consistency::session;
+  } else if (name == "strong") {
+    consistency = Consistency::strong;
+  } else if (name == "eventual") {
+    consistency = Consistency::eventual;
+  } else {
+    return invalid_argument(path.to_string() + " is \"" + name +
+                            "\"; it must be \"session\", \"strong\" or \"eventual\"");
+  }
+  return {};
+}
+
+Status read_search_field(size_t i, JsonValue& v, const JsonPath& at, SearchRequest& search) {
+  switch (i) {
+    case s_vector: return read_floats(v, at, search.vector);
+    case s_text: return read_string(v, at, Limits::text_bytes_max, search.text);
+    case s_k: return read_uint(v, at, search.k);
+    case s_filter: return read_raw_object(v, at, Limits::metadata_bytes_max, search.filter);
+    case s_include: return read_include(v, at, search);
+    case s_consistency: return read_consistency(v, at, search.consistency);
+    case s_token: return read_string(v, at, token_bytes_max, search.token);
+    case s_ef_search: return read_uint(v, at, search.ef_search.emplace());
+    case s_nprobe: return read_uint(v, at, search.nprobe.emplace());
+    case s_score_threshold: return read_float(v, at, search.score_threshold.emplace());
+    default: return read_bool(v, at, search.exact);
+  }
+}
+
+// What no database could accept; the rest is for who knows the database.
+Status check_search(const SearchRequest& search, uint32_t seen, const JsonPath& path) {
+  std::string prefix = path.to_string();
+  if (!prefix.empty()) prefix += '.';
+  if (has(seen, s_vector) == has(seen, s_text)) {
+    std::string subject = path.to_string();
+    return invalid_argument((subject.empty() ? "the search" : subject) +
+                            " must have either \"vector\" or \"text\"");
+  }
+  if (has(seen, s_vector) && search.vector.empty()) {
+    return invalid_argument(prefix + "vector is empty");
+  }
+  if (search.k == 0 || search.k > Limits::k_max) {
+    return invalid_argument(prefix + "k is " + std::to_string(search.k) + "; it must be 1 to " +
+                            std::to_string(Limits::k_max));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<DatabaseSpec> decode_create(std::string& body) {
+  DatabaseSpec spec;
+  uint32_t seen = 0;
+  JsonDocument document(body);
+  JADE_RETURN_IF_ERROR(
+      document.read(create_names, seen, [&](size_t i, JsonValue v, const JsonPath& at) -> Status {
+        switch (i) {
+          case c_name: return read_string(v, at, 4 * Limits::name_bytes_max, spec.name);
+          case c_dimension: return read_uint(v, at, spec.dimension);
+          case c_metric: return read_metric(v, at, spec.metric);
+          case c_shards: return read_uint(v, at, spec.shards);
+          case c_replicas: return read_uint(v, at, spec.replicas);
+          case c_index: return read_index(v, at, spec.index);
+          default: return read_string(v, at, word_bytes_max, spec.embedder);
+        }
+      }));
+  for (unsigned required : {c_name, c_dimension}) {
+    if (!has(seen, required)) return missing_field(create_names[required], {});
+  }
+  return spec;
+}
+
+Result<UpsertRequest> decode_json_upsert(std::string& body) { return UpsertReader().read(body); }
+
+Result<DeleteRequest> decode_delete(std::string& body) {
+  DeleteRequest request;
+  uint32_t seen = 0;
+  JsonDocument document(body);
+  JADE_RETURN_IF_ERROR(
+      document.read(remove_names, seen, [&](size_t i, JsonValue v, const JsonPath& at) -> Status {
+        if (i == r_filter) {
+          return read_raw_object(v, at, Limits::metadata_bytes_max, request.filter);
+        }
+        return read_array(v, at, [&](size_t n, JsonValue& id, const JsonPath& id_at) -> Status {
+          if (n == Limits::vectors_per_upsert_max) return too_many(at, n);
+          return read_id(id, id_at, request.ids.emplace_back());
+        });
+      }));
+  if (has(seen, r_ids) == has(seen, r_filter)) {
+    return invalid_argument("a deletion must have either \"ids\" or \"filter\"");
+  }
+  if (has(seen, r_ids) && request.ids.empty()) {
+    return invalid_argument("ids is empty; give at least one");
+  }
+  return request;
+}
+
+Result<SearchRequest> decode_json_search(std::string& body) {
+  SearchRequest search;
+  uint32_t seen = 0;
+  JsonDocument document(body);
+  JADE_RETURN_IF_ERROR(
+      document.read(search_names, seen, [&](size_t i, JsonValue v, const JsonPath& at) {
+        return read_search_field(i, v, at, search);
+      }));
+  JADE_RETURN_IF_ERROR(check_search(search, seen, {}));
+  return search;
+}
+
+Result<SearchBatchRequest> decode_json_search_batch(std::string& body) {
+  SearchBatchRequest batch;
+  uint32_t batch_seen = 0;
+  auto read_one = [&](size_t n, JsonValue& value, const JsonPath& path) -> Status {
+    if (n == Limits::searches_per_batch_max) return too_many(*path.parent, n);
+    SearchRequest& search = batch.searches.emplace_back();
+    uint32_t seen = 0;
+    JADE_RETURN_IF_ERROR(read_object(value, path, search_names, seen,
+                                     [&](size_t i, JsonValue v, const JsonPath& at) {
+                                       return read_search_field(i, v, at, search);
+                                     }));
+    return check_search(search, seen, path);
+  };
+  JsonDocument document(body);
+  JADE_RETURN_IF_ERROR(document.read(
+      batch_names, batch_seen,
+      [&](size_t, JsonValue v, const JsonPath& at) { return read_array(v, at, read_one); }));
+  if (!has(batch_seen, b_searches)) return missing_field("searches", {});
+  if (batch.searches.empty()) return invalid_argument("searches is empty; give at least one");
+  return batch;
+}
+
+namespace json_fields {
+std::span<const std::string_view> create() { return create_names; }
+std::span<const std::string_view> index() { return index_names; }
+std::span<const std::string_view> upsert() { return upsert_names; }
+std::span<const std::string_view> upsert_vector() { return vector_names; }
+std::span<const std::string_view> remove() { return remove_names; }
+std::span<const std::string_view> search() { return search_names; }
+std::span<const std::string_view> search_batch() { return batch_names; }
+}  // namespace json_fields
+
+}  // namespace jade

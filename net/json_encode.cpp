@@ -1,0 +1,200 @@
+#include "net/json_codec.h"
+#include "net/json_writer.h"
+
+namespace jade {
+namespace {
+
+void append_metadata(std::string& out, const std::string& metadata) {
+  out += metadata.empty() ? "{}" : metadata;
+}
+
+void append_vector(std::string& out, const StoredVector& vector, Include include) {
+  JsonObject object(out);
+  append_id(object.key("id"), vector.id);
+  if (include.values) append_floats(object.key("values"), vector.values);
+  if (include.metadata) append_metadata(object.key("metadata"), vector.metadata);
+  object.close();
+}
+
+void append_hit(std::string& out, const SearchHit& hit, Include include) {
+  JsonObject object(out);
+  append_id(object.key("id"), hit.id);
+  append_float(object.key("score"), hit.score);
+  if (include.metadata) append_metadata(object.key("metadata"), hit.metadata);
+  if (include.values) append_floats(object.key("values"), hit.values);
+  object.close();
+}
+
+void append_hits(std::string& out, const SearchReply& reply, Include include) {
+  append_array(out, reply.results, [&](const SearchHit& hit) { append_hit(out, hit, include); });
+}
+
+void append_uints(std::string& out, const std::vector<uint64_t>& values) {
+  append_array(out, values, [&](uint64_t value) { append_uint(out, value); });
+}
+
+// 0 means none in the ids of nodes.
+void append_node(std::string& out, uint64_t node) {
+  if (node == 0) {
+    out += "null";
+  } else {
+    append_uint(out, node);
+  }
+}
+
+void append_index(std::string& out, const IndexOptions& index) {
+  JsonObject object(out);
+  object.field("type", to_string(index.kind))
+      .field("m", index.m)
+      .field("ef_construction", index.ef_construction)
+      .field("ef_search", index.ef_search)
+      .field("nlist", index.nlist)
+      .field("nprobe", index.nprobe)
+      .close();
+}
+
+void append_segment(std::string& out, const SegmentInfo& segment) {
+  JsonObject object(out);
+  object.field("id", segment.id)
+      .field("state", segment.state)
+      .field("type", to_string(segment.kind))
+      .field("rows", segment.rows)
+      .field("dead_rows", segment.dead_rows)
+      .close();
+}
+
+void append_shard(std::string& out, const ShardInfo& shard) {
+  JsonObject object(out);
+  object.field("shard", shard.shard);
+  append_uints(object.key("nodes"), shard.nodes);
+  append_node(object.key("leader"), shard.leader);
+  object.field("vectors", shard.vectors)
+      .field("indexed_vectors", shard.indexed_vectors)
+      .field("applied_index", shard.applied_index);
+  append_array(object.key("segments"), shard.segments,
+               [&](const SegmentInfo& segment) { append_segment(out, segment); });
+  object.close();
+}
+
+void append_database(std::string& out, const DatabaseInfo& info) {
+  JsonObject object(out);
+  object.field("name", info.spec.name)
+      .field("dimension", info.spec.dimension)
+      .field("metric", to_string(info.spec.metric))
+      .field("shards", info.spec.shards)
+      .field("replicas", info.spec.replicas);
+  append_index(object.key("index"), info.spec.index);
+  object.field("embedder", info.spec.embedder)
+      .field("vectors", info.vectors)
+      .field("indexed_vectors", info.indexed_vectors)
+      .field("index_state", info.index_state);
+  append_array(object.key("placement"), info.placement,
+               [&](const ShardInfo& shard) { append_shard(out, shard); });
+  object.close();
+}
+
+void append_databases(std::string& out, const std::vector<DatabaseInfo>& infos) {
+  append_array(out, infos, [&](const DatabaseInfo& info) { append_database(out, info); });
+}
+
+void append_node_info(std::string& out, const NodeInfo& node) {
+  JsonObject object(out);
+  object.field("id", node.id).field("name", node.name).field("address", node.address);
+  append_array(object.key("roles"), node.roles,
+               [&](const std::string& role) { append_string(out, role); });
+  object.key("alive") += node.alive ? "true" : "false";
+  object.close();
+}
+
+}  // namespace
+
+std::string encode_error(const Status& status) {
+  std::string out = "{\"error\":";
+  JsonObject object(out);
+  object.field("code", to_string(status.code())).field("message", status.message()).close();
+  return out += '}';
+}
+
+std::string encode_database(const DatabaseInfo& info) {
+  std::string out;
+  append_database(out, info);
+  return out;
+}
+
+std::string encode_databases(const std::vector<DatabaseInfo>& infos) {
+  std::string out = "{\"databases\":";
+  append_databases(out, infos);
+  return out += '}';
+}
+
+std::string encode_upsert_reply(const UpsertReply& reply) {
+  std::string out;
+  JsonObject(out).field("upserted", reply.upserted).field("token", reply.token).close();
+  return out;
+}
+
+std::string encode_delete_reply(const DeleteReply& reply) {
+  std::string out;
+  JsonObject(out).field("deleted", reply.deleted).field("token", reply.token).close();
+  return out;
+}
+
+std::string encode_vector(const StoredVector& vector, Include include) {
+  std::string out;
+  append_vector(out, vector, include);
+  return out;
+}
+
+std::string encode_page(const ListReply& reply, Include include) {
+  std::string out;
+  JsonObject object(out);
+  append_array(object.key("vectors"), reply.vectors,
+               [&](const StoredVector& vector) { append_vector(out, vector, include); });
+  if (reply.next) {
+    std::string next;
+    append_id(next, *reply.next);
+    object.field("next", next);
+  } else {
+    object.key("next") += "null";
+  }
+  object.close();
+  return out;
+}
+
+std::string encode_search_json(const SearchReply& reply, Include include, double took_ms) {
+  std::string out;
+  out.reserve(64 + 64 * reply.results.size());
+  JsonObject object(out);
+  append_hits(object.key("results"), reply, include);
+  append_double(object.key("took_ms"), took_ms);
+  object.close();
+  return out;
+}
+
+std::string encode_search_batch_json(const SearchBatchReply& reply,
+                                     std::span<const Include> includes, double took_ms) {
+  JADE_ASSERT(includes.size() == reply.results.size());
+  std::string out;
+  JsonObject object(out);
+  size_t i = 0;
+  append_array(object.key("results"), reply.results,
+               [&](const SearchReply& one) { append_hits(out, one, includes[i++]); });
+  append_double(object.key("took_ms"), took_ms);
+  object.close();
+  return out;
+}
+
+std::string encode_cluster(const ClusterInfo& info) {
+  std::string out;
+  JsonObject object(out);
+  object.field("cluster_id", info.cluster_id);
+  append_node(object.key("master"), info.master);
+  object.field("catalog_version", info.catalog_version);
+  append_array(object.key("nodes"), info.nodes,
+               [&](const NodeInfo& node) { append_node_info(out, node); });
+  append_databases(object.key("databases"), info.databases);
+  object.close();
+  return out;
+}
+
+}  // namespace jade
