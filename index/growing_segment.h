@@ -1,0 +1,70 @@
+// The segment that new rows go to: no structure, searched exactly.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "index/segment.h"
+
+namespace jade {
+
+// One thread appends while any number read: rows are published by their count,
+// and memory is in blocks that never move.
+class GrowingSegment final : public Segment {
+ public:
+  GrowingSegment(uint32_t dimension, Metric metric);
+  ~GrowingSegment() override;
+
+  // `values`: dimension() floats, copied and normalised under cosine. Row numbers
+  // ascend, with gaps.
+  void append(uint64_t row_number, std::string_view id_key, const float* values,
+              std::string_view metadata);
+
+  uint32_t rows() const override { return count_.load(std::memory_order_acquire); }
+  uint64_t row_number(uint32_t offset) const override;
+  std::string_view id_view(uint32_t offset) const override;
+  const float* vector(uint32_t offset) const override;
+  std::string_view metadata(uint32_t offset) const override;
+  std::optional<uint32_t> find(uint64_t row_number) const override;
+
+ private:
+  // What is known of a row besides its vector; `text` is the id, then metadata.
+  struct Row {
+    uint64_t number;
+    const char* text;
+    uint32_t id_size;
+    uint32_t metadata_size;
+  };
+  struct Block {
+    std::unique_ptr<float[]> vectors;
+    std::unique_ptr<Row[]> rows;
+  };
+  struct Place {
+    size_t block;
+    uint32_t at;
+  };
+  static constexpr uint32_t first_block_rows = 64;
+  static constexpr size_t group_blocks = 1024;
+  using Group = std::array<Block, group_blocks>;
+
+  // Blocks double from the first to 64 << doublings_ rows and stay at that.
+  Place place(uint32_t offset) const;
+  const Block& block(size_t index) const {
+    return (*groups_[index / group_blocks])[index % group_blocks];
+  }
+  const Row& row(uint32_t offset) const;
+  char* take_text(size_t size);
+
+  uint32_t doublings_;
+  std::array<std::unique_ptr<Group>, 1024> groups_;
+  // Of the appending thread only.
+  std::vector<std::unique_ptr<char[]>> texts_;
+  size_t text_left_ = 0;
+  char* text_next_ = nullptr;
+
+  std::atomic<uint32_t> count_{0};
+};
+
+}  // namespace jade

@@ -1,0 +1,40 @@
+// Makes one sealed segment, with its index, of the live rows of others.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "index/bitmap.h"
+#include "index/sealed_segment.h"
+
+namespace jade {
+
+struct BuildInput {
+  std::shared_ptr<const Segment> segment;
+  std::shared_ptr<const Bitmap> dead;  // null: none
+  uint32_t visible = 0;                // rows below it take part
+};
+
+struct BuildOptions {
+  Metric metric = Metric::cosine;
+  uint32_t dimension = 0;
+  IndexOptions index;
+  uint64_t seed = 0;
+  const std::atomic<bool>* cancel = nullptr;  // true: give up; may be null
+};
+
+// With fewer rows an exact scan is as fast as any index.
+inline constexpr uint32_t indexed_rows_min = 1000;
+
+// Where the largest input is a sealed HNSW of the same options, little of it dead,
+// its graph is copied and only the rows of the others are added. Its dead rows stay
+// then, to be walked through: mark them dead in the result, by find().
+//
+// Equal inputs and seeds give segments that serialise to equal bytes, on processors
+// with the same kernels. Runs in the calling thread and holds the vectors once.
+// unavailable: cancelled. invalid_argument: an input of another shape.
+Result<std::shared_ptr<const SealedSegment>> build_segment(const std::vector<BuildInput>& inputs,
+                                                           const BuildOptions& options);
+
+}  // namespace jade

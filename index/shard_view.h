@@ -1,0 +1,55 @@
+// Search over the segments of a shard as they were at one moment.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "index/bitmap.h"
+#include "index/filter.h"
+#include "index/segment.h"
+
+namespace jade {
+
+struct SegmentView {
+  std::shared_ptr<const Segment> segment;
+  std::shared_ptr<const Bitmap> dead;  // null: none; rows beyond its size live
+  uint32_t visible = 0;                // rows below it take part
+  uint64_t dead_count = 0;             // of the rows below `visible`
+};
+
+struct SearchOptions {
+  uint32_t k = 10;
+  uint32_t ef_search = 0;          // 0: as the segment was built
+  uint32_t nprobe = 0;             // 0: as the segment was built
+  const Filter* filter = nullptr;  // null: every row matches
+  std::optional<float> distance_max;
+  bool exact = false;  // compare with every row
+};
+
+struct Hit {
+  float distance = 0;
+  uint32_t segment = 0;  // position in the views
+  uint32_t offset = 0;   // in the segment
+
+  friend bool operator==(const Hit&, const Hit&) = default;
+};
+
+// The nearest live rows that match, best first, of equal distances by id key. As
+// many as there are, up to k, before distance_max drops those farther away: where
+// an index finds too few, the segment is scanned.
+//
+// `query`: `dimension` floats, normalised here under cosine. The segments must be
+// of that dimension and metric. Any thread; memory for the walk is kept by thread.
+std::vector<Hit> search(std::span<const SegmentView> views, Metric metric, uint32_t dimension,
+                        const float* query, const SearchOptions& options);
+
+// (position in the views, offset) of every live row that matches, in that order.
+std::vector<std::pair<uint32_t, uint32_t>> matching_rows(std::span<const SegmentView> views,
+                                                         const Filter& filter);
+
+uint64_t live_rows(std::span<const SegmentView> views);
+
+}  // namespace jade
