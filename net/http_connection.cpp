@@ -340,21 +340,24 @@ void HttpConnection::write_some() {
 void HttpConnection::after_response() {
   release_body();
   output_body_ = {};
-  if (last_) {
-    state_ = State::draining;
-    deadline_ =
-        deadline(Clock::now(), std::min(shared_.options.read_timeout_ms, drain_timeout_ms_max), 0);
-    error_code ignored;
-    socket_.shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
-    input_begin_ = input_end_ = 0;
-    if (!read_pending_) read_more();
-    return;
-  }
+  if (last_) return begin_draining();
   parser_.reset();
   request_ = {};
   state_ = State::reading;
   deadline_ = deadline(Clock::now(), shared_.options.idle_timeout_ms, 0);
   if (shared_.stopping && input_begin_ == input_end_) close();
+}
+
+void HttpConnection::begin_draining() {
+  error_code error;
+  bool all_read = request_.complete && input_begin_ == input_end_ && socket_.available(error) == 0;
+  if (all_read || error) return close();
+  state_ = State::draining;
+  deadline_ =
+      deadline(Clock::now(), std::min(shared_.options.read_timeout_ms, drain_timeout_ms_max), 0);
+  socket_.shutdown(asio::ip::tcp::socket::shutdown_send, error);
+  input_begin_ = input_end_ = 0;
+  if (!read_pending_) read_more();
 }
 
 void HttpConnection::on_late() {

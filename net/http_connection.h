@@ -9,7 +9,7 @@
 //
 // While a request is handled nothing more is read, so that a client that floods
 // fills its own socket and nothing else. Draining takes what the peer still sends
-// before the close, for it would otherwise lose the response to a reset.
+// before the close, where it may: it would otherwise lose the response to a reset.
 #pragma once
 
 #include <atomic>
@@ -100,6 +100,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void send(HttpResponse response);
   void write_some();
   void after_response();
+  void begin_draining();
   void release_body();
   void finish_metrics(int status, size_t bytes_out);
   // Now, plus the timeout, plus the time that `bytes` take at the lowest rate.

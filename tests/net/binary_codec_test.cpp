@@ -1,0 +1,232 @@
+#include "net/binary_codec.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "net/crc32c.h"
+
+namespace jade {
+namespace {
+
+std::string bytes_of(std::initializer_list<int> bytes) {
+  std::string out;
+  for (int byte : bytes) out.push_back(static_cast<char>(byte));
+  return out;
+}
+
+struct Sample {
+  std::vector<VectorId> ids = {1, 2, 3};
+  std::vector<float> values = {1, 2, 3, 4, 5, 6};
+  std::vector<std::string> metadata = {"{}", "", R"({"a":1})"};
+  bool checksum = false;
+
+  std::string encode() const {
+    return encode_upsert({ids, ElementType::f32, 2, values.data(), metadata, checksum});
+  }
+};
+
+TEST_CASE("the checksum is CRC-32C") {
+  CHECK(crc32c("123456789") == 0xe3069283u);
+  CHECK(crc32c("") == 0);
+  CHECK(crc32c(std::string(32, '\0')) == 0x8a9136aau);
+}
+
+TEST_CASE("an upsert is the bytes of docs/binary-protocol.md") {
+  std::vector<VectorId> ids = {258};
+  float values[2] = {1, -2};
+  std::string body = encode_upsert({ids, ElementType::f32, 2, values, {}, false});
+  CHECK(body == bytes_of({'J', 'V', 'B', '1', 1, 0, 0, 0, 2, 0, 0,    0,    1, 0, 0, 0,  //
+                          2,   1,   0,   0,   0, 0, 0, 0, 0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0}));
+}
+
+TEST_CASE("what is encoded is decoded: ids of all kinds, metadata, checksums") {
+  for (bool checksum : {false, true}) {
+    for (const std::vector<VectorId>& ids : {std::vector<VectorId>{1, 2, UINT64_MAX},
+                                             {VectorId("a"), VectorId("b"), VectorId("é")},
+                                             {VectorId("1"), 1, VectorId("z")}}) {
+      Sample sample;
+      sample.ids = ids;
+      sample.checksum = checksum;
+      auto r = decode_upsert(sample.encode());
+      REQUIRE_MESSAGE(r.ok(), r.status().to_string());
+      CHECK(r->ids == ids);
+      CHECK(r->dimension == 2);
+      CHECK(r->metadata == sample.metadata);
+      CHECK(std::memcmp(r->values.data(), sample.values.data(), 24) == 0);
+    }
+  }
+}
+
+TEST_CASE("f16 and u8 become f32") {
+  std::vector<VectorId> ids = {1};
+  uint16_t halves[8] = {0x0000, 0x3c00, 0xc000, 0x7bff, 0x0001, 0x03ff, 0x8000, 0x3555};
+  auto r = decode_upsert(encode_upsert({ids, ElementType::f16, 8, halves, {}, false}));
+  REQUIRE(r.ok());
+  float floats[8];
+  std::memcpy(floats, r->values.data(), sizeof floats);
+  CHECK(floats[0] == 0);
+  CHECK(floats[1] == 1);
+  CHECK(floats[2] == -2);
+  CHECK(floats[3] == 65504);
+  CHECK(floats[4] == std::ldexp(1.0f, -24));
+  CHECK(floats[5] == std::ldexp(1023.0f, -24));
+  CHECK((floats[6] == 0 && std::signbit(floats[6])));
+  CHECK(floats[7] == 0.333251953125f);
+  halves[3] = 0x7c00;
+  auto infinite = decode_upsert(encode_upsert({ids, ElementType::f16, 8, halves, {}, false}));
+  CHECK(infinite.status().message().find("value 3 of row 0") != std::string::npos);
+  uint8_t bytes[3] = {0, 1, 255};
+  auto u = decode_upsert(encode_upsert({ids, ElementType::u8, 3, bytes, {}, false}));
+  REQUIRE(u.ok());
+  std::memcpy(floats, u->values.data(), 12);
+  CHECK(floats[2] == 255);
+}
+
+TEST_CASE("values that are not finite are refused by row and column") {
+  for (float bad : {NAN, INFINITY, -INFINITY}) {
+    Sample sample;
+    sample.values[3] = bad;
+    auto r = decode_upsert(sample.encode());
+    REQUIRE(!r.ok());
+    CHECK(r.status().message().find("value 1 of row 1") != std::string::npos);
+  }
+}
+
+TEST_CASE("counts that lie are refused before memory is taken") {
+  std::string body = Sample{}.encode();
+  struct Lie {
+    size_t at;
+    uint32_t value;
+  };
+  for (Lie lie :
+       {Lie{8, 0}, Lie{8, 3}, Lie{8, 1}, Lie{8, 16384}, Lie{8, UINT32_MAX}, Lie{12, 0}, Lie{12, 2},
+        Lie{12, 4}, Lie{12, 100000}, Lie{12, UINT32_MAX}, Lie{12, 0x80000001u}}) {
+    CAPTURE(lie.at);
+    CAPTURE(lie.value);
+    std::string lying = body;
+    std::memcpy(lying.data() + lie.at, &lie.value, 4);
+    CHECK(!decode_upsert(lying).ok());
+  }
+  size_t offsets = 16 + 24 + 24;
+  for (size_t i = 0; i < 4; ++i) {
+    for (uint32_t value : {UINT32_MAX, 0x7fffffffu, 8u}) {
+      std::string lying = body;
+      std::memcpy(lying.data() + offsets + 4 * i, &value, 4);
+      CHECK(!decode_upsert(lying).ok());
+    }
+  }
+  for (size_t n = 0; n < body.size(); ++n) CHECK(!decode_upsert(body.substr(0, n)).ok());
+  CHECK(!decode_upsert(body + "x").ok());
+}
+
+TEST_CASE("damage is found by the checksum") {
+  Sample sample;
+  sample.checksum = true;
+  std::string body = sample.encode();
+  for (size_t i = 8; i < body.size(); ++i) {
+    std::string damaged = body;
+    damaged[i] = static_cast<char>(damaged[i] ^ 0x10);
+    CHECK(!decode_upsert(damaged).ok());
+  }
+}
+
+TEST_CASE("searches carry all options") {
+  SearchRequest options;
+  options.k = 7;
+  options.filter = R"({"a":1})";
+  options.token = "tok";
+  options.ef_search = 99;
+  options.nprobe = 3;
+  options.score_threshold = 0.5f;
+  options.consistency = Consistency::eventual;
+  options.exact = true;
+  options.include_values = true;
+  options.include_metadata = false;
+  float queries[4] = {1, 2, 3, 4};
+  for (bool checksum : {false, true}) {
+    auto r = decode_search(encode_search(options, queries, 2, 2, checksum));
+    REQUIRE_MESSAGE(r.ok(), r.status().to_string());
+    REQUIRE(r->searches.size() == 2);
+    const SearchRequest& s = r->searches[1];
+    CHECK(s.vector == std::vector<float>{3, 4});
+    CHECK(s.k == 7);
+    CHECK(s.filter == options.filter);
+    CHECK(s.token == "tok");
+    CHECK(s.ef_search == 99u);
+    CHECK(s.nprobe == 3u);
+    CHECK(s.score_threshold == 0.5f);
+    CHECK(s.consistency == Consistency::eventual);
+    CHECK(s.exact);
+    CHECK(s.include_values);
+    CHECK(!s.include_metadata);
+  }
+  auto plain = decode_search(encode_search(SearchRequest{}, queries, 1, 4));
+  REQUIRE(plain.ok());
+  CHECK(!plain->searches[0].score_threshold);
+  CHECK(!plain->searches[0].ef_search);
+  for (uint32_t k : {0u, Limits::k_max + 1}) {
+    options.k = k;
+    CHECK(decode_search(encode_search(options, queries, 1, 4)).status().message().find("k is") !=
+          std::string::npos);
+  }
+  CHECK(!decode_search(Sample{}.encode()).ok());
+}
+
+TEST_CASE("replies come back as they were, or are refused when cut") {
+  TimedSearchReply reply;
+  reply.took_us = 123456789012;
+  reply.results.resize(3);
+  reply.results[0].results = {{1, 0.5f, "{}", {1, 2}}, {VectorId("x"), 0.25f, "", {3, 4}}};
+  reply.results[2].results = {{UINT64_MAX, -1, R"({"z":1})", {5, 6}}};
+  std::string body = encode_search_reply(reply);
+  auto r = decode_search_reply(body);
+  REQUIRE_MESSAGE(r.ok(), r.status().to_string());
+  CHECK(r->took_us == reply.took_us);
+  REQUIRE(r->results.size() == 3);
+  CHECK(r->results[1].results.empty());
+  for (size_t i : {0u, 2u}) {
+    REQUIRE(r->results[i].results.size() == reply.results[i].results.size());
+    for (size_t j = 0; j < reply.results[i].results.size(); ++j) {
+      const SearchHit &got = r->results[i].results[j], &want = reply.results[i].results[j];
+      CHECK(got.id == want.id);
+      CHECK(got.score == want.score);
+      CHECK(got.metadata == want.metadata);
+      CHECK(got.values == want.values);
+    }
+  }
+  for (size_t n = 0; n < body.size(); ++n) CHECK(!decode_search_reply(body.substr(0, n)).ok());
+  CHECK(decode_search_reply(encode_search_reply({}))->results.empty());
+}
+
+TEST_CASE("mutated bodies are read or refused, never more") {
+  Sample sample;
+  sample.ids = {VectorId("a"), 2, VectorId("c")};
+  SearchRequest options;
+  options.filter = R"({"a":1})";
+  TimedSearchReply reply{{{{{1, 1, "{}", {1}}, {VectorId("b"), 2, "{}", {2}}}}}, 5};
+  float query[2] = {1, 2};
+  const std::string valid[] = {sample.encode(), encode_search(options, query, 1, 2),
+                               encode_search_reply(reply)};
+  uint32_t seed = 7;
+  auto random = [&](size_t n) { return (seed = seed * 1664525u + 1013904223u, seed >> 8) % n; };
+  for (int i = 0; i < 9000; ++i) {
+    std::string body = valid[i % 3];
+    for (size_t changes = 1 + random(3); changes > 0; --changes) {
+      body[random(body.size())] = static_cast<char>(random(4) ? random(256) : random(4));
+    }
+    if (i % 3 == 0) {
+      if (auto r = decode_upsert(body)) {
+        CHECK(r->values.size() == r->ids.size() * r->dimension * 4);
+      }
+    } else if (i % 3 == 1) {
+      if (auto r = decode_search(body)) CHECK(!r->searches.empty());
+    } else if (auto r = decode_search_reply(body)) {
+      CHECK(r->results.size() <= body.size());
+    }
+  }
+}
+
+}  // namespace
+}  // namespace jade

@@ -1,0 +1,258 @@
+#include "net/json_codec.h"
+
+#include <doctest/doctest.h>
+
+#include <charconv>
+#include <cstring>
+#include <limits>
+
+#include "net/json_writer.h"
+
+namespace jade {
+namespace {
+
+template <class T>
+std::string failure(Result<T> (*decode)(std::string&), std::string body) {
+  auto result = decode(body);
+  REQUIRE_MESSAGE(!result.ok(), body);
+  return result.status().message();
+}
+
+Result<UpsertRequest> upsert(std::string body) { return decode_json_upsert(body); }
+
+TEST_CASE("an upsert becomes columns") {
+  auto r = upsert(R"({"vectors":[{"id":1,"values":[1,-2.5e0]},
+      {"metadata":{"a": [1, {"b":"}"}]} ,"values":[0.1,3],"id":"x\u0041"}]})");
+  REQUIRE(r.ok());
+  CHECK(r->ids == std::vector<VectorId>{1, VectorId("xA")});
+  CHECK(r->dimension == 2);
+  CHECK(r->metadata == std::vector<std::string>{"", R"({"a": [1, {"b":"}"}]})"});
+  float values[4];
+  REQUIRE(r->values.size() == sizeof values);
+  std::memcpy(values, r->values.data(), sizeof values);
+  CHECK(values[1] == -2.5f);
+  CHECK(values[2] == 0.1f);
+  CHECK(r->texts.empty());
+}
+
+TEST_CASE("64-bit ids are exact, and what is not one is refused") {
+  auto r = upsert(R"({"vectors":[{"id":18446744073709551615,"values":[1]},
+                                 {"id":9007199254740993,"values":[1]},{"id":0,"values":[1]}]})");
+  REQUIRE(r.ok());
+  CHECK(r->ids[0].integer() == 18446744073709551615u);
+  CHECK(r->ids[1].integer() == 9007199254740993u);
+  for (const char* id : {"-1", "1.0", "1e3", "18446744073709551616", "true", "null", "[1]", "{}",
+                         "\"\"", "\"a\\u0000b\""}) {
+    CAPTURE(id);
+    std::string body = std::string(R"({"vectors":[{"values":[1],"id":)") + id + "}]}";
+    CHECK(failure(decode_json_upsert, body).find("vectors[0].id") != std::string::npos);
+  }
+  std::string longest(VectorId::size_bytes_max, 'x');
+  CHECK(upsert(R"({"vectors":[{"values":[1],"id":")" + longest + "\"}]}").ok());
+  CHECK(!upsert(R"({"vectors":[{"values":[1],"id":")" + longest + "x\"}]}").ok());
+}
+
+TEST_CASE("an upsert that is wrong is told where") {
+  struct Case {
+    const char* body;
+    const char* message;
+  };
+  for (const Case& c : std::initializer_list<Case>{
+           {R"({"vectors":[{"id":1,"values":[1,"2"]}]})",
+            "vectors[0].values[1] is a string; it must be a number"},
+           {R"({"vectors":[{"id":1,"values":[1,null]}]})", "vectors[0].values[1] is null"},
+           {R"({"vectors":[{"id":1,"values":[1,[2]]}]})", "vectors[0].values[1] is an array"},
+           {R"({"vectors":[{"id":1,"values":7}]})",
+            "vectors[0].values is a number; it must be an array"},
+           {R"({"vectors":[{"id":1,"values":[1e999]}]})", "vectors[0].values[0] is 1e999"},
+           {R"({"vectors":[{"id":1,"values":[1e39]}]})", "vectors[0].values[0] is 1e+39"},
+           {R"({"vectors":[{"id":1,"values":[NaN]}]})", "not valid JSON"},
+           {R"({"vectors":[{"id":1,"values":[Infinity]}]})", "not valid JSON"},
+           {R"({"vectors":[{"id":1,"values":[01]}]})", "vectors[0].values[0]"},
+           {R"({"vectors":[{"id":1,"values":[1 2]}]})", "not valid JSON"},
+           {R"({"vectors":[{"id":1,"values":[]}]})", "vectors[0].values is empty"},
+           {R"({"vectors":[{"id":1,"values":[1]},{"id":2,"values":[1,2]}]})",
+            "vectors[1].values has 2 numbers"},
+           {R"({"vectors":[{"id":1}]})", "either \"values\" or \"text\""},
+           {R"({"vectors":[{"id":1,"values":[1],"text":"a"}]})", "either \"values\" or \"text\""},
+           {R"({"vectors":[{"id":1,"values":[1]},{"id":2,"text":"a"}]})", "one kind"},
+           {R"({"vectors":[{"values":[1]}]})", "vectors[0].id is missing"},
+           {R"({"vectors":[{"id":1,"id":2,"values":[1]}]})", "vectors[0].id is given twice"},
+           {R"({"vectors":[{"id":1,"value":[1]}]})", "unknown field \"value\" in vectors[0]"},
+           {R"({"vectors":[{"id":1,"values":[1],"metadata":[]}]})",
+            "vectors[0].metadata is an array; it must be an object"},
+           {R"({"vectors":[1]})", "vectors[0] is a number; it must be an object"},
+           {R"({"vectors":[]})", "vectors is empty"},
+           {R"({"vectors":{}})", "vectors is an object; it must be an array"},
+           {R"({"vectors":[{"id":1,"values":[1]}],"more":1})", "unknown field \"more\""},
+           {R"({"vectors":[{"id":1,"values":[1]}]} x)", "not valid JSON|more bytes"},
+           {R"({"vectors":[{"id":1,"values":[1]}]}{})", "more bytes after"},
+           {R"({})", "vectors is missing"},
+           {R"([])", "must be a JSON object"},
+           {R"(7)", "must be a JSON object"},
+           {"", "not valid JSON"},
+           {"   ", "not valid JSON"},
+           {"{", "not valid JSON"},
+           {"\xef\xbb\xbf{}", ""},
+           {"{\"vectors\":[{\"id\":\"\xff\",\"values\":[1]}]}", "not valid JSON"}}) {
+    CAPTURE(c.body);
+    std::string message = failure(decode_json_upsert, c.body);
+    std::string_view choices = c.message;
+    size_t bar = choices.find('|');
+    bool found = message.find(choices.substr(0, bar)) != std::string::npos ||
+                 (bar != choices.npos && message.find(choices.substr(bar + 1)) != message.npos);
+    CHECK_MESSAGE(found, message);
+  }
+}
+
+TEST_CASE("every cut of a valid body is refused") {
+  std::string body = R"({"vectors":[{"id":"a","values":[1.5,2],"metadata":{"k":[true,"x"]}}]})";
+  REQUIRE(upsert(body).ok());
+  for (size_t n = 0; n < body.size(); ++n) CHECK(!upsert(body.substr(0, n)).ok());
+}
+
+TEST_CASE("nesting is limited, sizes too") {
+  auto nested = [](size_t depth) {
+    std::string object = "1";
+    for (size_t i = 1; i < depth; ++i) object = "[" + object + "]";
+    return R"({"vectors":[{"id":1,"values":[1],"metadata":{"a":)" + object + "}}]}";
+  };
+  CHECK(upsert(nested(json_depth_max)).ok());
+  CHECK(failure(decode_json_upsert, nested(json_depth_max + 1)).find("nested deeper") !=
+        std::string::npos);
+  CHECK(!upsert(nested(100'000)).ok());
+  CHECK(!upsert(std::string(200'000, '[')).ok());
+  CHECK(!upsert(R"({"vectors":)" + std::string(200'000, '[')).ok());
+  std::string big(Limits::metadata_bytes_max, 'x');
+  auto r = upsert(R"({"vectors":[{"id":1,"values":[1],"metadata":{"a":")" + big + "\"}}]}");
+  CHECK(r.status().code() == Code::too_large);
+  std::string wide = R"({"vectors":[{"id":1,"values":[1)";
+  for (uint32_t i = 0; i < dimension_max; ++i) wide += ",1";
+  CHECK(upsert(wide + "]}]}").status().code() == Code::too_large);
+}
+
+TEST_CASE("a search has all its options") {
+  std::string body = R"({"vector":[1,2],"k":3,"filter":{"a":{"$gte":1}},"include":["values"],
+      "consistency":"strong","token":"t","ef_search":50,"nprobe":4,"score_threshold":0.5,
+      "exact":true})";
+  auto r = decode_json_search(body);
+  REQUIRE(r.ok());
+  CHECK(r->vector == std::vector<float>{1, 2});
+  CHECK(r->k == 3);
+  CHECK(r->filter == R"({"a":{"$gte":1}})");
+  CHECK(!r->include_metadata);
+  CHECK(r->include_values);
+  CHECK(r->consistency == Consistency::strong);
+  CHECK(r->token == "t");
+  CHECK(r->ef_search == 50u);
+  CHECK(r->nprobe == 4u);
+  CHECK(r->score_threshold == 0.5f);
+  CHECK(r->exact);
+  std::string least = R"({"text":"a"})";
+  auto d = decode_json_search(least);
+  REQUIRE(d.ok());
+  CHECK(d->k == 10);
+  CHECK(d->include_metadata);
+  CHECK(!d->ef_search);
+}
+
+TEST_CASE("a search that is wrong is told where") {
+  struct Case {
+    const char* body;
+    const char* message;
+  };
+  for (const Case& c : std::initializer_list<Case>{
+           {R"({"vector":[1],"k":-1})", "k is -1; it must be an integer"},
+           {R"({"vector":[1],"k":1.5})", "k is 1.5; it must be an integer"},
+           {R"({"vector":[1],"k":4294967296})", "k is 4294967296"},
+           {R"({"vector":[1],"k":"1"})", "k is a string; it must be an integer"},
+           {R"({"vector":[1],"exact":1})", "exact is a number; it must be true or false"},
+           {R"({"vector":[1],"include":["all"]})", "include[0] is \"all\""},
+           {R"({"vector":[1],"consistency":"weak"})", "consistency is \"weak\""},
+           {R"({"vector":[1],"filter":"a"})", "filter is a string; it must be an object"},
+           {R"({"vector":[1],"score_threshold":1e60})", "score_threshold is 1e+60"},
+           {R"({"vector":[1],"text":"a"})", "either \"vector\" or \"text\""},
+           {R"({"k":1})", "either \"vector\" or \"text\""},
+           {R"({"vector":[]})", "vector is empty"},
+           {R"({"vector":[1],"k":0})", "k is 0"}}) {
+    CAPTURE(c.body);
+    std::string message = failure(decode_json_search, c.body);
+    CHECK_MESSAGE(message.find(c.message) != std::string::npos, message);
+  }
+  CHECK(failure(decode_json_search_batch, R"({"searches":[{"vector":[1]},{"vector":[1],"k":0}]})")
+            .find("searches[1].k is 0") != std::string::npos);
+  CHECK(failure(decode_json_search_batch, R"({"searches":[]})").find("empty") != std::string::npos);
+}
+
+TEST_CASE("databases and deletions are read") {
+  CHECK(failure(decode_create, R"({"name":"a"})") == "dimension is missing");
+  CHECK(failure(decode_create, R"({"name":"a","dimension":1,"metric":"x"})").find("\"x\"") !=
+        std::string::npos);
+  CHECK(failure(decode_create, R"({"name":"a","dimension":1,"index":{"type":"hnsw","mm":1}})")
+            .find("unknown field \"mm\" in index") != std::string::npos);
+  CHECK(failure(decode_create, R"({"name":"a","dimension":1,"index":{"m":"1"}})") ==
+        "index.m is a string; it must be an integer");
+  CHECK(failure(decode_delete, R"({"ids":[1],"filter":{}})").find("either") != std::string::npos);
+  CHECK(failure(decode_delete, R"({"ids":[true]})").find("ids[0]") != std::string::npos);
+  std::string filter = R"({"filter":{"a":1}})";
+  CHECK(decode_delete(filter)->filter == R"({"a":1})");
+}
+
+TEST_CASE("mutated bodies are read or refused, never more") {
+  std::string valid = R"({"vectors":[{"id":"a\u00e9","values":[1.5,-2e3,0.25],"metadata":{"k":
+      [true,"x",{"y":null}]}},{"id":77,"values":[1,2,3],"metadata":{}}]})";
+  REQUIRE(upsert(valid).ok());
+  uint32_t seed = 1;
+  auto random = [&](size_t n) { return (seed = seed * 1664525u + 1013904223u, seed >> 8) % n; };
+  const std::string symbols = "{}[]\",:\\0e-.tn ";
+  size_t read = 0;
+  for (int i = 0; i < 5000; ++i) {
+    std::string body = valid;
+    for (size_t changes = 1 + random(4); changes > 0; --changes) {
+      size_t at = random(body.size());
+      switch (random(3)) {
+        case 0: body[at] = symbols[random(symbols.size())]; break;
+        case 1: body[at] = static_cast<char>(random(256)); break;
+        default: body.erase(at, 1 + random(5));
+      }
+    }
+    auto r = upsert(body);
+    if (!r) continue;
+    ++read;
+    CHECK(r->values.size() == r->ids.size() * r->dimension * sizeof(float));
+    CHECK((r->metadata.empty() || r->metadata.size() == r->ids.size()));
+  }
+  CHECK(read > 0);
+}
+
+TEST_CASE("floats are written so that they read back the same") {
+  uint32_t bits = 1;
+  for (int i = 0; i < 20000; ++i) {
+    bits = bits * 1664525u + 1013904223u;
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    if (value != value || value - value != 0) continue;
+    std::string body = "{\"vector\":[";
+    append_float(body, value);
+    body += "]}";
+    auto r = decode_json_search(body);
+    REQUIRE_MESSAGE(r.ok(), body);
+    CHECK_MESSAGE(std::memcmp(&r->vector[0], &value, sizeof value) == 0, body);
+  }
+  std::string out;
+  append_float(out, std::numeric_limits<float>::infinity());
+  CHECK(out == "null");
+}
+
+TEST_CASE("strings are escaped") {
+  std::string out;
+  append_string(out, std::string_view("a\"\\\n\x01é\0z", 9));
+  CHECK(out == "\"a\\\"\\\\\\n\\u0001é\\u0000z\"");
+  CHECK(*decode_json_string(out) == std::string("a\"\\\n\x01é\0z", 9));
+  CHECK(!decode_json_string("\"a").ok());
+  CHECK(!decode_json_string("\"a\"b").ok());
+  CHECK(!decode_json_string("a").ok());
+}
+
+}  // namespace
+}  // namespace jade
