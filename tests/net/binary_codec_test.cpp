@@ -111,7 +111,7 @@ TEST_CASE("counts that lie are refused before memory is taken") {
   }
   size_t offsets = 16 + 24 + 24;
   for (size_t i = 0; i < 4; ++i) {
-    for (uint32_t value : {UINT32_MAX, 0x7fffffffu, 8u}) {
+    for (uint32_t value : {UINT32_MAX, 0x7fffffffu, 10u}) {
       std::string lying = body;
       std::memcpy(lying.data() + offsets + 4 * i, &value, 4);
       CHECK(!decode_upsert(lying).ok());
