@@ -19,6 +19,7 @@ enum class LogLevel : uint8_t { debug, info, warning, error };
 struct NodeOptions {
   std::string data_dir = "./jade-data";  // created when missing; locked while open
   std::string name = "node-1";
+  std::string address;  // where its API is reached; only shown
   // Threads that run actors and searches. 0: one a core.
   uint32_t worker_threads = 0;
   // Threads that build indexes in the background, at the lowest priority. At

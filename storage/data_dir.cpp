@@ -65,15 +65,16 @@ Result<std::unique_ptr<DataDirectory>> DataDirectory::open(leveldb::Env* env,
                                                            const Identity& fresh) {
   create_parents(env, path);
   if (std::vector<std::string> names; !env->GetChildren(path, &names).ok()) {
-    return Status(Code::io_error, "data directory " + path +
-                                      " cannot be created or read; check the path and its permissions");
+    return Status(Code::io_error,
+                  "data directory " + path +
+                      " cannot be created or read; check the path and its permissions");
   }
   // Look before the lock file is made: what is not ours stays as it is.
   auto names = children(env, path);
   bool initialised = std::count(names.begin(), names.end(), "VERSION") > 0;
   auto ours = [](const std::string& name) {
-    return name == "LOCK" || name == "IDENTITY" || name == "VERSION.new" || name == "IDENTITY.new" ||
-           name == "lost+found";
+    return name == "LOCK" || name == "IDENTITY" || name == "VERSION.new" ||
+           name == "IDENTITY.new" || name == "lost+found";
   };
   if (!initialised && !std::all_of(names.begin(), names.end(), ours)) {
     return Status(Code::failed_precondition,
@@ -108,9 +109,8 @@ Status DataDirectory::load(const Identity& fresh) {
   if (!version.ok()) return version.status();
   if (*version != version_text) {
     std::string found = version->substr(0, version->find('\n')).substr(0, 64);
-    return Status(Code::failed_precondition,
-                  "data directory " + path_ + " has format \"" + found +
-                      "\"; this program reads \"jadevectordb 1\"");
+    return Status(Code::failed_precondition, "data directory " + path_ + " has format \"" + found +
+                                                 "\"; this program reads \"jadevectordb 1\"");
   }
   auto bytes = read_file(env_, identity_path);
   if (!bytes.ok()) return bytes.status();

@@ -179,12 +179,14 @@ Status LogStore::append(std::span<const LogAppend> appends) {
   std::map<uint64_t, Extent> changed;
   std::string payload;
   for (const LogAppend& append : appends) {
-    Extent extent = changed.count(append.group) > 0 ? changed[append.group] : extents_[append.group];
+    Extent extent =
+        changed.count(append.group) > 0 ? changed[append.group] : extents_[append.group];
     if (append.first_index > extent.end || append.first_index < extent.first) {
-      return Status(Code::failed_precondition,
-                    "entry " + std::to_string(append.first_index) + " of Raft group " +
-                        std::to_string(append.group) + " does not continue its log, which ends at " +
-                        std::to_string(extent.end - 1));
+      return Status(Code::failed_precondition, "entry " + std::to_string(append.first_index) +
+                                                   " of Raft group " +
+                                                   std::to_string(append.group) +
+                                                   " does not continue its log, which ends at " +
+                                                   std::to_string(extent.end - 1));
     }
     uint64_t index = append.first_index;
     for (const LogEntry& entry : append.entries) {
@@ -269,7 +271,8 @@ Result<LogStore::Loaded> LogStore::load(uint64_t group) const {
       if (out.entries.empty()) {
         out.first_index = next = index;
       } else if (index != next) {
-        return corruption(name_of(group, ("entry " + std::to_string(next)).c_str()) + " is missing");
+        return corruption(name_of(group, ("entry " + std::to_string(next)).c_str()) +
+                          " is missing");
       }
       ++next;
       out.entries.push_back({*term, *type, std::string(reader.rest())});

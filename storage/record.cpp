@@ -14,8 +14,7 @@ namespace {
 std::string to_bytes(capnp::MessageBuilder& message) {
   auto segments = message.getSegmentsForOutput();
   std::string out(capnp::computeSerializedSizeInWords(segments) * sizeof(capnp::word), '\0');
-  kj::ArrayOutputStream stream(
-      kj::arrayPtr(reinterpret_cast<kj::byte*>(out.data()), out.size()));
+  kj::ArrayOutputStream stream(kj::arrayPtr(reinterpret_cast<kj::byte*>(out.data()), out.size()));
   capnp::writeMessage(stream, segments);
   return out;
 }
@@ -212,8 +211,7 @@ Status visit_command(std::string_view bytes, const CommandVisitor& visitor) {
   });
 }
 
-std::string encode_record(std::string_view id, std::string_view values,
-                          std::string_view metadata) {
+std::string encode_record(std::string_view id, std::string_view values, std::string_view metadata) {
   capnp::word scratch[512] = {};
   capnp::MallocMessageBuilder message(kj::arrayPtr(scratch, 512));
   auto out = message.initRoot<wire::Record>();

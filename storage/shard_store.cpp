@@ -14,7 +14,8 @@ constexpr char tombstone_tag = 'd';
 
 std::string row_key(char tag, uint64_t row) {
   std::string key(1, tag);
-  for (int shift = 56; shift >= 0; shift -= 8) key.push_back(static_cast<char>(row >> shift & 0xff));
+  for (int shift = 56; shift >= 0; shift -= 8)
+    key.push_back(static_cast<char>(row >> shift & 0xff));
   return key;
 }
 
@@ -37,7 +38,8 @@ std::string_view view(const leveldb::Slice& slice) { return {slice.data(), slice
 std::string seal(std::string_view key, std::string_view payload) {
   uint32_t crc = crc32c(payload, crc32c(key));
   std::string out(4, '\0');
-  for (int i = 0; i < 4; ++i) out[static_cast<size_t>(i)] = static_cast<char>(crc >> (8 * i) & 0xff);
+  for (int i = 0; i < 4; ++i)
+    out[static_cast<size_t>(i)] = static_cast<char>(crc >> (8 * i) & 0xff);
   out += payload;
   return out;
 }

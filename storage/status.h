@@ -118,11 +118,11 @@ class [[nodiscard]] Result {
 };
 
 // Returns from the enclosing function when `expression` is a failed Status.
-#define JADE_RETURN_IF_ERROR(expression)                       \
-  do {                                                         \
+#define JADE_RETURN_IF_ERROR(expression)                        \
+  do {                                                          \
     if (auto jade_status_ = (expression); !jade_status_.ok()) { \
-      return jade_status_;                                     \
-    }                                                          \
+      return jade_status_;                                      \
+    }                                                           \
   } while (false)
 
 }  // namespace jade

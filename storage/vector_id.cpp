@@ -11,7 +11,11 @@ bool is_utf8(std::string_view s) {
   size_t i = 0;
   while (i < s.size()) {
     auto lead = static_cast<unsigned char>(s[i]);
-    size_t length = lead < 0x80 ? 1 : lead >> 5 == 6 ? 2 : lead >> 4 == 14 ? 3 : lead >> 3 == 30 ? 4 : 0;
+    size_t length = lead < 0x80       ? 1
+                    : lead >> 5 == 6  ? 2
+                    : lead >> 4 == 14 ? 3
+                    : lead >> 3 == 30 ? 4
+                                      : 0;
     if (length == 0 || i + length > s.size()) return false;
     uint32_t point = length == 1 ? lead : lead & (0xffu >> (length + 1));
     for (size_t j = 1; j < length; ++j) {

@@ -94,7 +94,7 @@ WalExtent scan_wal(std::string_view file) {
     at = skip_trailer(at);
     Fragment fragment = fragment_at(file, at);
     bool in_place = fragment.type == full || fragment.type == first ? !inside || lost
-                                                                   : inside && fragment.type != 0;
+                                                                    : inside && fragment.type != 0;
     if (fragment.type == 0 || (!in_place && !lost)) {
       if (at >= file.size()) break;
       // Lost: from here on only look whether anything whole follows.

@@ -1,0 +1,92 @@
+#include "actors/client.h"
+
+#include <atomic>
+
+#include "actors/errors.h"
+
+namespace jade {
+namespace {
+
+caf::behavior client(caf::event_based_actor* self) {
+  return {[self](ClientCall& call) { call.run(self); }};
+}
+
+}  // namespace
+
+struct ApiClient::Impl {
+  gateway_actor gateway;
+  std::vector<caf::actor> actors;
+  std::atomic<size_t> next{0};
+};
+
+ApiClient::ApiClient(caf::actor_system& system, gateway_actor gateway, uint32_t actors)
+    : impl_(std::make_unique<Impl>()) {
+  impl_->gateway = std::move(gateway);
+  for (uint32_t i = 0; i < actors; ++i) impl_->actors.push_back(system.spawn(client));
+}
+
+ApiClient::~ApiClient() {
+  for (auto& actor : impl_->actors) caf::anon_send_exit(actor, caf::exit_reason::user_shutdown);
+}
+
+template <class Reply, class Request>
+void ApiClient::call(Request request, Done<Reply> done) {
+  size_t turn = impl_->next.fetch_add(1, std::memory_order_relaxed);
+  const caf::actor& actor = impl_->actors[turn % impl_->actors.size()];
+  // std::function wants copies; the request is moved out on its only run.
+  auto carried = std::make_shared<Request>(std::move(request));
+  // Called once, also when the node dies with the request inside it.
+  struct Once {
+    Done<Reply> done;
+    ~Once() {
+      if (done) done(unavailable("the node is shutting down"));
+    }
+    void finish(Result<Reply> result) { std::exchange(done, nullptr)(std::move(result)); }
+  };
+  auto once = std::make_shared<Once>();
+  once->done = std::move(done);
+  caf::anon_send(
+      actor, ClientCall{[gateway = impl_->gateway, carried, once](caf::event_based_actor* self) {
+        // The actors behind the gateway each bound their own time.
+        self->request(gateway, caf::infinite, std::move(*carried))
+            .then([once](Reply& reply) { once->finish(std::move(reply)); },
+                  [once](const caf::error& error) { once->finish(to_status(error)); });
+      }});
+}
+
+void ApiClient::create_database(DatabaseSpec spec, Done<DatabaseInfo> done) {
+  call<DatabaseInfo>(CreateDatabase{std::move(spec)}, std::move(done));
+}
+void ApiClient::list_databases(Done<std::vector<DatabaseInfo>> done) {
+  call<std::vector<DatabaseInfo>>(ListDatabases{}, std::move(done));
+}
+void ApiClient::describe_database(std::string name, Done<DatabaseInfo> done) {
+  call<DatabaseInfo>(DescribeDatabase{std::move(name)}, std::move(done));
+}
+void ApiClient::drop_database(std::string name, Done<DatabaseInfo> done) {
+  call<DatabaseInfo>(DropDatabase{std::move(name)}, std::move(done));
+}
+void ApiClient::upsert(UpsertRequest request, Done<UpsertReply> done) {
+  call<UpsertReply>(std::move(request), std::move(done));
+}
+void ApiClient::remove(DeleteRequest request, Done<DeleteReply> done) {
+  call<DeleteReply>(std::move(request), std::move(done));
+}
+void ApiClient::get(GetRequest request, Done<StoredVector> done) {
+  call<StoredVector>(std::move(request), std::move(done));
+}
+void ApiClient::list(ListRequest request, Done<ListReply> done) {
+  call<ListReply>(std::move(request), std::move(done));
+}
+void ApiClient::search(SearchRequest request, Done<SearchReply> done) {
+  call<SearchReply>(std::move(request), std::move(done));
+}
+void ApiClient::search_batch(SearchBatchRequest request, Done<SearchBatchReply> done) {
+  call<SearchBatchReply>(std::move(request), std::move(done));
+}
+void ApiClient::cluster(Done<ClusterInfo> done) {
+  call<ClusterInfo>(DescribeCluster{}, std::move(done));
+}
+void ApiClient::ready(Done<std::string> done) { call<std::string>(CheckReady{}, std::move(done)); }
+
+}  // namespace jade

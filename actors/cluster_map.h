@@ -1,0 +1,41 @@
+// What every node knows of the cluster: which databases exist and where their
+// shards are. Immutable once published; a newer version replaces it whole.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "actors/api.h"
+
+namespace jade {
+
+struct ShardPlacement {
+  uint64_t group = 0;           // Raft group; unique in the cluster, never used again
+  std::vector<uint64_t> nodes;  // that hold a replica
+};
+
+struct DatabaseEntry {
+  DatabaseSpec spec;
+  std::vector<ShardPlacement> shards;  // an id belongs to shards[hash(id) % size]
+};
+
+struct ClusterMap {
+  uint64_t version = 0;  // index of the metadata log entry that made it
+  std::map<std::string, DatabaseEntry> databases;
+
+  const DatabaseEntry* find(const std::string& name) const {
+    auto found = databases.find(name);
+    return found == databases.end() ? nullptr : &found->second;
+  }
+};
+
+using ClusterMapPtr = std::shared_ptr<const ClusterMap>;
+
+inline size_t shard_of(const VectorId& id, const DatabaseEntry& database) {
+  return id.hash() % database.shards.size();
+}
+
+}  // namespace jade

@@ -1,0 +1,108 @@
+#include "actors/gateway.h"
+
+#include "actors/errors.h"
+
+namespace jade {
+namespace {
+
+// The answer to a CreateDatabase: describe it once this node serves its shards.
+void describe_when_served(gateway_actor::stateful_pointer<gateway_state> self, node_actor node,
+                          query_actor query, uint64_t version, std::string database,
+                          caf::typed_response_promise<DatabaseInfo> promise) {
+  auto fail = [promise](const caf::error& error) mutable { promise.deliver(error); };
+  self->request(node, self->state.options.create_timeout, AwaitVersion{version, database})
+      .then(
+          [=](const CatalogApplied&) mutable {
+            promise.delegate(query, DescribeDatabase{database});
+          },
+          fail);
+}
+
+size_t size_of(const UpsertRequest& request) {
+  size_t bytes = request.values.size() + request.ids.size() * sizeof(VectorId);
+  for (const auto& text : request.metadata) bytes += text.size();
+  for (const auto& text : request.texts) bytes += text.size();
+  return bytes;
+}
+
+}  // namespace
+
+gateway_actor::behavior_type gateway(gateway_actor::stateful_pointer<gateway_state> self,
+                                     GatewayOptions options, ingest_actor ingest, query_actor query,
+                                     master_actor master, node_actor node) {
+  self->state.options = options;
+  return {
+      [=](RoutesChanged& routes) {
+        self->send(ingest, routes);
+        self->send(query, routes);
+      },
+      [=](CreateDatabase& create) -> caf::result<DatabaseInfo> {
+        auto promise = self->make_response_promise<DatabaseInfo>();
+        std::string name = create.spec.name;
+        self->request(master, options.create_timeout, std::move(create))
+            .then(
+                [=](const CatalogApplied& applied) {
+                  describe_when_served(self, node, query, applied.version, name, promise);
+                },
+                [=](const caf::error& error) mutable { promise.deliver(error); });
+        return promise;
+      },
+      [=](DropDatabase& drop) -> caf::result<DatabaseInfo> {
+        // Answered with what it was.
+        auto promise = self->make_response_promise<DatabaseInfo>();
+        auto fail = [=](const caf::error& error) mutable { promise.deliver(error); };
+        self->request(query, options.create_timeout, DescribeDatabase{drop.name})
+            .then(
+                [=](DatabaseInfo& info) {
+                  auto was = std::make_shared<DatabaseInfo>(std::move(info));
+                  self->request(master, options.create_timeout, drop)
+                      .then(
+                          [=](const CatalogApplied& applied) {
+                            self->request(node, options.create_timeout,
+                                          AwaitVersion{applied.version, {}})
+                                .then(
+                                    [=](const CatalogApplied&) mutable {
+                                      promise.deliver(DatabaseInfo(*was));
+                                    },
+                                    fail);
+                          },
+                          fail);
+                },
+                fail);
+        return promise;
+      },
+      [=](ListDatabases list) { return self->delegate(query, list); },
+      [=](DescribeDatabase& describe) { return self->delegate(query, std::move(describe)); },
+      [=](UpsertRequest& request) -> caf::result<UpsertReply> {
+        gateway_state& state = self->state;
+        size_t bytes = size_of(request);
+        if (state.inflight_bytes > 0 && state.inflight_bytes + bytes > options.inflight_bytes_max) {
+          return to_error(
+              Status(Code::resource_exhausted, "too many writes in flight; try again in a second"));
+        }
+        state.inflight_bytes += bytes;
+        auto promise = self->make_response_promise<UpsertReply>();
+        // ingest bounds its own time, so this needs no deadline of its own.
+        self->request(ingest, caf::infinite, std::move(request))
+            .then(
+                [=](UpsertReply& reply) mutable {
+                  self->state.inflight_bytes -= bytes;
+                  promise.deliver(std::move(reply));
+                },
+                [=](const caf::error& error) mutable {
+                  self->state.inflight_bytes -= bytes;
+                  promise.deliver(error);
+                });
+        return promise;
+      },
+      [=](DeleteRequest& request) { return self->delegate(ingest, std::move(request)); },
+      [=](GetRequest& request) { return self->delegate(query, std::move(request)); },
+      [=](ListRequest& request) { return self->delegate(query, std::move(request)); },
+      [=](SearchRequest& request) { return self->delegate(query, std::move(request)); },
+      [=](SearchBatchRequest& request) { return self->delegate(query, std::move(request)); },
+      [=](DescribeCluster describe) { return self->delegate(node, describe); },
+      [=](CheckReady check) { return self->delegate(node, check); },
+  };
+}
+
+}  // namespace jade

@@ -1,0 +1,30 @@
+// Writes: validates a request as a whole, splits it by shard into commands of
+// bounded size, and answers when every shard has it on disk and visible.
+#pragma once
+
+#include "actors/messages.h"
+#include "actors/routes.h"
+
+namespace jade {
+
+struct IngestOptions {
+  caf::timespan write_timeout = std::chrono::seconds(30);
+  // One log entry. Larger requests become several; see Raft's limits in
+  // actors/raft_host.h.
+  size_t command_bytes = 256u << 10;
+};
+
+struct ingest_state {
+  static inline const char* name = "ingest";
+  IngestOptions options;
+  Routes routes;
+};
+
+ingest_actor::behavior_type ingest(ingest_actor::stateful_pointer<ingest_state> self,
+                                   IngestOptions options);
+
+// Checks a whole upsert against its database; embeds texts; canonicalises
+// metadata. Names the first offending vector and field. Changes only `request`.
+Status prepare_upsert(const DatabaseSpec& spec, UpsertRequest& request);
+
+}  // namespace jade

@@ -1,0 +1,378 @@
+// Who talks to whom: every message and every typed actor interface.
+//
+//   Api calls ─► client ─► gateway ─┬─► ingest ─► shard(s) ─► log_writer
+//                                   ├─► query  ─► shard(s) ─► searcher
+//                                   └─► node   ─► master   ─► log_writer
+//   node supervises all of them; shards hand index builds to builders.
+//
+// Messages to shards may cross nodes and are serialisable; bulk data in them is
+// one opaque string, because CAF ships a std::vector<float> element by element,
+// twenty times slower. All others stay inside a node and may hold pointers to
+// immutable shared data; each says so.
+//
+// Failures travel as caf::error of category "jade" (see actors/errors.h).
+#pragma once
+
+#include <caf/all.hpp>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "actors/api.h"
+#include "actors/cluster_map.h"
+#include "storage/log_store.h"
+
+namespace jade {
+
+class ShardSnapshot;  // actors/shard_replica.h
+
+// ---- to a shard: may cross nodes -------------------------------------------
+
+// Replicate and apply one command (encoded as in storage/record.capnp).
+struct ShardWrite {
+  uint64_t group = 0;
+  std::string command;
+};
+
+struct ShardWritten {
+  uint64_t group = 0;
+  uint64_t index = 0;     // of the log entry
+  uint64_t affected = 0;  // rows written or deleted
+};
+
+// One or several queries against one shard.
+struct ShardSearch {
+  uint64_t group = 0;
+  std::string queries;  // n × dimension float32
+  uint32_t dimension = 0;
+  uint32_t k = 10;
+  uint32_t ef_search = 0;  // 0: the database's
+  uint32_t nprobe = 0;     // 0: the database's
+  std::string filter;      // JSON; "": none
+  bool exact = false;
+  bool include_metadata = true;
+  bool include_values = false;
+  bool has_threshold = false;
+  float distance_max = 0;    // with has_threshold
+  uint64_t applied_min = 0;  // the replica must have applied so much
+  Consistency consistency = Consistency::session;
+};
+
+struct ShardHit {
+  std::string id;  // key form of VectorId
+  float distance = 0;
+  std::string metadata;
+  std::string values;  // dimension float32, as stored
+};
+
+struct ShardHits {
+  std::vector<std::vector<ShardHit>> queries;  // best first
+};
+
+struct ShardGet {
+  uint64_t group = 0;
+  std::string id;  // key form
+};
+
+// Rows after `after` in the order of their ids.
+struct ShardList {
+  uint64_t group = 0;
+  std::string after;  // key form, exclusive; "": from the start
+  uint32_t limit = 0;
+  bool include_metadata = true;
+  bool include_values = false;
+};
+
+struct ShardVectors {
+  std::vector<ShardHit> rows;  // distance unused
+};
+
+// Delete every row that matches. Rows written while it runs may stay.
+struct ShardDeleteMatching {
+  uint64_t group = 0;
+  std::string filter;
+};
+
+struct ShardDescribe {
+  uint64_t group = 0;
+};
+
+// CRC32C over the shard's logical content at its applied index.
+struct ShardDigestRequest {
+  uint64_t group = 0;
+};
+struct ShardDigest {
+  uint64_t applied_index = 0;
+  uint64_t digest = 0;
+};
+
+// ---- inside a node ----------------------------------------------------------
+
+// Make these entries durable. Answered by LogAppended.
+struct AppendLog {
+  uint64_t request = 0;
+  LogAppend entries;
+};
+struct LogAppended {
+  uint64_t request = 0;
+  Status status;
+};
+
+// Run a blocking function where blocking is allowed; its result comes back.
+struct BlockingTask {
+  std::function<Status()> run;
+};
+struct TaskDone {
+  Status status;
+};
+
+// A search over an immutable view: shard to searcher.
+struct SearchTask {
+  std::shared_ptr<const ShardSnapshot> view;
+  ShardSearch search;
+};
+struct GetTask {
+  std::shared_ptr<const ShardSnapshot> view;
+  ShardGet get;
+};
+struct ListTask {
+  std::shared_ptr<const ShardSnapshot> view;
+  ShardList list;
+};
+struct DigestTask {
+  std::shared_ptr<const ShardSnapshot> view;
+};
+// The rows that match, to be deleted. Shared: it may be long.
+struct MatchTask {
+  std::shared_ptr<const ShardSnapshot> view;
+  std::string filter;
+};
+struct MatchedRows {
+  std::shared_ptr<std::vector<std::pair<std::string, uint64_t>>> rows;  // id key, row
+};
+
+// To itself, after a delay of the actor clock.
+struct Tick {};
+
+struct Stop {};  // finish what is in flight, make it durable, quit
+struct Stopped {};
+
+// The latest map, the handles of its shards and why some have none.
+struct RoutesChanged;
+
+struct CreateDatabase {
+  DatabaseSpec spec;
+};
+struct DropDatabase {
+  std::string name;
+};
+struct ListDatabases {};
+struct DescribeDatabase {
+  std::string name;
+};
+struct DescribeCluster {};
+struct CheckReady {};
+
+// The catalog reached this map: master to node.
+struct MapChanged {
+  ClusterMapPtr map;
+};
+// Answered when the node has taken up this version of the map and each of its
+// shards serves or has failed; with the failure, where one of `database` (of any
+// database when empty) has.
+struct AwaitVersion {
+  uint64_t version = 0;
+  std::string database;
+};
+struct CatalogApplied {
+  uint64_t version = 0;
+};
+struct DescribeMaster {};
+struct MasterInfo {
+  uint64_t leader = 0;
+  uint64_t version = 0;
+};
+
+// A shard cannot go on (its disk failed); the node restarts it.
+struct ShardFailed {
+  uint64_t group = 0;
+  Status status;
+};
+// A shard has caught up with its log and serves.
+struct ShardServes {
+  uint64_t group = 0;
+};
+// The other half of the node, which is started after it.
+struct Wired;
+
+using DatabaseInfos = std::vector<DatabaseInfo>;
+
+// ---- interfaces ---------------------------------------------------------------
+
+// Owns one replica of one shard: the only writer of its state. Searches and
+// reads are handed to searchers with an immutable snapshot.
+using shard_actor = caf::typed_actor<
+    caf::replies_to<ShardWrite>::with<ShardWritten>, caf::replies_to<ShardSearch>::with<ShardHits>,
+    caf::replies_to<ShardGet>::with<ShardVectors>, caf::replies_to<ShardList>::with<ShardVectors>,
+    caf::replies_to<ShardDeleteMatching>::with<ShardWritten>,
+    caf::replies_to<ShardDescribe>::with<ShardInfo>,
+    caf::replies_to<ShardDigestRequest>::with<ShardDigest>, caf::replies_to<Stop>::with<Stopped>,
+    caf::reacts_to<Tick>>;
+
+// Runs searches and reads over snapshots; a pool of them serves all shards.
+using searcher_actor = caf::typed_actor<
+    caf::replies_to<SearchTask>::with<ShardHits>, caf::replies_to<GetTask>::with<ShardVectors>,
+    caf::replies_to<ListTask>::with<ShardVectors>, caf::replies_to<MatchTask>::with<MatchedRows>,
+    caf::replies_to<DigestTask>::with<ShardDigest>>;
+
+// The one writer of the node's log: collects what waits into one synced write.
+using log_writer_actor =
+    caf::typed_actor<caf::replies_to<AppendLog>::with<LogAppended>, caf::reacts_to<Tick>>;
+
+// Runs blocking work: index builds (low priority) or syncs.
+using blocking_actor = caf::typed_actor<caf::replies_to<BlockingTask>::with<TaskDone>>;
+
+// Member of the metadata group; its Raft leader is the master of the cluster.
+using master_actor = caf::typed_actor<caf::replies_to<CreateDatabase>::with<CatalogApplied>,
+                                      caf::replies_to<DropDatabase>::with<CatalogApplied>,
+                                      caf::replies_to<DescribeMaster>::with<MasterInfo>,
+                                      caf::replies_to<Stop>::with<Stopped>, caf::reacts_to<Tick>>;
+
+// Supervises everything on a node and starts and stops shards as the map says.
+using node_actor = caf::typed_actor<caf::reacts_to<Wired>, caf::reacts_to<MapChanged>,
+                                    caf::reacts_to<ShardFailed>, caf::reacts_to<ShardServes>,
+                                    caf::replies_to<AwaitVersion>::with<CatalogApplied>,
+                                    caf::replies_to<CheckReady>::with<std::string>,
+                                    caf::replies_to<DescribeCluster>::with<ClusterInfo>,
+                                    caf::replies_to<Stop>::with<Stopped>, caf::reacts_to<Tick>>;
+
+// Validates writes, splits them by shard, waits for all.
+using ingest_actor = caf::typed_actor<caf::reacts_to<RoutesChanged>,
+                                      caf::replies_to<UpsertRequest>::with<UpsertReply>,
+                                      caf::replies_to<DeleteRequest>::with<DeleteReply>>;
+
+// Validates reads, fans out to shards, merges the answers.
+using query_actor = caf::typed_actor<
+    caf::reacts_to<RoutesChanged>, caf::replies_to<SearchRequest>::with<SearchReply>,
+    caf::replies_to<SearchBatchRequest>::with<SearchBatchReply>,
+    caf::replies_to<GetRequest>::with<StoredVector>, caf::replies_to<ListRequest>::with<ListReply>,
+    caf::replies_to<ListDatabases>::with<DatabaseInfos>,
+    caf::replies_to<DescribeDatabase>::with<DatabaseInfo>>;
+
+// The one door: limits what is in flight and picks the actor that answers.
+using gateway_actor = caf::typed_actor<
+    caf::reacts_to<RoutesChanged>, caf::replies_to<CreateDatabase>::with<DatabaseInfo>,
+    caf::replies_to<DropDatabase>::with<DatabaseInfo>,
+    caf::replies_to<ListDatabases>::with<DatabaseInfos>,
+    caf::replies_to<DescribeDatabase>::with<DatabaseInfo>,
+    caf::replies_to<UpsertRequest>::with<UpsertReply>,
+    caf::replies_to<DeleteRequest>::with<DeleteReply>,
+    caf::replies_to<GetRequest>::with<StoredVector>, caf::replies_to<ListRequest>::with<ListReply>,
+    caf::replies_to<SearchRequest>::with<SearchReply>,
+    caf::replies_to<SearchBatchRequest>::with<SearchBatchReply>,
+    caf::replies_to<DescribeCluster>::with<ClusterInfo>,
+    caf::replies_to<CheckReady>::with<std::string>>;
+
+// A shard that is in neither map is starting.
+struct RoutesChanged {
+  ClusterMapPtr map;
+  std::shared_ptr<const std::map<uint64_t, shard_actor>> shards;
+  std::shared_ptr<const std::map<uint64_t, Status>> failures;
+};
+
+struct Wired {
+  gateway_actor gateway;
+  master_actor master;
+};
+
+// ---- serialisation --------------------------------------------------------------
+
+#define JADE_INSPECT(type, ...)                                    \
+  template <class Inspector>                                       \
+  typename Inspector::result_type inspect(Inspector& f, type& x) { \
+    return f(caf::meta::type_name("jade::" #type), __VA_ARGS__);   \
+  }
+
+JADE_INSPECT(ShardWrite, x.group, x.command)
+JADE_INSPECT(ShardWritten, x.group, x.index, x.affected)
+JADE_INSPECT(ShardSearch, x.group, x.queries, x.dimension, x.k, x.ef_search, x.nprobe, x.filter,
+             x.exact, x.include_metadata, x.include_values, x.has_threshold, x.distance_max,
+             x.applied_min, x.consistency)
+JADE_INSPECT(ShardHit, x.id, x.distance, x.metadata, x.values)
+JADE_INSPECT(ShardHits, x.queries)
+JADE_INSPECT(ShardGet, x.group, x.id)
+JADE_INSPECT(ShardList, x.group, x.after, x.limit, x.include_metadata, x.include_values)
+JADE_INSPECT(ShardVectors, x.rows)
+JADE_INSPECT(ShardDeleteMatching, x.group, x.filter)
+JADE_INSPECT(ShardDescribe, x.group)
+JADE_INSPECT(ShardDigestRequest, x.group)
+JADE_INSPECT(ShardDigest, x.applied_index, x.digest)
+JADE_INSPECT(SegmentInfo, x.id, x.state, x.kind, x.rows, x.dead_rows)
+JADE_INSPECT(ShardInfo, x.shard, x.nodes, x.leader, x.vectors, x.indexed_vectors, x.applied_index,
+             x.segments)
+
+#undef JADE_INSPECT
+
+// Registers the serialisable messages with a system's configuration.
+inline void add_message_types(caf::actor_system_config& config) {
+  config.add_message_type<ShardWrite>("jade::ShardWrite")
+      .add_message_type<ShardWritten>("jade::ShardWritten")
+      .add_message_type<ShardSearch>("jade::ShardSearch")
+      .add_message_type<ShardHits>("jade::ShardHits")
+      .add_message_type<ShardGet>("jade::ShardGet")
+      .add_message_type<ShardList>("jade::ShardList")
+      .add_message_type<ShardVectors>("jade::ShardVectors")
+      .add_message_type<ShardDeleteMatching>("jade::ShardDeleteMatching")
+      .add_message_type<ShardDescribe>("jade::ShardDescribe")
+      .add_message_type<ShardInfo>("jade::ShardInfo")
+      .add_message_type<ShardDigestRequest>("jade::ShardDigestRequest")
+      .add_message_type<ShardDigest>("jade::ShardDigest");
+}
+
+}  // namespace jade
+
+// These never leave the node.
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::AppendLog)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::LogAppended)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::BlockingTask)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::TaskDone)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::SearchTask)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::GetTask)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::ListTask)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::DigestTask)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::MatchTask)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::MatchedRows)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::Tick)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::Stop)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::Stopped)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::RoutesChanged)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::CreateDatabase)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::DropDatabase)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::ListDatabases)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::DescribeDatabase)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::DescribeCluster)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::CheckReady)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::MapChanged)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::AwaitVersion)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::CatalogApplied)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::DescribeMaster)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::MasterInfo)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::ShardFailed)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::ShardServes)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::Wired)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::UpsertRequest)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::UpsertReply)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::DeleteRequest)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::DeleteReply)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::GetRequest)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::StoredVector)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::ListRequest)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::ListReply)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::SearchRequest)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::SearchReply)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::SearchBatchRequest)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::SearchBatchReply)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::DatabaseInfo)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::DatabaseInfos)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::ClusterInfo)

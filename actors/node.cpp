@@ -1,0 +1,115 @@
+#include "actors/node.h"
+
+#include <leveldb/cache.h>
+#include <leveldb/env.h>
+
+#include "actors/blocking_worker.h"
+#include "actors/gateway.h"
+#include "actors/ingest.h"
+#include "actors/log_writer.h"
+#include "actors/master.h"
+#include "actors/query.h"
+#include "actors/random.h"
+#include "actors/searcher.h"
+#include "actors/supervisor.h"
+#include "storage/data_dir.h"
+
+namespace jade {
+namespace {
+
+blocking_actor spawn_blocking(caf::actor_system& system, bool detach,
+                              std::function<void()> on_start) {
+  return detach ? system.spawn<caf::detached>(blocking_worker, std::move(on_start))
+                : system.spawn(blocking_worker, std::move(on_start));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<NodeRuntime>> NodeRuntime::start(caf::actor_system& system, NodeSeams seams,
+                                                        NodeConfig config) {
+  JADE_ASSERT(seams.env != nullptr && seams.log);
+  std::unique_ptr<NodeRuntime> node(new NodeRuntime());
+  node->system_ = &system;
+
+  // A new directory gets a cluster id; an old one keeps its own.
+  uint64_t id_state = mix(seams.seed, 0xc1u);
+  std::string fresh_id;
+  for (int i = 0; i < 2; ++i) {
+    char text[17];
+    std::snprintf(text, sizeof text, "%016llx",
+                  static_cast<unsigned long long>(next_random(id_state)));
+    fresh_id += text;
+  }
+  auto directory = DataDirectory::open(seams.env, config.data_dir, {fresh_id, config.node_id});
+  if (!directory.ok()) return directory.status();
+  node->directory_ = std::move(*directory);
+
+  auto context = std::make_shared<NodeContext>();
+  context->cluster_id = node->directory_->identity().cluster_id;
+  auto log = LogStore::open(seams.env, config.data_dir + "/log");
+  if (!log.ok()) return log.status().with_context("opening the log");
+  context->log = std::move(*log);
+  context->cache.reset(leveldb::NewLRUCache(config.cache_bytes));
+
+  bool detach = seams.detach_blocking;
+  context->log_writer = detach ? system.spawn<caf::detached>(log_writer, context->log)
+                               : system.spawn(log_writer, context->log);
+  context->syncer = spawn_blocking(system, detach, nullptr);
+  context->opener = spawn_blocking(system, detach, nullptr);
+  for (uint32_t i = 0; i < std::max(1u, config.builders); ++i) {
+    context->builders.push_back(spawn_blocking(system, detach, seams.on_builder_start));
+  }
+  for (uint32_t i = 0; i < std::max(1u, config.searchers); ++i) {
+    context->searchers.push_back(system.spawn(searcher));
+  }
+  context->seams = std::move(seams);
+  context->config = config;
+  node->context_ = context;
+
+  node->node_ = system.spawn(jade::supervisor, NodeContextPtr(context));
+  node->master_ = system.spawn(jade::master, NodeContextPtr(context), node->node_);
+  node->ingest_ = system.spawn(ingest, IngestOptions{});
+  node->query_ = system.spawn(query, QueryOptions{});
+  GatewayOptions gateway_options;
+  gateway_options.inflight_bytes_max = config.inflight_bytes_max;
+  node->gateway_ = system.spawn(jade::gateway, gateway_options, node->ingest_, node->query_,
+                                node->master_, node->node_);
+  caf::anon_send(node->node_, Wired{node->gateway_, node->master_});
+  node->api_ = std::make_unique<ApiClient>(system, node->gateway_, std::max(1u, config.clients));
+  return node;
+}
+
+NodeRuntime::~NodeRuntime() { kill(); }
+
+void NodeRuntime::stop(std::function<void()> done) {
+  system_->spawn([node = node_, done = std::move(done)](caf::event_based_actor* self) {
+    self->request(node, caf::infinite, Stop{})
+        .then([done](Stopped) { done(); }, [done](const caf::error&) { done(); });
+  });
+}
+
+void NodeRuntime::kill() {
+  if (!context_) return;
+  api_.reset();
+  auto end = [](const auto& actor) {
+    if (actor) caf::anon_send_exit(actor, caf::exit_reason::kill);
+  };
+  end(gateway_);
+  end(ingest_);
+  end(query_);
+  end(master_);
+  end(node_);
+  end(context_->log_writer);
+  end(context_->syncer);
+  end(context_->opener);
+  for (const auto& builder : context_->builders) end(builder);
+  for (const auto& searcher : context_->searchers) end(searcher);
+  gateway_ = nullptr;
+  ingest_ = nullptr;
+  query_ = nullptr;
+  master_ = nullptr;
+  node_ = nullptr;
+  context_.reset();
+}
+
+}  // namespace jade

@@ -1,0 +1,107 @@
+// A node: all its actors, started over the seams that the simulator replaces.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "actors/client.h"
+#include "actors/log.h"
+#include "actors/messages.h"
+
+namespace leveldb {
+class Env;
+class Cache;
+}  // namespace leveldb
+
+namespace jade {
+
+class DataDirectory;
+
+// What a node is given instead of taking it from the operating system. Clock and
+// network are those of the actor system.
+struct NodeSeams {
+  leveldb::Env* env = nullptr;  // outlives the node
+  uint64_t seed = 0;            // of all randomness in the node
+  // Blocking actors get threads of their own (false in the simulator, where
+  // everything runs in one).
+  bool detach_blocking = true;
+  std::function<void()> on_builder_start;  // runs first on each builder's thread
+  LogSink log;                             // must be callable
+};
+
+struct NodeConfig {
+  std::string data_dir;
+  std::string name = "node-1";
+  std::string address;  // as others may reach its API; for display
+  uint64_t node_id = 1;
+  uint32_t searchers = 2;
+  uint32_t builders = 1;
+  uint32_t clients = 2;
+  size_t cache_bytes = 64u << 20;
+  size_t inflight_bytes_max = 256u << 20;
+  uint32_t raft_tick_ms = 100;
+  uint32_t raft_election_timeout_ms = 1000;
+  uint32_t raft_snapshot_entries = 4096;
+  size_t raft_snapshot_bytes = 32u << 20;
+  // Rows after which the growing segment is sealed although builders are busy,
+  // and rows that are worth an index when they are not. 0: by dimension.
+  uint32_t seal_rows_max = 0;
+  uint32_t seal_rows_min = 0;
+};
+
+// Everything that the actors of a node share; immutable after start.
+struct NodeContext {
+  NodeSeams seams;
+  NodeConfig config;
+  std::string cluster_id;
+  std::shared_ptr<LogStore> log;
+  std::shared_ptr<leveldb::Cache> cache;
+  log_writer_actor log_writer;
+  blocking_actor syncer;  // short blocking work
+  blocking_actor opener;  // opens and removes shard directories
+  std::vector<blocking_actor> builders;
+  std::vector<searcher_actor> searchers;
+
+  void say(LogLevel level, std::string_view component, std::string_view message) const {
+    seams.log(level, component, message);
+  }
+};
+using NodeContextPtr = std::shared_ptr<const NodeContext>;
+
+class NodeRuntime {
+ public:
+  // Opens the data directory and starts the actors. Serving begins when ready()
+  // of the Api succeeds. The system must outlive the runtime.
+  static Result<std::unique_ptr<NodeRuntime>> start(caf::actor_system& system, NodeSeams seams,
+                                                    NodeConfig config);
+  // The actors must have stopped (stop()), or are killed where they are.
+  ~NodeRuntime();
+
+  Api& api() { return *api_; }
+  const gateway_actor& gateway() const { return gateway_; }
+  const node_actor& node() const { return node_; }
+  const NodeContext& context() const { return *context_; }
+
+  // Finishes what is in flight, makes it durable and ends all actors; then calls
+  // done. The data directory is released when the runtime is destroyed.
+  void stop(std::function<void()> done);
+
+  // Ends all actors at once, losing what a crash would lose. For the simulator.
+  void kill();
+
+ private:
+  NodeRuntime() = default;
+
+  caf::actor_system* system_ = nullptr;
+  std::unique_ptr<DataDirectory> directory_;
+  NodeContextPtr context_;
+  node_actor node_;
+  master_actor master_;
+  ingest_actor ingest_;
+  query_actor query_;
+  gateway_actor gateway_;
+  std::unique_ptr<ApiClient> api_;
+};
+
+}  // namespace jade

@@ -1,0 +1,409 @@
+#include "actors/query.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "actors/errors.h"
+#include "actors/gather.h"
+#include "actors/token.h"
+#include "index/embedder.h"
+#include "index/filter.h"
+#include "index/top_k.h"
+
+namespace jade {
+namespace {
+
+Status check_range(const char* field, uint64_t value, uint64_t low, uint64_t high) {
+  if (value >= low && value <= high) return {};
+  return invalid_argument(std::string(field) + " is " + std::to_string(value) + "; it must be " +
+                          std::to_string(low) + " to " + std::to_string(high));
+}
+
+// All parameters of a search but its vector.
+ShardSearch shard_search(const DatabaseSpec& spec, const SearchRequest& search) {
+  ShardSearch out;
+  out.dimension = spec.dimension;
+  out.k = search.k;
+  out.ef_search = search.ef_search.value_or(0);
+  out.nprobe = search.nprobe.value_or(0);
+  out.filter = search.filter;
+  out.exact = search.exact;
+  out.include_metadata = search.include_metadata;
+  out.include_values = search.include_values;
+  out.consistency = search.consistency;
+  if (search.score_threshold) {
+    out.has_threshold = true;
+    out.distance_max = distance_from_score(spec.metric, *search.score_threshold);
+  }
+  return out;
+}
+
+bool same_parameters(const SearchRequest& a, const SearchRequest& b) {
+  return a.k == b.k && a.ef_search == b.ef_search && a.nprobe == b.nprobe && a.filter == b.filter &&
+         a.exact == b.exact && a.include_metadata == b.include_metadata &&
+         a.include_values == b.include_values && a.consistency == b.consistency &&
+         a.score_threshold == b.score_threshold && a.token == b.token;
+}
+
+void append_floats(std::string& out, const std::vector<float>& values) {
+  out.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
+}
+
+std::vector<float> to_floats(const std::string& bytes) {
+  std::vector<float> out(bytes.size() / sizeof(float));
+  std::memcpy(out.data(), bytes.data(), out.size() * sizeof(float));
+  return out;
+}
+
+Result<StoredVector> to_vector(ShardHit& row) {
+  auto id = VectorId::from_key(row.id);
+  if (!id.ok()) return id.status();
+  return StoredVector{std::move(*id), to_floats(row.values), std::move(row.metadata)};
+}
+
+// The best k of what the shards found, ties by id.
+Result<SearchReply> merge_hits(const DatabaseSpec& spec, uint32_t k,
+                               std::vector<std::vector<ShardHit>*>& parts) {
+  std::vector<ShardHit*> hits;
+  for (auto* part : parts) {
+    for (ShardHit& hit : *part) hits.push_back(&hit);
+  }
+  if (parts.size() > 1) {
+    std::sort(hits.begin(), hits.end(), [](const ShardHit* a, const ShardHit* b) {
+      return a->distance != b->distance ? a->distance < b->distance : a->id < b->id;
+    });
+  }
+  if (hits.size() > k) hits.resize(k);
+  SearchReply reply;
+  reply.results.reserve(hits.size());
+  for (ShardHit* hit : hits) {
+    auto id = VectorId::from_key(hit->id);
+    if (!id.ok()) return id.status();
+    reply.results.push_back({std::move(*id), score_from_distance(spec.metric, hit->distance),
+                             std::move(hit->metadata), to_floats(hit->values)});
+  }
+  return reply;
+}
+
+// A run of searches of equal parameters, as one question to every shard.
+struct Group {
+  size_t first = 0;
+  size_t count = 0;
+};
+
+struct SearchPlan {
+  std::vector<std::pair<shard_actor, ShardSearch>> calls;  // groups × shards
+  std::vector<Group> groups;
+  std::vector<uint32_t> k;  // of each search
+  size_t shards = 0;
+};
+
+Result<SearchPlan> plan(const Routes& routes, const DatabaseEntry& entry,
+                        std::vector<SearchRequest>& searches, bool batch) {
+  SearchPlan out;
+  auto shards = routes.all(entry);
+  if (!shards.ok()) return shards.status();
+  out.shards = shards->size();
+  for (size_t i = 0; i < searches.size(); ++i) {
+    if (Status status = prepare_search(entry.spec, searches[i]); !status.ok()) {
+      return batch ? status.with_context("searches[" + std::to_string(i) + "]") : status;
+    }
+    out.k.push_back(searches[i].k);
+    if (i > 0 && same_parameters(searches[i - 1], searches[i])) {
+      ++out.groups.back().count;
+    } else {
+      out.groups.push_back({i, 1});
+    }
+  }
+  for (const Group& group : out.groups) {
+    const SearchRequest& first = searches[group.first];
+    ShardSearch question = shard_search(entry.spec, first);
+    for (size_t i = 0; i < group.count; ++i) {
+      append_floats(question.queries, searches[group.first + i].vector);
+    }
+    auto token = decode_token(first.token);
+    if (!token.ok()) return token.status();
+    for (size_t s = 0; s < shards->size(); ++s) {
+      question.group = entry.shards[s].group;
+      auto seen = token->find(question.group);
+      question.applied_min = seen == token->end() ? 0 : seen->second;
+      out.calls.emplace_back((*shards)[s], s + 1 < shards->size() ? question : std::move(question));
+    }
+  }
+  return out;
+}
+
+Result<std::vector<SearchReply>> merge_answers(const DatabaseSpec& spec, const SearchPlan& plan,
+                                               std::vector<Result<ShardHits>>& answers) {
+  for (const auto& answer : answers) {
+    if (!answer.ok()) return answer.status();
+  }
+  std::vector<SearchReply> replies;
+  for (size_t g = 0; g < plan.groups.size(); ++g) {
+    for (size_t i = 0; i < plan.groups[g].count; ++i) {
+      std::vector<std::vector<ShardHit>*> parts;
+      for (size_t s = 0; s < plan.shards; ++s) {
+        auto& queries = answers[g * plan.shards + s]->queries;
+        if (i >= queries.size()) return internal_error("a shard answered too few queries");
+        parts.push_back(&queries[i]);
+      }
+      auto merged = merge_hits(spec, plan.k[plan.groups[g].first + i], parts);
+      if (!merged.ok()) return merged.status();
+      replies.push_back(std::move(*merged));
+    }
+  }
+  return replies;
+}
+
+// Asks and calls done(Result<std::vector<SearchReply>>).
+template <class Done>
+void run_searches(query_actor::stateful_pointer<query_state> self, const DatabaseEntry& entry,
+                  SearchPlan planned, Done done) {
+  auto calls = std::move(planned.calls);
+  auto finish = [spec = entry.spec, planned = std::move(planned),
+                 done](std::vector<Result<ShardHits>>& answers) mutable {
+    done(merge_answers(spec, planned, answers));
+  };
+  gather<ShardHits>(self, self->state.options.read_timeout, std::move(calls), std::move(finish));
+}
+
+// Shard infos of several databases at once.
+void describe(query_actor::stateful_pointer<query_state> self,
+              const std::vector<const DatabaseEntry*>& entries,
+              std::function<void(DatabaseInfos)> done) {
+  const Routes& routes = self->state.routes;
+  auto infos = std::make_shared<DatabaseInfos>();
+  std::vector<std::pair<shard_actor, ShardDescribe>> calls;
+  std::vector<std::pair<size_t, size_t>> where;  // database, shard of each call
+  for (const DatabaseEntry* entry : entries) {
+    DatabaseInfo info;
+    info.spec = entry->spec;
+    for (const ShardPlacement& placement : entry->shards) {
+      ShardInfo shard;
+      shard.shard = placement.group;
+      shard.nodes = placement.nodes;
+      if (auto handle = routes.shard(placement.group); handle.ok()) {
+        calls.emplace_back(*handle, ShardDescribe{placement.group});
+        where.emplace_back(infos->size(), info.placement.size());
+      }
+      info.placement.push_back(std::move(shard));
+    }
+    infos->push_back(std::move(info));
+  }
+  gather<ShardInfo>(self, self->state.options.read_timeout, std::move(calls),
+                    [infos, where, done](std::vector<Result<ShardInfo>>& answers) {
+                      for (size_t i = 0; i < answers.size(); ++i) {
+                        if (!answers[i].ok()) continue;  // shown without a leader
+                        ShardInfo& shard = (*infos)[where[i].first].placement[where[i].second];
+                        std::vector<uint64_t> nodes = std::move(shard.nodes);
+                        shard = std::move(*answers[i]);
+                        shard.nodes = std::move(nodes);
+                      }
+                      for (DatabaseInfo& info : *infos) {
+                        for (const ShardInfo& shard : info.placement) {
+                          info.vectors += shard.vectors;
+                          info.indexed_vectors += shard.indexed_vectors;
+                        }
+                        info.index_state =
+                            info.vectors == info.indexed_vectors ? "ready" : "indexing";
+                      }
+                      done(std::move(*infos));
+                    });
+}
+
+}  // namespace
+
+Status prepare_search(const DatabaseSpec& spec, SearchRequest& search) {
+  if (search.vector.empty() == search.text.empty()) {
+    return invalid_argument("give either vector or text");
+  }
+  JADE_RETURN_IF_ERROR(check_range("k", search.k, 1, Limits::k_max));
+  if (search.ef_search) {
+    JADE_RETURN_IF_ERROR(check_range("ef_search", *search.ef_search, 1, 10000));
+  }
+  if (search.nprobe) JADE_RETURN_IF_ERROR(check_range("nprobe", *search.nprobe, 1, 65536));
+  if (search.score_threshold && !std::isfinite(*search.score_threshold)) {
+    return invalid_argument("score_threshold is not a finite number");
+  }
+  if (!search.filter.empty()) {
+    auto filter = parse_filter(search.filter);
+    if (!filter.ok()) return filter.status().with_context("filter");
+  }
+  if (auto token = decode_token(search.token); !token.ok()) return token.status();
+  if (!search.text.empty()) {
+    if (spec.embedder.empty()) {
+      return invalid_argument("text is given, but database \"" + spec.name +
+                              "\" has no embedder; give vector");
+    }
+    if (search.text.size() > Limits::text_bytes_max) {
+      return Status(Code::too_large, "text has " + std::to_string(search.text.size()) +
+                                         " bytes; at most " +
+                                         std::to_string(Limits::text_bytes_max) + " are allowed");
+    }
+    auto embedder = find_embedder(spec.embedder, spec.dimension);
+    if (!embedder) return internal_error("embedder \"" + spec.embedder + "\" is not available");
+    search.vector.resize(spec.dimension);
+    JADE_RETURN_IF_ERROR(embedder->embed(search.text, search.vector.data()).with_context("text"));
+    search.text.clear();
+    return {};
+  }
+  if (search.vector.size() != spec.dimension) {
+    return invalid_argument("vector has " + std::to_string(search.vector.size()) +
+                            " values; database \"" + spec.name + "\" has dimension " +
+                            std::to_string(spec.dimension));
+  }
+  float norm = 0;
+  for (size_t i = 0; i < search.vector.size(); ++i) {
+    if (!std::isfinite(search.vector[i])) {
+      return invalid_argument("vector[" + std::to_string(i) + "] is not a finite number");
+    }
+    norm += search.vector[i] * search.vector[i];
+  }
+  if (!std::isfinite(norm)) {
+    return invalid_argument("vector is too large: its squared length overflows");
+  }
+  if (spec.metric == Metric::cosine && norm < std::numeric_limits<float>::min()) {
+    return invalid_argument(
+        "vector is a zero vector, which has no direction; metric \"cosine\" needs one");
+  }
+  return {};
+}
+
+query_actor::behavior_type query(query_actor::stateful_pointer<query_state> self,
+                                 QueryOptions options) {
+  self->state.options = options;
+  return {
+      [self](RoutesChanged& changed) { self->state.routes.change(changed); },
+      [self](SearchRequest& search) -> caf::result<SearchReply> {
+        const Routes& routes = self->state.routes;
+        auto database = routes.database(search.database);
+        if (!database.ok()) return to_error(database.status());
+        std::vector<SearchRequest> searches;
+        searches.push_back(std::move(search));
+        auto planned = plan(routes, **database, searches, false);
+        if (!planned.ok()) return to_error(planned.status());
+        auto promise = self->make_response_promise<SearchReply>();
+        run_searches(self, **database, std::move(*planned),
+                     [promise](Result<std::vector<SearchReply>> replies) mutable {
+                       if (!replies.ok()) {
+                         promise.deliver(to_error(replies.status()));
+                       } else {
+                         promise.deliver(std::move(replies->front()));
+                       }
+                     });
+        return promise;
+      },
+      [self](SearchBatchRequest& batch) -> caf::result<SearchBatchReply> {
+        const Routes& routes = self->state.routes;
+        auto database = routes.database(batch.database);
+        if (!database.ok()) return to_error(database.status());
+        if (batch.searches.empty() || batch.searches.size() > Limits::searches_per_batch_max) {
+          return to_error(invalid_argument("searches has " + std::to_string(batch.searches.size()) +
+                                           " elements; it must have 1 to " +
+                                           std::to_string(Limits::searches_per_batch_max)));
+        }
+        auto planned = plan(routes, **database, batch.searches, true);
+        if (!planned.ok()) return to_error(planned.status());
+        auto promise = self->make_response_promise<SearchBatchReply>();
+        run_searches(self, **database, std::move(*planned),
+                     [promise](Result<std::vector<SearchReply>> replies) mutable {
+                       if (!replies.ok()) {
+                         promise.deliver(to_error(replies.status()));
+                       } else {
+                         promise.deliver(SearchBatchReply{std::move(*replies)});
+                       }
+                     });
+        return promise;
+      },
+      [self](GetRequest& get) -> caf::result<StoredVector> {
+        const Routes& routes = self->state.routes;
+        auto database = routes.database(get.database);
+        if (!database.ok()) return to_error(database.status());
+        if (Status valid = get.id.validate(); !valid.ok()) return to_error(valid);
+        uint64_t group = (*database)->shards[shard_of(get.id, **database)].group;
+        auto shard = routes.shard(group);
+        if (!shard.ok()) return to_error(shard.status());
+        auto promise = self->make_response_promise<StoredVector>();
+        self->request(*shard, self->state.options.read_timeout, ShardGet{group, get.id.key()})
+            .then(
+                [promise, id = get.id, name = get.database](ShardVectors& found) mutable {
+                  if (found.rows.empty()) {
+                    promise.deliver(to_error(not_found(
+                        "id " + id.to_string() + " does not exist in database \"" + name + "\"")));
+                    return;
+                  }
+                  auto vector = to_vector(found.rows.front());
+                  if (!vector.ok()) {
+                    promise.deliver(to_error(vector.status()));
+                  } else {
+                    promise.deliver(std::move(*vector));
+                  }
+                },
+                [promise](const caf::error& error) mutable { promise.deliver(error); });
+        return promise;
+      },
+      [self](ListRequest& list) -> caf::result<ListReply> {
+        const Routes& routes = self->state.routes;
+        auto database = routes.database(list.database);
+        if (!database.ok()) return to_error(database.status());
+        Status valid = check_range("limit", list.limit, 1, Limits::page_limit_max);
+        if (valid.ok() && list.after) valid = list.after->validate().with_context("after");
+        if (!valid.ok()) return to_error(valid);
+        auto shards = routes.all(**database);
+        if (!shards.ok()) return to_error(shards.status());
+        // One row more than asked for tells whether another page follows.
+        ShardList question{0, list.after ? list.after->key() : "", list.limit + 1,
+                           list.include_metadata, list.include_values};
+        std::vector<std::pair<shard_actor, ShardList>> calls;
+        for (size_t s = 0; s < shards->size(); ++s) {
+          question.group = (*database)->shards[s].group;
+          calls.emplace_back((*shards)[s], question);
+        }
+        auto promise = self->make_response_promise<ListReply>();
+        gather<ShardVectors>(
+            self, self->state.options.read_timeout, std::move(calls),
+            [promise, limit = list.limit](std::vector<Result<ShardVectors>>& answers) mutable {
+              std::vector<ShardHit> rows;
+              for (auto& answer : answers) {
+                if (!answer.ok()) return (void)promise.deliver(to_error(answer.status()));
+                std::move(answer->rows.begin(), answer->rows.end(), std::back_inserter(rows));
+              }
+              std::sort(rows.begin(), rows.end(),
+                        [](const ShardHit& a, const ShardHit& b) { return a.id < b.id; });
+              bool more = rows.size() > limit;
+              if (more) rows.resize(limit);
+              ListReply reply;
+              for (ShardHit& row : rows) {
+                auto vector = to_vector(row);
+                if (!vector.ok()) return (void)promise.deliver(to_error(vector.status()));
+                reply.vectors.push_back(std::move(*vector));
+              }
+              if (more) reply.next = reply.vectors.back().id;
+              promise.deliver(std::move(reply));
+            });
+        return promise;
+      },
+      [self](ListDatabases) -> caf::result<DatabaseInfos> {
+        std::vector<const DatabaseEntry*> entries;
+        for (const auto& [name, entry] : self->state.routes.map->databases) {
+          entries.push_back(&entry);
+        }
+        auto promise = self->make_response_promise<DatabaseInfos>();
+        describe(self, entries,
+                 [promise](DatabaseInfos infos) mutable { promise.deliver(std::move(infos)); });
+        return promise;
+      },
+      [self](DescribeDatabase& what) -> caf::result<DatabaseInfo> {
+        auto database = self->state.routes.database(what.name);
+        if (!database.ok()) return to_error(database.status());
+        auto promise = self->make_response_promise<DatabaseInfo>();
+        describe(self, {*database}, [promise](DatabaseInfos infos) mutable {
+          promise.deliver(std::move(infos.front()));
+        });
+        return promise;
+      },
+  };
+}
+
+}  // namespace jade

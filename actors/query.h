@@ -1,0 +1,26 @@
+// Reads: validates a request, asks the shards that matter, merges the answers.
+#pragma once
+
+#include "actors/messages.h"
+#include "actors/routes.h"
+
+namespace jade {
+
+struct QueryOptions {
+  caf::timespan read_timeout = std::chrono::seconds(30);
+};
+
+struct query_state {
+  static inline const char* name = "query";
+  QueryOptions options;
+  Routes routes;
+};
+
+query_actor::behavior_type query(query_actor::stateful_pointer<query_state> self,
+                                 QueryOptions options);
+
+// Checks a search against its database and embeds its text. Changes only
+// `search`.
+Status prepare_search(const DatabaseSpec& spec, SearchRequest& search);
+
+}  // namespace jade

@@ -1,0 +1,137 @@
+#include "actors/searcher.h"
+
+#include <cstring>
+
+#include "actors/errors.h"
+#include "actors/shard_replica.h"
+#include "index/filter.h"
+#include "index/shard_view.h"
+
+namespace jade {
+namespace {
+
+Status add_stored(const ShardSnapshot& view, uint64_t row, bool metadata, bool values,
+                  ShardHit& hit) {
+  auto record = view.store->get(row, view.records);
+  if (!record.ok()) return record.status();
+  if (metadata) hit.metadata = std::move(record->metadata);
+  if (values) hit.values = std::move(record->values);
+  return {};
+}
+
+Result<ShardHits> run_search(const SearchTask& task) {
+  const ShardSnapshot& view = *task.view;
+  const ShardSearch& search = task.search;
+  size_t row_bytes = size_t{view.dimension} * sizeof(float);
+  if (search.dimension != view.dimension || search.queries.size() % row_bytes != 0) {
+    return invalid_argument("a search of dimension " + std::to_string(search.dimension) +
+                            " was sent to a shard of dimension " + std::to_string(view.dimension));
+  }
+  std::optional<Filter> filter;
+  if (!search.filter.empty()) {
+    auto parsed = parse_filter(search.filter);
+    if (!parsed.ok()) return parsed.status();
+    filter = std::move(*parsed);
+  }
+  SearchOptions options;
+  options.k = search.k;
+  options.ef_search = search.ef_search > 0 ? search.ef_search : view.index.ef_search;
+  options.nprobe = search.nprobe > 0 ? search.nprobe : view.index.nprobe;
+  options.filter = filter ? &*filter : nullptr;
+  options.exact = search.exact;
+  if (search.has_threshold) options.distance_max = search.distance_max;
+
+  ShardHits out;
+  std::vector<float> query(view.dimension);
+  for (size_t at = 0; at < search.queries.size(); at += row_bytes) {
+    std::memcpy(query.data(), search.queries.data() + at, row_bytes);
+    auto& hits = out.queries.emplace_back();
+    for (const Hit& found :
+         jade::search(view.segments, view.metric, view.dimension, query.data(), options)) {
+      const Segment& segment = *view.segments[found.segment].segment;
+      ShardHit hit;
+      hit.id = segment.id_key(found.offset);
+      hit.distance = found.distance;
+      if (search.include_metadata) hit.metadata = segment.metadata(found.offset);
+      if (search.include_values) {
+        // As the client gave them: the segment's are normalised under cosine.
+        Status status = add_stored(view, segment.row_number(found.offset), false, true, hit);
+        if (!status.ok()) return status;
+      }
+      hits.push_back(std::move(hit));
+    }
+  }
+  return out;
+}
+
+Result<ShardVectors> run_get(const GetTask& task) {
+  const ShardSnapshot& view = *task.view;
+  ShardVectors out;
+  auto row = view.store->find(task.get.id, view.records);
+  if (!row.ok()) return row.status();
+  if (!row->has_value()) return out;
+  ShardHit hit;
+  hit.id = task.get.id;
+  if (Status status = add_stored(view, **row, true, true, hit); !status.ok()) return status;
+  out.rows.push_back(std::move(hit));
+  return out;
+}
+
+Result<ShardVectors> run_list(const ListTask& task) {
+  const ShardSnapshot& view = *task.view;
+  const ShardList& list = task.list;
+  ShardVectors out;
+  Status failure;
+  Status scanned =
+      view.store->scan_ids(list.after, view.records, [&](std::string_view id, uint64_t row) {
+        if (out.rows.size() >= list.limit) return false;
+        ShardHit hit;
+        hit.id = id;
+        if (list.include_metadata || list.include_values) {
+          failure = add_stored(view, row, list.include_metadata, list.include_values, hit);
+        }
+        out.rows.push_back(std::move(hit));
+        return failure.ok();
+      });
+  JADE_RETURN_IF_ERROR(scanned);
+  if (!failure.ok()) return failure;
+  return out;
+}
+
+Result<MatchedRows> run_match(const MatchTask& task) {
+  const ShardSnapshot& view = *task.view;
+  auto filter = parse_filter(task.filter);
+  if (!filter.ok()) return filter.status();
+  MatchedRows out{std::make_shared<std::vector<std::pair<std::string, uint64_t>>>()};
+  for (auto [part, offset] : matching_rows(view.segments, *filter)) {
+    const Segment& segment = *view.segments[part].segment;
+    out.rows->emplace_back(segment.id_key(offset), segment.row_number(offset));
+  }
+  return out;
+}
+
+Result<ShardDigest> run_digest(const DigestTask& task) {
+  auto digest = task.view->store->digest(task.view->records);
+  if (!digest.ok()) return digest.status();
+  return ShardDigest{task.view->applied_index, *digest};
+}
+
+template <class T>
+caf::result<T> reply(Result<T> result) {
+  if (!result.ok()) return to_error(result.status());
+  return std::move(*result);
+}
+
+}  // namespace
+
+searcher_actor::behavior_type searcher(searcher_actor::pointer) {
+  return {
+      [](const SearchTask& task) { return reply(run_search(task)); },
+      [](const GetTask& task) { return reply(run_get(task)); },
+      [](const ListTask& task) { return reply(run_list(task)); },
+      [](const MatchTask& task) { return reply(run_match(task)); },
+      [](const DigestTask& task) { return reply(run_digest(task)); },
+  };
+}
+
+}  // namespace jade

@@ -1,0 +1,308 @@
+#include "actors/shard.h"
+
+#include "actors/errors.h"
+#include "actors/random.h"
+
+namespace jade {
+namespace {
+
+// Writes that stop for so long let small leftovers be sealed and folded.
+constexpr uint64_t quiet_ms = 2000;
+
+}  // namespace
+
+shard_state::~shard_state() {
+  if (raft) raft->close();
+  if (replica) replica->cancel_builds();
+}
+
+uint64_t shard_state::raft_now_ms() { return now_ms(self); }
+
+int shard_state::raft_random(int low, int high) { return uniform(random, low, high); }
+
+void shard_state::raft_append(uint64_t request, LogAppend entries) {
+  self->request(context->log_writer, caf::infinite, AppendLog{request, std::move(entries)})
+      .then(
+          [this](const LogAppended& done) {
+            raft->appended(done.request, done.status);
+            after_event();
+          },
+          [this, request](const caf::error& error) {
+            raft->appended(request, to_status(error));
+            after_event();
+          });
+}
+
+Status shard_state::raft_apply(uint64_t index, uint64_t term, std::string_view command) {
+  return replica->apply(index, term, command);
+}
+
+void shard_state::raft_store_snapshot(RaftSnapshot snapshot, uint64_t trailing) {
+  // First the state, then the promise that the log up to it is not needed.
+  auto store = [log = context->log, sync = replica->syncer(), group = group,
+                snapshot = std::move(snapshot), trailing] {
+    JADE_RETURN_IF_ERROR(sync());
+    return log->put_snapshot(group, snapshot, trailing);
+  };
+  self->request(context->syncer, caf::infinite, BlockingTask{store})
+      .then(
+          [this](const TaskDone& done) {
+            if (!done.status.ok()) {
+              context->say(LogLevel::warning, "shard",
+                           "snapshot of shard " + std::to_string(group) +
+                               " failed: " + done.status.to_string());
+            }
+            raft->snapshot_stored(done.status);
+            after_event();
+          },
+          [this](const caf::error& error) { raft->snapshot_stored(to_status(error)); });
+}
+
+Status shard_state::start() {
+  RaftHost::Options options;
+  options.group = group;
+  options.node = context->config.node_id;
+  options.durable_state = true;
+  options.applied_index = replica->applied_index();
+  options.tick_ms = context->config.raft_tick_ms;
+  options.election_timeout_ms = context->config.raft_election_timeout_ms;
+  options.snapshot_entries = context->config.raft_snapshot_entries;
+  options.snapshot_bytes = context->config.raft_snapshot_bytes;
+  random = mix(context->seams.seed, group);
+  raft = std::make_unique<RaftHost>(options, *context->log, *this);
+  return raft->start();
+}
+
+void shard_state::fail(const Status& status) {
+  if (failed || stopping) return;
+  failed = true;
+  self->send(node, ShardFailed{group, status});
+  self->quit(to_error(status));
+}
+
+void shard_state::after_event() {
+  if (failed || stopping) return;
+  if (raft->failed()) return fail(raft->failure());
+  if (!announced && raft->serves()) {
+    announced = true;
+    self->send(node, ShardServes{group});
+  }
+  if (announced) plan_maintenance();
+}
+
+void shard_state::plan_maintenance() {
+  if (!raft->serves()) return;
+  start_build();
+  if (maintenance_proposed) return;
+  bool quiet = now_ms(self) - last_write_ms >= quiet_ms;
+  auto command = replica->plan_maintenance(!building, quiet);
+  if (!command) return;
+  maintenance_proposed = true;
+  raft->propose(*command, [this](Result<uint64_t>) { maintenance_proposed = false; });
+}
+
+void shard_state::start_build() {
+  if (building) return;
+  auto job = replica->next_build();
+  if (!job) return;
+  building = true;
+  const auto& builders = context->builders;
+  self->request(builders[group % builders.size()], caf::infinite, BlockingTask{job->run})
+      .then(
+          [this, job = *job](const TaskDone& done) {
+            building = false;
+            if (stopping || failed) return;
+            std::function<Status()> cleanup;
+            Status status = replica->finish_build(job, done.status, &cleanup);
+            if (!status.ok()) return fail(status);
+            if (!done.status.ok()) {
+              context->say(LogLevel::warning, "shard",
+                           "an index of shard " + std::to_string(group) +
+                               " could not be built, trying again: " + done.status.to_string());
+              return;  // until the next tick
+            }
+            if (cleanup) {
+              self->request(context->syncer, caf::infinite, BlockingTask{cleanup})
+                  .then([](const TaskDone&) {});  // what stays is removed at the next start
+            }
+            after_event();
+          },
+          [this](const caf::error&) { building = false; });
+}
+
+void shard_state::propose(std::string command, std::function<void(Result<ShardWritten>)> done) {
+  if (!announced) return done(unavailable("the shard is starting; try again"));
+  if (stopping) return done(unavailable("the shard is closing"));
+  last_write_ms = now_ms(self);
+  raft->propose(command, [this, done = std::move(done)](Result<uint64_t> index) {
+    // Called right after the entry was applied, so the count is its own.
+    if (!index.ok()) return done(index.status());
+    done(ShardWritten{group, *index, replica->last_affected()});
+  });
+  after_event();
+}
+
+const searcher_actor& shard_state::pick_searcher() {
+  const auto& pool = context->searchers;
+  return pool[next_searcher++ % pool.size()];
+}
+
+Status shard_state::check_read(uint64_t applied_min) const {
+  if (!announced) return unavailable("the shard is starting; try again");
+  if (replica->applied_index() < applied_min) {
+    return unavailable("shard " + std::to_string(group) + " has applied entry " +
+                       std::to_string(replica->applied_index()) + ", but the token asks for " +
+                       std::to_string(applied_min) + "; try again");
+  }
+  return {};
+}
+
+namespace {
+
+using shard_pointer = shard_actor::stateful_pointer<shard_state>;
+
+// Deletes what matched, in commands of bounded size, one after another.
+struct DeleteMatched {
+  std::shared_ptr<std::vector<std::pair<std::string, uint64_t>>> rows;
+  size_t next = 0;
+  ShardWritten total;
+  caf::typed_response_promise<ShardWritten> promise;
+
+  static constexpr size_t rows_per_command = 4096;
+};
+
+void delete_next(shard_pointer self, std::shared_ptr<DeleteMatched> work) {
+  work->total.group = self->state.group;
+  if (work->next >= work->rows->size()) {
+    if (work->total.index == 0) work->total.index = self->state.replica->applied_index();
+    work->promise.deliver(work->total);
+    return;
+  }
+  size_t end = std::min(work->rows->size(), work->next + DeleteMatched::rows_per_command);
+  DeleteCommand command;
+  for (; work->next < end; ++work->next) {
+    command.ids.push_back((*work->rows)[work->next].first);
+    // Only this version of the vector: a newer one may not match.
+    command.rows.push_back((*work->rows)[work->next].second);
+  }
+  self->state.propose(encode(command), [self, work](Result<ShardWritten> written) {
+    if (!written.ok()) return (void)work->promise.deliver(to_error(written.status()));
+    work->total.index = written->index;
+    work->total.affected += written->affected;
+    delete_next(self, work);
+  });
+}
+
+}  // namespace
+
+shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, node_actor node,
+                                 uint64_t group,
+                                 std::shared_ptr<std::unique_ptr<ShardReplica>> replica) {
+  shard_state& state = self->state;
+  state.context = std::move(context);
+  state.node = std::move(node);
+  state.group = group;
+  state.replica = std::move(*replica);
+  if (Status status = state.start(); !status.ok()) {
+    state.fail(status);
+  } else {
+    state.after_event();
+  }
+  auto interval = std::chrono::milliseconds(state.context->config.raft_tick_ms);
+  self->delayed_send(self, interval, Tick{});
+  return {
+      [self](ShardWrite& write) -> caf::result<ShardWritten> {
+        auto promise = self->make_response_promise<ShardWritten>();
+        self->state.propose(std::move(write.command),
+                            [promise](Result<ShardWritten> written) mutable {
+                              if (!written.ok()) {
+                                promise.deliver(to_error(written.status()));
+                              } else {
+                                promise.deliver(*written);
+                              }
+                            });
+        return promise;
+      },
+      [self](ShardSearch& search) -> caf::result<ShardHits> {
+        shard_state& shard = self->state;
+        if (Status status = shard.check_read(search.applied_min); !status.ok()) {
+          return to_error(status);
+        }
+        if (search.consistency != Consistency::strong) {
+          return self->delegate(shard.pick_searcher(),
+                                SearchTask{shard.replica->snapshot(), std::move(search)});
+        }
+        auto promise = self->make_response_promise<ShardHits>();
+        auto held = std::make_shared<ShardSearch>(std::move(search));
+        shard.raft->barrier([self, promise, held](Result<uint64_t> index) mutable {
+          if (!index.ok()) return (void)promise.deliver(to_error(index.status()));
+          promise.delegate(self->state.pick_searcher(),
+                           SearchTask{self->state.replica->snapshot(), std::move(*held)});
+        });
+        return promise;
+      },
+      [self](ShardGet& get) -> caf::result<ShardVectors> {
+        shard_state& shard = self->state;
+        if (Status status = shard.check_read(0); !status.ok()) return to_error(status);
+        return self->delegate(shard.pick_searcher(),
+                              GetTask{shard.replica->snapshot(), std::move(get)});
+      },
+      [self](ShardList& list) -> caf::result<ShardVectors> {
+        shard_state& shard = self->state;
+        if (Status status = shard.check_read(0); !status.ok()) return to_error(status);
+        return self->delegate(shard.pick_searcher(),
+                              ListTask{shard.replica->snapshot(), std::move(list)});
+      },
+      [self](ShardDeleteMatching& request) -> caf::result<ShardWritten> {
+        shard_state& shard = self->state;
+        if (Status status = shard.check_read(0); !status.ok()) return to_error(status);
+        auto promise = self->make_response_promise<ShardWritten>();
+        self->request(shard.pick_searcher(), caf::infinite,
+                      MatchTask{shard.replica->snapshot(), std::move(request.filter)})
+            .then(
+                [self, promise](MatchedRows& matched) {
+                  auto work = std::make_shared<DeleteMatched>();
+                  work->rows = std::move(matched.rows);
+                  work->promise = promise;
+                  delete_next(self, work);
+                },
+                [promise](const caf::error& error) mutable { promise.deliver(error); });
+        return promise;
+      },
+      [self](ShardDescribe) -> caf::result<ShardInfo> {
+        const shard_state& shard = self->state;
+        ShardInfo info = shard.replica->describe();
+        info.leader = shard.raft->is_leader() ? shard.context->config.node_id : 0;
+        return info;
+      },
+      [self](ShardDigestRequest) {
+        shard_state& shard = self->state;
+        return self->delegate(shard.pick_searcher(), DigestTask{shard.replica->snapshot()});
+      },
+      [self](Stop) -> caf::result<Stopped> {
+        shard_state& shard = self->state;
+        shard.stopping = true;
+        shard.raft->close();
+        shard.replica->cancel_builds();
+        // A clean stop leaves nothing to replay.
+        auto promise = self->make_response_promise<Stopped>();
+        auto finish = [self, promise]() mutable {
+          promise.deliver(Stopped{});
+          self->quit();
+        };
+        self->request(shard.context->syncer, caf::infinite, BlockingTask{shard.replica->syncer()})
+            .then([finish](const TaskDone&) mutable { finish(); },
+                  [finish](const caf::error&) mutable { finish(); });
+        return promise;
+      },
+      [self, interval](Tick) {
+        shard_state& shard = self->state;
+        if (shard.stopping || shard.failed) return;
+        shard.raft->tick();
+        shard.after_event();
+        self->delayed_send(self, interval, Tick{});
+      },
+  };
+}
+
+}  // namespace jade

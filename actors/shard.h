@@ -1,0 +1,66 @@
+// The shard actor: one replica of one shard, the only writer of its state.
+//
+// A write is proposed to the shard's Raft group, made durable by the node's log
+// writer, applied to the state machine (actors/shard_replica.h), thereby visible,
+// and only then acknowledged. Searches and reads run on searchers over an
+// immutable snapshot of that state, so they never block and never see half a
+// write. The leader also decides, by log entry, when rows are sealed and which
+// segments are merged; builders carry it out.
+#pragma once
+
+#include <map>
+#include <memory>
+
+#include "actors/node.h"
+#include "actors/raft_host.h"
+#include "actors/shard_replica.h"
+
+namespace jade {
+
+struct shard_state : public RaftDriver {
+  static inline const char* name = "shard";
+
+  explicit shard_state(shard_actor::pointer actor) : self(actor) {}
+  ~shard_state() override;
+
+  shard_actor::pointer self;
+  NodeContextPtr context;
+  node_actor node;
+  uint64_t group = 0;
+  std::unique_ptr<ShardReplica> replica;
+  std::unique_ptr<RaftHost> raft;
+  uint64_t random = 0;  // state of the generator
+  size_t next_searcher = 0;
+  bool announced = false;
+  bool failed = false;
+  bool stopping = false;
+  bool building = false;
+  bool maintenance_proposed = false;
+  uint64_t last_write_ms = 0;
+
+  Status start();
+  void tick();
+  // After anything that may have moved Raft: announce, fail, plan maintenance.
+  void after_event();
+  void fail(const Status& status);
+  void propose(std::string command, std::function<void(Result<ShardWritten>)> done);
+  void plan_maintenance();
+  void start_build();
+  const searcher_actor& pick_searcher();
+  // Ok when a read with these demands may be answered from the snapshot now.
+  Status check_read(uint64_t applied_min) const;
+
+  uint64_t raft_now_ms() override;
+  int raft_random(int low, int high) override;
+  void raft_append(uint64_t request, LogAppend entries) override;
+  Status raft_apply(uint64_t index, uint64_t term, std::string_view command) override;
+  std::string raft_state() override { return "shard"; }
+  Status raft_restore(std::string_view) override { return {}; }
+  void raft_store_snapshot(RaftSnapshot snapshot, uint64_t trailing) override;
+};
+
+shard_actor::behavior_type shard(shard_actor::stateful_pointer<shard_state> self,
+                                 NodeContextPtr context, node_actor node, uint64_t group,
+                                 std::shared_ptr<std::unique_ptr<ShardReplica>> replica);
+
+}  // namespace jade

@@ -1,0 +1,514 @@
+#include "actors/shard_replica.h"
+
+#include <leveldb/env.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "actors/node.h"
+#include "actors/random.h"
+#include "index/segment_builder.h"
+#include "index/segment_io.h"
+#include "storage/data_dir.h"
+
+namespace jade {
+namespace {
+
+// So few rows are searched exactly as fast as an index would be.
+constexpr uint32_t rows_worth_sealing = 256;
+// A graph is not copied and written again for less than this share of new rows.
+constexpr uint64_t fold_divisor = 16;
+// One graph does not grow beyond this: merging it would take hours.
+constexpr uint64_t rows_per_segment_max = 4'000'000;
+constexpr size_t value_bytes = sizeof(float);
+
+std::string data_directory(const std::string& dir) { return dir + "/data"; }
+std::string segments_directory(const std::string& dir) { return dir + "/segments"; }
+
+}  // namespace
+
+std::shared_ptr<const Segment> ShardReplica::Part::segment() const {
+  if (sealed) return sealed;
+  return growing;
+}
+
+void ShardReplica::Part::cover() {
+  size_t size = segment()->rows();
+  if (!dead || dead->size() >= size) return;
+  auto longer = std::make_shared<Bitmap>(size + size / 4 + 1024);
+  for (size_t i = 0; i < dead->size(); ++i) {
+    if (dead->test(i)) longer->set(i);
+  }
+  dead = std::move(longer);
+  dead_shared = false;
+}
+
+bool ShardReplica::Part::kill(uint32_t offset) {
+  if (!dead) dead = std::make_shared<Bitmap>(segment()->rows());
+  cover();
+  if (std::exchange(dead_shared, false)) dead = std::make_shared<Bitmap>(*dead);
+  if (!dead->set(offset)) return false;
+  ++dead_count;
+  return true;
+}
+
+SegmentView ShardReplica::Part::share() {
+  cover();
+  dead_shared = dead != nullptr;
+  return {segment(), dead, rows(), dead_count};
+}
+
+ShardReplica::ShardReplica(Options options) : options_(std::move(options)) {
+  scratch_.resize(options_.dimension);
+}
+
+Result<std::unique_ptr<ShardReplica>> ShardReplica::open(
+    Options options, std::function<void(std::string_view)> warn) {
+  std::unique_ptr<ShardReplica> replica(new ShardReplica(std::move(options)));
+  JADE_RETURN_IF_ERROR(replica->load(warn));
+  return replica;
+}
+
+Status ShardReplica::load(const std::function<void(std::string_view)>& warn) {
+  const std::string& dir = options_.dir;
+  std::string parent = dir.substr(0, dir.rfind('/'));
+  options_.env->CreateDir(parent);
+  options_.env->CreateDir(dir);
+  auto store = ShardStore::open(options_.env, data_directory(dir), options_.cache);
+  if (!store.ok()) return store.status();
+  store_ = std::move(*store);
+  auto blobs = SegmentStore::open(options_.env, segments_directory(dir), options_.cache);
+  if (!blobs.ok()) return blobs.status();
+  blobs_ = std::move(*blobs);
+
+  auto state = store_->state();
+  if (!state.ok()) return state.status();
+  if (!state->has_value()) {
+    parts_.push_back(make_part(1, meta_.next_row));
+    update_meta();
+    return {};
+  }
+  meta_ = **state;
+  if (meta_.segments.empty()) return corruption("the shard's state lists no segments");
+  std::vector<SegmentMeta> listed = meta_.segments;
+  if (listed.back().built) return corruption("the shard's state lists no growing segment");
+  for (const SegmentMeta& segment : listed) JADE_RETURN_IF_ERROR(load_part(segment, warn));
+  Status scanned = store_->scan_tombstones([this](uint64_t row) { kill_row(row); });
+  JADE_RETURN_IF_ERROR(scanned);
+  live_rows_ = 0;
+  for (const Part& part : parts_) live_rows_ += part.live();
+
+  // What a crash left between building and listing, or between replacing and
+  // removing.
+  auto stored = blobs_->list();
+  if (!stored.ok()) return stored.status();
+  for (uint64_t id : *stored) {
+    bool wanted = std::any_of(parts_.begin(), parts_.end(),
+                              [id](const Part& part) { return part.id == id && part.built(); });
+    if (!wanted) JADE_RETURN_IF_ERROR(blobs_->remove(id));
+  }
+  return {};
+}
+
+Status ShardReplica::load_part(const SegmentMeta& listed,
+                               const std::function<void(std::string_view)>& warn) {
+  Part part = make_part(listed.id, listed.begin_row);
+  part.end_row = listed.end_row;
+  if (listed.built) {
+    Status damage;
+    auto reader = blobs_->read(listed.id);
+    if (reader.ok()) {
+      auto sealed = deserialize((*reader)->size(),
+                                [&](char* out, size_t n) { return (*reader)->read(out, n); });
+      if (sealed.ok() && ((*sealed)->dimension() != options_.dimension ||
+                          (*sealed)->metric() != options_.metric)) {
+        sealed = corruption("the segment is of another dimension or metric");
+      }
+      if (sealed.ok()) part.sealed = std::move(*sealed);
+      damage = sealed.status();
+    } else {
+      damage = reader.status();
+    }
+    if (part.sealed) {
+      part.growing.reset();
+    } else {
+      part.damaged = true;
+      warn("segment " + std::to_string(listed.id) + " of shard " + std::to_string(options_.group) +
+           " is damaged and will be rebuilt from its records: " + damage.to_string());
+    }
+  }
+  if (!part.sealed) JADE_RETURN_IF_ERROR(load_rows(part));
+  parts_.push_back(std::move(part));
+  return {};
+}
+
+ShardReplica::Part ShardReplica::make_part(uint64_t id, uint64_t begin_row) const {
+  Part part;
+  part.id = id;
+  part.begin_row = begin_row;
+  part.end_row = UINT64_MAX;
+  part.growing = std::make_shared<GrowingSegment>(options_.dimension, options_.metric);
+  return part;
+}
+
+Status ShardReplica::load_rows(Part& part) {
+  return store_->scan_rows(part.begin_row, part.end_row, [&](uint64_t row, Record record) {
+    if (record.values.size() != scratch_.size() * value_bytes) {
+      return corruption("record " + std::to_string(row) + " has values of a wrong length");
+    }
+    std::memcpy(scratch_.data(), record.values.data(), record.values.size());
+    part.growing->append(row, record.id, scratch_.data(), record.metadata);
+    return Status();
+  });
+}
+
+Status ShardReplica::apply(uint64_t index, uint64_t term, std::string_view command) {
+  JADE_ASSERT(index > meta_.applied_index);
+  ShardStore::Batch batch;
+  last_affected_ = 0;
+  batch_rows_.clear();
+  CommandVisitor visitor;
+  visitor.begin_upsert = [this](size_t, uint32_t dimension) {
+    if (dimension == options_.dimension) return Status();
+    return corruption("an upsert of dimension " + std::to_string(dimension) +
+                      " is in the log of a shard of dimension " +
+                      std::to_string(options_.dimension));
+  };
+  visitor.upsert_row = [&](const RowView& row) { return apply_upsert(row, batch); };
+  visitor.erase = [&](const DeleteCommand& erase) { return apply_delete(erase, batch); };
+  visitor.seal = [this](const SealCommand& seal) {
+    apply_seal(seal);
+    return Status();
+  };
+  visitor.merge = [this](const MergeCommand& merge) {
+    apply_merge(merge);
+    return Status();
+  };
+  JADE_RETURN_IF_ERROR(visit_command(command, visitor));
+  meta_.applied_index = index;
+  meta_.applied_term = term;
+  update_meta();
+  batch.set_state(meta_);
+  snapshot_.reset();
+  return store_->commit(batch);
+}
+
+Status ShardReplica::apply_upsert(const RowView& row, ShardStore::Batch& batch) {
+  uint64_t number = meta_.next_row++;
+  // An earlier row of this very entry is not in the store yet.
+  auto [same_entry, first] = batch_rows_.try_emplace(std::string(row.id), number);
+  std::optional<uint64_t> old;
+  if (!first) {
+    old = std::exchange(same_entry->second, number);
+  } else {
+    auto found = store_->find(row.id);
+    if (!found.ok()) return found.status();
+    old = *found;
+  }
+  if (old) {
+    batch.erase_row(*old);
+    kill_row(*old);
+    --live_rows_;
+  }
+  batch.put(number, row.id, row.values, row.metadata);
+  std::memcpy(scratch_.data(), row.values.data(), row.values.size());
+  parts_.back().growing->append(number, row.id, scratch_.data(), row.metadata);
+  ++live_rows_;
+  ++last_affected_;
+  return {};
+}
+
+Status ShardReplica::apply_delete(const DeleteCommand& command, ShardStore::Batch& batch) {
+  for (size_t i = 0; i < command.ids.size(); ++i) {
+    const std::string& id = command.ids[i];
+    if (!batch_rows_.try_emplace(id, 0).second) continue;  // named twice
+    auto found = store_->find(id);
+    if (!found.ok()) return found.status();
+    if (!found->has_value()) continue;
+    uint64_t row = **found;
+    if (!command.rows.empty() && command.rows[i] != row) continue;
+    batch.erase_row(row);
+    batch.forget_id(id);
+    kill_row(row);
+    --live_rows_;
+    ++last_affected_;
+  }
+  return {};
+}
+
+void ShardReplica::apply_seal(const SealCommand& command) {
+  // Proposed for a segment that was sealed meanwhile: nothing to do.
+  if (parts_.back().id != command.segment || parts_.back().rows() == 0) return;
+  parts_.back().end_row = meta_.next_row;
+  parts_.push_back(make_part(meta_.next_segment++, meta_.next_row));
+}
+
+void ShardReplica::apply_merge(MergeCommand command) {
+  auto first = find_sources(command.sources);
+  if (first == parts_.end()) return;
+  for (const MergeCommand& pending : meta_.merges) {
+    for (uint64_t source : pending.sources) {
+      if (std::count(command.sources.begin(), command.sources.end(), source) > 0) return;
+    }
+  }
+  command.segment = meta_.next_segment++;
+  meta_.merges.push_back(std::move(command));
+}
+
+void ShardReplica::kill_row(uint64_t row) {
+  Part* part = part_of(row);
+  if (part == nullptr) return;
+  if (auto offset = part->segment()->find(row)) part->kill(*offset);
+}
+
+ShardReplica::Part* ShardReplica::part_of(uint64_t row) {
+  auto after = std::upper_bound(parts_.begin(), parts_.end(), row,
+                                [](uint64_t r, const Part& part) { return r < part.begin_row; });
+  return after == parts_.begin() ? nullptr : &*std::prev(after);
+}
+
+std::vector<ShardReplica::Part>::iterator ShardReplica::find_sources(
+    const std::vector<uint64_t>& sources) {
+  if (sources.empty()) return parts_.end();
+  auto same = [](const Part& part, uint64_t id) { return part.id == id; };
+  auto found =
+      std::search(parts_.begin(), std::prev(parts_.end()), sources.begin(), sources.end(), same);
+  return found == std::prev(parts_.end()) ? parts_.end() : found;
+}
+
+void ShardReplica::update_meta() {
+  meta_.segments.clear();
+  for (const Part& part : parts_) {
+    meta_.segments.push_back({part.id, part.begin_row, part.end_row, part.built()});
+  }
+}
+
+std::shared_ptr<const ShardSnapshot> ShardReplica::snapshot() {
+  if (snapshot_) return snapshot_;
+  auto view = std::make_shared<ShardSnapshot>();
+  view->dimension = options_.dimension;
+  view->metric = options_.metric;
+  view->index = options_.index;
+  view->applied_index = meta_.applied_index;
+  for (Part& part : parts_) view->segments.push_back(part.share());
+  view->store = store_;
+  view->records = store_->snapshot();
+  snapshot_ = std::move(view);
+  return snapshot_;
+}
+
+std::function<Status()> ShardReplica::syncer() const {
+  return [store = store_] { return store->sync(); };
+}
+
+uint32_t ShardReplica::seal_rows_min() const {
+  if (options_.seal_rows_min > 0) return options_.seal_rows_min;
+  // About 2 MiB of vectors: what one core scans in the time of a graph search.
+  return std::clamp<uint32_t>((2u << 20) / (4 * options_.dimension), 1024, 8192);
+}
+
+uint32_t ShardReplica::seal_rows_max() const {
+  if (options_.seal_rows_max > 0) return options_.seal_rows_max;
+  return std::clamp<uint32_t>((64u << 20) / (4 * options_.dimension), 8192, 131072);
+}
+
+std::optional<std::string> ShardReplica::plan_maintenance(bool idle, bool quiet) const {
+  const Part& growing = parts_.back();
+  uint32_t rows = growing.rows();
+  idle = idle && meta_.merges.empty();
+  if (rows >= seal_rows_max() || (idle && rows >= seal_rows_min()) ||
+      (idle && quiet && rows >= rows_worth_sealing)) {
+    return encode(SealCommand{growing.id});
+  }
+  if (!idle) return std::nullopt;
+  size_t first = merge_start(quiet);
+  if (first >= parts_.size()) return std::nullopt;
+  MergeCommand merge;
+  size_t end = parts_.size() - 1;
+  // A segment with many dead rows is rebuilt alone, where it stands.
+  if (parts_[first].built() && parts_[first].dead_count * 3 > parts_[first].rows()) end = first + 1;
+  for (size_t i = first; i < end; ++i) merge.sources.push_back(parts_[i].id);
+  // The same on every replica, as the entry carries it.
+  merge.seed = mix(options_.group, meta_.next_segment);
+  return encode(merge);
+}
+
+size_t ShardReplica::merge_start(bool quiet) const {
+  size_t sealed = parts_.size() - 1;
+  for (size_t i = 0; i < sealed; ++i) {
+    if (parts_[i].built() && parts_[i].dead_count * 3 > parts_[i].rows()) return i;
+  }
+  size_t first = sealed;
+  uint64_t rows = 0;
+  for (size_t i = 0; i < sealed; ++i) {
+    if (!parts_[i].built()) {
+      first = i;
+      break;
+    }
+  }
+  for (size_t i = first; i < sealed; ++i) rows += parts_[i].rows();
+  bool unbuilt = first < sealed;
+  if (!unbuilt && sealed > 0) rows = parts_[--first].rows();
+  // Sizes at least double from neighbour to neighbour, so that there are few
+  // graphs and each row moves a few times only. When writes pause, somewhat
+  // larger neighbours are folded in too.
+  while (first > 0) {
+    uint64_t left = parts_[first - 1].rows();
+    bool worth = left < 2 * rows || (quiet && left / fold_divisor < rows);
+    if (!worth || left + rows > rows_per_segment_max) break;
+    rows += left;
+    --first;
+  }
+  return unbuilt || first + 1 < sealed ? first : parts_.size();
+}
+
+BuildJob ShardReplica::make_job(uint64_t segment, const std::vector<uint64_t>& sources,
+                                uint64_t seed) {
+  BuildJob job;
+  job.segment = segment;
+  job.sources = sources;
+  auto first = find_sources(sources);
+  JADE_ASSERT(first != parts_.end());
+  std::vector<BuildInput> inputs;
+  for (size_t i = 0; i < sources.size(); ++i) {
+    SegmentView view = (first + static_cast<std::ptrdiff_t>(i))->share();
+    inputs.push_back({view.segment, view.dead, view.visible});
+    job.inputs.push_back(std::move(view));
+  }
+  job.built = std::make_shared<std::shared_ptr<const SealedSegment>>();
+  job.run = [inputs = std::move(inputs), built = job.built, cancel = cancel_, blobs = blobs_,
+             segment, seed, dimension = options_.dimension, metric = options_.metric,
+             index = options_.index] {
+    BuildOptions options;
+    options.metric = metric;
+    options.dimension = dimension;
+    options.index = index;
+    options.seed = seed;
+    options.cancel = cancel.get();
+    auto sealed = build_segment(inputs, options);
+    if (!sealed.ok()) return sealed.status();
+    auto writer = blobs->create(segment);
+    if (!writer.ok()) return writer.status();
+    JADE_RETURN_IF_ERROR(
+        serialize(**sealed, [&](std::string_view bytes) { return (*writer)->append(bytes); }));
+    JADE_RETURN_IF_ERROR((*writer)->finish());
+    *built = std::move(*sealed);
+    return Status();
+  };
+  return job;
+}
+
+std::optional<BuildJob> ShardReplica::next_build() {
+  for (size_t i = 0; i + 1 < parts_.size(); ++i) {
+    // Its stored form was damaged: the same segment, once more.
+    bool pending = std::any_of(meta_.merges.begin(), meta_.merges.end(), [&](const auto& merge) {
+      return std::count(merge.sources.begin(), merge.sources.end(), parts_[i].id) > 0;
+    });
+    if (parts_[i].damaged && !pending) return make_job(parts_[i].id, {parts_[i].id}, parts_[i].id);
+  }
+  if (meta_.merges.empty()) return std::nullopt;
+  const MergeCommand merge = meta_.merges.front();
+  return make_job(merge.segment, merge.sources, merge.seed);
+}
+
+Status ShardReplica::finish_build(const BuildJob& job, const Status& status,
+                                  std::function<Status()>* cleanup) {
+  if (!status.ok()) return {};
+  auto first = find_sources(job.sources);
+  JADE_ASSERT(first != parts_.end());
+  auto last = first + static_cast<std::ptrdiff_t>(job.sources.size());
+
+  Part part;
+  part.id = job.segment;
+  part.begin_row = first->begin_row;
+  part.end_row = std::prev(last)->end_row;
+  part.sealed = *job.built;
+  // Rows that died before or during the build: dead here too, or gone for good.
+  ShardStore::Batch batch;
+  Status scanned = store_->scan_tombstones([&](uint64_t row) {
+    if (row < part.begin_row || row >= part.end_row) return;
+    if (auto offset = part.sealed->find(row)) {
+      part.kill(*offset);
+    } else {
+      batch.forget_tombstone(row);
+    }
+  });
+  JADE_RETURN_IF_ERROR(scanned);
+  std::vector<uint64_t> replaced;
+  for (auto it = first; it != last; ++it) {
+    if (it->built() && it->id != part.id) replaced.push_back(it->id);
+  }
+  *first = std::move(part);
+  parts_.erase(first + 1, last);
+  std::erase_if(meta_.merges,
+                [&](const MergeCommand& merge) { return merge.segment == job.segment; });
+  update_meta();
+  batch.set_state(meta_);
+  snapshot_.reset();
+  JADE_RETURN_IF_ERROR(store_->commit(batch));
+  if (!replaced.empty()) {
+    // Not before the new list is durable.
+    *cleanup = [store = store_, blobs = blobs_, replaced] {
+      JADE_RETURN_IF_ERROR(store->sync());
+      for (uint64_t id : replaced) JADE_RETURN_IF_ERROR(blobs->remove(id));
+      return Status();
+    };
+  }
+  return {};
+}
+
+void ShardReplica::cancel_builds() { cancel_->store(true); }
+
+ShardInfo ShardReplica::describe() const {
+  ShardInfo info;
+  info.shard = options_.group;
+  info.vectors = live_rows_;
+  info.applied_index = meta_.applied_index;
+  for (const Part& part : parts_) {
+    bool grows = &part == &parts_.back();
+    bool merging = std::any_of(meta_.merges.begin(), meta_.merges.end(), [&](const auto& merge) {
+      return std::count(merge.sources.begin(), merge.sources.end(), part.id) > 0;
+    });
+    SegmentInfo segment;
+    segment.id = part.id;
+    segment.state = grows ? "growing" : part.built() ? "indexed" : "sealed";
+    segment.kind = part.segment()->kind();
+    segment.rows = part.rows();
+    segment.dead_rows = part.dead_count;
+    bool final = grows ? part.rows() < rows_worth_sealing : part.built() && !merging;
+    if (final) info.indexed_vectors += part.live();
+    info.segments.push_back(std::move(segment));
+  }
+  return info;
+}
+
+std::string shard_directory(const std::string& data_dir, uint64_t group) {
+  return data_dir + "/shards/" + std::to_string(group);
+}
+
+Status remove_shard(const NodeContext& context, uint64_t group) {
+  JADE_RETURN_IF_ERROR(
+      remove_tree(context.seams.env, shard_directory(context.config.data_dir, group)));
+  return context.log->remove_group(group);
+}
+
+Status remove_other_shards(const NodeContext& context, const std::set<uint64_t>& keep) {
+  std::set<uint64_t> found;
+  std::vector<std::string> names;
+  // No directory yet: no shards.
+  context.seams.env->GetChildren(context.config.data_dir + "/shards", &names);
+  for (const std::string& name : names) {
+    bool number = !name.empty() && name.size() < 20 &&
+                  name.find_first_not_of("0123456789") == std::string::npos;
+    if (number) found.insert(std::stoull(name));
+  }
+  auto groups = context.log->groups();
+  if (!groups.ok()) return groups.status();
+  found.insert(groups->begin(), groups->end());
+  for (uint64_t group : found) {
+    if (group > 1 && keep.count(group) == 0) JADE_RETURN_IF_ERROR(remove_shard(context, group));
+  }
+  return {};
+}
+
+}  // namespace jade

@@ -1,0 +1,173 @@
+// The state machine of a shard: what its log entries do, and the segments that
+// make it searchable. Plain functions, no actors: the shard actor calls apply()
+// with committed entries and hands out snapshots.
+//
+// Records (id, values, metadata) are the truth and live in data/; segments are
+// derived from them and live in segments/, so that a damaged one is rebuilt. Rows
+// are numbered in the order of their log entries. New rows go to the growing
+// segment. A `seal` entry closes it; a `merge` entry names neighbouring segments
+// to be replaced by one index. Which rows a merge covers is thus the same on all
+// replicas; when its build ends is each replica's own affair, and until then the
+// old segments serve.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "actors/api.h"
+#include "index/growing_segment.h"
+#include "index/sealed_segment.h"
+#include "index/shard_view.h"
+#include "storage/record.h"
+#include "storage/segment_store.h"
+#include "storage/shard_store.h"
+
+namespace jade {
+
+struct NodeContext;
+
+// An immutable view of a shard at one applied index; may be read from any
+// thread, and keeps what it needs alive.
+class ShardSnapshot {
+ public:
+  uint32_t dimension = 0;
+  Metric metric = Metric::cosine;
+  IndexOptions index;
+  uint64_t applied_index = 0;
+  std::vector<SegmentView> segments;
+  std::shared_ptr<ShardStore> store;
+  Snapshot records;  // the store at applied_index
+};
+
+// A merge to be carried out by a builder.
+struct BuildJob {
+  uint64_t segment = 0;           // id of what it makes
+  std::vector<uint64_t> sources;  // ids of what it replaces
+  std::vector<SegmentView> inputs;
+  std::shared_ptr<std::shared_ptr<const SealedSegment>> built;
+  std::shared_ptr<std::atomic<bool>> cancel;
+  std::function<Status()> run;  // on the builder's thread
+};
+
+class ShardReplica {
+ public:
+  struct Options {
+    leveldb::Env* env = nullptr;
+    std::string dir;  // holds data/ and segments/
+    std::shared_ptr<leveldb::Cache> cache;
+    uint64_t group = 0;
+    uint32_t dimension = 0;
+    Metric metric = Metric::cosine;
+    IndexOptions index;
+    uint32_t seal_rows_min = 0;  // 0: by dimension
+    uint32_t seal_rows_max = 0;
+  };
+
+  // Opens or creates the replica; loads segments without rebuilding them. A
+  // segment that is missing or damaged is said to `warn` and rebuilt later from
+  // its records; damaged records are corruption. Blocks.
+  static Result<std::unique_ptr<ShardReplica>> open(Options options,
+                                                    std::function<void(std::string_view)> warn);
+
+  uint64_t applied_index() const { return meta_.applied_index; }
+
+  // Applies the entry at `index`, one more than the last. On failure the state
+  // on disk is as before and the replica must be reopened.
+  Status apply(uint64_t index, uint64_t term, std::string_view command);
+  // Rows written or deleted by the last entry.
+  uint64_t last_affected() const { return last_affected_; }
+
+  std::shared_ptr<const ShardSnapshot> snapshot();
+
+  // Makes all that was applied durable; callable from any thread, also when the
+  // replica is gone.
+  std::function<Status()> syncer() const;
+
+  // The seal or merge that the leader should propose now, if any. `idle`: no
+  // build is under way; `quiet`: writes have paused.
+  std::optional<std::string> plan_maintenance(bool idle, bool quiet) const;
+  // The oldest merge that is decided but not built.
+  std::optional<BuildJob> next_build();
+  // Takes the new segment up. A build that failed is tried again after the next
+  // tick. On success `cleanup` removes what was replaced; it blocks.
+  Status finish_build(const BuildJob& job, const Status& status, std::function<Status()>* cleanup);
+  void cancel_builds();
+
+  ShardInfo describe() const;
+
+ private:
+  struct Part {
+    uint64_t id = 0;
+    uint64_t begin_row = 0;  // [begin, end): neighbours touch
+    uint64_t end_row = 0;
+    std::shared_ptr<GrowingSegment> growing;      // sealed without an index, or growing
+    std::shared_ptr<const SealedSegment> sealed;  // exactly one of the two
+    std::shared_ptr<Bitmap> dead;                 // null: none
+    bool damaged = false;                         // its stored form is; rebuild it
+    bool dead_shared = false;                     // a view holds it: copy before writing
+    uint64_t dead_count = 0;
+
+    bool built() const { return sealed != nullptr; }
+    std::shared_ptr<const Segment> segment() const;
+    uint32_t rows() const { return segment()->rows(); }
+    uint64_t live() const { return rows() - dead_count; }
+    // An immutable view: what dies later is marked in a copy.
+    SegmentView share();
+    // Returns whether it was alive.
+    bool kill(uint32_t offset);
+    // Makes `dead` as long as there are rows.
+    void cover();
+  };
+
+  explicit ShardReplica(Options options);
+
+  Status load(const std::function<void(std::string_view)>& warn);
+  Status load_part(const SegmentMeta& meta, const std::function<void(std::string_view)>& warn);
+  // The rows [begin, end) from their records, without an index.
+  Status load_rows(Part& part);
+  Part make_part(uint64_t id, uint64_t begin_row) const;
+
+  Status apply_upsert(const RowView& row, ShardStore::Batch& batch);
+  Status apply_delete(const DeleteCommand& command, ShardStore::Batch& batch);
+  void apply_seal(const SealCommand& command);
+  void apply_merge(MergeCommand command);
+  void kill_row(uint64_t row);
+  Part* part_of(uint64_t row);
+  // Where `sources` lie next to each other in parts_; the end when they do not.
+  std::vector<Part>::iterator find_sources(const std::vector<uint64_t>& sources);
+  BuildJob make_job(uint64_t segment, const std::vector<uint64_t>& sources, uint64_t seed);
+  // The first of the neighbours, up to the last sealed one, that are worth
+  // merging; none: parts_.size().
+  size_t merge_start(bool quiet) const;
+  uint32_t seal_rows_min() const;
+  uint32_t seal_rows_max() const;
+  void update_meta();
+
+  Options options_;
+  std::shared_ptr<ShardStore> store_;
+  std::shared_ptr<SegmentStore> blobs_;
+  ShardStateMeta meta_;
+  std::vector<Part> parts_;  // the segments by begin_row; the last one grows
+  std::vector<float> scratch_;
+  std::unordered_map<std::string, uint64_t> batch_rows_;  // ids of the entry at hand
+  std::shared_ptr<const ShardSnapshot> snapshot_;
+  std::shared_ptr<std::atomic<bool>> cancel_ = std::make_shared<std::atomic<bool>>(false);
+  uint64_t last_affected_ = 0;
+  uint64_t live_rows_ = 0;
+};
+
+std::string shard_directory(const std::string& data_dir, uint64_t group);
+// Deletes a shard's files and log. It must not be open.
+Status remove_shard(const NodeContext& context, uint64_t group);
+// The same for all shards on disk that are not in `keep`.
+Status remove_other_shards(const NodeContext& context, const std::set<uint64_t>& keep);
+
+}  // namespace jade

@@ -1,0 +1,313 @@
+#include "actors/supervisor.h"
+
+#include <algorithm>
+
+#include "actors/errors.h"
+#include "actors/shard.h"
+#include "actors/shard_replica.h"
+
+namespace jade {
+namespace {
+
+constexpr auto restart_interval = std::chrono::seconds(1);
+
+const DatabaseEntry* owner_of(const ClusterMap& map, uint64_t group) {
+  for (const auto& [name, entry] : map.databases) {
+    for (const ShardPlacement& placement : entry.shards) {
+      if (placement.group == group) return &entry;
+    }
+  }
+  return nullptr;
+}
+
+// The groups of which this node holds a replica.
+std::set<uint64_t> groups_here(const ClusterMap& map, uint64_t node) {
+  std::set<uint64_t> out;
+  for (const auto& [name, entry] : map.databases) {
+    for (const ShardPlacement& placement : entry.shards) {
+      if (std::count(placement.nodes.begin(), placement.nodes.end(), node) > 0) {
+        out.insert(placement.group);
+      }
+    }
+  }
+  return out;
+}
+
+ShardReplica::Options replica_options(const NodeContext& context, const DatabaseSpec& spec,
+                                      uint64_t group) {
+  ShardReplica::Options options;
+  options.env = context.seams.env;
+  options.dir = shard_directory(context.config.data_dir, group);
+  options.cache = context.cache;
+  options.group = group;
+  options.dimension = spec.dimension;
+  options.metric = spec.metric;
+  options.index = spec.index;
+  options.seal_rows_min = context.config.seal_rows_min;
+  options.seal_rows_max = context.config.seal_rows_max;
+  return options;
+}
+
+}  // namespace
+
+supervisor_state::~supervisor_state() {
+  for (const auto& [group, shard] : shards) {
+    if (shard.actor) caf::anon_send_exit(shard.actor, caf::exit_reason::kill);
+  }
+}
+
+void supervisor_state::adopt(ClusterMapPtr next) {
+  bool first = map == nullptr;
+  map = std::move(next);
+  std::set<uint64_t> wanted = groups_here(*map, context->config.node_id);
+  if (first) {
+    // What a crash left of dropped shards.
+    self->request(context->opener, caf::infinite, BlockingTask{[context = context, wanted] {
+                    return remove_other_shards(*context, wanted);
+                  }})
+        .then([this](const TaskDone& done) {
+          if (!done.status.ok()) {
+            context->say(LogLevel::warning, "node",
+                         "dropped shards are still on disk: " + done.status.to_string());
+          }
+        });
+  }
+  std::vector<uint64_t> gone;
+  for (const auto& [group, shard] : shards) {
+    if (wanted.count(group) == 0) gone.push_back(group);
+  }
+  for (uint64_t group : gone) retire(group);
+  for (uint64_t group : wanted) {
+    if (shards.count(group) == 0) open(group);
+  }
+  changed();
+}
+
+void supervisor_state::open(uint64_t group) {
+  const DatabaseEntry* entry = owner_of(*map, group);
+  JADE_ASSERT(entry != nullptr);
+  HostedShard& shard = shards[group];
+  shard.state = HostedShard::State::opening;
+  auto opened_replica = std::make_shared<std::unique_ptr<ShardReplica>>();
+  auto options = replica_options(*context, entry->spec, group);
+  self->request(context->opener, caf::infinite,
+                BlockingTask{[opened_replica, options, context = context] {
+                  auto replica = ShardReplica::open(options, [context](std::string_view message) {
+                    context->say(LogLevel::warning, "shard", message);
+                  });
+                  if (!replica.ok()) return replica.status();
+                  *opened_replica = std::move(*replica);
+                  return Status();
+                }})
+      .then(
+          [this, group, opened_replica](const TaskDone& done) {
+            auto found = shards.find(group);
+            if (found == shards.end() || found->second.state != HostedShard::State::opening) return;
+            if (!done.status.ok()) return fail(group, done.status);
+            found->second.state = HostedShard::State::catching_up;
+            found->second.actor =
+                self->spawn(jade::shard, context, node_actor(self), group, opened_replica);
+            self->monitor(found->second.actor);
+          },
+          [this, group](const caf::error& error) { fail(group, to_status(error)); });
+}
+
+void supervisor_state::opened(uint64_t group) {
+  auto found = shards.find(group);
+  if (found == shards.end() || found->second.state != HostedShard::State::catching_up) return;
+  found->second.state = HostedShard::State::serving;
+  found->second.failure = Status();
+  changed();
+}
+
+void supervisor_state::fail(uint64_t group, Status status) {
+  auto found = shards.find(group);
+  if (found == shards.end() || found->second.state == HostedShard::State::stopping) return;
+  HostedShard& shard = found->second;
+  // Said once: a shard whose disk stays full would fill the log too.
+  if (shard.failure.code() != status.code()) {
+    context->say(LogLevel::error, "node",
+                 "shard " + std::to_string(group) + " failed: " + status.to_string());
+  }
+  shard.state = HostedShard::State::failed;
+  shard.actor = nullptr;
+  shard.failure = std::move(status);
+  changed();
+}
+
+void supervisor_state::retire(uint64_t group) {
+  HostedShard& shard = shards[group];
+  bool running = shard.actor != nullptr;
+  shard.state = HostedShard::State::stopping;
+  if (!running) return remove(group);
+  self->request(shard.actor, caf::infinite, Stop{})
+      .then([this, group](Stopped) { remove(group); },
+            [this, group](const caf::error&) { remove(group); });
+}
+
+void supervisor_state::remove(uint64_t group) {
+  if (stopping) return;
+  self->request(context->opener, caf::infinite, BlockingTask{[context = context, group] {
+                  Status status = remove_shard(*context, group);
+                  if (!status.ok()) {
+                    // Tried again when the node starts.
+                    context->say(LogLevel::warning, "node",
+                                 "shard " + std::to_string(group) +
+                                     " was dropped but is still on disk: " + status.to_string());
+                  }
+                  return status;
+                }})
+      .then([this, group](const TaskDone&) {
+        shards.erase(group);
+        changed();
+      });
+}
+
+void supervisor_state::changed() {
+  if (!map) return;
+  auto handles = std::make_shared<std::map<uint64_t, shard_actor>>();
+  auto failures = std::make_shared<std::map<uint64_t, Status>>();
+  for (const auto& [group, shard] : shards) {
+    if (shard.state == HostedShard::State::serving) handles->emplace(group, shard.actor);
+    if (shard.state == HostedShard::State::failed) failures->emplace(group, shard.failure);
+  }
+  if (gateway) self->send(gateway, RoutesChanged{map, handles, failures});
+  auto still_waiting = std::move(waiting);
+  waiting.clear();
+  for (auto& [await, promise] : still_waiting) {
+    if (!settled(await.version)) {
+      waiting.emplace_back(await, promise);
+      continue;
+    }
+    if (Status status = readiness(await.database); !status.ok()) {
+      promise.deliver(to_error(status));
+    } else {
+      promise.deliver(CatalogApplied{map->version});
+    }
+  }
+}
+
+bool supervisor_state::settled(uint64_t version) const {
+  if (!map || map->version < version) return false;
+  return std::all_of(shards.begin(), shards.end(), [](const auto& entry) {
+    return entry.second.state == HostedShard::State::serving ||
+           entry.second.state == HostedShard::State::failed;
+  });
+}
+
+Status supervisor_state::readiness(const std::string& database) const {
+  if (stopping) return unavailable("the node is shutting down");
+  if (!map) return unavailable("the catalog is still being read");
+  for (const auto& [group, shard] : shards) {
+    if (shard.state == HostedShard::State::serving) continue;
+    const DatabaseEntry* entry = owner_of(*map, group);
+    if (entry == nullptr || (!database.empty() && entry->spec.name != database)) continue;
+    std::string what =
+        "shard " + std::to_string(group) + " of database \"" + entry->spec.name + "\"";
+    if (shard.state == HostedShard::State::failed) return shard.failure.with_context(what);
+    return unavailable(what + " is starting");
+  }
+  return {};
+}
+
+caf::result<Stopped> supervisor_state::stop() {
+  stopping = true;
+  auto promise = self->make_response_promise<Stopped>();
+  auto left = std::make_shared<size_t>(1);
+  auto one_stopped = [this, left, promise]() mutable {
+    if (--*left > 0) return;
+    promise.deliver(Stopped{});
+    self->quit();
+  };
+  auto stop_one = [&](const auto& actor) {
+    ++*left;
+    self->request(actor, caf::infinite, Stop{})
+        .then([one_stopped](Stopped) mutable { one_stopped(); },
+              [one_stopped](const caf::error&) mutable { one_stopped(); });
+  };
+  for (auto& [group, shard] : shards) {
+    if (shard.actor && shard.state != HostedShard::State::stopping) stop_one(shard.actor);
+    shard.state = HostedShard::State::stopping;
+  }
+  if (master) stop_one(master);
+  changed();
+  one_stopped();
+  return promise;
+}
+
+node_actor::behavior_type supervisor(node_actor::stateful_pointer<supervisor_state> self,
+                                     NodeContextPtr context) {
+  self->state.self = self;
+  self->state.context = std::move(context);
+  self->set_down_handler([self](const caf::down_msg& down) {
+    for (auto& [group, shard] : self->state.shards) {
+      if (shard.actor && shard.actor.address() == down.source) {
+        return self->state.fail(group, unavailable("the shard stopped unexpectedly"));
+      }
+    }
+  });
+  self->delayed_send(self, restart_interval, Tick{});
+  return {
+      [self](Wired& wired) {
+        self->state.gateway = wired.gateway;
+        self->state.master = wired.master;
+        self->state.changed();
+      },
+      [self](MapChanged& message) {
+        if (!self->state.stopping) self->state.adopt(std::move(message.map));
+      },
+      [self](ShardFailed& failed) { self->state.fail(failed.group, std::move(failed.status)); },
+      [self](ShardServes serves) { self->state.opened(serves.group); },
+      [self](AwaitVersion& await) -> caf::result<CatalogApplied> {
+        auto promise = self->make_response_promise<CatalogApplied>();
+        self->state.waiting.emplace_back(std::move(await), promise);
+        self->state.changed();
+        return promise;
+      },
+      [self](CheckReady) -> caf::result<std::string> {
+        if (Status status = self->state.readiness(""); !status.ok()) return to_error(status);
+        return std::string("ready");
+      },
+      [self](DescribeCluster) -> caf::result<ClusterInfo> {
+        const supervisor_state& state = self->state;
+        if (!state.map) return to_error(state.readiness(""));
+        auto promise = self->make_response_promise<ClusterInfo>();
+        auto info = std::make_shared<ClusterInfo>();
+        info->cluster_id = state.context->cluster_id;
+        info->catalog_version = state.map->version;
+        const NodeConfig& config = state.context->config;
+        info->nodes.push_back(
+            {config.node_id, config.name, config.address, {"master", "worker", "gateway"}, true});
+        auto fail = [promise](const caf::error& error) mutable { promise.deliver(error); };
+        self->request(state.master, std::chrono::seconds(10), DescribeMaster{})
+            .then(
+                [=](const MasterInfo& master) {
+                  info->master = master.leader;
+                  self->request(self->state.gateway, std::chrono::seconds(30), ListDatabases{})
+                      .then(
+                          [=](DatabaseInfos& databases) mutable {
+                            info->databases = std::move(databases);
+                            promise.deliver(std::move(*info));
+                          },
+                          fail);
+                },
+                fail);
+        return promise;
+      },
+      [self](Stop) { return self->state.stop(); },
+      [self](Tick) {
+        supervisor_state& state = self->state;
+        if (state.stopping) return;
+        for (auto& [group, shard] : state.shards) {
+          // A damaged replica stays as it is, for a person or a peer to mend.
+          if (shard.state == HostedShard::State::failed &&
+              shard.failure.code() != Code::corruption) {
+            state.open(group);
+          }
+        }
+        self->delayed_send(self, restart_interval, Tick{});
+      },
+  };
+}
+
+}  // namespace jade

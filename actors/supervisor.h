@@ -1,0 +1,59 @@
+// The supervisor of a node: runs the shards that the cluster map gives to this
+// node, restarts those that fail, and tells the gateway where they are.
+#pragma once
+
+#include <map>
+#include <set>
+
+#include "actors/node.h"
+
+namespace jade {
+
+// A shard's life on this node:
+//
+//   (map names it) ──► opening ──► catching_up ──► serving
+//                        │  ▲           │             │
+//                        ▼  │ backoff   ▼             ▼
+//                       failed ◄──────────────────────┘
+//   (map drops it) ──► stopping ──► removed from disk
+struct HostedShard {
+  enum class State { opening, catching_up, serving, failed, stopping };
+  State state = State::opening;
+  shard_actor actor;
+  Status failure;
+};
+
+struct supervisor_state {
+  static inline const char* name = "node";
+  NodeContextPtr context;
+  gateway_actor gateway;
+  master_actor master;
+  ClusterMapPtr map;  // null until the metadata group has caught up
+  std::map<uint64_t, HostedShard> shards;
+  std::vector<std::pair<AwaitVersion, caf::typed_response_promise<CatalogApplied>>> waiting;
+  bool stopping = false;
+
+  node_actor::stateful_pointer<supervisor_state> self;
+
+  // Shards end with their supervisor.
+  ~supervisor_state();
+
+  // Starts and stops shards so that they are those of `next`.
+  void adopt(ClusterMapPtr next);
+  void open(uint64_t group);
+  void opened(uint64_t group);
+  void fail(uint64_t group, Status status);
+  void retire(uint64_t group);
+  void remove(uint64_t group);
+  // Tells the gateway, and those who wait for a version.
+  void changed();
+  // Why `database` (empty: the node) does not serve; ok when it does.
+  Status readiness(const std::string& database) const;
+  bool settled(uint64_t version) const;
+  caf::result<Stopped> stop();
+};
+
+node_actor::behavior_type supervisor(node_actor::stateful_pointer<supervisor_state> self,
+                                     NodeContextPtr context);
+
+}  // namespace jade

@@ -1,0 +1,19 @@
+// The write token: which log entry of which shards a write became, as text such
+// as "3:42,4:17". Opaque to clients; checked when it comes back.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "storage/status.h"
+
+namespace jade {
+
+using AppliedIndexes = std::map<uint64_t, uint64_t>;  // Raft group → log index
+
+std::string encode_token(const AppliedIndexes& indexes);
+Result<AppliedIndexes> decode_token(std::string_view token);
+
+}  // namespace jade

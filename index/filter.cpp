@@ -1,0 +1,370 @@
+#include "index/filter.h"
+
+#include <boost/json.hpp>
+#include <charconv>
+#include <cmath>
+#include <compare>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "index/metadata.h"
+
+namespace jade {
+namespace {
+
+namespace json = boost::json;
+
+// A scalar, or the canonical text of an array or object.
+struct Composite {
+  std::string text;
+};
+using Value = std::variant<std::monostate, bool, int64_t, uint64_t, double, std::string, Composite>;
+
+bool is_number(const Value& value) { return value.index() >= 2 && value.index() <= 4; }
+
+// Exact, where converting an integer to double would not be.
+std::partial_ordering compare_integer(bool negative, uint64_t magnitude, double other) {
+  if (std::isnan(other)) return std::partial_ordering::unordered;
+  constexpr double two_64 = 18446744073709551616.0;
+  if (other >= two_64) return std::partial_ordering::less;
+  if (other <= -two_64) return std::partial_ordering::greater;
+  double whole = std::trunc(other);
+  bool other_negative = other < 0;
+  if (negative != other_negative) {
+    if (magnitude == 0 && other == 0) return std::partial_ordering::equivalent;
+    return negative ? std::partial_ordering::less : std::partial_ordering::greater;
+  }
+  auto other_magnitude = static_cast<uint64_t>(std::fabs(whole));
+  std::partial_ordering by_size = magnitude <=> other_magnitude;
+  if (by_size == 0 && whole != other) by_size = std::partial_ordering::less;
+  return negative ? 0 <=> by_size : by_size;
+}
+
+std::partial_ordering compare_numbers(const Value& a, const Value& b) {
+  auto integer = [](const Value& v, bool* negative, uint64_t* magnitude) {
+    if (const auto* i = std::get_if<int64_t>(&v)) {
+      *negative = *i < 0;
+      *magnitude = *negative ? uint64_t{0} - static_cast<uint64_t>(*i) : static_cast<uint64_t>(*i);
+      return true;
+    }
+    if (const auto* u = std::get_if<uint64_t>(&v)) {
+      *negative = false;
+      *magnitude = *u;
+      return true;
+    }
+    return false;
+  };
+  bool a_negative = false, b_negative = false;
+  uint64_t a_magnitude = 0, b_magnitude = 0;
+  bool a_integer = integer(a, &a_negative, &a_magnitude);
+  bool b_integer = integer(b, &b_negative, &b_magnitude);
+  if (a_integer && b_integer) {
+    if (a_negative != b_negative) {
+      return a_negative ? std::partial_ordering::less : std::partial_ordering::greater;
+    }
+    return a_negative ? b_magnitude <=> a_magnitude : a_magnitude <=> b_magnitude;
+  }
+  if (a_integer) return compare_integer(a_negative, a_magnitude, std::get<double>(b));
+  if (b_integer) return 0 <=> compare_integer(b_negative, b_magnitude, std::get<double>(a));
+  return std::get<double>(a) <=> std::get<double>(b);
+}
+
+// unordered: of different kinds, or without an order.
+std::partial_ordering compare(const Value& a, const Value& b) {
+  if (is_number(a) && is_number(b)) return compare_numbers(a, b);
+  if (a.index() != b.index()) return std::partial_ordering::unordered;
+  if (const auto* text = std::get_if<std::string>(&a)) return *text <=> std::get<std::string>(b);
+  bool equal = std::holds_alternative<std::monostate>(a) ||
+               (std::holds_alternative<bool>(a) && std::get<bool>(a) == std::get<bool>(b)) ||
+               (std::holds_alternative<Composite>(a) &&
+                std::get<Composite>(a).text == std::get<Composite>(b).text);
+  return equal ? std::partial_ordering::equivalent : std::partial_ordering::unordered;
+}
+
+std::string unescape(std::string_view quoted) {
+  std::string_view inner = quoted.substr(1, quoted.size() - 2);
+  if (inner.find('\\') == std::string_view::npos) return std::string(inner);
+  json::value value = json::parse(quoted);
+  return std::string(value.get_string());
+}
+
+Value read_value(std::string_view text) {
+  switch (text.empty() ? 'n' : text[0]) {
+    case 'n': return std::monostate();
+    case 't': return true;
+    case 'f': return false;
+    case '"': return unescape(text);
+    case '{':
+    case '[': return Composite{std::string(text)};
+  }
+  const char* end = text.data() + text.size();
+  int64_t integer = 0;
+  if (auto [stop, error] = std::from_chars(text.data(), end, integer);
+      error == std::errc() && stop == end) {
+    return integer;
+  }
+  uint64_t natural = 0;
+  if (auto [stop, error] = std::from_chars(text.data(), end, natural);
+      error == std::errc() && stop == end) {
+    return natural;
+  }
+  double number = 0;
+  std::from_chars(text.data(), end, number);
+  return number;
+}
+
+Value to_value(const json::value& value) {
+  switch (value.kind()) {
+    case json::kind::null: return std::monostate();
+    case json::kind::bool_: return value.get_bool();
+    case json::kind::int64: return value.get_int64();
+    case json::kind::uint64: return value.get_uint64();
+    case json::kind::double_: return value.get_double();
+    case json::kind::string: return std::string(value.get_string());
+    default: break;
+  }
+  // By way of an object, as that is what has a canonical form.
+  auto object = canonical_metadata("{\"v\":" + json::serialize(value) + "}");
+  if (!object.ok()) return std::monostate();
+  return Composite{std::string(*find_field(*object, "\"v\""))};
+}
+
+}  // namespace
+
+struct Filter::Node {
+  enum class Kind { all, any, none, equal, greater, greater_equal, less, less_equal, in, exists };
+  Kind kind = Kind::all;
+  std::vector<Node> children;     // all, any, none
+  std::vector<std::string> path;  // canonical strings
+  std::vector<Value> operands;
+  bool wanted = true;  // exists
+
+  bool matches(std::string_view metadata) const;
+  bool matches_field(std::string_view metadata) const;
+  bool holds(const Value& value) const;
+};
+
+bool Filter::Node::holds(const Value& value) const {
+  for (const Value& operand : operands) {
+    std::partial_ordering order = compare(value, operand);
+    bool result = false;
+    switch (kind) {
+      case Kind::greater: result = order > 0; break;
+      case Kind::greater_equal: result = order >= 0; break;
+      case Kind::less: result = order < 0; break;
+      case Kind::less_equal: result = order <= 0; break;
+      default: result = order == 0; break;
+    }
+    if (result) return true;
+  }
+  return false;
+}
+
+bool Filter::Node::matches_field(std::string_view metadata) const {
+  std::optional<std::string_view> found = metadata;
+  for (const std::string& name : path) {
+    if (found->empty() || found->front() != '{') return kind == Kind::exists && !wanted;
+    found = find_field(*found, name);
+    if (!found) return kind == Kind::exists && !wanted;
+  }
+  if (kind == Kind::exists) return wanted;
+  Value value = read_value(*found);
+  if (holds(value)) return true;
+  if (found->front() != '[') return false;
+  for (size_t at = 1; at < found->size() && (*found)[at] != ']';) {
+    size_t end = skip_value(*found, at);
+    if (holds(read_value(found->substr(at, end - at)))) return true;
+    at = end + 1;
+  }
+  return false;
+}
+
+bool Filter::Node::matches(std::string_view metadata) const {
+  switch (kind) {
+    case Kind::all:
+      for (const Node& child : children) {
+        if (!child.matches(metadata)) return false;
+      }
+      return true;
+    case Kind::any:
+      for (const Node& child : children) {
+        if (child.matches(metadata)) return true;
+      }
+      return false;
+    case Kind::none: return !children.front().matches(metadata);
+    default: return matches_field(metadata);
+  }
+}
+
+bool Filter::matches(std::string_view metadata) const { return root_->matches(metadata); }
+
+namespace {
+
+using Node = Filter::Node;
+using Kind = Node::Kind;
+
+class Parser {
+ public:
+  Result<Node> document(const json::value& value, const std::string& place, size_t depth) {
+    if (depth > filter_depth_max) {
+      return invalid_argument(place + " is nested deeper than " + std::to_string(filter_depth_max) +
+                              " levels");
+    }
+    const json::object* object = value.if_object();
+    if (object == nullptr) return invalid_argument(place + " must be an object");
+    Node all;
+    for (const auto& field : *object) {
+      std::string name(field.key());
+      std::string where = place + "." + name;
+      auto child = name[0] == '$' ? logical(name, field.value(), where, depth)
+                                  : condition(name, field.value(), where, depth);
+      if (!child.ok()) return child.status();
+      all.children.push_back(std::move(*child));
+    }
+    return all;
+  }
+
+ private:
+  Result<Node> logical(const std::string& name, const json::value& value, const std::string& place,
+                       size_t depth) {
+    if (name == "$not") {
+      auto inner = document(value, place, depth + 1);
+      if (!inner.ok()) return inner.status();
+      return negate(std::move(*inner));
+    }
+    if (name != "$and" && name != "$or") {
+      return invalid_argument(place + ": operator " + name +
+                              " is not known here; use $and, $or or $not, or put it in a field's "
+                              "condition");
+    }
+    const json::array* array = value.if_array();
+    if (array == nullptr || array->empty()) {
+      return invalid_argument(place + " must be a non-empty array of filters");
+    }
+    Node out;
+    out.kind = name == "$and" ? Kind::all : Kind::any;
+    for (size_t i = 0; i < array->size(); ++i) {
+      auto child = document((*array)[i], place + "[" + std::to_string(i) + "]", depth + 1);
+      if (!child.ok()) return child.status();
+      out.children.push_back(std::move(*child));
+    }
+    return out;
+  }
+
+  Result<Node> condition(const std::string& field, const json::value& value,
+                         const std::string& place, size_t depth) {
+    if (field.empty()) return invalid_argument(place + ": a field name must not be empty");
+    const json::object* object = value.if_object();
+    bool operators = object != nullptr && !object->empty() && object->begin()->key()[0] == '$';
+    if (!operators) return compare_node(field, Kind::equal, {to_value(value)}, place);
+    if (depth > filter_depth_max) {
+      return invalid_argument(place + " is nested deeper than " + std::to_string(filter_depth_max) +
+                              " levels");
+    }
+    Node all;
+    for (const auto& entry : *object) {
+      std::string name(entry.key());
+      auto child = operation(field, name, entry.value(), place + "." + name, depth);
+      if (!child.ok()) return child.status();
+      all.children.push_back(std::move(*child));
+    }
+    return all;
+  }
+
+  Result<Node> operation(const std::string& field, const std::string& name,
+                         const json::value& value, const std::string& place, size_t depth) {
+    if (name == "$eq") return compare_node(field, Kind::equal, {to_value(value)}, place);
+    if (name == "$ne") return negated(compare_node(field, Kind::equal, {to_value(value)}, place));
+    if (name == "$gt") return ordered(field, Kind::greater, value, place);
+    if (name == "$gte") return ordered(field, Kind::greater_equal, value, place);
+    if (name == "$lt") return ordered(field, Kind::less, value, place);
+    if (name == "$lte") return ordered(field, Kind::less_equal, value, place);
+    if (name == "$in") return membership(field, value, place);
+    if (name == "$nin") return negated(membership(field, value, place));
+    if (name == "$exists") {
+      if (!value.is_bool()) return invalid_argument(place + " must be true or false");
+      auto node = compare_node(field, Kind::exists, {}, place);
+      if (node.ok()) node->wanted = value.get_bool();
+      return node;
+    }
+    if (name == "$not") {
+      if (!value.is_object()) return invalid_argument(place + " must be an object of operators");
+      return negated(condition(field, value, place, depth + 1));
+    }
+    return invalid_argument(place + ": operator " + name +
+                            " is not known; use $eq, $ne, $gt, $gte, $lt, $lte, $in, $nin, "
+                            "$exists or $not");
+  }
+
+  Result<Node> ordered(const std::string& field, Kind kind, const json::value& value,
+                       const std::string& place) {
+    if (!value.is_number() && !value.is_string()) {
+      return invalid_argument(place + " must be a number or a string");
+    }
+    return compare_node(field, kind, {to_value(value)}, place);
+  }
+
+  Result<Node> membership(const std::string& field, const json::value& value,
+                          const std::string& place) {
+    const json::array* array = value.if_array();
+    if (array == nullptr) return invalid_argument(place + " must be an array");
+    std::vector<Value> operands;
+    for (const json::value& element : *array) operands.push_back(to_value(element));
+    return compare_node(field, Kind::in, std::move(operands), place);
+  }
+
+  Result<Node> compare_node(const std::string& field, Kind kind, std::vector<Value> operands,
+                            const std::string& place) {
+    clauses_ += 1 + operands.size();
+    if (clauses_ > filter_clauses_max) {
+      return invalid_argument(place + ": the filter has more than " +
+                              std::to_string(filter_clauses_max) + " clauses and values");
+    }
+    Node node;
+    node.kind = kind;
+    node.operands = std::move(operands);
+    for (size_t at = 0; at <= field.size();) {
+      size_t dot = std::min(field.find('.', at), field.size());
+      node.path.push_back(canonical_string(std::string_view(field).substr(at, dot - at)));
+      at = dot + 1;
+    }
+    return node;
+  }
+
+  static Node negate(Node inner) {
+    Node out;
+    out.kind = Kind::none;
+    out.children.push_back(std::move(inner));
+    return out;
+  }
+
+  static Result<Node> negated(Result<Node> inner) {
+    if (!inner.ok()) return inner;
+    return negate(std::move(*inner));
+  }
+
+  size_t clauses_ = 0;
+};
+
+}  // namespace
+
+Result<Filter> parse_filter(std::string_view text) {
+  json::parse_options options;
+  options.max_depth = 2 * filter_depth_max + 2;
+  json::stream_parser parser({}, options);
+  boost::system::error_code error;
+  size_t read = parser.write(text.data(), text.size(), error);
+  if (!error) parser.finish(error);
+  if (error) {
+    return invalid_argument("not a JSON object: " + error.message() + " at byte " +
+                            std::to_string(read));
+  }
+  auto root = Parser().document(parser.release(), "filter", 1);
+  if (!root.ok()) return root.status();
+  Filter filter;
+  filter.root_ = std::make_shared<const Filter::Node>(std::move(*root));
+  return filter;
+}
+
+}  // namespace jade

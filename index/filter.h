@@ -1,0 +1,40 @@
+// Conditions on metadata, in the notation of MongoDB, Pinecone and Chroma:
+//
+//   {"year": {"$gte": 2000}, "genre": {"$in": ["a", "b"]},
+//    "$or": [{"lang": "en"}, {"lang": {"$exists": false}}], "$not": {"draft": true}}
+//
+// Fields are ANDed, and so are the operators of a field. A bare value means $eq.
+// "a.b" reads field b of object a. Where a field holds an array, a comparison is
+// true when it is for any element ($eq also when it is the whole array). $ne and
+// $nin are the exact negations of $eq and $in, so they hold where the field is
+// missing; so does $not. $gt, $gte, $lt and $lte compare numbers with numbers
+// (exactly, whatever their kind) and strings with strings (bytewise); anything
+// else does not match. {} matches everything.
+#pragma once
+
+#include <memory>
+#include <string_view>
+
+#include "storage/status.h"
+
+namespace jade {
+
+class Filter {
+ public:
+  // `metadata`: canonical (index/metadata.h), or "" for none. Any thread.
+  bool matches(std::string_view metadata) const;
+
+  struct Node;
+
+ private:
+  friend Result<Filter> parse_filter(std::string_view json);
+  std::shared_ptr<const Node> root_;
+};
+
+constexpr size_t filter_depth_max = 16;
+constexpr size_t filter_clauses_max = 1024;
+
+// invalid_argument names what is wrong, where, and what is allowed.
+Result<Filter> parse_filter(std::string_view json);
+
+}  // namespace jade

@@ -1,0 +1,181 @@
+#include "index/metadata.h"
+
+#include <boost/json.hpp>
+#include <charconv>
+
+namespace jade {
+namespace {
+
+namespace json = boost::json;
+
+void write(std::string& out, const json::value& value);
+
+void write_string(std::string& out, std::string_view text) {
+  static constexpr char hex[] = "0123456789abcdef";
+  out.push_back('"');
+  for (char c : text) {
+    switch (c) {
+      case '"': out += "\\\""; break;
+      case '\\': out += "\\\\"; break;
+      case '\n': out += "\\n"; break;
+      case '\r': out += "\\r"; break;
+      case '\t': out += "\\t"; break;
+      case '\b': out += "\\b"; break;
+      case '\f': out += "\\f"; break;
+      default:
+        if (static_cast<unsigned char>(c) < 0x20) {
+          out += "\\u00";
+          out.push_back(hex[c >> 4]);
+          out.push_back(hex[c & 15]);
+        } else {
+          out.push_back(c);
+        }
+    }
+  }
+  out.push_back('"');
+}
+
+template <class Number>
+void write_number(std::string& out, Number number) {
+  char text[40];
+  auto [end, error] = std::to_chars(text, text + sizeof text, number);
+  out.append(text, end);
+}
+
+void write_object(std::string& out, const json::object& object) {
+  out.push_back('{');
+  bool first = true;
+  for (const auto& [name, value] : object) {
+    if (!std::exchange(first, false)) out.push_back(',');
+    write_string(out, name);
+    out.push_back(':');
+    write(out, value);
+  }
+  out.push_back('}');
+}
+
+void write(std::string& out, const json::value& value) {
+  switch (value.kind()) {
+    case json::kind::null: out += "null"; break;
+    case json::kind::bool_: out += value.get_bool() ? "true" : "false"; break;
+    case json::kind::int64: write_number(out, value.get_int64()); break;
+    case json::kind::uint64: write_number(out, value.get_uint64()); break;
+    case json::kind::double_: write_number(out, value.get_double()); break;
+    case json::kind::string: write_string(out, value.get_string()); break;
+    case json::kind::object: write_object(out, value.get_object()); break;
+    case json::kind::array: {
+      out.push_back('[');
+      bool first = true;
+      for (const json::value& element : value.get_array()) {
+        if (!std::exchange(first, false)) out.push_back(',');
+        write(out, element);
+      }
+      out.push_back(']');
+    }
+  }
+}
+
+// Infinity can be written as 1e999, and has no JSON to be given back as.
+bool all_finite(const json::value& value) {
+  if (const double* number = value.if_double()) return *number - *number == 0;
+  if (const json::array* array = value.if_array()) {
+    for (const json::value& element : *array) {
+      if (!all_finite(element)) return false;
+    }
+  }
+  if (const json::object* object = value.if_object()) {
+    for (const auto& field : *object) {
+      if (!all_finite(field.value())) return false;
+    }
+  }
+  return true;
+}
+
+Result<json::value> parse_object(std::string_view text) {
+  json::parse_options options;
+  options.max_depth = metadata_depth_max;
+  json::stream_parser parser({}, options);
+  boost::system::error_code error;
+  size_t read = parser.write(text.data(), text.size(), error);
+  if (!error) parser.finish(error);
+  if (error) {
+    return invalid_argument("not a JSON object of at most " + std::to_string(metadata_depth_max) +
+                            " levels: " + error.message() + " at byte " + std::to_string(read));
+  }
+  json::value value = parser.release();
+  if (!value.is_object()) return invalid_argument("must be a JSON object");
+  if (!all_finite(value)) return invalid_argument("holds a number that is not finite");
+  return value;
+}
+
+size_t skip_string(std::string_view text, size_t at) {
+  for (++at; at < text.size(); ++at) {
+    if (text[at] == '\\') {
+      ++at;
+    } else if (text[at] == '"') {
+      return at + 1;
+    }
+  }
+  return text.size();
+}
+
+}  // namespace
+
+Result<std::string> canonical_metadata(std::string_view text) {
+  auto value = parse_object(text);
+  if (!value.ok()) return value.status();
+  std::string out;
+  out.reserve(text.size());
+  write_object(out, value->get_object());
+  return out;
+}
+
+Result<std::string> metadata_with_text(std::string_view metadata, std::string_view text) {
+  std::string field = "\"text\":" + canonical_string(text);
+  if (metadata.empty() || metadata == "{}") return canonical_metadata("{" + field + "}");
+  if (find_field(metadata, "\"text\"")) return std::string(metadata);
+  std::string with = std::string(metadata.substr(0, metadata.size() - 1)) + "," + field + "}";
+  return canonical_metadata(with);
+}
+
+std::string canonical_string(std::string_view text) {
+  std::string out;
+  write_string(out, text);
+  return out;
+}
+
+size_t skip_value(std::string_view text, size_t at) {
+  if (at >= text.size()) return text.size();
+  if (text[at] == '"') return skip_string(text, at);
+  if (text[at] == '{' || text[at] == '[') {
+    size_t depth = 0;
+    while (at < text.size()) {
+      char c = text[at];
+      if (c == '"') {
+        at = skip_string(text, at);
+        continue;
+      }
+      if (c == '{' || c == '[') ++depth;
+      ++at;
+      if ((c == '}' || c == ']') && --depth == 0) return at;
+    }
+    return at;
+  }
+  while (at < text.size() && text[at] != ',' && text[at] != '}' && text[at] != ']') ++at;
+  return at;
+}
+
+std::optional<std::string_view> find_field(std::string_view object, std::string_view name) {
+  size_t at = 1;
+  while (at < object.size() && object[at] == '"') {
+    size_t name_end = skip_string(object, at);
+    size_t value_end = skip_value(object, name_end + 1);
+    if (object.substr(at, name_end - at) == name) {
+      return object.substr(name_end + 1, value_end - name_end - 1);
+    }
+    at = value_end + 1;
+  }
+  return std::nullopt;
+}
+
+}  // namespace jade

@@ -1,0 +1,36 @@
+// Metadata of a vector: a JSON object, kept as canonical text.
+//
+// Canonical: no white space, fields in the order given (of equal names the last
+// wins, in the place of the first), strings with the shortest escapes, integers
+// exact, other numbers as the shortest text that reads back the same. Filters
+// read fields straight from it.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "storage/status.h"
+
+namespace jade {
+
+constexpr size_t metadata_depth_max = 16;
+
+// invalid_argument with the byte position where `json` is not an object, is
+// malformed or nested deeper than metadata_depth_max.
+Result<std::string> canonical_metadata(std::string_view json);
+
+// `metadata` (canonical or "") with a field "text" added unless it has one.
+Result<std::string> metadata_with_text(std::string_view metadata, std::string_view text);
+
+// The text of a JSON string, quotes included, in canonical form.
+std::string canonical_string(std::string_view text);
+
+// The value of a top-level field of a canonical object, as text; `name` is a
+// canonical string. "" is an object without fields.
+std::optional<std::string_view> find_field(std::string_view object, std::string_view name);
+
+// Where the canonical value that begins at `at` ends.
+size_t skip_value(std::string_view json, size_t at);
+
+}  // namespace jade

@@ -1,0 +1,53 @@
+// Scores, as callers see them, and distances, as the engine compares them.
+//
+// A distance is smaller when better: l2: squared Euclidean; dot: the negative
+// product; cosine: 1 - the product of normalised vectors.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+
+#include "index/kernels.h"
+#include "index/metric.h"
+
+namespace jade {
+
+inline float distance(Metric metric, const float* a, const float* b, size_t d) {
+  switch (metric) {
+    case Metric::l2: return kernels().l2_squared(a, b, d);
+    case Metric::dot: return -kernels().inner_product(a, b, d);
+    case Metric::cosine: return 1 - kernels().inner_product(a, b, d);
+  }
+  return 0;
+}
+
+inline float score_from_distance(Metric metric, float distance) {
+  switch (metric) {
+    case Metric::l2: return std::sqrt(distance > 0 ? distance : 0.0f);
+    case Metric::dot: return -distance;
+    case Metric::cosine: return 1 - distance;
+  }
+  return 0;
+}
+
+// The largest distance that has at least this score. A negative Euclidean
+// distance is met by nothing.
+inline float distance_from_score(Metric metric, float score) {
+  switch (metric) {
+    case Metric::l2: return score < 0 ? -1.0f : score * score;
+    case Metric::dot: return -score;
+    case Metric::cosine: return 1 - score;
+  }
+  return 0;
+}
+
+// To length 1; summed in double, so that it does not depend on the kernels.
+inline void normalise(float* values, size_t d) {
+  double sum = 0;
+  for (size_t i = 0; i < d; ++i) sum += static_cast<double>(values[i]) * values[i];
+  if (sum <= 0) return;
+  double scale = 1 / std::sqrt(sum);
+  for (size_t i = 0; i < d; ++i) values[i] = static_cast<float>(values[i] * scale);
+}
+
+}  // namespace jade

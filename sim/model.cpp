@@ -1,0 +1,70 @@
+#include "sim/model.h"
+
+#include <algorithm>
+
+#include "actors/random.h"
+
+namespace jade::sim {
+namespace {
+
+std::string text_of(Version version) {
+  return version.exists ? "version " + std::to_string(version.number) : "nothing";
+}
+
+}  // namespace
+
+void Model::acknowledge(uint64_t id, uint64_t number) {
+  auto& versions = undecided_[id];
+  auto found = std::find_if(versions.begin(), versions.end(),
+                            [&](const Version& v) { return v.number == number; });
+  if (found == versions.end()) return;
+  certain_[id] = *found;
+  versions.erase(versions.begin(), found + 1);
+}
+
+std::string Model::observe(uint64_t id, Version seen) {
+  Version& certain = certain_[id];
+  auto& versions = undecided_[id];
+  auto same = [&](const Version& v) {
+    return v.exists == seen.exists && (!v.exists || v.number == seen.number);
+  };
+  auto found = std::find_if(versions.rbegin(), versions.rend(), same);
+  if (found != versions.rend()) {
+    // Of several undecided deletions the last is as good as any.
+    certain = *found;
+    versions.erase(versions.begin(), found.base());
+    return "";
+  }
+  if (same(certain)) {
+    // What was undecided had every chance to happen before this read.
+    versions.clear();
+    return "";
+  }
+  std::string expected = text_of(certain);
+  for (const Version& version : versions) expected += " or " + text_of(version);
+  return "id " + std::to_string(id) + " shows " + text_of(seen) + "; expected " + expected;
+}
+
+size_t Model::live() const {
+  return static_cast<size_t>(std::count_if(certain_.begin(), certain_.end(),
+                                           [](const auto& e) { return e.second.exists; }));
+}
+
+std::vector<float> vector_of(uint64_t id, uint64_t version, uint32_t dimension) {
+  uint64_t state = mix(id * 1'000'003 + version, 7);
+  std::vector<float> out(dimension);
+  for (float& value : out) {
+    value = static_cast<float>(next_random(state) >> 40) / float(1 << 24) - 0.5f;
+  }
+  out[0] += 1;  // never a zero vector
+  return out;
+}
+
+uint64_t bucket_of(uint64_t id, uint64_t version) { return mix(id, version) % 10; }
+
+std::string metadata_of(uint64_t id, uint64_t version) {
+  return "{\"version\":" + std::to_string(version) +
+         ",\"bucket\":" + std::to_string(bucket_of(id, version)) + "}";
+}
+
+}  // namespace jade::sim

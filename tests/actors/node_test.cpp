@@ -1,0 +1,337 @@
+#include "actors/jade.h"
+
+#include <doctest/doctest.h>
+
+#include <cstring>
+#include <filesystem>
+#include <random>
+
+namespace jade {
+namespace {
+
+// A node on a directory of its own, which goes with the test.
+struct TestNode {
+  std::filesystem::path dir;
+  std::unique_ptr<Node> node;
+
+  TestNode() {
+    std::string name = (std::filesystem::temp_directory_path() / "jade-node-XXXXXX").string();
+    dir = mkdtemp(name.data());
+    open();
+  }
+  ~TestNode() {
+    node.reset();
+    std::filesystem::remove_all(dir);
+  }
+  Status try_open() {
+    NodeOptions options;
+    options.data_dir = (dir / "data").string();
+    options.log = [](LogLevel, std::string_view, std::string_view) {};
+    auto opened = Node::open(options);
+    if (!opened.ok()) return opened.status();
+    node = std::move(*opened);
+    return {};
+  }
+  void open() { REQUIRE(try_open().to_string() == "ok"); }
+  void reopen() {
+    node.reset();
+    open();
+  }
+};
+
+DatabaseSpec spec_of(std::string name, uint32_t dimension, Metric metric, uint32_t shards = 1) {
+  DatabaseSpec spec;
+  spec.name = std::move(name);
+  spec.dimension = dimension;
+  spec.metric = metric;
+  spec.shards = shards;
+  return spec;
+}
+
+void add(UpsertRequest& request, VectorId id, const std::vector<float>& values,
+         std::string metadata = "") {
+  request.dimension = static_cast<uint32_t>(values.size());
+  request.ids.push_back(std::move(id));
+  request.values.append(reinterpret_cast<const char*>(values.data()),
+                        values.size() * sizeof(float));
+  request.metadata.push_back(std::move(metadata));
+}
+
+UpsertRequest upsert_of(std::string database, VectorId id, const std::vector<float>& values,
+                        std::string metadata = "") {
+  UpsertRequest request;
+  request.database = std::move(database);
+  add(request, std::move(id), values, std::move(metadata));
+  return request;
+}
+
+SearchRequest search_of(std::string database, std::vector<float> vector, uint32_t k = 10) {
+  SearchRequest request;
+  request.database = std::move(database);
+  request.vector = std::move(vector);
+  request.k = k;
+  return request;
+}
+
+template <class T>
+Code code_of(const Result<T>& result) {
+  return result.status().code();
+}
+
+}  // namespace
+
+TEST_CASE("an acknowledged upsert is found by the next search, and after a restart") {
+  TestNode test;
+  REQUIRE(test.node->create_database(spec_of("a", 3, Metric::l2)).ok());
+  UpsertRequest request;
+  request.database = "a";
+  add(request, uint64_t{7}, {1, 0, 0}, R"({"color": "red"})");
+  add(request, std::string("seven"), {0, 2, 0});
+  auto reply = test.node->upsert(request);
+  REQUIRE(reply.ok());
+  CHECK(reply->upserted == 2);
+  for (int round = 0; round < 2; ++round) {
+    auto found = test.node->search(search_of("a", {1, 0, 0}));
+    REQUIRE(found.ok());
+    REQUIRE(found->results.size() == 2);
+    CHECK(found->results[0].id == VectorId(uint64_t{7}));
+    CHECK(found->results[0].score == doctest::Approx(0));
+    CHECK(found->results[0].metadata == R"({"color":"red"})");
+    CHECK(found->results[1].id == VectorId(std::string("seven")));
+    CHECK(found->results[1].score == doctest::Approx(std::sqrt(5.0)));
+    test.reopen();
+  }
+}
+
+TEST_CASE("updates replace, deletes remove, and both survive a restart") {
+  TestNode test;
+  for (uint32_t shards : {1u, 3u}) {
+    std::string name = "db" + std::to_string(shards);
+    REQUIRE(test.node->create_database(spec_of(name, 2, Metric::dot, shards)).ok());
+    UpsertRequest request;
+    request.database = name;
+    for (uint64_t i = 0; i < 100; ++i)
+      add(request, i, {float(i), 1}, "{\"n\":" + std::to_string(i) + "}");
+    REQUIRE(test.node->upsert(request).ok());
+    REQUIRE(test.node->upsert(upsert_of(name, uint64_t{5}, {1000, 1})).ok());
+    DeleteRequest by_id;
+    by_id.database = name;
+    by_id.ids = {VectorId(uint64_t{99}), VectorId(uint64_t{98}), VectorId(uint64_t{12345})};
+    auto deleted = test.node->remove(by_id);
+    REQUIRE(deleted.ok());
+    CHECK(deleted->deleted == 2);
+    DeleteRequest by_filter;
+    by_filter.database = name;
+    by_filter.filter = R"({"n": {"$gte": 90}})";
+    deleted = test.node->remove(by_filter);
+    REQUIRE(deleted.ok());
+    CHECK(deleted->deleted == 8);
+    for (int round = 0; round < 2; ++round) {
+      auto found = test.node->search(search_of(name, {1, 0}, 3));
+      REQUIRE(found.ok());
+      REQUIRE(found->results.size() == 3);
+      CHECK(found->results[0].id == VectorId(uint64_t{5}));
+      CHECK(found->results[0].score == 1000);
+      CHECK(found->results[1].id == VectorId(uint64_t{89}));
+      auto info = test.node->describe_database(name);
+      REQUIRE(info.ok());
+      CHECK(info->vectors == 90);
+      CHECK(code_of(test.node->get({name, VectorId(uint64_t{99})})) == Code::not_found);
+      auto five = test.node->get({name, VectorId(uint64_t{5})});
+      REQUIRE(five.ok());
+      CHECK(five->values == std::vector<float>{1000, 1});
+      test.reopen();
+    }
+  }
+}
+
+TEST_CASE("an index is built in the background, finds what is there, and is loaded at start") {
+  TestNode test;
+  REQUIRE(test.node->create_database(spec_of("big", 16, Metric::cosine, 2)).ok());
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal;
+  std::vector<std::vector<float>> rows(6000, std::vector<float>(16));
+  for (size_t first = 0; first < rows.size(); first += 1000) {
+    UpsertRequest request;
+    request.database = "big";
+    for (size_t i = first; i < first + 1000; ++i) {
+      for (float& value : rows[i]) value = normal(random);
+      add(request, i, rows[i], "{\"even\":" + std::string(i % 2 == 0 ? "true" : "false") + "}");
+    }
+    REQUIRE(test.node->upsert(request).ok());
+  }
+  REQUIRE(test.node->wait_until_indexed("big").to_string() == "ok");
+  for (int round = 0; round < 2; ++round) {
+    auto info = test.node->describe_database("big");
+    REQUIRE(info.ok());
+    CHECK(info->index_state == "ready");
+    CHECK(info->indexed_vectors == 6000);
+    size_t graphs = 0;
+    for (const auto& shard : info->placement) {
+      for (const auto& segment : shard.segments) graphs += segment.kind == IndexKind::hnsw ? 1 : 0;
+    }
+    CHECK(graphs >= 2);
+    size_t hits = 0;
+    for (size_t q = 0; q < 50; ++q) {
+      SearchRequest approximate = search_of("big", rows[q * 100]);
+      SearchRequest exact = approximate;
+      exact.exact = true;
+      auto near = test.node->search(approximate), truth = test.node->search(exact);
+      REQUIRE(near.ok());
+      REQUIRE(truth.ok());
+      REQUIRE(truth->results.size() == 10);
+      CHECK(truth->results[0].id == VectorId(q * 100));
+      for (const auto& hit : near->results) {
+        for (const auto& good : truth->results) hits += hit.id == good.id ? 1 : 0;
+      }
+      SearchRequest filtered = approximate;
+      filtered.filter = R"({"even": true})";
+      auto even = test.node->search(filtered);
+      REQUIRE(even.ok());
+      REQUIRE(even->results.size() == 10);
+      for (const auto& hit : even->results) CHECK(hit.id.integer() % 2 == 0);
+    }
+    CHECK(hits >= 475);
+    test.reopen();
+  }
+}
+
+TEST_CASE("paging lists every vector once, in the order of ids") {
+  TestNode test;
+  REQUIRE(test.node->create_database(spec_of("p", 2, Metric::l2, 3)).ok());
+  UpsertRequest request;
+  request.database = "p";
+  for (uint64_t i = 0; i < 25; ++i) add(request, i, {float(i), 0});
+  add(request, std::string("x"), {1, 1});
+  REQUIRE(test.node->upsert(request).ok());
+  std::vector<VectorId> seen;
+  ListRequest list;
+  list.database = "p";
+  list.limit = 10;
+  for (;;) {
+    auto page = test.node->list(list);
+    REQUIRE(page.ok());
+    for (const auto& vector : page->vectors) seen.push_back(vector.id);
+    if (!page->next) break;
+    list.after = page->next;
+  }
+  REQUIRE(seen.size() == 26);
+  CHECK(std::is_sorted(seen.begin(), seen.end()));
+  CHECK(seen.back() == VectorId(std::string("x")));
+}
+
+TEST_CASE("bad requests are refused with a reason and change nothing") {
+  TestNode test;
+  REQUIRE(test.node->create_database(spec_of("v", 2, Metric::cosine)).ok());
+  Node& node = *test.node;
+  CHECK(code_of(node.create_database(spec_of("v", 2, Metric::l2))) == Code::already_exists);
+  CHECK(code_of(node.create_database(spec_of("bad name", 2, Metric::l2))) ==
+        Code::invalid_argument);
+  CHECK(code_of(node.create_database(spec_of("", 2, Metric::l2))) == Code::invalid_argument);
+  CHECK(code_of(node.create_database(spec_of("z", 0, Metric::l2))) == Code::invalid_argument);
+  CHECK(code_of(node.create_database(spec_of("z", 2, Metric::l2, 9999))) == Code::invalid_argument);
+  CHECK(code_of(node.drop_database("nothing")) == Code::not_found);
+  CHECK(code_of(node.describe_database("nothing")) == Code::not_found);
+
+  CHECK(code_of(node.upsert(upsert_of("nothing", uint64_t{1}, {1, 2}))) == Code::not_found);
+  auto wrong = node.upsert(upsert_of("v", uint64_t{1}, {1, 2, 3}));
+  CHECK(code_of(wrong) == Code::invalid_argument);
+  CHECK(wrong.status().message().find("dimension 2") != std::string::npos);
+  float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
+  auto not_finite = node.upsert(upsert_of("v", uint64_t{1}, {1, nan}));
+  CHECK(not_finite.status().message() == "vectors[0].values[1] is not a finite number");
+  CHECK(code_of(node.upsert(upsert_of("v", uint64_t{1}, {inf, 0}))) == Code::invalid_argument);
+  CHECK(code_of(node.upsert(upsert_of("v", uint64_t{1}, {3e38f, 3e38f}))) ==
+        Code::invalid_argument);
+  CHECK(code_of(node.upsert(upsert_of("v", uint64_t{1}, {0, 0}))) == Code::invalid_argument);
+  CHECK(code_of(node.upsert(upsert_of("v", std::string(600, 'x'), {1, 0}))) ==
+        Code::invalid_argument);
+  CHECK(code_of(node.upsert(upsert_of("v", std::string(), {1, 0}))) == Code::invalid_argument);
+  CHECK(code_of(node.upsert(upsert_of("v", uint64_t{1}, {1, 0}, "[1]"))) == Code::invalid_argument);
+  CHECK(code_of(node.upsert(upsert_of("v", uint64_t{1}, {1, 0}, "{\"a\":"))) ==
+        Code::invalid_argument);
+  UpsertRequest with_text;
+  with_text.database = "v";
+  with_text.ids = {uint64_t{1}};
+  with_text.texts = {"hello"};
+  CHECK(code_of(node.upsert(with_text)) == Code::invalid_argument);
+
+  CHECK(code_of(node.search(search_of("nothing", {1, 0}))) == Code::not_found);
+  CHECK(code_of(node.search(search_of("v", {1, 0, 0}))) == Code::invalid_argument);
+  CHECK(code_of(node.search(search_of("v", {0, 0}))) == Code::invalid_argument);
+  CHECK(code_of(node.search(search_of("v", {1, nan}))) == Code::invalid_argument);
+  CHECK(code_of(node.search(search_of("v", {1, 0}, 0))) == Code::invalid_argument);
+  CHECK(code_of(node.search(search_of("v", {1, 0}, 1000000))) == Code::invalid_argument);
+  SearchRequest bad_filter = search_of("v", {1, 0});
+  bad_filter.filter = R"({"a": {"$like": "x"}})";
+  auto refused = node.search(bad_filter);
+  CHECK(code_of(refused) == Code::invalid_argument);
+  CHECK(refused.status().message().find("$like") != std::string::npos);
+  SearchRequest bad_token = search_of("v", {1, 0});
+  bad_token.token = "nonsense";
+  CHECK(code_of(node.search(bad_token)) == Code::invalid_argument);
+
+  auto info = node.describe_database("v");
+  REQUIRE(info.ok());
+  CHECK(info->vectors == 0);
+}
+
+TEST_CASE("of equal ids in one request the last wins, and counts once") {
+  TestNode test;
+  REQUIRE(test.node->create_database(spec_of("d", 1, Metric::l2)).ok());
+  UpsertRequest request;
+  request.database = "d";
+  add(request, uint64_t{1}, {1});
+  add(request, uint64_t{1}, {2});
+  auto reply = test.node->upsert(request);
+  REQUIRE(reply.ok());
+  CHECK(reply->upserted == 1);
+  CHECK(test.node->get({"d", VectorId(uint64_t{1})})->values == std::vector<float>{2});
+}
+
+TEST_CASE("a dropped database is gone, also after a restart, and its name is free") {
+  TestNode test;
+  REQUIRE(test.node->create_database(spec_of("gone", 1, Metric::l2, 2)).ok());
+  REQUIRE(test.node->upsert(upsert_of("gone", uint64_t{1}, {1})).ok());
+  auto was = test.node->drop_database("gone");
+  REQUIRE(was.ok());
+  CHECK(was->vectors == 1);
+  CHECK(code_of(test.node->describe_database("gone")) == Code::not_found);
+  test.reopen();
+  CHECK(code_of(test.node->describe_database("gone")) == Code::not_found);
+  REQUIRE(test.node->create_database(spec_of("gone", 3, Metric::l2)).ok());
+  CHECK(test.node->describe_database("gone")->vectors == 0);
+}
+
+TEST_CASE("a database with an embedder takes text for vectors and for searches") {
+  TestNode test;
+  DatabaseSpec spec = spec_of("t", 128, Metric::cosine);
+  spec.embedder = "lexical";
+  REQUIRE(test.node->create_database(spec).ok());
+  UpsertRequest request;
+  request.database = "t";
+  request.ids = {uint64_t{1}, uint64_t{2}};
+  request.texts = {"convert video files between formats", "a spreadsheet for small offices"};
+  REQUIRE(test.node->upsert(request).ok());
+  SearchRequest search;
+  search.database = "t";
+  search.text = "video converter";
+  auto found = test.node->search(search);
+  REQUIRE(found.ok());
+  REQUIRE(found->results.size() == 2);
+  CHECK(found->results[0].id == VectorId(uint64_t{1}));
+  CHECK(found->results[0].metadata == R"({"text":"convert video files between formats"})");
+}
+
+TEST_CASE("a second node cannot open the directory; a foreign one is refused") {
+  TestNode test;
+  NodeOptions options;
+  options.data_dir = (test.dir / "data").string();
+  auto second = Node::open(options);
+  CHECK(code_of(second) == Code::failed_precondition);
+  CHECK(second.status().message().find("in use") != std::string::npos);
+  options.data_dir = test.dir.string();
+  CHECK(code_of(Node::open(options)) == Code::failed_precondition);
+}
+
+}  // namespace jade
