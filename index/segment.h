@@ -2,13 +2,38 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include "index/metric.h"
+#include "index/scoring.h"
 
 namespace jade {
+
+// The distance of index/scoring.h with everything looked up once. What is no
+// number, as after an overflow, counts as infinitely far.
+class Distance {
+ public:
+  Distance(Metric metric, uint32_t dimension)
+      : kernel_(metric == Metric::l2 ? kernels().l2_squared : kernels().inner_product),
+        base_(metric == Metric::cosine ? 1.0f : 0.0f),
+        sign_(metric == Metric::l2 ? 1.0f : -1.0f),
+        dimension_(dimension) {}
+
+  uint32_t dimension() const { return dimension_; }
+  float operator()(const float* a, const float* b) const {
+    float d = base_ + sign_ * kernel_(a, b, dimension_);
+    return d == d ? d : std::numeric_limits<float>::infinity();
+  }
+
+ private:
+  float (*kernel_)(const float*, const float*, size_t);
+  float base_;
+  float sign_;
+  uint32_t dimension_;
+};
 
 // A row has a number (unique in its shard, in the order of writing), an id, a
 // vector and metadata. Inside a segment it is known by its offset. Rows are never

@@ -18,6 +18,9 @@ struct SegmentView {
   std::shared_ptr<const Bitmap> dead;  // null: none; rows beyond its size live
   uint32_t visible = 0;                // rows below it take part
   uint64_t dead_count = 0;             // of the rows below `visible`
+
+  bool is_dead(uint32_t row) const { return dead && row < dead->size() && dead->test(row); }
+  uint64_t live() const { return visible > dead_count ? visible - dead_count : 0; }
 };
 
 struct SearchOptions {

@@ -1,0 +1,114 @@
+#include "index/growing_segment.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+namespace jade {
+namespace {
+
+constexpr uint32_t block_rows_max = 4096;
+constexpr size_t block_bytes_max = 1 << 20;
+constexpr size_t text_bytes = 64 << 10;
+
+}  // namespace
+
+GrowingSegment::GrowingSegment(uint32_t dimension, Metric metric) : Segment(dimension, metric) {
+  size_t fitting = block_bytes_max / (sizeof(float) * std::max(dimension, 1u)) / first_block_rows;
+  size_t most = block_rows_max / first_block_rows;
+  doublings_ = static_cast<uint32_t>(std::bit_width(std::clamp<size_t>(fitting, 1, most)) - 1);
+}
+
+GrowingSegment::~GrowingSegment() = default;
+
+GrowingSegment::Place GrowingSegment::place(uint32_t offset) const {
+  // The doubling blocks hold 64, 128, ... rows, 64 × (2^doublings - 1) together.
+  uint32_t unit = offset / first_block_rows + 1;
+  uint32_t full = uint32_t{1} << doublings_;
+  if (unit < full) {
+    auto block = static_cast<uint32_t>(std::bit_width(unit) - 1);
+    return {block, offset - first_block_rows * ((uint32_t{1} << block) - 1)};
+  }
+  uint32_t beyond = offset - first_block_rows * (full - 1);
+  uint32_t block_rows = first_block_rows * full;
+  return {doublings_ + size_t{beyond / block_rows}, beyond % block_rows};
+}
+
+void GrowingSegment::append(uint64_t row_number, std::string_view id_key, const float* values,
+                            std::string_view metadata) {
+  uint32_t offset = count_.load(std::memory_order_relaxed);
+  Place where = place(offset);
+  JADE_ASSERT(offset == 0 || row_number > row(offset - 1).number);
+  JADE_ASSERT(where.block / group_blocks < groups_.size());
+  auto& group = groups_[where.block / group_blocks];
+  if (!group) group = std::make_unique<Group>();
+  Block& block = (*group)[where.block % group_blocks];
+  if (!block.rows) {
+    size_t rows = size_t{first_block_rows} << std::min<size_t>(where.block, doublings_);
+    block.vectors.reset(new float[rows * dimension()]);
+    block.rows.reset(new Row[rows]);
+  }
+  float* vector = block.vectors.get() + size_t{where.at} * dimension();
+  std::memcpy(vector, values, dimension() * sizeof(float));
+  if (metric() == Metric::cosine) normalise(vector, dimension());
+
+  char* text = take_text(id_key.size() + metadata.size());
+  std::copy(id_key.begin(), id_key.end(), text);
+  std::copy(metadata.begin(), metadata.end(), text + id_key.size());
+  block.rows[where.at] = {row_number, text, static_cast<uint32_t>(id_key.size()),
+                          static_cast<uint32_t>(metadata.size())};
+  count_.store(offset + 1, std::memory_order_release);
+}
+
+char* GrowingSegment::take_text(size_t size) {
+  if (size > text_left_) {
+    // Small at first, as blocks are; a long text gets memory of its own size.
+    size_t taken =
+        std::max(size, std::min(text_bytes, size_t{1024} << std::min<size_t>(texts_.size(), 6)));
+    texts_.emplace_back(new char[taken]);
+    text_next_ = texts_.back().get();
+    text_left_ = taken;
+  }
+  char* out = text_next_;
+  text_next_ += size;
+  text_left_ -= size;
+  return out;
+}
+
+const GrowingSegment::Row& GrowingSegment::row(uint32_t offset) const {
+  Place where = place(offset);
+  return block(where.block).rows[where.at];
+}
+
+uint64_t GrowingSegment::row_number(uint32_t offset) const { return row(offset).number; }
+
+std::string_view GrowingSegment::id_view(uint32_t offset) const {
+  const Row& found = row(offset);
+  return {found.text, found.id_size};
+}
+
+const float* GrowingSegment::vector(uint32_t offset) const {
+  Place where = place(offset);
+  return block(where.block).vectors.get() + size_t{where.at} * dimension();
+}
+
+std::string_view GrowingSegment::metadata(uint32_t offset) const {
+  const Row& found = row(offset);
+  return {found.text + found.id_size, found.metadata_size};
+}
+
+std::optional<uint32_t> GrowingSegment::find(uint64_t wanted) const {
+  uint32_t low = 0, end = rows();
+  for (uint32_t high = end; low < high;) {
+    uint32_t middle = low + (high - low) / 2;
+    if (row_number(middle) < wanted) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  if (low < end && row_number(low) == wanted) return low;
+  return std::nullopt;
+}
+
+}  // namespace jade

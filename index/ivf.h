@@ -1,0 +1,40 @@
+// Inverted lists for approximate search: rows are grouped around the centres that
+// k-means (of FAISS) finds, and a search looks only into the nearest groups.
+#pragma once
+
+#include <atomic>
+#include <optional>
+#include <vector>
+
+#include "index/segment.h"
+
+namespace jade {
+
+struct InvertedLists {
+  std::vector<float> centres;    // lists × dimension
+  std::vector<uint32_t> starts;  // lists + 1: where each begins in `rows`
+  std::vector<uint32_t> rows;    // offsets, by list
+
+  uint32_t lists() const { return static_cast<uint32_t>(starts.size() - 1); }
+  size_t memory_bytes() const {
+    return centres.size() * sizeof(float) + (starts.size() + rows.size()) * sizeof(uint32_t);
+  }
+  // corruption unless they hold each of n rows: for lists read from disk.
+  Status check(uint32_t n, uint32_t dimension) const;
+};
+
+// How many lists for n rows, and how many of them a search visits, by default.
+uint32_t default_nlist(uint32_t n);
+uint32_t default_nprobe(uint32_t nlist);
+
+// Of `vectors` (n × dimension); nlist 0: by n. In the calling thread; the same for
+// the same seed and kernels. Nothing when `cancel` became true.
+std::optional<InvertedLists> build_lists(const float* vectors, uint32_t n, uint32_t dimension,
+                                         uint32_t nlist, uint64_t seed,
+                                         const std::atomic<bool>* cancel);
+
+// The `nprobe` lists whose centres are nearest to `query`, nearest first.
+std::vector<uint32_t> nearest_lists(const InvertedLists& lists, Metric metric, uint32_t dimension,
+                                    const float* query, uint32_t nprobe);
+
+}  // namespace jade

@@ -1,0 +1,67 @@
+#include "index/sealed_segment.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "index/hnsw_graph.h"
+#include "index/ivf.h"
+
+namespace jade {
+
+void TextColumn::append(std::string_view text) {
+  if (rows == 0) width = text.size();
+  if (ends.empty() && text.size() != width) {
+    ends.reserve(std::max<uint64_t>(rows + 1, 1024));
+    for (uint64_t i = 1; i <= rows; ++i) ends.push_back(i * width);
+    width = 0;
+  }
+  bytes += text;
+  if (width != text.size() || !ends.empty()) ends.push_back(bytes.size());
+  ++rows;
+}
+
+SealedSegment::SealedSegment(uint32_t dimension, Metric metric, const IndexOptions& options,
+                             SegmentColumns columns)
+    : Segment(dimension, metric), options_(options), columns_(std::move(columns)) {
+  const auto& numbers = columns_.row_numbers;
+  JADE_ASSERT(columns_.vectors.size() == numbers.size() * dimension);
+  JADE_ASSERT(columns_.ids.rows == numbers.size() && columns_.metadata.rows == numbers.size());
+  if (std::is_sorted(numbers.begin(), numbers.end())) return;
+  by_row_number_.resize(numbers.size());
+  std::iota(by_row_number_.begin(), by_row_number_.end(), 0);
+  std::sort(by_row_number_.begin(), by_row_number_.end(),
+            [&](uint32_t a, uint32_t b) { return numbers[a] < numbers[b]; });
+}
+
+SealedSegment::~SealedSegment() = default;
+
+std::optional<uint32_t> SealedSegment::find(uint64_t wanted) const {
+  const auto& numbers = columns_.row_numbers;
+  if (by_row_number_.empty()) {
+    auto found = std::lower_bound(numbers.begin(), numbers.end(), wanted);
+    if (found == numbers.end() || *found != wanted) return std::nullopt;
+    return static_cast<uint32_t>(found - numbers.begin());
+  }
+  auto found = std::lower_bound(by_row_number_.begin(), by_row_number_.end(), wanted,
+                                [&](uint32_t offset, uint64_t w) { return numbers[offset] < w; });
+  if (found == by_row_number_.end() || numbers[*found] != wanted) return std::nullopt;
+  return *found;
+}
+
+IndexKind SealedSegment::kind() const {
+  if (columns_.graph) return IndexKind::hnsw;
+  if (columns_.lists) return IndexKind::ivf;
+  return IndexKind::flat;
+}
+
+size_t SealedSegment::memory_bytes() const {
+  size_t bytes = columns_.vectors.size() * sizeof(float) + columns_.ids.bytes.size() +
+                 columns_.metadata.bytes.size() + rows() * sizeof(uint64_t) +
+                 (columns_.ids.ends.size() + columns_.metadata.ends.size()) * sizeof(uint64_t) +
+                 by_row_number_.size() * sizeof(uint32_t);
+  if (columns_.graph) bytes += columns_.graph->memory_bytes();
+  if (columns_.lists) bytes += columns_.lists->memory_bytes();
+  return bytes;
+}
+
+}  // namespace jade

@@ -1,0 +1,310 @@
+#include "index/segment_io.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "index/hnsw_graph.h"
+#include "index/ivf.h"
+#include "storage/crc32c.h"
+
+static_assert(std::endian::native == std::endian::little,
+              "arrays are stored as they are in memory");
+
+namespace jade {
+namespace {
+
+// The format, all numbers little-endian: the header; row numbers (u64); ids, then
+// metadata: ends (u64) unless all are `width` long, then bytes; vectors (f32).
+// HNSW: levels (u8, from 1), links (i32; as many as the levels say). IVF: centres
+// (f32), starts (u32), rows (u32). At the end the CRC-32C (u32) of all before.
+struct Header {
+  char magic[8];
+  uint32_t version;
+  uint32_t rows;
+  uint32_t dimension;
+  uint8_t metric;
+  uint8_t built;   // the index there is
+  uint8_t wanted;  // the kind of the options
+  uint8_t zero;
+  uint32_t m;
+  uint32_t ef_construction;
+  uint32_t ef_search;
+  uint32_t nlist;
+  uint32_t nprobe;
+  uint32_t lists;  // of an IVF
+  int32_t entry_point;
+  int32_t max_level;
+  uint64_t id_bytes;
+  uint64_t id_width;
+  uint64_t metadata_bytes;
+  uint64_t metadata_width;
+  uint64_t links;  // of an HNSW
+};
+static_assert(sizeof(Header) == 96);
+
+constexpr char magic[8] = {'J', 'A', 'D', 'E', 'S', 'E', 'G', '\n'};
+constexpr uint32_t format_version = 1;
+constexpr uint64_t widths_differ = UINT64_MAX;
+constexpr size_t piece_bytes = 1 << 20;
+
+class Output {
+ public:
+  explicit Output(const std::function<Status(std::string_view)>& sink) : sink_(sink) {}
+
+  template <class T>
+  void array(const T* values, size_t count) {
+    std::string_view left(reinterpret_cast<const char*>(values), count * sizeof(T));
+    while (status_.ok() && !left.empty()) {
+      // In pieces, so that each is still in the cache for the sink.
+      std::string_view piece = left.substr(0, piece_bytes);
+      crc_ = crc32c(piece, crc_);
+      status_ = sink_(piece);
+      left.remove_prefix(piece.size());
+    }
+  }
+  void text(const TextColumn& column) {
+    array(column.ends.data(), column.ends.size());
+    array(column.bytes.data(), column.bytes.size());
+  }
+  Status finish() {
+    uint32_t crc = crc_;
+    array(&crc, 1);
+    return status_;
+  }
+
+ private:
+  const std::function<Status(std::string_view)>& sink_;
+  Status status_;
+  uint32_t crc_ = 0;
+};
+
+Status damaged(const char* what) {
+  return corruption(std::string("a stored segment is damaged: ") + what);
+}
+
+class Input {
+ public:
+  explicit Input(const std::function<Result<size_t>(char*, size_t)>& source) : source_(source) {}
+
+  template <class T>
+  Status array(T* values, size_t count) {
+    auto* at = reinterpret_cast<char*>(values);
+    for (size_t left = count * sizeof(T); left > 0;) {
+      size_t wanted = std::min(left, piece_bytes);
+      auto got = source_(at, wanted);
+      if (!got.ok()) return got.status();
+      if (*got == 0 || *got > wanted) return damaged("it is cut short");
+      crc_ = crc32c({at, *got}, crc_);
+      at += *got;
+      left -= *got;
+    }
+    return {};
+  }
+  template <class T>
+  Status array(std::vector<T>& values, size_t count) {
+    values.resize(count);
+    return array(values.data(), count);
+  }
+  Status text(TextColumn& column, uint64_t rows, uint64_t bytes, uint64_t width) {
+    column.rows = rows;
+    if (width == widths_differ) {
+      JADE_RETURN_IF_ERROR(array(column.ends, rows));
+      if (!std::is_sorted(column.ends.begin(), column.ends.end()) || column.ends.back() != bytes) {
+        return damaged("its texts do not end where they should");
+      }
+    } else {
+      column.width = width;
+    }
+    column.bytes.resize(bytes);
+    return array(column.bytes.data(), bytes);
+  }
+  uint32_t crc() const { return crc_; }
+
+ private:
+  const std::function<Result<size_t>(char*, size_t)>& source_;
+  uint32_t crc_ = 0;
+};
+
+// A sum of products that stays at the largest number once it would be above.
+class Size {
+ public:
+  void add(uint64_t count, uint64_t each) {
+    uint64_t product = 0;
+    if (__builtin_mul_overflow(count, each, &product) ||
+        __builtin_add_overflow(total_, product, &total_)) {
+      overflown_ = true;
+    }
+  }
+  uint64_t total() const { return overflown_ ? UINT64_MAX : total_; }
+
+ private:
+  uint64_t total_ = 0;
+  bool overflown_ = false;
+};
+
+uint64_t expected_size(const Header& header) {
+  Size size;
+  size.add(1, sizeof(Header) + sizeof(uint32_t));
+  size.add(header.rows, sizeof(uint64_t));
+  size.add(header.id_width == widths_differ ? header.rows : 0, sizeof(uint64_t));
+  size.add(header.id_bytes, 1);
+  size.add(header.metadata_width == widths_differ ? header.rows : 0, sizeof(uint64_t));
+  size.add(header.metadata_bytes, 1);
+  size.add(header.rows, uint64_t{header.dimension} * sizeof(float));
+  if (header.built == static_cast<uint8_t>(IndexKind::hnsw)) {
+    size.add(header.rows, 1);
+    size.add(header.links, sizeof(int32_t));
+  }
+  if (header.built == static_cast<uint8_t>(IndexKind::ivf)) {
+    size.add(header.lists, uint64_t{header.dimension} * sizeof(float));
+    size.add(uint64_t{header.lists} + 1, sizeof(uint32_t));
+    size.add(header.rows, sizeof(uint32_t));
+  }
+  return size.total();
+}
+
+bool text_fits(uint64_t rows, uint64_t bytes, uint64_t width) {
+  if (width == widths_differ) return rows > 0;
+  return width == 0 ? bytes == 0 : bytes % width == 0 && bytes / width == rows;
+}
+
+Status check_header(const Header& header, const IndexOptions& options) {
+  if (std::memcmp(header.magic, magic, sizeof magic) != 0) return damaged("it begins otherwise");
+  if (header.version != format_version) return damaged("its version is unknown");
+  if (header.rows > INT32_MAX || header.dimension < 1 || header.dimension > dimension_max ||
+      header.metric > 2 || header.built > 2 || header.wanted > 2 || header.zero != 0 ||
+      !options.validate().ok() || header.lists > 65536 ||
+      !text_fits(header.rows, header.id_bytes, header.id_width) ||
+      !text_fits(header.rows, header.metadata_bytes, header.metadata_width)) {
+    return damaged("its header is impossible");
+  }
+  return {};
+}
+
+Result<std::unique_ptr<HnswGraph>> read_graph(Input& in, const Header& header) {
+  auto graph = std::make_unique<HnswGraph>(header.m, header.ef_construction);
+  faiss::HNSW& hnsw = graph->hnsw;
+  std::vector<uint8_t> levels;
+  JADE_RETURN_IF_ERROR(in.array(levels, header.rows));
+  hnsw.levels.assign(levels.begin(), levels.end());
+  hnsw.offsets.assign(1, 0);
+  hnsw.offsets.reserve(size_t{header.rows} + 1);
+  for (uint8_t level : levels) {
+    if (level < 1 || level >= hnsw.cum_nneighbor_per_level.size()) {
+      return damaged("a row of its graph has an impossible level");
+    }
+    hnsw.offsets.push_back(hnsw.offsets.back() +
+                           static_cast<size_t>(hnsw.cum_nneighbor_per_level[level]));
+  }
+  if (hnsw.offsets.back() != header.links) return damaged("its graph has too many or few links");
+  JADE_RETURN_IF_ERROR(in.array(hnsw.neighbors, header.links));
+  hnsw.entry_point = header.entry_point;
+  hnsw.max_level = header.max_level;
+  JADE_RETURN_IF_ERROR(graph->check());
+  return graph;
+}
+
+Result<std::unique_ptr<InvertedLists>> read_lists(Input& in, const Header& header) {
+  auto lists = std::make_unique<InvertedLists>();
+  JADE_RETURN_IF_ERROR(in.array(lists->centres, size_t{header.lists} * header.dimension));
+  JADE_RETURN_IF_ERROR(in.array(lists->starts, size_t{header.lists} + 1));
+  JADE_RETURN_IF_ERROR(in.array(lists->rows, header.rows));
+  JADE_RETURN_IF_ERROR(lists->check(header.rows, header.dimension));
+  return lists;
+}
+
+}  // namespace
+
+Status serialize(const SealedSegment& segment,
+                 const std::function<Status(std::string_view)>& sink) {
+  const SegmentColumns& columns = segment.columns();
+  const IndexOptions& options = segment.options();
+  Header header{};
+  std::memcpy(header.magic, magic, sizeof magic);
+  header.version = format_version;
+  header.rows = segment.rows();
+  header.dimension = segment.dimension();
+  header.metric = static_cast<uint8_t>(segment.metric());
+  header.built = static_cast<uint8_t>(segment.kind());
+  header.wanted = static_cast<uint8_t>(options.kind);
+  header.m = options.m;
+  header.ef_construction = options.ef_construction;
+  header.ef_search = options.ef_search;
+  header.nlist = options.nlist;
+  header.nprobe = options.nprobe;
+  header.id_bytes = columns.ids.bytes.size();
+  header.id_width = columns.ids.ends.empty() ? columns.ids.width : widths_differ;
+  header.metadata_bytes = columns.metadata.bytes.size();
+  header.metadata_width = columns.metadata.ends.empty() ? columns.metadata.width : widths_differ;
+  if (columns.lists) header.lists = columns.lists->lists();
+  if (columns.graph) {
+    header.entry_point = columns.graph->hnsw.entry_point;
+    header.max_level = columns.graph->hnsw.max_level;
+    header.links = columns.graph->hnsw.neighbors.size();
+  }
+
+  Output out(sink);
+  out.array(&header, 1);
+  out.array(columns.row_numbers.data(), columns.row_numbers.size());
+  out.text(columns.ids);
+  out.text(columns.metadata);
+  out.array(columns.vectors.data(), columns.vectors.size());
+  if (columns.graph) {
+    const faiss::HNSW& hnsw = columns.graph->hnsw;
+    std::vector<uint8_t> levels;
+    levels.reserve(hnsw.levels.size());
+    for (int level : hnsw.levels) levels.push_back(static_cast<uint8_t>(level));
+    out.array(levels.data(), levels.size());
+    out.array(hnsw.neighbors.data(), hnsw.neighbors.size());
+  }
+  if (columns.lists) {
+    out.array(columns.lists->centres.data(), columns.lists->centres.size());
+    out.array(columns.lists->starts.data(), columns.lists->starts.size());
+    out.array(columns.lists->rows.data(), columns.lists->rows.size());
+  }
+  return out.finish();
+}
+
+Result<std::shared_ptr<const SealedSegment>> deserialize(
+    uint64_t size, const std::function<Result<size_t>(char*, size_t)>& source) {
+  if (size < sizeof(Header)) return damaged("it is cut short");
+  Input in(source);
+  Header header;
+  JADE_RETURN_IF_ERROR(in.array(&header, 1));
+  IndexOptions options;
+  options.kind = static_cast<IndexKind>(header.wanted);
+  options.m = header.m;
+  options.ef_construction = header.ef_construction;
+  options.ef_search = header.ef_search;
+  options.nlist = header.nlist;
+  options.nprobe = header.nprobe;
+  JADE_RETURN_IF_ERROR(check_header(header, options));
+  // Once this holds, no array is larger than the bytes there are.
+  if (expected_size(header) != size) return damaged("its size is not that of its parts");
+
+  SegmentColumns columns;
+  JADE_RETURN_IF_ERROR(in.array(columns.row_numbers, header.rows));
+  JADE_RETURN_IF_ERROR(in.text(columns.ids, header.rows, header.id_bytes, header.id_width));
+  JADE_RETURN_IF_ERROR(
+      in.text(columns.metadata, header.rows, header.metadata_bytes, header.metadata_width));
+  columns.vectors = FloatArray(size_t{header.rows} * header.dimension);
+  JADE_RETURN_IF_ERROR(in.array(columns.vectors.data(), columns.vectors.size()));
+  if (header.built == static_cast<uint8_t>(IndexKind::hnsw)) {
+    auto graph = read_graph(in, header);
+    if (!graph.ok()) return graph.status();
+    columns.graph = std::move(*graph);
+  } else if (header.built == static_cast<uint8_t>(IndexKind::ivf)) {
+    auto lists = read_lists(in, header);
+    if (!lists.ok()) return lists.status();
+    columns.lists = std::move(*lists);
+  }
+  uint32_t expected = in.crc(), stored = 0;
+  JADE_RETURN_IF_ERROR(in.array(&stored, 1));
+  if (stored != expected) return damaged("its checksum does not hold");
+  return std::shared_ptr<const SealedSegment>(std::make_shared<SealedSegment>(
+      header.dimension, static_cast<Metric>(header.metric), options, std::move(columns)));
+}
+
+}  // namespace jade
