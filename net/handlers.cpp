@@ -201,7 +201,9 @@ void Handlers::handle(const RouteMatch& match, HttpRequest& request, Responder r
     if (!parsed) return respond(error_response(parsed.status()));
     id = *std::move(parsed);
   }
-  if (!match.query.empty() && match.route->id != RouteId::list_vectors) {
+  // Probes of load balancers may append what they like; the API proper may not.
+  bool strict = match.route->pattern.starts_with("/v1/");
+  if (strict && !match.query.empty() && match.route->id != RouteId::list_vectors) {
     return respond(error_response(invalid_argument("this path takes no query parameters")));
   }
   switch (match.route->id) {

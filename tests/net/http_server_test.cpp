@@ -163,7 +163,7 @@ TEST_CASE("the node's own pages") {
   f.create_db();
   CHECK(json(f.call("GET", "/")).at("name") == "JadeVectorDB");
   CHECK(f.call("GET", "/healthz").body == R"({"status":"ok"})");
-  CHECK(f.call("GET", "/readyz").status == 200);
+  CHECK(f.call("GET", "/readyz?probe=1").status == 200);
   f.api.is_ready = false;
   auto waiting = f.call("GET", "/readyz");
   CHECK(waiting.status == 503);
