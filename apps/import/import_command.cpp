@@ -1,0 +1,213 @@
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <boost/json.hpp>
+#include <cmath>
+#include <csignal>
+#include <cstdio>
+#include <memory>
+#include <string>
+
+#include "apps/commands.h"
+#include "apps/import/import_state.h"
+#include "apps/import/importer.h"
+#include "net/http_client.h"
+
+namespace jade {
+namespace {
+
+namespace json = boost::json;
+
+constexpr const char* footer = R"(
+Formats: .fvecs .bvecs .fbin .u8bin .npy (float16, float32, uint8) and NDJSON, one
+{"id", "values" or "text", "metadata"} object a line. Rows without an id get their
+number in the file, from 0.
+
+An interrupted import goes on where it stopped when the same command is given again.
+
+Exit codes: 0 all rows are in; 1 failed; 2 some rows were refused and counted
+(--on-error count); 130 interrupted.
+
+Examples:
+  jade import base.fvecs --database sift --create --metric l2
+  zcat rows.ndjson.gz | jade import - --database docs --on-error count)";
+
+std::atomic<bool> interrupted{false};
+
+void on_signal(int signal) {
+  // A second one ends the process at once.
+  if (interrupted.exchange(true)) _exit(128 + signal);
+}
+
+struct Arguments {
+  std::string file;
+  std::string format;
+  ImportOptions import;
+  bool create = false;
+  std::string metric = "cosine";
+  std::string index = "hnsw";
+  uint32_t shards = 1;
+  uint32_t dimension = 0;
+  std::string embedder;
+  std::string on_error = "stop";
+  bool no_resume = false;
+  bool quiet = false;
+  uint64_t skip = 0;
+};
+
+void draw(const ImportProgress& now, const VectorReader& reader, uint64_t start, bool terminal) {
+  double rate = now.seconds > 0 ? static_cast<double>(now.rows) / now.seconds : 0;
+  double megabytes = now.seconds > 0 ? static_cast<double>(now.bytes) / now.seconds / 1e6 : 0;
+  std::string line;
+  char text[160];
+  if (auto total = reader.rows()) {
+    double share = *total > 0 ? static_cast<double>(now.rows_done) / static_cast<double>(*total) : 1;
+    double left = rate > 0 ? static_cast<double>(*total - std::min(*total, start + now.rows)) / rate : 0;
+    std::string bar(static_cast<size_t>(share * 30), '#');
+    bar.resize(30, '.');
+    std::snprintf(text, sizeof text, "[%s] %3.0f%%  %llu of %llu rows  %.0f rows/s  %.1f MB/s  %.0f s left",
+                  bar.c_str(), share * 100, static_cast<unsigned long long>(now.rows_done),
+                  static_cast<unsigned long long>(*total), rate, megabytes, std::ceil(left));
+  } else {
+    std::snprintf(text, sizeof text, "%llu rows  %.0f rows/s  %.1f MB/s",
+                  static_cast<unsigned long long>(now.rows), rate, megabytes);
+  }
+  line = text;
+  if (now.bad_rows > 0) line += "  " + std::to_string(now.bad_rows) + " bad";
+  std::fprintf(stderr, terminal ? "\r%s\033[K" : "%s\n", line.c_str());
+}
+
+Status create_database(const Arguments& arguments, uint32_t dimension) {
+  auto client = HttpClient::connect(arguments.import.url);
+  if (!client.ok()) return client.status();
+  if (dimension == 0) {
+    return invalid_argument("--create needs --dimension: NDJSON does not say it");
+  }
+  json::object body{{"name", arguments.import.database},
+                    {"dimension", dimension},
+                    {"metric", arguments.metric},
+                    {"shards", arguments.shards},
+                    {"index", {{"type", arguments.index}}}};
+  if (!arguments.embedder.empty()) body["embedder"] = arguments.embedder;
+  auto response = (*client)->request("POST", "/v1/databases", json::serialize(body));
+  if (!response.ok()) return response.status();
+  Status created = check_response(*response);
+  // An import that goes on finds it made.
+  return created.code() == Code::already_exists ? Status() : created;
+}
+
+int finish(const Arguments& arguments, const ImportOutcome& outcome, const ImportState& state) {
+  if (outcome.interrupted) {
+    (void)state.save(outcome.rows_done);
+    std::fprintf(stderr, "interrupted after row %llu; %s\n",
+                 static_cast<unsigned long long>(outcome.rows_done),
+                 state.exists_for_file() ? "the same command goes on from there"
+                                         : "standard input cannot be resumed");
+    return 130;
+  }
+  state.forget();
+  if (!arguments.quiet) {
+    std::fprintf(stderr, "%llu rows in %.1f s, %.0f rows/s",
+                 static_cast<unsigned long long>(outcome.rows), outcome.seconds,
+                 static_cast<double>(outcome.rows) / std::max(outcome.seconds, 1e-9));
+    if (outcome.bad_rows > 0) {
+      std::fprintf(stderr, "; %llu rows were refused", static_cast<unsigned long long>(outcome.bad_rows));
+    }
+    std::fprintf(stderr, "\n");
+  }
+  return outcome.bad_rows > 0 ? 2 : 0;
+}
+
+Result<int> run(Arguments& arguments) {
+  std::optional<FileFormat> format;
+  if (!arguments.format.empty()) {
+    auto parsed = parse_file_format(arguments.format);
+    if (!parsed.ok()) return parsed.status();
+    format = *parsed;
+  }
+  auto reader = open_vectors(arguments.file, format);
+  if (!reader.ok()) return reader.status();
+  if (arguments.create) {
+    uint32_t dimension = (*reader)->dimension();
+    if (dimension == 0) dimension = arguments.dimension;
+    JADE_RETURN_IF_ERROR(create_database(arguments, dimension));
+  }
+  ImportState state(arguments.import.url, arguments.import.database, arguments.file);
+  arguments.import.count_bad_rows = arguments.on_error == "count";
+  arguments.import.first_row = arguments.skip;
+  if (!arguments.no_resume && state.rows() > arguments.skip) {
+    arguments.import.first_row = state.rows();
+    uint64_t done = arguments.import.first_row - arguments.skip;
+    arguments.import.rows_max -= std::min(arguments.import.rows_max, done);
+    std::fprintf(stderr, "going on after row %llu of an interrupted import (--no-resume starts anew)\n",
+                 static_cast<unsigned long long>(state.rows()));
+  }
+  std::signal(SIGINT, on_signal);
+  std::signal(SIGTERM, on_signal);
+  bool terminal = isatty(STDERR_FILENO) != 0;
+  double drawn = 0, saved = 0;
+  uint64_t done = arguments.import.first_row;
+  auto report = [&](const ImportProgress& now) {
+    done = now.rows_done;
+    if (now.seconds - saved >= 1) {
+      saved = now.seconds;
+      (void)state.save(now.rows_done);
+    }
+    if (arguments.quiet || now.seconds - drawn < (terminal ? 0.2 : 5)) return;
+    drawn = now.seconds;
+    draw(now, **reader, arguments.import.first_row, terminal);
+  };
+  auto complain = [&](const std::string& message) {
+    std::fprintf(stderr, "%s%s\n", terminal ? "\r\033[K" : "", message.c_str());
+  };
+  auto outcome = run_import(**reader, arguments.import, interrupted, report, complain);
+  if (terminal && !arguments.quiet) std::fprintf(stderr, "\r\033[K");
+  if (!outcome.ok()) {
+    (void)state.save(done);
+    return outcome.status();
+  }
+  return finish(arguments, *outcome, state);
+}
+
+}  // namespace
+
+void add_import_command(CLI::App& app, int& exit_code) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = app.add_subcommand("import", "Load a file of vectors into a database");
+  command->footer(footer);
+  command->add_option("FILE", arguments->file, "The file, or - for standard input")->required();
+  command->add_option("--database", arguments->import.database, "Where the rows go")->required();
+  command->add_option("--url", arguments->import.url, "A node of the database")->capture_default_str();
+  command->add_option("--format", arguments->format,
+                      "fvecs, bvecs, fbin, u8bin, npy or ndjson; by the name's extension if not given");
+  command->add_flag("--create", arguments->create, "Create the database where it does not exist");
+  command->add_option("--metric", arguments->metric, "With --create: cosine, l2 or dot")
+      ->capture_default_str();
+  command->add_option("--index", arguments->index, "With --create: hnsw, ivf or flat")
+      ->capture_default_str();
+  command->add_option("--shards", arguments->shards, "With --create")->capture_default_str();
+  command->add_option("--dimension", arguments->dimension, "With --create, of NDJSON");
+  command->add_option("--embedder", arguments->embedder, "With --create: makes vectors of text; lexical");
+  command->add_option("--connections", arguments->import.connections, "Requests in flight")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+  command->add_option("--batch", arguments->import.batch_rows, "Rows of a request, at most")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
+  command->add_flag("--json", arguments->import.json, "Send JSON instead of the binary body");
+  command->add_option("--skip", arguments->skip, "Leave out so many rows at the start");
+  command->add_option("--limit", arguments->import.rows_max, "Stop after so many rows");
+  command->add_option("--on-error", arguments->on_error,
+                      "What a bad row does: stop the import, or be reported and counted")
+      ->check(CLI::IsMember({"stop", "count"}))
+      ->capture_default_str();
+  command->add_flag("--no-resume", arguments->no_resume, "Start anew after an interruption");
+  command->add_flag("--quiet", arguments->quiet, "Say nothing but errors");
+  command->callback([arguments, &exit_code] {
+    auto code = run(*arguments);
+    if (!code.ok()) std::fprintf(stderr, "jade import: %s\n", code.status().message().c_str());
+    exit_code = code.ok() ? *code : 1;
+  });
+}
+
+}  // namespace jade

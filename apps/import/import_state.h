@@ -1,0 +1,28 @@
+// How far an import has come, so that it can go on after an interruption.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "storage/status.h"
+
+namespace jade {
+
+// A small file in $XDG_STATE_HOME/jade (or ~/.local/state/jade), named by what is
+// imported where: another file, a changed file or another database starts anew.
+class ImportState {
+ public:
+  // "-" (standard input) has no state: rows() is 0 and saving does nothing.
+  ImportState(const std::string& url, const std::string& database, const std::string& file);
+
+  // All rows below were acknowledged.
+  uint64_t rows() const;
+  Status save(uint64_t rows) const;
+  void forget() const;
+  bool exists_for_file() const { return !path_.empty(); }
+
+ private:
+  std::string path_;  // empty: none
+};
+
+}  // namespace jade

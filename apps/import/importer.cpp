@@ -1,0 +1,342 @@
+#include "apps/import/importer.h"
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <charconv>
+#include <chrono>
+#include <condition_variable>
+#include <cstring>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <thread>
+
+#include "net/http_client.h"
+
+namespace jade {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+namespace json = boost::json;
+
+constexpr auto report_interval = std::chrono::milliseconds(200);
+constexpr uint32_t wait_ms_max = 5000;
+
+bool is_transient(Code code) {
+  return code == Code::resource_exhausted || code == Code::unavailable ||
+         code == Code::deadline_exceeded;
+}
+
+// A line as the server wants it: an object, with an id.
+Result<std::string> complete_line(const std::string& line, uint64_t row) {
+  boost::system::error_code error;
+  json::value value = json::parse(line, error);
+  if (error) return invalid_argument("is not JSON: " + error.message());
+  json::object* object = value.if_object();
+  if (object == nullptr) return invalid_argument("is not a JSON object");
+  if (object->contains("id")) return line;
+  (*object)["id"] = row;
+  return json::serialize(value);
+}
+
+// Rows on their way to the server.
+struct Batch {
+  RowPiece piece;
+  std::vector<size_t> rows;  // which of the piece's
+};
+
+class Importer {
+ public:
+  Importer(VectorReader& reader, const ImportOptions& options, const std::atomic<bool>& stop,
+           const std::function<void(const std::string&)>& complain)
+      : reader_(reader), options_(options), stop_(stop), complain_(complain) {}
+
+  Result<ImportOutcome> run(const std::function<void(const ImportProgress&)>& report) {
+    started_ = Clock::now();
+    JADE_RETURN_IF_ERROR(reader_.skip(options_.first_row));
+    done_below_ = options_.first_row;
+    std::vector<std::thread> senders;
+    for (uint32_t i = 0; i < options_.connections; ++i) senders.emplace_back([this] { send_all(); });
+    std::thread feeder([this] { read_all(); });
+    {
+      std::unique_lock lock(mutex_);
+      while (!finished()) {
+        changed_.wait_for(lock, report_interval);
+        ImportProgress progress = progress_now();
+        lock.unlock();
+        report(progress);
+        lock.lock();
+      }
+    }
+    feeder.join();
+    for (std::thread& sender : senders) sender.join();
+    report(progress_now());
+    if (!failure_.ok()) return failure_;
+    ImportProgress end = progress_now();
+    return ImportOutcome{end.rows, end.bad_rows, end.rows_done, end.seconds,
+                         stop_.load() && !read_everything_};
+  }
+
+  // Where to go on, also after a failure.
+  uint64_t done_below() const { return done_below_; }
+
+ private:
+  bool finished() const { return (reader_ended_ && queue_.empty() && busy_ == 0); }
+
+  ImportProgress progress_now() const {
+    return {rows_, bad_rows_, done_below_, reader_.bytes_read(),
+            std::chrono::duration<double>(Clock::now() - started_).count()};
+  }
+
+  void read_all() {
+    uint64_t left = options_.rows_max;
+    Status status;
+    while (left > 0) {
+      auto piece = reader_.read(std::min<uint64_t>(options_.batch_rows, left), options_.batch_bytes);
+      if (!piece.ok()) status = piece.status();
+      if (!piece.ok() || piece->rows == 0) {
+        read_everything_ = piece.ok();
+        break;
+      }
+      left -= piece->rows;
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [this] {
+        return queue_.size() < options_.connections || stop_.load() || !failure_.ok();
+      });
+      if (stop_.load() || !failure_.ok()) break;
+      queue_.push_back(std::move(*piece));
+      changed_.notify_all();
+      if (left == 0) read_everything_ = true;
+    }
+    std::lock_guard lock(mutex_);
+    if (!status.ok() && failure_.ok()) failure_ = status;
+    reader_ended_ = true;
+    changed_.notify_all();
+  }
+
+  void send_all() {
+    std::unique_ptr<HttpClient> client;
+    for (;;) {
+      RowPiece piece;
+      {
+        std::unique_lock lock(mutex_);
+        changed_.wait_for(lock, report_interval,
+                          [this] { return !queue_.empty() || reader_ended_; });
+        if (queue_.empty()) {
+          if (reader_ended_) return;
+          continue;
+        }
+        piece = std::move(queue_.front());
+        queue_.pop_front();
+        ++busy_;
+        changed_.notify_all();
+      }
+      uint64_t first = piece.first_row, rows = piece.rows;
+      Status status = failure_seen() ? unavailable("stopped") : send_piece(client, std::move(piece));
+      std::lock_guard lock(mutex_);
+      if (status.ok()) {
+        finished_.emplace(first, first + rows);
+        for (auto next = finished_.begin();
+             next != finished_.end() && next->first == done_below_; next = finished_.begin()) {
+          done_below_ = next->second;
+          finished_.erase(next);
+        }
+      } else if (failure_.ok()) {
+        failure_ = status;
+      }
+      --busy_;
+      changed_.notify_all();
+    }
+  }
+
+  bool failure_seen() {
+    std::lock_guard lock(mutex_);
+    return !failure_.ok();
+  }
+
+  Status send_piece(std::unique_ptr<HttpClient>& client, RowPiece piece) {
+    Batch batch;
+    for (size_t i = 0; i < piece.rows; ++i) {
+      if (!piece.lines.empty()) {
+        auto line = complete_line(piece.lines[i], piece.first_row + i);
+        if (!line.ok()) {
+          JADE_RETURN_IF_ERROR(bad_row(piece, i, line.status().message()));
+          continue;
+        }
+        piece.lines[i] = std::move(*line);
+      }
+      batch.rows.push_back(i);
+    }
+    batch.piece = std::move(piece);
+    return send(client, batch);
+  }
+
+  // Sends the rows; of those that are refused, finds the bad ones by halves.
+  Status send(std::unique_ptr<HttpClient>& client, const Batch& batch) {
+    if (batch.rows.empty()) return {};
+    Status status = request(client, batch);
+    if (status.ok()) {
+      std::lock_guard lock(mutex_);
+      rows_ += batch.rows.size();
+      return {};
+    }
+    bool refused = status.code() == Code::invalid_argument || status.code() == Code::too_large;
+    if (!refused) return status;
+    if (batch.rows.size() == 1) return bad_row(batch.piece, batch.rows[0], status.message());
+    if (!options_.count_bad_rows && status.code() == Code::invalid_argument) {
+      return named(batch, status);
+    }
+    Batch halves[2] = {{batch.piece, {}}, {batch.piece, {}}};
+    for (size_t i = 0; i < batch.rows.size(); ++i) {
+      halves[i < batch.rows.size() / 2 ? 0 : 1].rows.push_back(batch.rows[i]);
+    }
+    JADE_RETURN_IF_ERROR(send(client, halves[0]));
+    return send(client, halves[1]);
+  }
+
+  // The server speaks of vectors[i] of the request; people know lines and rows.
+  static Status named(const Batch& batch, const Status& status) {
+    const std::string& message = status.message();
+    size_t index = 0;
+    if (std::sscanf(message.c_str(), "vectors[%zu]", &index) != 1 || index >= batch.rows.size()) {
+      return status;
+    }
+    return Status(status.code(), place(batch.piece, batch.rows[index]) + ": " + message);
+  }
+
+  static std::string place(const RowPiece& piece, size_t i) {
+    return piece.line_numbers.empty() ? "row " + std::to_string(piece.first_row + i)
+                                      : "line " + std::to_string(piece.line_numbers[i]);
+  }
+
+  Status bad_row(const RowPiece& piece, size_t i, const std::string& why) {
+    std::string message = place(piece, i) + ": " + why;
+    if (!options_.count_bad_rows) return invalid_argument(message);
+    complain_(message);
+    std::lock_guard lock(mutex_);
+    ++bad_rows_;
+    return {};
+  }
+
+  std::string body_of(const Batch& batch) const {
+    if (!batch.piece.lines.empty()) {
+      std::string body = "{\"vectors\":[";
+      for (size_t row : batch.rows) {
+        if (body.back() != '[') body.push_back(',');
+        body += batch.piece.lines[row];
+      }
+      return body + "]}";
+    }
+    if (options_.json) return json_body(batch);
+    std::vector<VectorId> ids;
+    ids.reserve(batch.rows.size());
+    for (size_t row : batch.rows) ids.emplace_back(batch.piece.first_row + row);
+    UpsertView view;
+    view.ids = ids;
+    view.type = reader_.element_type();
+    view.dimension = reader_.dimension();
+    std::string some;
+    size_t width = reader_.dimension() * size_bytes(view.type);
+    if (batch.rows.size() == batch.piece.rows) {
+      view.values = batch.piece.values.data();
+      return encode_upsert(view);
+    }
+    for (size_t row : batch.rows) some.append(batch.piece.values, row * width, width);
+    view.values = some.data();
+    return encode_upsert(view);
+  }
+
+  std::string json_body(const Batch& batch) const {
+    std::string body = "{\"vectors\":[";
+    uint32_t dimension = reader_.dimension();
+    char text[32];
+    for (size_t row : batch.rows) {
+      if (body.back() != '[') body.push_back(',');
+      body += "{\"id\":" + std::to_string(batch.piece.first_row + row) + ",\"values\":[";
+      for (uint32_t j = 0; j < dimension; ++j) {
+        if (j > 0) body.push_back(',');
+        auto end = std::to_chars(text, text + sizeof text, value(batch.piece, row * dimension + j));
+        body.append(text, end.ptr);
+      }
+      body += "]}";
+    }
+    return body + "]}";
+  }
+
+  float value(const RowPiece& piece, size_t i) const {
+    float single = 0;
+    uint16_t half = 0;
+    switch (reader_.element_type()) {
+      case ElementType::u8: return static_cast<unsigned char>(piece.values[i]);
+      case ElementType::f16: std::memcpy(&half, piece.values.data() + 2 * i, 2); return half_to_float(half);
+      case ElementType::f32: std::memcpy(&single, piece.values.data() + 4 * i, 4); break;
+    }
+    return single;
+  }
+
+  // One request, again while the server is busy or away: an upsert sent twice is
+  // the same as once.
+  Status request(std::unique_ptr<HttpClient>& client, const Batch& batch) {
+    std::string body = body_of(batch);
+    bool binary = batch.piece.lines.empty() && !options_.json;
+    Status last;
+    uint32_t wait_ms = 50;
+    for (uint32_t attempt = 0; attempt <= options_.retries_max; ++attempt) {
+      if (attempt > 0) {
+        if (stop_.load()) return last;
+        std::this_thread::sleep_for(std::chrono::milliseconds(wait_ms));
+        wait_ms = std::min(wait_ms * 2, wait_ms_max);
+      }
+      if (!client) {
+        auto connected = HttpClient::connect(options_.url);
+        if (!connected.ok()) {
+          last = connected.status();
+          if (!is_transient(last.code())) return last;
+          continue;
+        }
+        client = std::move(*connected);
+      }
+      auto response =
+          client->request("POST", "/v1/databases/" + options_.database + "/vectors", body,
+                          binary ? content_type_binary : content_type_json, content_type_json);
+      if (!response.ok()) {
+        client.reset();
+        last = response.status();
+      } else {
+        last = check_response(*response);
+        if (response->retry_after_s > 0) wait_ms = std::min(response->retry_after_s * 1000, wait_ms_max);
+      }
+      if (last.ok() || !is_transient(last.code())) return last;
+    }
+    return last.with_context("gave up after " + std::to_string(options_.retries_max) + " retries");
+  }
+
+  VectorReader& reader_;
+  const ImportOptions& options_;
+  const std::atomic<bool>& stop_;
+  const std::function<void(const std::string&)>& complain_;
+  Clock::time_point started_;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<RowPiece> queue_;
+  size_t busy_ = 0;
+  bool reader_ended_ = false;
+  std::atomic<bool> read_everything_{false};
+  uint64_t rows_ = 0;
+  uint64_t bad_rows_ = 0;
+  uint64_t done_below_ = 0;
+  std::map<uint64_t, uint64_t> finished_;  // pieces done beyond done_below_
+  Status failure_;
+};
+
+}  // namespace
+
+Result<ImportOutcome> run_import(VectorReader& reader, const ImportOptions& options,
+                                 const std::atomic<bool>& stop,
+                                 const std::function<void(const ImportProgress&)>& report,
+                                 const std::function<void(const std::string&)>& complain) {
+  return Importer(reader, options, stop, complain).run(report);
+}
+
+}  // namespace jade

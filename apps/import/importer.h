@@ -1,0 +1,52 @@
+// Loads a file of vectors into a database over HTTP.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "apps/data/vector_reader.h"
+
+namespace jade {
+
+struct ImportOptions {
+  std::string url = "http://127.0.0.1:8080";
+  std::string database;
+  uint32_t connections = 2;     // requests in flight; 1 to 64
+  size_t batch_rows = 10000;    // at most, of one request
+  size_t batch_bytes = 1 << 20;  // about, of one request
+  bool json = false;            // send JSON instead of the binary body
+  uint64_t first_row = 0;       // rows before it are skipped
+  uint64_t rows_max = UINT64_MAX;
+  bool count_bad_rows = false;  // go on after rows that are refused, and count them
+  uint32_t retries_max = 100;   // of one request, while the server is busy or away
+};
+
+struct ImportOutcome {
+  uint64_t rows = 0;       // acknowledged
+  uint64_t bad_rows = 0;   // refused and counted
+  uint64_t rows_done = 0;  // every row of the file below it was dealt with
+  double seconds = 0;
+  bool interrupted = false;
+};
+
+struct ImportProgress {
+  uint64_t rows = 0;
+  uint64_t bad_rows = 0;
+  uint64_t rows_done = 0;
+  uint64_t bytes = 0;  // read from the file
+  double seconds = 0;
+};
+
+// Rows without an id get their number in the file. Memory is bounded by batches ×
+// connections. `report` is called from one thread, several times a second;
+// `complain` for each bad row, from any. `stop` ends it: what is in flight is
+// finished first. Stops with the first bad row's line and reason unless
+// count_bad_rows.
+Result<ImportOutcome> run_import(VectorReader& reader, const ImportOptions& options,
+                                 const std::atomic<bool>& stop,
+                                 const std::function<void(const ImportProgress&)>& report,
+                                 const std::function<void(const std::string&)>& complain);
+
+}  // namespace jade
