@@ -2,6 +2,7 @@
 # the build itself and, installed, by projects that embed the database. All are
 # Debian 12 packages (apps/packages.txt); several ship no CMake config.
 include_guard(GLOBAL)
+enable_language(C)  # Cap'n Proto's package looks for libatomic with it
 find_package(Threads REQUIRED)
 find_package(CapnProto REQUIRED)
 find_package(OpenMP REQUIRED COMPONENTS CXX)

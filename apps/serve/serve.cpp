@@ -114,7 +114,7 @@ Status serve(const ServeConfig& config) {
   auto node = Node::open(node_options(config, log));
   if (!node) return node.status();
   auto server = HttpServer::start(http_options(config, address, log), (*node)->api());
-  if (!server) return server.status().with_context("listening on " + config.listen);
+  if (!server) return server.status();
 
   Status ready = wait_until_ready((*node)->api(), stop);
   if (ready.ok()) {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
-#include <sstream>
+#include <cstdio>
 
 #define TOML_EXCEPTIONS 0
 #define TOML_HEADER_ONLY 1
@@ -119,10 +119,22 @@ Status check_choice(std::string_view key, std::string_view value,
                           "\"; it must be one of " + listed);
 }
 
+// A TOML basic string.
 std::string quoted(std::string_view text) {
-  std::ostringstream out;
-  out << toml::value<std::string>(std::string(text));
-  return out.str();
+  std::string out = "\"";
+  for (char c : text) {
+    auto byte = static_cast<unsigned char>(c);
+    char escape[8];
+    std::snprintf(escape, sizeof escape, "\\u%04X", byte);
+    if (c == '"' || c == '\\') {
+      out += {'\\', c};
+    } else if (byte < 0x20 || byte == 0x7F) {
+      out += escape;
+    } else {
+      out += c;
+    }
+  }
+  return out + '"';
 }
 
 }  // namespace
