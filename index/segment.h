@@ -20,8 +20,10 @@ class Distance {
       : kernel_(metric == Metric::l2 ? kernels().l2_squared : kernels().inner_product),
         base_(metric == Metric::cosine ? 1.0f : 0.0f),
         sign_(metric == Metric::l2 ? 1.0f : -1.0f),
+        metric_(metric),
         dimension_(dimension) {}
 
+  Metric metric() const { return metric_; }
   uint32_t dimension() const { return dimension_; }
   float operator()(const float* a, const float* b) const {
     float d = base_ + sign_ * kernel_(a, b, dimension_);
@@ -32,6 +34,7 @@ class Distance {
   float (*kernel_)(const float*, const float*, size_t);
   float base_;
   float sign_;
+  Metric metric_;
   uint32_t dimension_;
 };
 

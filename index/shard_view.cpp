@@ -118,8 +118,8 @@ class SegmentSearch {
     // The beam holds rows that match, and so is 1 / share wider in all rows: a
     // narrower one does.
     double scaled = ef * std::sqrt(share);
-    size_t beam = std::max({size_t{options_.k}, static_cast<size_t>(scaled),
-                            std::min<size_t>(ef, size_t{2} * options_.k)});
+    size_t k = options_.k;
+    size_t beam = std::max({k + k / 2, static_cast<size_t>(scaled), std::min<size_t>(ef, 2 * k)});
     double cost = static_cast<double>(beam) / share * walk_cost;
     if (cost > view_.visible) return false;
     WalkMemory& memory = WalkMemory::of_this_thread();

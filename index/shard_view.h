@@ -28,7 +28,7 @@ struct SearchOptions {
   uint32_t ef_search = 0;          // 0: as the segment was built
   uint32_t nprobe = 0;             // 0: as the segment was built
   const Filter* filter = nullptr;  // null: every row matches
-  std::optional<float> distance_max;
+  std::optional<float> distance_max = std::nullopt;
   bool exact = false;  // compare with every row
 };
 

@@ -1,0 +1,369 @@
+#include "index/shard_view.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <map>
+#include <random>
+
+#include "index/growing_segment.h"
+#include "index/scoring.h"
+#include "index/segment_builder.h"
+#include "storage/vector_id.h"
+
+namespace jade {
+namespace {
+
+// Writes and deletes, with segments sealed and merged as a shard does it, and the
+// same rows in a map, searched by looking at each.
+class Model {
+ public:
+  Model(uint32_t dimension, Metric metric, IndexKind kind, uint32_t seed = 1)
+      : dimension_(dimension), random_(seed) {
+    options_.dimension = dimension;
+    options_.metric = metric;
+    options_.index.kind = kind;
+    options_.index.m = 8;
+    options_.index.ef_construction = 60;
+    std::normal_distribution<float> normal;
+    centres_.resize(size_t{15} * dimension);
+    for (float& value : centres_) value = 2 * normal(random_);
+    grow();
+  }
+
+  std::vector<float> random_vector() {
+    std::normal_distribution<float> normal;
+    std::vector<float> out(dimension_);
+    const float* centre = centres_.data() + random_() % 15 * dimension_;
+    for (uint32_t i = 0; i < dimension_; ++i) out[i] = centre[i] + normal(random_);
+    return out;
+  }
+
+  void upsert(uint64_t id, const std::vector<float>& vector) {
+    erase(id);
+    uint64_t row = next_row_++;
+    // Of 1,000 rows, about n have a bucket below n.
+    std::string metadata = "{\"bucket\":" + std::to_string(random_() % 1000) + "}";
+    growing_->append(row, VectorId(id).key(), vector.data(), metadata);
+    rows_[id] = row;
+  }
+  void erase(uint64_t id) {
+    auto found = rows_.find(id);
+    if (found == rows_.end()) return;
+    for (Part& part : parts_) {
+      if (auto at = part.segment->find(found->second)) part.kill(*at);
+    }
+    rows_.erase(found);
+  }
+  void seal() {
+    merge(parts_.size() - 1, parts_.size());
+    grow();
+  }
+  // Parts [begin, end) become one.
+  void merge(size_t begin, size_t end) {
+    std::vector<BuildInput> inputs;
+    for (size_t i = begin; i < end; ++i) {
+      inputs.push_back({parts_[i].segment, parts_[i].dead, parts_[i].segment->rows()});
+    }
+    auto built = build_segment(inputs, options_);
+    REQUIRE(built.ok());
+    Part merged{*built, nullptr, 0};
+    for (size_t i = begin; i < end; ++i) {
+      for (uint32_t row = 0; parts_[i].dead && row < parts_[i].segment->rows(); ++row) {
+        if (!parts_[i].dead->test(row)) continue;
+        if (auto at = (*built)->find(parts_[i].segment->row_number(row))) merged.kill(*at);
+      }
+    }
+    auto first = parts_.begin() + static_cast<std::ptrdiff_t>(begin);
+    *first = std::move(merged);
+    parts_.erase(first + 1, parts_.begin() + static_cast<std::ptrdiff_t>(end));
+  }
+
+  std::vector<SegmentView> views() const {
+    std::vector<SegmentView> out;
+    for (const Part& part : parts_) {
+      out.push_back({part.segment, part.dead, part.segment->rows(), part.dead_count});
+    }
+    return out;
+  }
+  std::vector<Hit> search(const std::vector<float>& query, const SearchOptions& options) const {
+    return jade::search(views(), options_.metric, dimension_, query.data(), options);
+  }
+
+  // What a search has to find.
+  std::vector<Hit> expected(std::vector<float> query, const SearchOptions& options) const {
+    if (options_.metric == Metric::cosine) normalise(query.data(), dimension_);
+    std::vector<std::tuple<float, std::string, Hit>> all;
+    for (uint32_t i = 0; i < parts_.size(); ++i) {
+      const Segment& segment = *parts_[i].segment;
+      for (uint32_t row = 0; row < segment.rows(); ++row) {
+        auto id = VectorId::from_key(segment.id_key(row));
+        auto live = rows_.find(id->integer());
+        if (live == rows_.end() || live->second != segment.row_number(row)) continue;
+        if (options.filter && !options.filter->matches(segment.metadata(row))) continue;
+        float d = distance(options_.metric, query.data(), segment.vector(row), dimension_);
+        all.emplace_back(d, segment.id_key(row), Hit{d, i, row});
+      }
+    }
+    std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) {
+      return std::tie(std::get<0>(a), std::get<1>(a)) < std::tie(std::get<0>(b), std::get<1>(b));
+    });
+    std::vector<Hit> out;
+    for (const auto& [d, id, hit] : all) {
+      if (out.size() == options.k) break;
+      if (!options.distance_max || d <= *options.distance_max) out.push_back(hit);
+    }
+    return out;
+  }
+  size_t live() const { return rows_.size(); }
+  size_t parts() const { return parts_.size(); }
+  std::vector<uint64_t> ids() const {
+    std::vector<uint64_t> out;
+    for (auto [id, row] : rows_) out.push_back(id);
+    return out;
+  }
+  uint32_t random() { return random_(); }
+  IndexKind kind(size_t part) const { return parts_[part].segment->kind(); }
+
+ private:
+  struct Part {
+    std::shared_ptr<const Segment> segment;
+    std::shared_ptr<Bitmap> dead;
+    uint64_t dead_count = 0;
+
+    void kill(uint32_t row) {
+      auto longer = std::make_shared<Bitmap>(segment->rows());
+      for (uint32_t i = 0; dead && i < dead->size(); ++i) {
+        if (dead->test(i)) longer->set(i);
+      }
+      if (!dead || dead->size() < segment->rows()) dead = longer;
+      if (dead->set(row)) ++dead_count;
+    }
+  };
+
+  void grow() {
+    growing_ = std::make_shared<GrowingSegment>(dimension_, options_.metric);
+    parts_.push_back({growing_, nullptr, 0});
+  }
+
+  uint32_t dimension_;
+  BuildOptions options_;
+  std::mt19937 random_;
+  std::vector<float> centres_;
+  std::vector<Part> parts_;
+  std::shared_ptr<GrowingSegment> growing_;
+  std::map<uint64_t, uint64_t> rows_;  // id → row number
+  uint64_t next_row_ = 0;
+};
+
+double share_found(const std::vector<Hit>& found, const std::vector<Hit>& expected) {
+  if (expected.empty()) return 1;
+  size_t hits = 0;
+  for (const Hit& hit : expected) hits += std::count(found.begin(), found.end(), hit) > 0;
+  return static_cast<double>(hits) / static_cast<double>(expected.size());
+}
+
+Filter filter_of(const std::string& json) {
+  auto filter = parse_filter(json);
+  REQUIRE(filter.ok());
+  return *filter;
+}
+
+// Matches so many rows of 1,000.
+Filter per_thousand(int rows) {
+  return filter_of("{\"bucket\":{\"$lt\":" + std::to_string(rows) + "}}");
+}
+
+// A shard with a large segment, a smaller one and rows that grow, some dead.
+void fill(Model& model, uint32_t n) {
+  for (uint64_t id = 0; id < n; ++id) {
+    model.upsert(id, model.random_vector());
+    if (id == n * 6 / 10 || id == n * 8 / 10) model.seal();
+    if (id % 5 == 4) model.erase(id - model.random() % 100);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("Every search finds as many rows as there are, and nearly the best") {
+  for (Metric metric : {Metric::cosine, Metric::l2, Metric::dot}) {
+    for (IndexKind kind : {IndexKind::hnsw, IndexKind::ivf, IndexKind::flat}) {
+      CAPTURE(to_string(metric));
+      CAPTURE(to_string(kind));
+      Model model(12, metric, kind);
+      fill(model, 6000);
+      REQUIRE(model.parts() == 3);
+      REQUIRE(model.kind(0) == kind);
+      CHECK(live_rows(model.views()) == model.live());
+      for (int rows : {1000, 500, 100, 10, 1, 0}) {
+        CAPTURE(rows);
+        Filter filter = per_thousand(rows);
+        CHECK(matching_rows(model.views(), filter).size() ==
+              model.expected(model.random_vector(), {.k = 10000, .filter = &filter}).size());
+        for (uint32_t k : {1u, 10u, 300u}) {
+          CAPTURE(k);
+          double found = 0;
+          for (int i = 0; i < 8; ++i) {
+            SearchOptions options{.k = k, .filter = rows == 1000 ? nullptr : &filter};
+            auto query = model.random_vector();
+            auto expected = model.expected(query, options);
+            auto hits = model.search(query, options);
+            REQUIRE(hits.size() == expected.size());
+            CHECK(std::is_sorted(hits.begin(), hits.end(), [](const Hit& a, const Hit& b) {
+              return a.distance < b.distance;
+            }));
+            found += share_found(hits, expected) / 8;
+            options.exact = true;
+            REQUIRE(model.search(query, options) == expected);
+          }
+          CHECK(found >= (kind == IndexKind::flat ? 1.0 : 0.95));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("Merges keep what was written and lose what was deleted") {
+  Model model(8, Metric::l2, IndexKind::hnsw, 3);
+  for (int round = 0; round < 6; ++round) {
+    for (int i = 0; i < 700; ++i) {
+      model.upsert(model.random() % 3000, model.random_vector());
+      if (i % 4 == 0) model.erase(model.random() % 3000);
+    }
+    model.seal();
+    if (round % 2 == 1) model.merge(0, model.parts() - 1);
+    CHECK(live_rows(model.views()) == model.live());
+    double found = 0;
+    for (int i = 0; i < 10; ++i) {
+      auto query = model.random_vector();
+      auto expected = model.expected(query, {});
+      REQUIRE(model.search(query, {}).size() == expected.size());
+      found += share_found(model.search(query, {}), expected) / 10;
+      REQUIRE(model.search(query, {.exact = true}) == expected);
+    }
+    CHECK(found >= 0.95);
+  }
+}
+
+TEST_CASE("Where nearly all is dead, the rest is found") {
+  for (IndexKind kind : {IndexKind::hnsw, IndexKind::ivf}) {
+    Model model(8, Metric::cosine, kind, 4);
+    for (uint64_t id = 0; id < 3000; ++id) model.upsert(id, model.random_vector());
+    model.seal();
+    for (uint64_t id = 0; id < 3000; ++id) {
+      if (id % 500 != 3) model.erase(id);
+    }
+    REQUIRE(model.live() == 6);
+    auto query = model.random_vector();
+    CHECK(model.search(query, {.k = 4}) == model.expected(query, {.k = 4}));
+    CHECK(model.search(query, {.k = 10}) == model.expected(query, {.k = 10}));
+    for (uint64_t id : model.ids()) model.erase(id);
+    CHECK(model.search(query, {}).empty());
+  }
+}
+
+TEST_CASE("A filter that matches only far from the query finds its rows") {
+  // 4,000 rows near 0 and 400 far away that match.
+  auto rows = std::make_shared<GrowingSegment>(6, Metric::l2);
+  std::mt19937 random(8);
+  std::normal_distribution<float> normal;
+  for (uint32_t i = 0; i < 4400; ++i) {
+    bool far = i % 11 == 10;
+    float vector[6];
+    for (float& value : vector) value = normal(random) + (far ? 100.0f : 0.0f);
+    rows->append(i, VectorId(uint64_t{i}).key(), vector, far ? R"({"far":true})" : "");
+  }
+  for (IndexKind kind : {IndexKind::hnsw, IndexKind::ivf}) {
+    BuildOptions build;
+    build.metric = Metric::l2;
+    build.dimension = 6;
+    build.index.kind = kind;
+    auto built = build_segment({{rows, nullptr, rows->rows()}}, build);
+    REQUIRE(built.ok());
+    SegmentView view{*built, nullptr, 4400, 0};
+    Filter filter = filter_of(R"({"far":true})");
+    SearchOptions options{.k = 20, .filter = &filter};
+    const float query[6] = {};
+    auto hits = search({&view, 1}, Metric::l2, 6, query, options);
+    options.exact = true;
+    auto expected = search({&view, 1}, Metric::l2, 6, query, options);
+    REQUIRE(hits.size() == 20);
+    CHECK(share_found(hits, expected) >= 0.9);
+  }
+}
+
+TEST_CASE("Equal vectors come in the order of their ids") {
+  for (IndexKind kind : {IndexKind::hnsw, IndexKind::ivf, IndexKind::flat}) {
+    auto rows = std::make_shared<GrowingSegment>(4, Metric::l2);
+    const float vector[4] = {1, 2, 3, 4};
+    for (uint64_t i = 0; i < 10000; ++i) {
+      rows->append(i, VectorId(10000 - i).key(), vector, "");
+    }
+    BuildOptions build;
+    build.metric = Metric::l2;
+    build.dimension = 4;
+    build.index.kind = kind;
+    build.index.ef_construction = 16;
+    auto built = build_segment({{rows, nullptr, rows->rows()}}, build);
+    REQUIRE(built.ok());
+    SegmentView view{*built, nullptr, 10000, 0};
+    for (uint32_t k : {1u, 10u, 1000u, 20000u}) {
+      auto hits = search({&view, 1}, Metric::l2, 4, vector, {.k = k});
+      REQUIRE(hits.size() == std::min(k, 10000u));
+      for (size_t i = 1; i < hits.size(); ++i) {
+        REQUIRE((*built)->id_view(hits[i - 1].offset) < (*built)->id_view(hits[i].offset));
+      }
+    }
+    auto exact = search({&view, 1}, Metric::l2, 4, vector, {.k = 3, .exact = true});
+    REQUIRE(exact.size() == 3);
+    CHECK((*built)->id_key(exact[0].offset) == VectorId(uint64_t{1}).key());
+  }
+}
+
+TEST_CASE("Edges: no segments, no rows, no k, dimension 1, a threshold") {
+  const float zero[1] = {0};
+  CHECK(search({}, Metric::l2, 1, zero, {}).empty());
+  CHECK(live_rows({}) == 0);
+
+  auto rows = std::make_shared<GrowingSegment>(1, Metric::l2);
+  SegmentView empty{rows, nullptr, 0, 0};
+  CHECK(search({&empty, 1}, Metric::l2, 1, zero, {}).empty());
+  for (uint64_t i = 0; i < 3000; ++i) {
+    auto value = static_cast<float>(i);
+    rows->append(i, VectorId(i).key(), &value, "");
+  }
+  CHECK(search({&empty, 1}, Metric::l2, 1, zero, {}).empty());  // not yet visible
+  BuildOptions build;
+  build.metric = Metric::l2;
+  build.dimension = 1;
+  auto built = build_segment({{rows, nullptr, rows->rows()}}, build);
+  REQUIRE(built.ok());
+  for (const std::shared_ptr<const Segment>& segment :
+       {std::shared_ptr<const Segment>(rows), std::shared_ptr<const Segment>(*built)}) {
+    SegmentView view{segment, nullptr, 3000, 0};
+    CHECK(search({&view, 1}, Metric::l2, 1, zero, {.k = 0}).empty());
+    auto hits = search({&view, 1}, Metric::l2, 1, zero, {.k = 5});
+    REQUIRE(hits.size() == 5);
+    for (uint64_t i = 0; i < 5; ++i) {
+      CHECK(segment->row_number(hits[i].offset) == i);
+      CHECK(hits[i].distance == static_cast<float>(i * i));
+    }
+    CHECK(search({&view, 1}, Metric::l2, 1, zero, {.k = 10, .distance_max = 16.0f}).size() == 5);
+    CHECK(search({&view, 1}, Metric::l2, 1, zero, {.k = 10, .distance_max = -1.0f}).empty());
+    CHECK(search({&view, 1}, Metric::l2, 1, zero, {.k = 5000}).size() == 3000);
+  }
+}
+
+TEST_CASE("The same search finds the same") {
+  Model model(16, Metric::cosine, IndexKind::hnsw, 6);
+  fill(model, 4000);
+  Filter filter = per_thousand(200);
+  for (int i = 0; i < 20; ++i) {
+    auto query = model.random_vector();
+    CHECK(model.search(query, {}) == model.search(query, {}));
+    SearchOptions filtered{.filter = &filter};
+    CHECK(model.search(query, filtered) == model.search(query, filtered));
+  }
+}
+
+}  // namespace jade
