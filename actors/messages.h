@@ -245,6 +245,7 @@ using node_actor = caf::typed_actor<caf::reacts_to<Wired>, caf::reacts_to<MapCha
                                     caf::replies_to<AwaitVersion>::with<CatalogApplied>,
                                     caf::replies_to<CheckReady>::with<std::string>,
                                     caf::replies_to<DescribeCluster>::with<ClusterInfo>,
+                                    caf::replies_to<ShardDigestRequest>::with<ShardDigest>,
                                     caf::replies_to<Stop>::with<Stopped>, caf::reacts_to<Tick>>;
 
 // Validates writes, splits them by shard, waits for all.

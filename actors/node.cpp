@@ -4,6 +4,7 @@
 #include <leveldb/env.h>
 
 #include "actors/blocking_worker.h"
+#include "actors/errors.h"
 #include "actors/gateway.h"
 #include "actors/ingest.h"
 #include "actors/log_writer.h"
@@ -80,6 +81,15 @@ Result<std::unique_ptr<NodeRuntime>> NodeRuntime::start(caf::actor_system& syste
 }
 
 NodeRuntime::~NodeRuntime() { kill(); }
+
+void NodeRuntime::digest(uint64_t group, Api::Done<ShardDigest> done) {
+  auto answer = std::make_shared<Api::Done<ShardDigest>>(std::move(done));
+  system_->spawn([node = node_, group, answer](caf::event_based_actor* self) {
+    self->request(node, std::chrono::seconds(30), ShardDigestRequest{group})
+        .then([answer](const ShardDigest& digest) { (*answer)(digest); },
+              [answer](const caf::error& error) { (*answer)(to_status(error)); });
+  });
+}
 
 void NodeRuntime::stop(std::function<void()> done) {
   system_->spawn([node = node_, done = std::move(done)](caf::event_based_actor* self) {

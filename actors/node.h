@@ -83,6 +83,9 @@ class NodeRuntime {
   const node_actor& node() const { return node_; }
   const NodeContext& context() const { return *context_; }
 
+  // The digest of one shard's contents, asked of its actor through the node.
+  void digest(uint64_t group, Api::Done<ShardDigest> done);
+
   // Finishes what is in flight, makes it durable and ends all actors; then calls
   // done. The data directory is released when the runtime is destroyed.
   void stop(std::function<void()> done);

@@ -385,6 +385,7 @@ query_actor::behavior_type query(query_actor::stateful_pointer<query_state> self
         return promise;
       },
       [self](ListDatabases) -> caf::result<DatabaseInfos> {
+        if (Status known = self->state.routes.known(); !known.ok()) return to_error(known);
         std::vector<const DatabaseEntry*> entries;
         for (const auto& [name, entry] : self->state.routes.map->databases) {
           entries.push_back(&entry);

@@ -4,6 +4,7 @@ extern "C" {
 #include <raft.h>  // does not do this itself
 }
 
+#include <cstdlib>
 #include <cstring>
 #include <map>
 
@@ -37,6 +38,22 @@ raft_buffer copy_to_buffer(std::string_view bytes) {
   JADE_ASSERT(buffer.base != nullptr);
   std::memcpy(buffer.base, bytes.data(), bytes.size());
   return buffer;
+}
+
+// libraft leaves the padding of what it encodes as it was in memory. Zeroed memory
+// makes the bytes on disk depend on nothing but what was asked.
+void use_zeroed_memory() {
+  static raft_heap heap{
+      nullptr,
+      [](void*, size_t size) { return std::calloc(1, size); },
+      [](void*, void* memory) { std::free(memory); },
+      [](void*, size_t n, size_t size) { return std::calloc(n, size); },
+      [](void*, void* memory, size_t size) { return std::realloc(memory, size); },
+      [](void*, size_t alignment, size_t size) { return std::aligned_alloc(alignment, size); },
+      [](void*, size_t, void* memory) { std::free(memory); },
+  };
+  static const bool once = (raft_heap_set(&heap), true);
+  (void)once;
 }
 
 std::string_view view_of(const raft_buffer& buffer) {
@@ -316,6 +333,7 @@ RaftHost::~RaftHost() { close(); }
 
 Status RaftHost::start() {
   Impl& impl = *impl_;
+  use_zeroed_memory();
   impl.wire_io();
   impl.wire_fsm();
   std::string address = std::to_string(impl.options.node);

@@ -6,7 +6,7 @@
 namespace jade {
 
 struct Routes {
-  ClusterMapPtr map = std::make_shared<const ClusterMap>();
+  ClusterMapPtr map;  // null until the catalog has been read
   std::shared_ptr<const std::map<uint64_t, shard_actor>> shards =
       std::make_shared<const std::map<uint64_t, shard_actor>>();
   std::shared_ptr<const std::map<uint64_t, Status>> failures =
@@ -18,7 +18,12 @@ struct Routes {
     failures = std::move(changed.failures);
   }
 
+  Status known() const {
+    return map ? Status() : unavailable("the catalog is still being read; try again");
+  }
+
   Result<const DatabaseEntry*> database(const std::string& name) const {
+    JADE_RETURN_IF_ERROR(known());
     if (const DatabaseEntry* entry = map->find(name)) return entry;
     return not_found("database \"" + name + "\" does not exist");
   }

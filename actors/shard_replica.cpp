@@ -193,6 +193,15 @@ Status ShardReplica::apply(uint64_t index, uint64_t term, std::string_view comma
   return store_->commit(batch);
 }
 
+Status ShardReplica::pass(uint64_t index, uint64_t term) {
+  if (index <= meta_.applied_index) return {};
+  ShardStore::Batch batch;
+  meta_.applied_index = index;
+  meta_.applied_term = term;
+  batch.set_state(meta_);
+  return store_->commit(batch);
+}
+
 Status ShardReplica::apply_upsert(const RowView& row, ShardStore::Batch& batch) {
   uint64_t number = meta_.next_row++;
   // An earlier row of this very entry is not in the store yet.

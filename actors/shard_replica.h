@@ -82,6 +82,8 @@ class ShardReplica {
   // Applies the entry at `index`, one more than the last. On failure the state
   // on disk is as before and the replica must be reopened.
   Status apply(uint64_t index, uint64_t term, std::string_view command);
+  // Takes note that entries up to `index` hold nothing for this state machine.
+  Status pass(uint64_t index, uint64_t term);
   // Rows written or deleted by the last entry.
   uint64_t last_affected() const { return last_affected_; }
 

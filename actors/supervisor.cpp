@@ -294,6 +294,13 @@ node_actor::behavior_type supervisor(node_actor::stateful_pointer<supervisor_sta
                 fail);
         return promise;
       },
+      [self](ShardDigestRequest request) -> caf::result<ShardDigest> {
+        auto found = self->state.shards.find(request.group);
+        if (found == self->state.shards.end() || !found->second.actor) {
+          return to_error(unavailable("shard " + std::to_string(request.group) + " is not here"));
+        }
+        return self->delegate(found->second.actor, request);
+      },
       [self](Stop) { return self->state.stop(); },
       [self](Tick) {
         supervisor_state& state = self->state;

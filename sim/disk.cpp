@@ -369,13 +369,21 @@ void SimDisk::drain() {
   draining_ = false;
 }
 
+void SimDisk::run_eagerly(bool eager) {
+  {
+    std::lock_guard lock(jobs_mutex_);
+    eager_ = eager;
+  }
+  jobs_changed_.notify_all();
+}
+
 void SimDisk::run_jobs() {
   std::unique_lock lock(jobs_mutex_);
   for (;;) {
     jobs_changed_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
     if (jobs_.empty()) return;
-    if (!draining_ && !stopping_) {
-      jobs_changed_.wait_for(lock, grace, [this] { return draining_ || stopping_; });
+    if (!draining_ && !stopping_ && !eager_) {
+      jobs_changed_.wait_for(lock, grace, [this] { return draining_ || stopping_ || eager_; });
     }
     if (jobs_.empty()) continue;
     auto [function, argument] = jobs_.front();

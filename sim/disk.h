@@ -60,6 +60,10 @@ class SimDisk final : public leveldb::Env {
   // Runs what LevelDB has scheduled, and what that schedules, to the end.
   void drain();
 
+  // Whether jobs run as soon as they are scheduled. For the time after crash(),
+  // when the order of what dead handles are asked no longer matters.
+  void run_eagerly(bool eager);
+
   // Over all operations that changed the disk, in their order.
   uint64_t trace_hash() const { return trace_; }
   uint64_t syncs() const { return syncs_; }
@@ -124,6 +128,7 @@ class SimDisk final : public leveldb::Env {
   std::condition_variable jobs_changed_;
   std::deque<std::pair<void (*)(void*), void*>> jobs_;
   bool draining_ = false;
+  bool eager_ = false;
   bool running_ = false;
   bool stopping_ = false;
   std::thread helper_;

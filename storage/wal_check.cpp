@@ -130,6 +130,14 @@ Result<uint64_t> check_wal(leveldb::Env* env, const std::string& dir) {
     std::string bytes;
     JADE_RETURN_IF_ERROR(read_file(env, path, &bytes));
     WalExtent extent = scan_wal(bytes);
+    if (extent.damaged) {
+      // A cut is for ever: make sure that the disk says the same twice.
+      std::string again;
+      JADE_RETURN_IF_ERROR(read_file(env, path, &again));
+      if (again != bytes) {
+        return Status(Code::io_error, path + " reads differently each time; the disk is failing");
+      }
+    }
     if (extent.more_follows) {
       return corruption(path + " is damaged at offset " + std::to_string(extent.good_bytes) +
                         ", before its end");

@@ -1,0 +1,62 @@
+#include "sim/node.h"
+
+#include "actors/random.h"
+
+namespace jade::sim {
+
+SimNode::SimNode(uint64_t seed, std::function<uint64_t()> now_ns, NodeConfig config)
+    : seed_(seed),
+      now_ns_(now_ns),
+      config_(std::move(config)),
+      disk_(seed, [now_ns] { return now_ns() / 1000; }) {
+  disk_.CreateDir("/node");
+  config_.data_dir = "/node/data";
+}
+
+SimNode::~SimNode() {
+  disk_.crash();
+  end_process();
+}
+
+Status SimNode::start() {
+  JADE_ASSERT(!runtime_);
+  system_ = std::make_unique<SimSystem>(now_ns_());
+  NodeSeams seams;
+  seams.env = &disk_;
+  seams.seed = mix(seed_, ++starts_);
+  seams.detach_blocking = false;
+  seams.log = [](LogLevel, std::string_view, std::string_view) {};
+  auto runtime = NodeRuntime::start(system_->system(), std::move(seams), config_);
+  if (!runtime.ok()) {
+    end_process();
+    return runtime.status();
+  }
+  runtime_ = std::move(*runtime);
+  return {};
+}
+
+void SimNode::crash() {
+  disk_.crash();
+  end_process();
+}
+
+void SimNode::lose_power() {
+  disk_.lose_power();
+  end_process();
+}
+
+void SimNode::end_process() {
+  if (!system_) return;
+  // What the process still does while it is taken apart, it does to dead files.
+  disk_.drain();
+  disk_.run_eagerly(true);
+  if (runtime_) runtime_->kill();
+  while (system_->runnable() > 0) system_->run(0);
+  runtime_.reset();
+  while (system_->runnable() > 0) system_->run(0);
+  system_.reset();
+  disk_.drain();
+  disk_.run_eagerly(false);
+}
+
+}  // namespace jade::sim

@@ -1,0 +1,47 @@
+// A simulated machine: a disk that outlives its process, and the process, which
+// is the production node over simulated seams.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "actors/node.h"
+#include "sim/disk.h"
+#include "sim/system.h"
+
+namespace jade::sim {
+
+class SimNode {
+ public:
+  // `now_ns` is read whenever the node asks what time it is.
+  SimNode(uint64_t seed, std::function<uint64_t()> now_ns, NodeConfig config);
+  ~SimNode();
+
+  // Starts the process. Fails as a real start would, on a full disk say.
+  Status start();
+  bool running() const { return runtime_ != nullptr; }
+  // Ends the process between two of its instructions.
+  void crash();
+  // The same, and the machine loses what it had not synced.
+  void lose_power();
+
+  Api& api() { return runtime_->api(); }
+  NodeRuntime& runtime() { return *runtime_; }
+  SimSystem& system() { return *system_; }
+  SimDisk& disk() { return disk_; }
+  uint64_t starts() const { return starts_; }
+
+ private:
+  void end_process();
+
+  uint64_t seed_;
+  std::function<uint64_t()> now_ns_;
+  NodeConfig config_;
+  SimDisk disk_;
+  std::unique_ptr<SimSystem> system_;
+  std::unique_ptr<NodeRuntime> runtime_;
+  uint64_t starts_ = 0;
+};
+
+}  // namespace jade::sim
