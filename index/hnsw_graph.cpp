@@ -113,8 +113,8 @@ CodeProduct code_product() {
 }
 
 // Rows with 7 bits a dimension, all dimensions on one scale: a quarter of the
-// memory, and so a graph in half the time, which is as good for searches by the
-// vectors themselves.
+// memory to go through, and whole numbers, so that processors agree. Measured, at
+// equal recall: built 1.3 times as fast with 128 dimensions, 2.4 times with 784.
 class Codes {
  public:
   // Nothing where the codes would be too coarse to tell neighbours apart.

@@ -16,6 +16,8 @@ constexpr uint32_t sample_rows = 256;
 // A row met on a walk costs as much as this many in a scan: it is somewhere else in
 // memory, and its links have to be read.
 constexpr double walk_cost = 8;
+// Rows that a walk meets for one in its beam, at most: about the links of a row.
+constexpr double visits_per_result = 32;
 
 // The best k hits of all segments.
 class Nearest {
@@ -123,9 +125,10 @@ class SegmentSearch {
     double cost = static_cast<double>(beam) / share * walk_cost;
     if (cost > view_.visible) return false;
     WalkMemory& memory = WalkMemory::of_this_thread();
-    // A filter may match far from the query only.
+    // What matches may all be far from the query: then a scan is next.
     bool all_match = options_.filter == nullptr && view_.live() == view_.visible;
-    size_t visits_max = all_match ? view_.visible : view_.visible / 4;
+    size_t usual = static_cast<size_t>(static_cast<double>(beam) / share * visits_per_result);
+    size_t visits_max = all_match ? view_.visible : std::max<size_t>(usual, view_.visible / 4);
     bool ended = walk(
         *segment.graph(), segment.columns().vectors.data(), distance_, query_, beam, visits_max,
         [&](uint32_t row) { return row < view_.visible && matches(row); }, memory);
