@@ -6,8 +6,8 @@
 namespace jade {
 
 void log_writer_state::flush() {
-  auto batch = std::move(waiting);
-  waiting.clear();
+  auto batch = std::exchange(waiting, {});
+  if (batch.empty()) return;
   Status status;
   if (damaged) {
     // LevelDB may have left half a record behind; writing after it would hide
@@ -36,6 +36,10 @@ log_writer_actor::behavior_type log_writer(
         if (self->state.waiting.empty()) self->send(self, Tick{});
         self->state.waiting.emplace_back(std::move(message), promise);
         return promise;
+      },
+      [self](DrainLog) {
+        self->state.flush();
+        return LogAppended();
       },
       [self](Tick) { self->state.flush(); },
   };

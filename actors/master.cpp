@@ -16,11 +16,13 @@ int master_state::raft_random(int low, int high) { return uniform(random, low, h
 void master_state::raft_append(uint64_t request, LogAppend entries) {
   self->request(context->log_writer, caf::infinite, AppendLog{request, std::move(entries)})
       .then(
-          [this](const LogAppended& done) {
+          [this, current = life](const LogAppended& done) {
+            if (current != life || !raft) return;
             raft->appended(done.request, done.status);
             after_event();
           },
-          [this, request](const caf::error& error) {
+          [this, request, current = life](const caf::error& error) {
+            if (current != life || !raft) return;
             raft->appended(request, to_status(error));
             after_event();
           });
@@ -37,11 +39,12 @@ void master_state::raft_store_snapshot(RaftSnapshot snapshot, uint64_t trailing)
   };
   self->request(context->syncer, caf::infinite, BlockingTask{store})
       .then(
-          [this](const TaskDone& done) {
+          [this, current = life](const TaskDone& done) {
+            if (current != life || !raft) return;
             raft->snapshot_stored(done.status);
             after_event();
           },
-          [this](const caf::error& error) { raft->snapshot_stored(to_status(error)); });
+          [](const caf::error&) {});  // the syncer ends with the node only
 }
 
 Status master_state::start() {
@@ -51,18 +54,32 @@ Status master_state::start() {
   options.tick_ms = context->config.raft_tick_ms;
   options.election_timeout_ms = context->config.raft_election_timeout_ms;
   options.snapshot_entries = 256;
-  random = mix(context->seams.seed, metadata_group);
+  random = mix(context->seams.seed, metadata_group + ++life);
+  catalog = Catalog();
+  caught_up = false;
   raft = std::make_unique<RaftHost>(options, *context->log, *this);
   Status status = raft->start();
   if (status.ok()) after_event();
   return status;
 }
 
+void master_state::restart() {
+  self->request(context->log_writer, caf::infinite, DrainLog{})
+      .then([this, current = life](const LogAppended&) {
+        if (stopping || current != life) return;
+        Status status = context->log->reopen();
+        // Others may be using the log; then it needs no reopening.
+        if (status.ok() || status.code() == Code::failed_precondition) status = start();
+        if (!status.ok()) raft.reset();  // the next tick tries again
+      });
+}
+
 void master_state::after_event() {
-  if (stopping) return;
+  if (stopping || !raft) return;
   if (raft->failed()) {
-    context->say(LogLevel::error, "master", "stopped: " + raft->failure().to_string());
-    self->quit(to_error(raft->failure()));
+    context->say(LogLevel::error, "master", "starting anew: " + raft->failure().to_string());
+    raft->close();
+    raft.reset();
     return;
   }
   caught_up = caught_up || raft->serves();
@@ -76,6 +93,7 @@ void master_state::after_event() {
 }
 
 caf::result<CatalogApplied> master_state::propose(std::string command) {
+  if (!raft) return to_error(unavailable("the catalog is not available; try again"));
   auto promise = self->make_response_promise<CatalogApplied>();
   raft->propose(command, [this, promise](Result<uint64_t> index) mutable {
     // Called right after the entry was applied, so `outcome` is its own.
@@ -98,7 +116,7 @@ master_actor::behavior_type master(master_actor::stateful_pointer<master_state> 
   state.node = std::move(node);
   if (Status status = state.start(); !status.ok()) {
     state.context->say(LogLevel::error, "master", "cannot start: " + status.to_string());
-    self->quit(to_error(status));
+    state.raft.reset();
   }
   auto interval = std::chrono::milliseconds(state.context->config.raft_tick_ms);
   self->delayed_send(self, interval, Tick{});
@@ -111,19 +129,24 @@ master_actor::behavior_type master(master_actor::stateful_pointer<master_state> 
       [self](DropDatabase& drop) { return self->state.propose(drop_command(drop.name)); },
       [self](DescribeMaster) {
         const master_state& master = self->state;
-        return MasterInfo{master.raft->is_leader() ? master.context->config.node_id : 0,
-                          master.catalog.version()};
+        return MasterInfo{
+            master.raft && master.raft->is_leader() ? master.context->config.node_id : 0,
+            master.catalog.version()};
       },
       [self](Stop) {
         self->state.stopping = true;
-        self->state.raft->close();
+        if (self->state.raft) self->state.raft->close();
         self->quit();
         return Stopped{};
       },
       [self, interval](Tick) {
         if (self->state.stopping) return;
-        self->state.raft->tick();
-        self->state.after_event();
+        if (self->state.raft) {
+          self->state.raft->tick();
+          self->state.after_event();
+        } else {
+          self->state.restart();
+        }
         self->delayed_send(self, interval, Tick{});
       },
   };

@@ -25,10 +25,13 @@ struct master_state : public RaftDriver {
   uint64_t random = 0;
   Status outcome;  // of the entry applied last
   uint64_t published = 0;
+  uint64_t life = 0;  // how often the group was started; answers to earlier ones are void
   bool caught_up = false;
   bool stopping = false;
 
   Status start();
+  // Starts anew from what is on disk, once that can be read and written again.
+  void restart();
   void after_event();
   caf::result<CatalogApplied> propose(std::string command);
 

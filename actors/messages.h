@@ -119,6 +119,9 @@ struct LogAppended {
   Status status;
 };
 
+// Answered when every AppendLog that was sent before has been dealt with.
+struct DrainLog {};
+
 // Run a blocking function where blocking is allowed; its result comes back.
 struct BlockingTask {
   std::function<Status()> run;
@@ -228,7 +231,8 @@ using searcher_actor = caf::typed_actor<
 
 // The one writer of the node's log: collects what waits into one synced write.
 using log_writer_actor =
-    caf::typed_actor<caf::replies_to<AppendLog>::with<LogAppended>, caf::reacts_to<Tick>>;
+    caf::typed_actor<caf::replies_to<AppendLog>::with<LogAppended>,
+                     caf::replies_to<DrainLog>::with<LogAppended>, caf::reacts_to<Tick>>;
 
 // Runs blocking work: index builds (low priority) or syncs.
 using blocking_actor = caf::typed_actor<caf::replies_to<BlockingTask>::with<TaskDone>>;
@@ -336,6 +340,7 @@ inline void add_message_types(caf::actor_system_config& config) {
 // These never leave the node.
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::AppendLog)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::LogAppended)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::DrainLog)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::BlockingTask)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::TaskDone)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::SearchTask)

@@ -386,6 +386,13 @@ void RaftHost::tick() {
 void RaftHost::appended(uint64_t request, const Status& status) {
   auto found = impl_->appends.find(request);
   if (impl_->closed || found == impl_->appends.end()) return;
+  if (!status.ok()) {
+    // Not for libraft: with several appends under way it truncates its log at the
+    // first that fails and then follows references that are gone. The group
+    // starts anew from what is on disk instead.
+    if (impl_->failure.ok()) impl_->failure = status;
+    return;
+  }
   raft_io_append* append = found->second;
   impl_->appends.erase(found);
   append->cb(append, to_raft_error(status));
@@ -469,10 +476,12 @@ void RaftHost::close() {
   if (!impl.initialised || impl.closed) return;
   impl.closed = true;
   raft_close(&impl.core, nullptr);
-  // libraft frees its log only after all its requests have come back.
+  // libraft wants its requests back before it goes. It no longer leads, so it
+  // makes nothing of their success; told that they were cancelled, it would
+  // truncate its log (see appended()).
   auto appends = std::move(impl.appends);
   impl.appends.clear();
-  for (auto& [number, request] : appends) request->cb(request, RAFT_CANCELED);
+  for (auto& [number, request] : appends) request->cb(request, 0);
   if (impl.snapshot_put != nullptr) {
     impl.snapshot_put->cb(impl.snapshot_put, RAFT_CANCELED);
     impl.snapshot_put = nullptr;

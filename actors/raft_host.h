@@ -6,7 +6,9 @@
 //
 //   1. tick() every `tick_ms` of the driver's clock.
 //   2. On append(), make the entries durable in that order, then call
-//      appended() with the same request number; also when it failed.
+//      appended() with the same request number; also when it failed, which ends
+//      the host: failed() is true, and a new one starts from what is on disk,
+//      once no append of the old one can reach the log any more.
 //   3. On apply(), change the state machine. Entries arrive in order, each
 //      exactly once for the life of the host, from the index after
 //      Options::applied_index.

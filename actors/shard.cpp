@@ -81,6 +81,7 @@ Status shard_state::start() {
 void shard_state::fail(const Status& status) {
   if (failed || stopping) return;
   failed = true;
+  raft->close();  // answers what waits
   self->send(node, ShardFailed{group, status});
   self->quit(to_error(status));
 }

@@ -88,8 +88,16 @@ void supervisor_state::open(uint64_t group) {
   JADE_ASSERT(entry != nullptr);
   HostedShard& shard = shards[group];
   shard.state = HostedShard::State::opening;
+  // An earlier life of the shard may have appends on their way to the log; they
+  // must not arrive after it has been read.
+  self->request(context->log_writer, caf::infinite, DrainLog{})
+      .then([this, group, spec = entry->spec](const LogAppended&) { open_drained(group, spec); },
+            [this, group](const caf::error& error) { fail(group, to_status(error)); });
+}
+
+void supervisor_state::open_drained(uint64_t group, const DatabaseSpec& spec) {
   auto opened_replica = std::make_shared<std::unique_ptr<ShardReplica>>();
-  auto options = replica_options(*context, entry->spec, group);
+  auto options = replica_options(*context, spec, group);
   self->request(context->opener, caf::infinite,
                 BlockingTask{[opened_replica, options, context = context] {
                   auto replica = ShardReplica::open(options, [context](std::string_view message) {

@@ -41,6 +41,7 @@ struct supervisor_state {
   // Starts and stops shards so that they are those of `next`.
   void adopt(ClusterMapPtr next);
   void open(uint64_t group);
+  void open_drained(uint64_t group, const DatabaseSpec& spec);
   void opened(uint64_t group);
   void fail(uint64_t group, Status status);
   void retire(uint64_t group);

@@ -118,11 +118,11 @@ class Simulation {
   }
 
   uint64_t next_event_ns() {
-    uint64_t next = std::min({next_fault_ns_, next_checkpoint_ns_, fault_over_ns_});
-    if (!node_.running()) next = std::min(next, restart_ns_);
-    if (node_.running()) {
-      if (auto due = node_.system().next_timeout_ns()) next = std::min(next, *due);
-    }
+    uint64_t next = std::min(next_fault_ns_, fault_over_ns_);
+    if (!node_.running()) return std::min(next, restart_ns_);
+    // Put off while a fault lasts.
+    if (fault_over_ns_ == none) next = std::min(next, next_checkpoint_ns_);
+    if (auto due = node_.system().next_timeout_ns()) next = std::min(next, *due);
     for (const Client& client : clients_) {
       if (!client.busy) next = std::min(next, client.ready_ns);
     }

@@ -116,6 +116,7 @@ std::unique_ptr<leveldb::Iterator> KvStore::iterate(const Snapshot& at, bool fil
 Status KvStore::reopen() {
   {
     std::lock_guard lock(mutex_);
+    if (files_ && broken_.ok()) return {};
     if (files_ && files_.use_count() > 1) {
       return Status(Code::failed_precondition, dir_ + " is in use and cannot be reopened");
     }

@@ -44,7 +44,7 @@ class KvStore {
   // cached.
   std::unique_ptr<leveldb::Iterator> iterate(const Snapshot& at = {}, bool fill_cache = true) const;
 
-  // Closes and opens again. failed_precondition while snapshots or other uses
+  // After a failed write, closes and opens again. failed_precondition while snapshots or other uses
   // keep it open.
   Status reopen();
 

@@ -75,6 +75,7 @@ Status replace_file(leveldb::Env* env, const std::string& path, std::string_view
   if (status.ok()) status = file->Sync();
   if (status.ok()) status = file->Close();
   if (status.ok()) status = env->RenameFile(temporary, path);
+  if (!status.ok()) env->RemoveFile(temporary);
   return from_leveldb(status, "writing " + temporary);
 }
 
