@@ -1,0 +1,227 @@
+#include "storage/record.h"
+
+#include <doctest/doctest.h>
+
+#include <random>
+
+namespace jade {
+namespace {
+
+// What a command says, as text; or why it cannot be read.
+std::string describe(std::string_view bytes) {
+  std::string out;
+  auto number = [&out](uint64_t n) { out += std::to_string(n) + " "; };
+  CommandVisitor visitor;
+  visitor.begin_upsert = [&](size_t rows, uint32_t dimension) {
+    out += "upsert ";
+    number(rows);
+    number(dimension);
+    return Status();
+  };
+  visitor.upsert_row = [&](const RowView& row) {
+    out += std::string(row.id) + "=" + std::string(row.values) + std::string(row.metadata) + " ";
+    return Status();
+  };
+  visitor.erase = [&](const DeleteCommand& command) {
+    out += "delete ";
+    for (const std::string& id : command.ids) out += id + " ";
+    for (uint64_t row : command.rows) number(row);
+    return Status();
+  };
+  visitor.seal = [&](const SealCommand& command) {
+    out += "seal ";
+    number(command.segment);
+    return Status();
+  };
+  visitor.merge = [&](const MergeCommand& command) {
+    out += "merge ";
+    number(command.segment);
+    for (uint64_t source : command.sources) number(source);
+    number(command.seed);
+    return Status();
+  };
+  Status status = visit_command(bytes, visitor);
+  return status.ok() ? out : status.to_string();
+}
+
+UpsertCommand sample_upsert() {
+  return {
+      2, {"a", "b", "c"}, "11112222333344445555666" + std::string("6"), {"", "{}", "{\"n\":1}"}};
+}
+
+DatabaseRecord sample_database() {
+  DatabaseRecord out;
+  out.name = "docs";
+  out.dimension = 384;
+  out.metric = 1;
+  out.index_kind = 2;
+  out.m = 16;
+  out.ef_construction = 200;
+  out.ef_search = 64;
+  out.nlist = 5;
+  out.nprobe = 6;
+  out.embedder = "lexical";
+  out.replicas = 3;
+  out.shards = {{7, {1, 2, 3}}, {8, {}}};
+  return out;
+}
+
+void check_same(const DatabaseRecord& a, const DatabaseRecord& b) {
+  CHECK(a.name == b.name);
+  CHECK(a.dimension == b.dimension);
+  CHECK(a.metric == b.metric);
+  CHECK(a.index_kind == b.index_kind);
+  CHECK(a.m == b.m);
+  CHECK(a.ef_construction == b.ef_construction);
+  CHECK(a.ef_search == b.ef_search);
+  CHECK(a.nlist == b.nlist);
+  CHECK(a.nprobe == b.nprobe);
+  CHECK(a.embedder == b.embedder);
+  CHECK(a.replicas == b.replicas);
+  REQUIRE(a.shards.size() == b.shards.size());
+  for (size_t i = 0; i < a.shards.size(); ++i) {
+    CHECK(a.shards[i].group == b.shards[i].group);
+    CHECK(a.shards[i].nodes == b.shards[i].nodes);
+  }
+}
+
+ShardStateMeta sample_state() {
+  return {9, 2, 100, 5, {{1, 0, 40, true}, {4, 40, 0, false}}, {{3, {1, 2}, 77}}};
+}
+
+// Decodes what became of `bytes` after random damage: any answer will do, but
+// there must be one.
+template <class Decode>
+void survive_mutations(const std::string& bytes, Decode decode) {
+  std::mt19937 random(11);
+  for (int i = 0; i < 1500; ++i) {
+    std::string mutated = bytes;
+    for (auto n = 1 + random() % 4; n > 0; --n) {
+      size_t at = random() % mutated.size();
+      switch (random() % 4) {
+        case 0: mutated[at] = static_cast<char>(random()); break;
+        case 1: mutated[at] = static_cast<char>(mutated[at] ^ 1 << random() % 8); break;
+        case 2: mutated[at] = static_cast<char>(random() % 2 == 0 ? 0xff : 0); break;
+        default: mutated.insert(at, 1, static_cast<char>(random()));
+      }
+    }
+    decode(mutated);
+  }
+  for (size_t size = 0; size < bytes.size(); ++size) decode(bytes.substr(0, size));
+}
+
+}  // namespace
+
+TEST_CASE("commands come back as they were, from any alignment") {
+  DeleteCommand both{{"a", "b"}, {1, 2}};
+  struct {
+    std::string bytes, meaning;
+  } commands[] = {
+      {encode(sample_upsert()), "upsert 3 2 a=11112222 b=33334444{} c=55556666{\"n\":1} "},
+      {encode(UpsertCommand{}), "upsert 0 0 "},
+      {encode(DeleteCommand{{"a", "b"}, {}}), "delete a b "},
+      {encode(both), "delete a b 1 2 "},
+      {encode(SealCommand{12}), "seal 12 "},
+      {encode(MergeCommand{9, {3, 4}, UINT64_MAX}), "merge 9 3 4 18446744073709551615 "}};
+  for (const auto& [bytes, meaning] : commands) {
+    for (size_t shift = 0; shift < 8; ++shift) {
+      std::string shifted = std::string(shift, 'x') + bytes;
+      CHECK(describe(std::string_view(shifted).substr(shift)) == meaning);
+    }
+  }
+}
+
+TEST_CASE("columns of different lengths are corruption") {
+  UpsertCommand command = sample_upsert();
+  command.values.pop_back();
+  CHECK(describe(encode(command)) == "corruption: an upsert command's columns differ in length");
+  command = sample_upsert();
+  command.dimension = UINT32_MAX;
+  CHECK(describe(encode(command)).find("corruption") == 0);
+  CHECK(describe(encode(DeleteCommand{{"a", "b"}, {1}})) ==
+        "corruption: a delete command's columns differ in length");
+}
+
+TEST_CASE("a visitor's failure is the result and ends the visit") {
+  int rows = 0;
+  CommandVisitor visitor;
+  visitor.begin_upsert = [](size_t, uint32_t) { return Status(); };
+  visitor.upsert_row = [&rows](const RowView&) {
+    return ++rows == 2 ? unavailable("enough") : Status();
+  };
+  CHECK(visit_command(encode(sample_upsert()), visitor).message() == "enough");
+  CHECK(rows == 2);
+}
+
+TEST_CASE("records, states and catalogs come back as they were") {
+  using namespace std::string_literals;
+  for (size_t size : {0, 1, 4, 6000}) {
+    auto record = decode_record(encode_record("k\0y"s, std::string(size, 'v'), "{\"a\":1}"));
+    REQUIRE(record.ok());
+    CHECK(record->id == "k\0y"s);
+    CHECK(record->values == std::string(size, 'v'));
+    CHECK(record->metadata == "{\"a\":1}");
+  }
+  auto state = decode_shard_state(encode(sample_state()));
+  REQUIRE(state.ok());
+  CHECK(state->applied_index == 9);
+  CHECK(state->applied_term == 2);
+  CHECK(state->next_row == 100);
+  CHECK(state->next_segment == 5);
+  REQUIRE(state->segments.size() == 2);
+  CHECK(state->segments[0].id == 1);
+  CHECK(state->segments[0].end_row == 40);
+  CHECK(state->segments[0].built);
+  CHECK(state->segments[1].begin_row == 40);
+  CHECK(!state->segments[1].built);
+  REQUIRE(state->merges.size() == 1);
+  CHECK(state->merges[0].sources == std::vector<uint64_t>{1, 2});
+  CHECK(state->merges[0].seed == 77);
+  auto create = decode_catalog_command(encode(CatalogCommand{sample_database(), ""}));
+  REQUIRE(create.ok());
+  check_same(create->create, sample_database());
+  CHECK(create->drop.empty());
+  auto drop = decode_catalog_command(encode(CatalogCommand{{}, "docs"}));
+  REQUIRE(drop.ok());
+  CHECK(drop->drop == "docs");
+  CHECK(drop->create.name.empty());
+  CHECK(decode_catalog_command(encode(CatalogCommand{})).status().code() == Code::corruption);
+  auto catalog = decode_catalog_state(encode(CatalogState{4, 9, {sample_database(), {}}}));
+  REQUIRE(catalog.ok());
+  CHECK(catalog->version == 4);
+  CHECK(catalog->next_group == 9);
+  REQUIRE(catalog->databases.size() == 2);
+  check_same(catalog->databases[0], sample_database());
+}
+
+TEST_CASE("damaged bytes give an error or a value") {
+  int errors = 0, values = 0;
+  auto count = [&](const Status& status) {
+    if (status.ok()) {
+      ++values;
+    } else {
+      REQUIRE(status.code() == Code::corruption);
+      ++errors;
+    }
+  };
+  for (const std::string& bytes :
+       {encode(sample_upsert()), encode(DeleteCommand{{"a", "b"}, {1, 2}}), encode(SealCommand{12}),
+        encode(MergeCommand{9, {3, 4}, 5})}) {
+    survive_mutations(bytes, [&](const std::string& mutated) {
+      std::string said = describe(mutated);
+      count(said.find("corruption: ") == 0 ? corruption(said) : Status());
+    });
+  }
+  survive_mutations(encode_record("key", "values", "{}"),
+                    [&](const std::string& b) { count(decode_record(b).status()); });
+  survive_mutations(encode(sample_state()),
+                    [&](const std::string& b) { count(decode_shard_state(b).status()); });
+  survive_mutations(encode(CatalogCommand{sample_database(), ""}),
+                    [&](const std::string& b) { count(decode_catalog_command(b).status()); });
+  survive_mutations(encode(CatalogState{4, 9, {sample_database(), sample_database()}}),
+                    [&](const std::string& b) { count(decode_catalog_state(b).status()); });
+  CHECK(errors > 1000);
+  CHECK(values > 1000);
+}
+
+}  // namespace jade
