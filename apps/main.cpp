@@ -22,24 +22,12 @@ int main(int argc, char** argv) {
   app.footer(footer);
   app.require_subcommand(1);
   int exit_code = 0;
-#ifdef JADE_HAS_SERVE
   jade::add_serve_command(app, exit_code);
-#endif
-#ifdef JADE_HAS_IMPORT
   jade::add_import_command(app, exit_code);
-#endif
-#ifdef JADE_HAS_CATALOGUE
   jade::add_catalogue_command(app, exit_code);
-#endif
-#ifdef JADE_HAS_SEARCH
   jade::add_search_command(app, exit_code);
-#endif
-#ifdef JADE_HAS_BENCH
   jade::add_bench_command(app, exit_code);
-#endif
-#ifdef JADE_HAS_SIM
   jade::add_sim_command(app, exit_code);
-#endif
   CLI11_PARSE(app, argc, argv);
   return exit_code;
 }

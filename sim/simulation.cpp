@@ -25,7 +25,8 @@ class Simulation {
   explicit Simulation(const SimulationOptions& options)
       : options_(options),
         random_(mix(options.seed, 0x51u)),
-        node_(options.seed, [this] { return now_ns_; }, config()) {
+        node_(
+            options.seed, [this] { return now_ns_; }, config()) {
     report_.seed = options.seed;
     clients_.resize(options.clients);
   }
@@ -81,8 +82,8 @@ class Simulation {
   bool ok() const { return report_.failure.empty(); }
   void fail(const std::string& why) {
     if (!ok()) return;
-    report_.failure =
-        "at " + std::to_string(now_ns_ / ms) + " ms, step " + std::to_string(report_.steps) + ": " + why;
+    report_.failure = "at " + std::to_string(now_ns_ / ms) + " ms, step " +
+                      std::to_string(report_.steps) + ": " + why;
   }
   uint64_t draw(uint64_t below) { return next_random(random_) % below; }
   uint64_t fault_delay() {
@@ -365,8 +366,8 @@ class Simulation {
     if (filtered) request.filter = "{\"bucket\":" + std::to_string(bucket) + "}";
     uint32_t k = request.k;
     node_.api().search(
-        std::move(request),
-        answered<SearchReply>(client, [this, client, k, filtered, bucket](Result<SearchReply>& reply) {
+        std::move(request), answered<SearchReply>(client, [this, client, k, filtered,
+                                                           bucket](Result<SearchReply>& reply) {
           if (!reply.ok()) return check_error(reply.status());
           ++report_.searches_checked;
           if (reply->results.size() > k) fail("a search gave more than k results");
@@ -474,7 +475,8 @@ class Simulation {
         observe(id, found->second);
       }
     }
-    auto info = ask<DatabaseInfo>([](Api& api, auto done) { api.describe_database(database, done); });
+    auto info =
+        ask<DatabaseInfo>([](Api& api, auto done) { api.describe_database(database, done); });
     if (!info.ok()) return fail("describing: " + info.status().to_string());
     if (ok() && info->vectors != model_.live()) {
       fail("the database counts " + std::to_string(info->vectors) + " vectors; there are " +
@@ -542,7 +544,8 @@ class Simulation {
   }
 
   std::optional<std::vector<uint64_t>> digests() {
-    auto info = ask<DatabaseInfo>([](Api& api, auto done) { api.describe_database(database, done); });
+    auto info =
+        ask<DatabaseInfo>([](Api& api, auto done) { api.describe_database(database, done); });
     if (!info.ok()) {
       fail("describing: " + info.status().to_string());
       return std::nullopt;

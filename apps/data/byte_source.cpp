@@ -51,8 +51,8 @@ Result<std::optional<std::string>> ByteSource::read_line(size_t bytes_max) {
   position_ += static_cast<uint64_t>(got);
   line.assign(text, static_cast<size_t>(got));
   if (line.size() > bytes_max) {
-    return Status(Code::too_large, name_ + " has a line of more than " +
-                                       std::to_string(bytes_max) + " bytes");
+    return Status(Code::too_large,
+                  name_ + " has a line of more than " + std::to_string(bytes_max) + " bytes");
   }
   while (!line.empty() && (line.back() == '\n' || line.back() == '\r')) line.pop_back();
   return std::optional<std::string>(std::move(line));

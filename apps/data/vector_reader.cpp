@@ -160,7 +160,8 @@ Status check_shape(const ByteSource& source, uint64_t rows, uint64_t dimension, 
                    uint64_t header) {
   if (dimension < 1 || dimension > dimension_max) {
     return damaged(source, "claims dimension " + std::to_string(dimension) + "; 1 to " +
-                               std::to_string(dimension_max) + " are possible. Is the format right?");
+                               std::to_string(dimension_max) +
+                               " are possible. Is the format right?");
   }
   if (rows > rows_max_of_header) return damaged(source, "claims an impossible number of rows");
   uint64_t expected = header + rows * dimension * element;
@@ -188,7 +189,8 @@ Result<std::unique_ptr<VectorReader>> open_prefixed(std::unique_ptr<ByteSource> 
   if (source->size()) {
     if (*source->size() % stride != 0) {
       return damaged(*source, "is not a whole number of rows of dimension " +
-                                  std::to_string(*dimension) + "; it is cut short or of another format");
+                                  std::to_string(*dimension) +
+                                  "; it is cut short or of another format");
     }
     rows = *source->size() / stride;
   }
@@ -267,9 +269,8 @@ Result<std::unique_ptr<VectorReader>> open_npy(std::unique_ptr<ByteSource> sourc
   if (!good) return damaged(*source, "has shape " + shape + "; two dimensions are needed");
   uint64_t header_bytes = 8 + length_bytes + length;
   JADE_RETURN_IF_ERROR(check_shape(*source, rows, dimension, size_bytes(*type), header_bytes));
-  return std::unique_ptr<VectorReader>(new FixedReader(std::move(source), FileFormat::npy, *type,
-                                                       static_cast<uint32_t>(dimension), rows,
-                                                       false));
+  return std::unique_ptr<VectorReader>(new FixedReader(
+      std::move(source), FileFormat::npy, *type, static_cast<uint32_t>(dimension), rows, false));
 }
 
 }  // namespace
@@ -313,8 +314,9 @@ Result<std::unique_ptr<VectorReader>> open_vectors(const std::string& path,
   if ((*source)->peek() < 0) return damaged(**source, "is empty");
   if (!format && (*source)->peek() == '{') format = FileFormat::ndjson;
   if (!format) {
-    return damaged(**source, "does not say its format; give --format fvecs, bvecs, fbin, u8bin, "
-                             "npy or ndjson");
+    return damaged(**source,
+                   "does not say its format; give --format fvecs, bvecs, fbin, u8bin, "
+                   "npy or ndjson");
   }
   switch (*format) {
     case FileFormat::fvecs:
@@ -392,8 +394,9 @@ Result<Neighbours> load_neighbours(const std::string& path) {
   uint64_t header = prefixed ? 0 : 8;
   if (out.columns == 0 || out.columns > (1u << 20) || rows > (1u << 30) ||
       header + rows * width != *source.size()) {
-    return damaged(source, "is not a file of neighbours (.ibin or .ivecs): its counts do not fit "
-                           "its size");
+    return damaged(source,
+                   "is not a file of neighbours (.ibin or .ivecs): its counts do not fit "
+                   "its size");
   }
   out.rows = rows;
   out.ids.resize(rows * out.columns);

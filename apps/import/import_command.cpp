@@ -61,11 +61,14 @@ void draw(const ImportProgress& now, const VectorReader& reader, uint64_t start,
   std::string line;
   char text[160];
   if (auto total = reader.rows()) {
-    double share = *total > 0 ? static_cast<double>(now.rows_done) / static_cast<double>(*total) : 1;
-    double left = rate > 0 ? static_cast<double>(*total - std::min(*total, start + now.rows)) / rate : 0;
+    double share =
+        *total > 0 ? static_cast<double>(now.rows_done) / static_cast<double>(*total) : 1;
+    double left =
+        rate > 0 ? static_cast<double>(*total - std::min(*total, start + now.rows)) / rate : 0;
     std::string bar(static_cast<size_t>(share * 30), '#');
     bar.resize(30, '.');
-    std::snprintf(text, sizeof text, "[%s] %3.0f%%  %llu of %llu rows  %.0f rows/s  %.1f MB/s  %.0f s left",
+    std::snprintf(text, sizeof text,
+                  "[%s] %3.0f%%  %llu of %llu rows  %.0f rows/s  %.1f MB/s  %.0f s left",
                   bar.c_str(), share * 100, static_cast<unsigned long long>(now.rows_done),
                   static_cast<unsigned long long>(*total), rate, megabytes, std::ceil(left));
   } else {
@@ -111,7 +114,8 @@ int finish(const Arguments& arguments, const ImportOutcome& outcome, const Impor
                  static_cast<unsigned long long>(outcome.rows), outcome.seconds,
                  static_cast<double>(outcome.rows) / std::max(outcome.seconds, 1e-9));
     if (outcome.bad_rows > 0) {
-      std::fprintf(stderr, "; %llu rows were refused", static_cast<unsigned long long>(outcome.bad_rows));
+      std::fprintf(stderr, "; %llu rows were refused",
+                   static_cast<unsigned long long>(outcome.bad_rows));
     }
     std::fprintf(stderr, "\n");
   }
@@ -139,7 +143,8 @@ Result<int> run(Arguments& arguments) {
     arguments.import.first_row = state.rows();
     uint64_t done = arguments.import.first_row - arguments.skip;
     arguments.import.rows_max -= std::min(arguments.import.rows_max, done);
-    std::fprintf(stderr, "going on after row %llu of an interrupted import (--no-resume starts anew)\n",
+    std::fprintf(stderr,
+                 "going on after row %llu of an interrupted import (--no-resume starts anew)\n",
                  static_cast<unsigned long long>(state.rows()));
   }
   std::signal(SIGINT, on_signal);
@@ -177,9 +182,11 @@ void add_import_command(CLI::App& app, int& exit_code) {
   command->footer(footer);
   command->add_option("FILE", arguments->file, "The file, or - for standard input")->required();
   command->add_option("--database", arguments->import.database, "Where the rows go")->required();
-  command->add_option("--url", arguments->import.url, "A node of the database")->capture_default_str();
-  command->add_option("--format", arguments->format,
-                      "fvecs, bvecs, fbin, u8bin, npy or ndjson; by the name's extension if not given");
+  command->add_option("--url", arguments->import.url, "A node of the database")
+      ->capture_default_str();
+  command->add_option(
+      "--format", arguments->format,
+      "fvecs, bvecs, fbin, u8bin, npy or ndjson; by the name's extension if not given");
   command->add_flag("--create", arguments->create, "Create the database where it does not exist");
   command->add_option("--metric", arguments->metric, "With --create: cosine, l2 or dot")
       ->capture_default_str();
@@ -187,7 +194,8 @@ void add_import_command(CLI::App& app, int& exit_code) {
       ->capture_default_str();
   command->add_option("--shards", arguments->shards, "With --create")->capture_default_str();
   command->add_option("--dimension", arguments->dimension, "With --create, of NDJSON");
-  command->add_option("--embedder", arguments->embedder, "With --create: makes vectors of text; lexical");
+  command->add_option("--embedder", arguments->embedder,
+                      "With --create: makes vectors of text; lexical");
   command->add_option("--connections", arguments->import.connections, "Requests in flight")
       ->check(CLI::Range(1, 64))
       ->capture_default_str();
@@ -197,8 +205,9 @@ void add_import_command(CLI::App& app, int& exit_code) {
   command->add_flag("--json", arguments->import.json, "Send JSON instead of the binary body");
   command->add_option("--skip", arguments->skip, "Leave out so many rows at the start");
   command->add_option("--limit", arguments->import.rows_max, "Stop after so many rows");
-  command->add_option("--on-error", arguments->on_error,
-                      "What a bad row does: stop the import, or be reported and counted")
+  command
+      ->add_option("--on-error", arguments->on_error,
+                   "What a bad row does: stop the import, or be reported and counted")
       ->check(CLI::IsMember({"stop", "count"}))
       ->capture_default_str();
   command->add_flag("--no-resume", arguments->no_resume, "Start anew after an interruption");

@@ -56,7 +56,8 @@ class Importer {
     JADE_RETURN_IF_ERROR(reader_.skip(options_.first_row));
     done_below_ = options_.first_row;
     std::vector<std::thread> senders;
-    for (uint32_t i = 0; i < options_.connections; ++i) senders.emplace_back([this] { send_all(); });
+    for (uint32_t i = 0; i < options_.connections; ++i)
+      senders.emplace_back([this] { send_all(); });
     std::thread feeder([this] { read_all(); });
     {
       std::unique_lock lock(mutex_);
@@ -92,7 +93,8 @@ class Importer {
     uint64_t left = options_.rows_max;
     Status status;
     while (left > 0) {
-      auto piece = reader_.read(std::min<uint64_t>(options_.batch_rows, left), options_.batch_bytes);
+      auto piece =
+          reader_.read(std::min<uint64_t>(options_.batch_rows, left), options_.batch_bytes);
       if (!piece.ok()) status = piece.status();
       if (!piece.ok() || piece->rows == 0) {
         read_everything_ = piece.ok();
@@ -132,12 +134,13 @@ class Importer {
         changed_.notify_all();
       }
       uint64_t first = piece.first_row, rows = piece.rows;
-      Status status = failure_seen() ? unavailable("stopped") : send_piece(client, std::move(piece));
+      Status status =
+          failure_seen() ? unavailable("stopped") : send_piece(client, std::move(piece));
       std::lock_guard lock(mutex_);
       if (status.ok()) {
         finished_.emplace(first, first + rows);
-        for (auto next = finished_.begin();
-             next != finished_.end() && next->first == done_below_; next = finished_.begin()) {
+        for (auto next = finished_.begin(); next != finished_.end() && next->first == done_below_;
+             next = finished_.begin()) {
           done_below_ = next->second;
           finished_.erase(next);
         }
@@ -268,7 +271,9 @@ class Importer {
     uint16_t half = 0;
     switch (reader_.element_type()) {
       case ElementType::u8: return static_cast<unsigned char>(piece.values[i]);
-      case ElementType::f16: std::memcpy(&half, piece.values.data() + 2 * i, 2); return half_to_float(half);
+      case ElementType::f16:
+        std::memcpy(&half, piece.values.data() + 2 * i, 2);
+        return half_to_float(half);
       case ElementType::f32: std::memcpy(&single, piece.values.data() + 4 * i, 4); break;
     }
     return single;
@@ -304,7 +309,8 @@ class Importer {
         last = response.status();
       } else {
         last = check_response(*response);
-        if (response->retry_after_s > 0) wait_ms = std::min(response->retry_after_s * 1000, wait_ms_max);
+        if (response->retry_after_s > 0)
+          wait_ms = std::min(response->retry_after_s * 1000, wait_ms_max);
       }
       if (last.ok() || !is_transient(last.code())) return last;
     }

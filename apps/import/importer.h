@@ -13,11 +13,11 @@ namespace jade {
 struct ImportOptions {
   std::string url = "http://127.0.0.1:8080";
   std::string database;
-  uint32_t connections = 2;     // requests in flight; 1 to 64
-  size_t batch_rows = 10000;    // at most, of one request
+  uint32_t connections = 2;      // requests in flight; 1 to 64
+  size_t batch_rows = 10000;     // at most, of one request
   size_t batch_bytes = 1 << 20;  // about, of one request
-  bool json = false;            // send JSON instead of the binary body
-  uint64_t first_row = 0;       // rows before it are skipped
+  bool json = false;             // send JSON instead of the binary body
+  uint64_t first_row = 0;        // rows before it are skipped
   uint64_t rows_max = UINT64_MAX;
   bool count_bad_rows = false;  // go on after rows that are refused, and count them
   uint32_t retries_max = 100;   // of one request, while the server is busy or away

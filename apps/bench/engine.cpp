@@ -1,0 +1,99 @@
+#include "apps/bench/engine.h"
+
+#include <faiss/IndexHNSW.h>
+#include <omp.h>
+
+#include "index/growing_segment.h"
+#include "index/kernels.h"
+#include "index/segment_builder.h"
+#include "index/shard_view.h"
+
+namespace jade {
+
+std::unique_ptr<Engine> make_hnswlib_base(std::string label);
+std::unique_ptr<Engine> make_hnswlib_avx2(std::string label);
+std::unique_ptr<Engine> make_hnswlib_avx512(std::string label);
+
+namespace {
+
+class JadeIndex final : public Engine {
+ public:
+  std::string name() const override { return "jade index"; }
+
+  void build(const Matrix& base, Metric metric, const IndexOptions& options) override {
+    metric_ = metric;
+    dimension_ = base.dimension;
+    auto rows = std::make_shared<GrowingSegment>(base.dimension, metric);
+    for (size_t i = 0; i < base.rows; ++i) rows->append(i + 1, VectorId(i).key(), base.row(i), "");
+    BuildOptions build;
+    build.metric = metric;
+    build.dimension = base.dimension;
+    build.index = options;
+    build.seed = 1;
+    auto sealed = build_segment({{rows, nullptr, rows->rows()}}, build);
+    JADE_ASSERT(sealed.ok());
+    view_ = {*sealed, nullptr, (*sealed)->rows(), 0};
+  }
+
+  void set_ef(uint32_t ef) override { options_.ef_search = ef; }
+
+  void search(const float* query, uint32_t k, std::vector<int64_t>& out) override {
+    options_.k = k;
+    auto hits = jade::search({&view_, 1}, metric_, dimension_, query, options_);
+    out.clear();
+    for (const Hit& hit : hits) {
+      out.push_back(static_cast<int64_t>(view_.segment->row_number(hit.offset)) - 1);
+    }
+  }
+
+ private:
+  Metric metric_ = Metric::l2;
+  uint32_t dimension_ = 0;
+  SegmentView view_;
+  SearchOptions options_;
+};
+
+class Faiss final : public Engine {
+ public:
+  std::string name() const override { return "FAISS IndexHNSWFlat"; }
+
+  void build(const Matrix& base, Metric metric, const IndexOptions& options) override {
+    omp_set_num_threads(1);
+    index_ = std::make_unique<faiss::IndexHNSWFlat>(
+        static_cast<int>(base.dimension), static_cast<int>(options.m),
+        metric == Metric::l2 ? faiss::METRIC_L2 : faiss::METRIC_INNER_PRODUCT);
+    index_->hnsw.efConstruction = static_cast<int>(options.ef_construction);
+    index_->add(static_cast<int64_t>(base.rows), base.values.data());
+  }
+
+  void set_ef(uint32_t ef) override { index_->hnsw.efSearch = static_cast<int>(ef); }
+
+  void search(const float* query, uint32_t k, std::vector<int64_t>& out) override {
+    // FAISS starts its threads anew for every thread that calls it.
+    thread_local const bool alone = (omp_set_num_threads(1), true);
+    (void)alone;
+    out.resize(k);
+    distances_.resize(k);
+    index_->search(1, query, k, distances_.data(), out.data());
+  }
+
+ private:
+  std::unique_ptr<faiss::IndexHNSWFlat> index_;
+  std::vector<float> distances_;
+};
+
+}  // namespace
+
+std::unique_ptr<Engine> make_jade_index() { return std::make_unique<JadeIndex>(); }
+std::unique_ptr<Engine> make_faiss() { return std::make_unique<Faiss>(); }
+
+std::unique_ptr<Engine> make_hnswlib() {
+  switch (kernels().level) {
+    case SimdLevel::avx512: return make_hnswlib_avx512("hnswlib (AVX-512)");
+    case SimdLevel::avx2: return make_hnswlib_avx2("hnswlib (AVX2)");
+    case SimdLevel::portable: break;
+  }
+  return make_hnswlib_base("hnswlib (portable)");
+}
+
+}  // namespace jade
