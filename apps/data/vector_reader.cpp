@@ -401,7 +401,14 @@ Result<Neighbours> load_neighbours(const std::string& path) {
   out.rows = rows;
   out.ids.resize(rows * out.columns);
   for (size_t i = 0; i < rows; ++i) {
-    if (prefixed && i > 0) JADE_RETURN_IF_ERROR(source.skip(4));
+    if (prefixed && i > 0) {
+      auto columns = read_u32(source, "row");
+      if (!columns.ok()) return columns.status();
+      if (*columns != out.columns) {
+        return damaged(source, "row " + std::to_string(i) + " has " + std::to_string(*columns) +
+                                   " neighbours, the first has " + std::to_string(out.columns));
+      }
+    }
     auto got = source.read(out.ids.data() + i * out.columns, size_t{out.columns} * 4);
     if (!got.ok()) return got.status();
     if (*got != size_t{out.columns} * 4) return damaged(source, "is cut short");

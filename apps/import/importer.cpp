@@ -85,7 +85,7 @@ class Importer {
   bool finished() const { return (reader_ended_ && queue_.empty() && busy_ == 0); }
 
   ImportProgress progress_now() const {
-    return {rows_, bad_rows_, done_below_, reader_.bytes_read(),
+    return {rows_, bad_rows_, done_below_, bytes_read_,
             std::chrono::duration<double>(Clock::now() - started_).count()};
   }
 
@@ -95,6 +95,7 @@ class Importer {
     while (left > 0) {
       auto piece =
           reader_.read(std::min<uint64_t>(options_.batch_rows, left), options_.batch_bytes);
+      bytes_read_ = reader_.bytes_read();
       if (!piece.ok()) status = piece.status();
       if (!piece.ok() || piece->rows == 0) {
         read_everything_ = piece.ok();
@@ -329,6 +330,7 @@ class Importer {
   size_t busy_ = 0;
   bool reader_ended_ = false;
   std::atomic<bool> read_everything_{false};
+  std::atomic<uint64_t> bytes_read_{0};
   uint64_t rows_ = 0;
   uint64_t bad_rows_ = 0;
   uint64_t done_below_ = 0;
