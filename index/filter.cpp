@@ -1,5 +1,6 @@
 #include "index/filter.h"
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <charconv>
 #include <cmath>
@@ -83,10 +84,12 @@ std::partial_ordering compare(const Value& a, const Value& b) {
 }
 
 std::string unescape(std::string_view quoted) {
+  if (quoted.size() < 2) return {};
   std::string_view inner = quoted.substr(1, quoted.size() - 2);
   if (inner.find('\\') == std::string_view::npos) return std::string(inner);
-  json::value value = json::parse(quoted);
-  return std::string(value.get_string());
+  boost::system::error_code error;
+  json::value value = json::parse(quoted, error);
+  return error || !value.is_string() ? std::string(inner) : std::string(value.get_string());
 }
 
 Value read_value(std::string_view text) {
@@ -114,20 +117,20 @@ Value read_value(std::string_view text) {
   return number;
 }
 
-Value to_value(const json::value& value) {
+Result<Value> to_value(const json::value& value) {
   switch (value.kind()) {
-    case json::kind::null: return std::monostate();
-    case json::kind::bool_: return value.get_bool();
-    case json::kind::int64: return value.get_int64();
-    case json::kind::uint64: return value.get_uint64();
-    case json::kind::double_: return value.get_double();
-    case json::kind::string: return std::string(value.get_string());
+    case json::kind::null: return Value();
+    case json::kind::bool_: return Value(value.get_bool());
+    case json::kind::int64: return Value(value.get_int64());
+    case json::kind::uint64: return Value(value.get_uint64());
+    case json::kind::double_: return Value(value.get_double());
+    case json::kind::string: return Value(std::string(value.get_string()));
     default: break;
   }
   // By way of an object, as that is what has a canonical form.
   auto object = canonical_metadata("{\"v\":" + json::serialize(value) + "}");
-  if (!object.ok()) return std::monostate();
-  return Composite{std::string(*find_field(*object, "\"v\""))};
+  if (!object.ok()) return object.status();
+  return Value(Composite{std::string(*find_field(*object, "\"v\""))});
 }
 
 }  // namespace
@@ -171,7 +174,7 @@ bool Filter::Node::matches_field(std::string_view metadata) const {
   if (kind == Kind::exists) return wanted;
   Value value = read_value(*found);
   if (holds(value)) return true;
-  if (found->front() != '[') return false;
+  if (!found->starts_with('[')) return false;
   for (size_t at = 1; at < found->size() && (*found)[at] != ']';) {
     size_t end = skip_value(*found, at);
     if (holds(read_value(found->substr(at, end - at)))) return true;
@@ -256,8 +259,10 @@ class Parser {
                          const std::string& place, size_t depth) {
     if (field.empty()) return invalid_argument(place + ": a field name must not be empty");
     const json::object* object = value.if_object();
-    bool operators = object != nullptr && !object->empty() && object->begin()->key()[0] == '$';
-    if (!operators) return compare_node(field, Kind::equal, {to_value(value)}, place);
+    bool operators = object != nullptr &&
+                     std::any_of(object->begin(), object->end(),
+                                 [](const auto& entry) { return entry.key().starts_with('$'); });
+    if (!operators) return comparison(field, Kind::equal, value, place);
     if (depth > filter_depth_max) {
       return invalid_argument(place + " is nested deeper than " + std::to_string(filter_depth_max) +
                               " levels");
@@ -274,8 +279,8 @@ class Parser {
 
   Result<Node> operation(const std::string& field, const std::string& name,
                          const json::value& value, const std::string& place, size_t depth) {
-    if (name == "$eq") return compare_node(field, Kind::equal, {to_value(value)}, place);
-    if (name == "$ne") return negated(compare_node(field, Kind::equal, {to_value(value)}, place));
+    if (name == "$eq") return comparison(field, Kind::equal, value, place);
+    if (name == "$ne") return negated(comparison(field, Kind::equal, value, place));
     if (name == "$gt") return ordered(field, Kind::greater, value, place);
     if (name == "$gte") return ordered(field, Kind::greater_equal, value, place);
     if (name == "$lt") return ordered(field, Kind::less, value, place);
@@ -302,7 +307,14 @@ class Parser {
     if (!value.is_number() && !value.is_string()) {
       return invalid_argument(place + " must be a number or a string");
     }
-    return compare_node(field, kind, {to_value(value)}, place);
+    return comparison(field, kind, value, place);
+  }
+
+  Result<Node> comparison(const std::string& field, Kind kind, const json::value& value,
+                          const std::string& place) {
+    auto operand = to_value(value);
+    if (!operand.ok()) return operand.status().with_context(place);
+    return compare_node(field, kind, {std::move(*operand)}, place);
   }
 
   Result<Node> membership(const std::string& field, const json::value& value,
@@ -310,7 +322,11 @@ class Parser {
     const json::array* array = value.if_array();
     if (array == nullptr) return invalid_argument(place + " must be an array");
     std::vector<Value> operands;
-    for (const json::value& element : *array) operands.push_back(to_value(element));
+    for (const json::value& element : *array) {
+      auto operand = to_value(element);
+      if (!operand.ok()) return operand.status().with_context(place);
+      operands.push_back(std::move(*operand));
+    }
     return compare_node(field, Kind::in, std::move(operands), place);
   }
 

@@ -60,7 +60,7 @@ void write(std::string& out, const json::value& value) {
     case json::kind::bool_: out += value.get_bool() ? "true" : "false"; break;
     case json::kind::int64: write_number(out, value.get_int64()); break;
     case json::kind::uint64: write_number(out, value.get_uint64()); break;
-    case json::kind::double_: write_number(out, value.get_double()); break;
+    case json::kind::double_: write_number(out, value.get_double() + 0.0); break;
     case json::kind::string: write_string(out, value.get_string()); break;
     case json::kind::object: write_object(out, value.get_object()); break;
     case json::kind::array: {
@@ -169,6 +169,7 @@ std::optional<std::string_view> find_field(std::string_view object, std::string_
   size_t at = 1;
   while (at < object.size() && object[at] == '"') {
     size_t name_end = skip_string(object, at);
+    if (name_end >= object.size()) break;
     size_t value_end = skip_value(object, name_end + 1);
     if (object.substr(at, name_end - at) == name) {
       return object.substr(name_end + 1, value_end - name_end - 1);

@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <cstddef>
+#include <limits>
 
 #include "index/kernels.h"
 #include "index/metric.h"
@@ -34,7 +35,17 @@ inline float score_from_distance(Metric metric, float distance) {
 // distance is met by nothing.
 inline float distance_from_score(Metric metric, float score) {
   switch (metric) {
-    case Metric::l2: return score < 0 ? -1.0f : score * score;
+    case Metric::l2: {
+      if (score < 0) return -1;
+      // score × score may lie a step or two beside it.
+      constexpr float infinity = std::numeric_limits<float>::infinity();
+      float d = score * score;
+      while (std::sqrt(d) > score) d = std::nextafter(d, 0.0f);
+      while (d < infinity && std::sqrt(std::nextafter(d, infinity)) <= score) {
+        d = std::nextafter(d, infinity);
+      }
+      return d;
+    }
     case Metric::dot: return -score;
     case Metric::cosine: return 1 - score;
   }

@@ -1,0 +1,290 @@
+#include "index/filter.h"
+
+#include <doctest/doctest.h>
+
+#include <boost/json.hpp>
+#include <random>
+
+#include "index/metadata.h"
+
+namespace jade {
+namespace {
+
+namespace json = boost::json;
+
+// The same meaning, written from the description over parsed values.
+bool meets(const json::object& row, const json::object& filter);
+
+const json::value* at_path(const json::value* value, std::string_view path) {
+  while (value != nullptr) {
+    if (!value->is_object()) return nullptr;
+    size_t dot = path.find('.');
+    value = value->get_object().if_contains({path.data(), std::min(dot, path.size())});
+    if (dot == std::string_view::npos) return value;
+    path.remove_prefix(dot + 1);
+  }
+  return nullptr;
+}
+
+// Only of small numbers, for which double is exact.
+int order(const json::value& a, const json::value& b, bool* comparable) {
+  *comparable = true;
+  if (a.is_number() && b.is_number()) {
+    auto x = a.to_number<double>(), y = b.to_number<double>();
+    return x < y ? -1 : x > y ? 1 : 0;
+  }
+  if (a.is_string() && b.is_string()) return a.get_string().compare(b.get_string());
+  *comparable = false;
+  return 0;
+}
+
+bool equal(const json::value& a, const json::value& b) {
+  bool comparable = false;
+  int o = order(a, b, &comparable);
+  return comparable ? o == 0 : a == b;
+}
+
+template <class Test>
+bool any_of(const json::value* value, Test test) {
+  if (value == nullptr) return false;
+  if (test(*value)) return true;
+  if (!value->is_array()) return false;
+  for (const json::value& element : value->get_array()) {
+    if (test(element)) return true;
+  }
+  return false;
+}
+
+bool meets_condition(const json::value* found, const json::value& condition) {
+  const json::object* operators = condition.if_object();
+  if (operators == nullptr || operators->empty() || operators->begin()->key().substr(0, 1) != "$") {
+    return any_of(found, [&](const json::value& v) { return equal(v, condition); });
+  }
+  for (const auto& [name, operand_value] : *operators) {
+    const json::value& operand = operand_value;
+    auto compared = [&](auto accept) {
+      return any_of(found, [&](const json::value& v) {
+        bool comparable = false;
+        int o = order(v, operand, &comparable);
+        return comparable && accept(o);
+      });
+    };
+    auto equals = [&](const json::value& other) {
+      return any_of(found, [&](const json::value& v) { return equal(v, other); });
+    };
+    auto in = [&] {
+      for (const json::value& other : operand.get_array()) {
+        if (equals(other)) return true;
+      }
+      return false;
+    };
+    bool met = name == "$eq"       ? equals(operand)
+               : name == "$ne"     ? !equals(operand)
+               : name == "$gt"     ? compared([](int o) { return o > 0; })
+               : name == "$gte"    ? compared([](int o) { return o >= 0; })
+               : name == "$lt"     ? compared([](int o) { return o < 0; })
+               : name == "$lte"    ? compared([](int o) { return o <= 0; })
+               : name == "$in"     ? in()
+               : name == "$nin"    ? !in()
+               : name == "$exists" ? (found != nullptr) == operand.get_bool()
+                                   : !meets_condition(found, operand);
+    if (!met) return false;
+  }
+  return true;
+}
+
+bool meets(const json::object& row, const json::object& filter) {
+  json::value whole(row);
+  for (const auto& [name, value] : filter) {
+    bool met = false;
+    if (name == "$not") {
+      met = !meets(row, value.get_object());
+    } else if (name == "$and" || name == "$or") {
+      met = name == "$and";
+      for (const json::value& part : value.get_array()) {
+        bool part_met = meets(row, part.get_object());
+        met = name == "$and" ? met && part_met : met || part_met;
+      }
+    } else {
+      met = meets_condition(at_path(&whole, {name.data(), name.size()}), value);
+    }
+    if (!met) return false;
+  }
+  return true;
+}
+
+class Generator {
+ public:
+  json::value scalar() {
+    switch (random_() % 7) {
+      case 0: return nullptr;
+      case 1: return random_() % 2 == 0;
+      case 2: return static_cast<int64_t>(random_() % 5) - 2;
+      case 3: return 0.5 * static_cast<double>(random_() % 9) - 2;
+      case 4: return json::string(std::string(random_() % 3, 'a'));
+      case 5: return "b\"\n";
+      default: return uint64_t{1} + random_() % 2;
+    }
+  }
+  json::value value(int depth) {
+    if (depth > 0 && random_() % 4 == 0) return object(depth - 1);
+    if (depth > 0 && random_() % 3 == 0) {
+      json::array out;
+      for (uint32_t n = random_() % 3; n > 0; --n) out.push_back(value(depth - 1));
+      return out;
+    }
+    return scalar();
+  }
+  json::object object(int depth) {
+    json::object out;
+    for (uint32_t n = random_() % 4; n > 0; --n) out[name()] = value(depth);
+    return out;
+  }
+  json::object filter(int depth) {
+    json::object out;
+    for (uint32_t n = random_() % 3; n > 0; --n) {
+      uint32_t which = random_() % 8;
+      if (depth > 0 && which == 0) {
+        out["$not"] = filter(depth - 1);
+      } else if (depth > 0 && which <= 2) {
+        json::array parts{filter(depth - 1)};
+        if (random_() % 2 == 0) parts.push_back(filter(depth - 1));
+        out[which == 1 ? "$and" : "$or"] = parts;
+      } else {
+        std::string path = name();
+        if (random_() % 3 == 0) path += "." + name();
+        out[path] = random_() % 4 == 0 ? value(1) : json::value(operators(depth));
+      }
+    }
+    return out;
+  }
+
+ private:
+  std::string name() { return std::string(1, static_cast<char>('p' + random_() % 3)); }
+  json::object operators(int depth) {
+    json::object out;
+    static constexpr const char* ordering[] = {"$gt", "$gte", "$lt", "$lte"};
+    static constexpr const char* equality[] = {"$eq", "$ne"};
+    static constexpr const char* membership[] = {"$in", "$nin"};
+    for (uint32_t n = 1 + random_() % 2; n > 0; --n) {
+      switch (random_() % 5) {
+        case 0: out[equality[random_() % 2]] = value(1); break;
+        case 1: out[membership[random_() % 2]] = json::array{value(1), scalar()}; break;
+        case 2: out["$exists"] = random_() % 2 == 0; break;
+        case 3:
+          if (depth > 0) {
+            out["$not"] = operators(depth - 1);
+            break;
+          }
+          [[fallthrough]];
+        default:
+          out[ordering[random_() % 4]] =
+              random_() % 3 == 0 ? json::value("a") : json::value(int64_t{0});
+      }
+    }
+    return out;
+  }
+
+  std::mt19937 random_{11};
+};
+
+bool matches(const std::string& filter, const std::string& row) {
+  auto parsed = parse_filter(filter);
+  CAPTURE(filter);
+  REQUIRE(parsed.ok());
+  return parsed->matches(row.empty() ? row : *canonical_metadata(row));
+}
+
+std::string error_of(const std::string& filter) {
+  auto parsed = parse_filter(filter);
+  CAPTURE(filter.substr(0, 60));
+  REQUIRE(!parsed.ok());
+  CHECK(parsed.status().code() == Code::invalid_argument);
+  return parsed.status().message();
+}
+
+}  // namespace
+
+TEST_CASE("Filters mean what their description says") {
+  Generator generator;
+  int matched = 0;
+  for (int i = 0; i < 20000; ++i) {
+    json::object filter = generator.filter(2), row = generator.object(2);
+    std::string filter_text = json::serialize(filter), row_text = json::serialize(row);
+    bool expected = meets(row, filter);
+    matched += expected;
+    CAPTURE(filter_text);
+    CAPTURE(row_text);
+    REQUIRE(matches(filter_text, row_text) == expected);
+  }
+  CHECK(matched > 4000);
+  CHECK(matched < 16000);
+}
+
+TEST_CASE("Integers and doubles compare exactly") {
+  CHECK(!matches(R"({"a":9007199254740993})", R"({"a":9007199254740992.0})"));
+  CHECK(matches(R"({"a":{"$gt":9007199254740992.0}})", R"({"a":9007199254740993})"));
+  CHECK(matches(R"({"a":{"$lt":18446744073709551616.0}})", R"({"a":18446744073709551615})"));
+  CHECK(matches(R"({"a":{"$gt":-9223372036854775809}})", R"({"a":-9223372036854775808})") ==
+        false);  // rounds to the same double
+  CHECK(matches(R"({"a":{"$gt":-3.5,"$lt":-2.5}})", R"({"a":-3})"));
+  CHECK(matches(R"({"a":-0.0})", R"({"a":0})"));
+  CHECK(matches(R"({"a":{"$lt":9223372036854775808}})", R"({"a":-1})"));
+}
+
+TEST_CASE("Rows without metadata") {
+  CHECK(matches("{}", ""));
+  CHECK(!matches(R"({"a":null})", ""));
+  CHECK(matches(R"({"a":{"$ne":1}})", ""));
+  CHECK(matches(R"({"a":{"$exists":false}})", ""));
+  CHECK(!matches(R"({"a":{"$in":[]}})", R"({"a":1})"));
+}
+
+TEST_CASE("What is no filter is refused, with its place") {
+  CHECK(error_of("").find("JSON") != std::string::npos);
+  CHECK(error_of("[]").find("filter must be an object") != std::string::npos);
+  CHECK(error_of(R"({"a":{"$foo":1}})").find("filter.a.$foo") != std::string::npos);
+  CHECK(error_of(R"({"$nor":[]})").find("$nor") != std::string::npos);
+  CHECK(error_of(R"({"$or":[]})").find("filter.$or") != std::string::npos);
+  CHECK(error_of(R"({"$or":[{"a":{"$in":3}}]})").find("filter.$or[0].a.$in") != std::string::npos);
+  CHECK(error_of(R"({"a":{"$gt":[1]}})").find("filter.a.$gt") != std::string::npos);
+  CHECK(error_of(R"({"a":{"$exists":1}})").find("filter.a.$exists") != std::string::npos);
+  CHECK(error_of(R"({"a":{"$gt":1,"b":2}})").find("filter.a.b") != std::string::npos);
+  CHECK(error_of(R"({"":1})").find("empty") != std::string::npos);
+  std::string deep = "{}", many = R"({"a":{"$in":[0)";
+  for (int i = 0; i < 17; ++i) deep = "{\"$not\":" + deep + "}";
+  error_of(deep);
+  error_of(std::string(100000, '['));
+  for (int i = 0; i < 1024; ++i) many += ",1";
+  CHECK(error_of(many + "]}}").find("1024") != std::string::npos);
+}
+
+TEST_CASE("Operators are told from the fields of an object") {
+  CHECK(matches(R"({"a":{"":1}})", R"({"a":{"":1}})"));
+  CHECK(matches(R"({"a":{"x":1}})", R"({"a":{"x":1}})"));
+  CHECK(matches(R"({"a":{}})", R"({"a":{}})"));
+  CHECK(error_of(R"({"a":{"x":1,"$gt":2}})").find("filter.a.x") != std::string::npos);
+}
+
+TEST_CASE("An operand that metadata cannot hold is refused") {
+  std::string deep = std::string(20, '[') + std::string(20, ']');
+  CHECK(error_of("{\"a\":" + deep + "}").find("filter.a") != std::string::npos);
+  CHECK(error_of("{\"a\":{\"$in\":[" + deep + "]}}").find("filter.a.$in") != std::string::npos);
+  CHECK(error_of(R"({"a":[1e999]})").find("filter.a") != std::string::npos);
+}
+
+TEST_CASE("Bytes that are no metadata do no harm") {
+  std::mt19937 random(6);
+  const std::string alphabet = "{}[]\",:\\a1n";
+  auto filter = parse_filter(R"({"a":"x"})");
+  REQUIRE(filter.ok());
+  CHECK(filter->matches(R"({"a":"x"})"));
+  for (int i = 0; i < 20000; ++i) {
+    std::string bytes = "{\"a\":\"x";
+    bytes.resize(random() % 8);
+    for (uint32_t n = random() % 8; n > 0; --n) bytes += alphabet[random() % alphabet.size()];
+    CHECK_NOTHROW((void)filter->matches(bytes));
+  }
+}
+
+}  // namespace jade

@@ -1,0 +1,61 @@
+#include "index/kernels.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <random>
+#include <vector>
+
+namespace jade {
+
+TEST_CASE("Every level of kernels agrees with sums in double") {
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal;
+  // One more at the front, so that nothing is aligned.
+  std::vector<float> a(4098), b(4098);
+  for (float& value : a) value = normal(random);
+  for (float& value : b) value = normal(random);
+  std::vector<size_t> dimensions = {127, 129,  255,  257,  511,  513,
+                                    784, 1000, 1023, 2049, 4095, 4096};
+  for (size_t d = 0; d <= 100; ++d) dimensions.push_back(d);
+  REQUIRE(kernels_at(SimdLevel::portable) != nullptr);
+  for (SimdLevel level : {SimdLevel::portable, SimdLevel::avx2, SimdLevel::avx512}) {
+    const Kernels* tested = kernels_at(level);
+    if (tested == nullptr) continue;
+    CAPTURE(to_string(level));
+    CHECK(tested->level == level);
+    CHECK(kernels().level >= level);
+    for (size_t d : dimensions) {
+      CAPTURE(d);
+      for (size_t shift : {size_t{0}, size_t{1}}) {
+        const float* x = a.data() + shift;
+        const float* y = b.data() + 1 - shift;
+        double l2 = 0, product = 0, size = 0;
+        for (size_t i = 0; i < d; ++i) {
+          double difference = static_cast<double>(x[i]) - static_cast<double>(y[i]);
+          l2 += difference * difference;
+          product += static_cast<double>(x[i]) * static_cast<double>(y[i]);
+          size += std::fabs(static_cast<double>(x[i]) * static_cast<double>(y[i]));
+        }
+        CHECK(std::fabs(static_cast<double>(tested->l2_squared(x, y, d)) - l2) <= 1e-5 * l2);
+        CHECK(std::fabs(static_cast<double>(tested->inner_product(x, y, d)) - product) <=
+              1e-5 * size);
+        CHECK(tested->l2_squared(x, x, d) == 0);
+      }
+    }
+  }
+}
+
+TEST_CASE("Kernels read no more than the vectors") {
+  // The address sanitizer sees a read past either.
+  for (SimdLevel level : {SimdLevel::portable, SimdLevel::avx2, SimdLevel::avx512}) {
+    const Kernels* tested = kernels_at(level);
+    for (size_t d = 1; tested != nullptr && d < 70; ++d) {
+      std::vector<float> a(d, 1.0f), b(d, 3.0f);
+      CHECK(tested->l2_squared(a.data(), b.data(), d) == 4 * static_cast<float>(d));
+      CHECK(tested->inner_product(a.data(), b.data(), d) == 3 * static_cast<float>(d));
+    }
+  }
+}
+
+}  // namespace jade

@@ -1,0 +1,93 @@
+#include "index/metadata.h"
+
+#include <doctest/doctest.h>
+
+#include <random>
+
+namespace jade {
+namespace {
+
+std::string canonical(const std::string& json) {
+  auto out = canonical_metadata(json);
+  CAPTURE(json);
+  REQUIRE(out.ok());
+  return *out;
+}
+
+std::string nested(size_t arrays) {
+  return "{\"a\":" + std::string(arrays, '[') + std::string(arrays, ']') + "}";
+}
+
+}  // namespace
+
+TEST_CASE("Metadata has one text") {
+  CHECK(canonical(" { } ") == "{}");
+  CHECK(canonical("{ \"b\" : [ 1 , true , null ] , \"a\" : { \"x\" : \"\\u0041\\/\" } }") ==
+        R"({"b":[1,true,null],"a":{"x":"A/"}})");
+  CHECK(canonical(R"({"a":18446744073709551615,"b":-9223372036854775808})") ==
+        R"({"a":18446744073709551615,"b":-9223372036854775808})");
+  CHECK(canonical(R"({"a":0.1,"b":1e300,"c":9007199254740993})") ==
+        R"({"a":0.1,"b":1e+300,"c":9007199254740993})");
+  CHECK(canonical("{\"a\":\"\\u0000\\n\\t\\\"\\\\\xc3\xa9\"}") ==
+        "{\"a\":\"\\u0000\\n\\t\\\"\\\\\xc3\xa9\"}");
+  for (const char* json :
+       {R"({"a":5.0})", R"({"a":-0.0})", R"({"a":-0})", R"({"a":1e5})", R"({"a":1e22})",
+        R"({"a":5e-324})", R"({"a":12345678901234567890.0})", R"({"a":123456789012345678901})"}) {
+    std::string once = canonical(json);
+    CAPTURE(once);
+    CHECK(canonical(once) == once);
+  }
+}
+
+TEST_CASE("What is no metadata is refused") {
+  for (std::string json :
+       {std::string(), std::string("[]"), std::string("1"), std::string("null"), std::string("{"),
+        std::string("{}x"), std::string("{\"a\":NaN}"), std::string("{\"a\":1e999}"),
+        std::string("{\"a\":[-1e999]}"), std::string("{\"a\":\"\xff\"}"),
+        std::string("{\"a\":\"\\ud800\"}"), std::string("{\"a\":1,}"), std::string("{'a':1}"),
+        nested(16), nested(100000)}) {
+    CAPTURE(json.substr(0, 40));
+    auto out = canonical_metadata(json);
+    REQUIRE(!out.ok());
+    CHECK(out.status().code() == Code::invalid_argument);
+    CHECK(!out.status().message().empty());
+  }
+  CHECK(canonical(nested(15)) == nested(15));
+}
+
+TEST_CASE("Fields are found whatever they hold") {
+  std::string object =
+      canonical(R"({"a":"}]\",","b":[{"c":"]"},[]],"":7,"c\"d":{"e":{}},"last":-1.5})");
+  CHECK(find_field(object, "\"a\"") == R"("}]\",")");
+  CHECK(find_field(object, "\"b\"") == R"([{"c":"]"},[]])");
+  CHECK(find_field(object, "\"\"") == "7");
+  CHECK(find_field(object, canonical_string("c\"d")) == R"({"e":{}})");
+  CHECK(find_field(object, "\"last\"") == "-1.5");
+  CHECK(!find_field(object, "\"c\""));
+  CHECK(!find_field(object, "\"e\""));
+  CHECK(!find_field("{}", "\"a\""));
+  CHECK(!find_field("", "\"a\""));
+}
+
+TEST_CASE("A text is added where there is none") {
+  CHECK(*metadata_with_text("", "x\"y") == R"({"text":"x\"y"})");
+  CHECK(*metadata_with_text("{}", "x") == R"({"text":"x"})");
+  CHECK(*metadata_with_text(R"({"a":1})", "x") == R"({"a":1,"text":"x"})");
+  CHECK(*metadata_with_text(R"({"text":1})", "x") == R"({"text":1})");
+  CHECK(*metadata_with_text(R"({"a":{"text":1}})", "x") == R"({"a":{"text":1},"text":"x"})");
+  CHECK(!metadata_with_text("", "\xff").ok());
+}
+
+TEST_CASE("Reading a field of any bytes does no harm") {
+  std::mt19937 random(6);
+  const std::string alphabet = "{}[]\",:\\a1n";
+  for (int i = 0; i < 20000; ++i) {
+    std::string bytes = "{\"a\"";
+    bytes.resize(random() % 5);
+    for (uint32_t n = random() % 8; n > 0; --n) bytes += alphabet[random() % alphabet.size()];
+    (void)find_field(bytes, "\"a\"");
+    CHECK(skip_value(bytes, 0) <= bytes.size());
+  }
+}
+
+}  // namespace jade
