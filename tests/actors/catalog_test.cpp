@@ -1,0 +1,149 @@
+#include "actors/catalog.h"
+
+#include <doctest/doctest.h>
+
+#include <functional>
+#include <random>
+#include <set>
+
+#include "index/metric.h"
+#include "storage/record.h"
+
+namespace jade {
+namespace {
+
+DatabaseSpec spec_of(const std::string& name, uint32_t shards = 2) {
+  DatabaseSpec spec;
+  spec.name = name;
+  spec.dimension = 64;
+  spec.metric = Metric::dot;
+  spec.shards = shards;
+  spec.index.m = 24;
+  spec.index.ef_search = 99;
+  spec.embedder = "lexical";
+  return spec;
+}
+
+}  // namespace
+
+TEST_CASE("databases are created with groups of their own and dropped") {
+  Catalog catalog;
+  CHECK(catalog.version() == 0);
+  CHECK(catalog.map()->databases.empty());
+  REQUIRE(catalog.apply(5, create_command(spec_of("a", 3), {1})).ok());
+  REQUIRE(catalog.apply(7, create_command(spec_of("b", 1), {1})).ok());
+  CHECK(catalog.version() == 7);
+  ClusterMapPtr map = catalog.map();
+  REQUIRE(map->find("a") != nullptr);
+  CHECK(map->find("a")->spec == spec_of("a", 3));
+  CHECK(map->find("c") == nullptr);
+  std::vector<uint64_t> groups;
+  for (const char* name : {"a", "b"}) {
+    for (const ShardPlacement& shard : map->find(name)->shards) {
+      groups.push_back(shard.group);
+      CHECK(shard.nodes == std::vector<uint64_t>{1});
+    }
+  }
+  CHECK(groups == std::vector<uint64_t>{2, 3, 4, 5});
+  REQUIRE(catalog.apply(9, drop_command("a")).ok());
+  CHECK(catalog.version() == 9);
+  CHECK(catalog.map()->find("a") == nullptr);
+  // What was published before does not change.
+  CHECK(map->find("a") != nullptr);
+  // A group is never used again.
+  REQUIRE(catalog.apply(10, create_command(spec_of("a", 1), {1})).ok());
+  CHECK(catalog.map()->find("a")->shards[0].group == 6);
+}
+
+TEST_CASE("a refusal changes nothing") {
+  Catalog catalog;
+  REQUIRE(catalog.apply(5, create_command(spec_of("a"), {1})).ok());
+  std::string before = catalog.encode();
+  Status taken = catalog.apply(6, create_command(spec_of("a", 7), {1}));
+  CHECK(taken == Status(Code::already_exists, "database \"a\" exists already"));
+  Status missing = catalog.apply(7, drop_command("b"));
+  CHECK(missing == Status(Code::not_found, "database \"b\" does not exist"));
+  CHECK(catalog.apply(8, "garbage").code() == Code::corruption);
+  CHECK(catalog.apply(8, "").code() == Code::corruption);
+  CHECK(catalog.apply(8, drop_command("")).code() == Code::corruption);
+  CHECK(catalog.apply(8, create_command(spec_of("/"), {1})).code() == Code::corruption);
+  CHECK(catalog.encode() == before);
+  CHECK(catalog.version() == 5);
+}
+
+TEST_CASE("a restored catalog is equal and goes on equally") {
+  std::mt19937 random(3);
+  Catalog catalog;
+  for (uint64_t index = 1; index <= 300; ++index) {
+    std::string name = "db-" + std::to_string(random() % 12);
+    std::string command = random() % 3 == 0 ? drop_command(name)
+                                            : create_command(spec_of(name, 1 + random() % 4), {1});
+    (void)catalog.apply(index, command);
+    Catalog restored;
+    REQUIRE(restored.restore(catalog.encode()).ok());
+    REQUIRE(restored.encode() == catalog.encode());
+    REQUIRE(restored.version() == catalog.version());
+    CHECK(restored.map()->databases.size() == catalog.map()->databases.size());
+    if (index % 2 == 0) catalog = restored;
+  }
+  std::set<uint64_t> groups;
+  size_t shards = 0;
+  ClusterMapPtr map = catalog.map();
+  for (const auto& [name, entry] : map->databases) {
+    for (const ShardPlacement& shard : entry.shards) groups.insert(shard.group);
+    shards += entry.shards.size();
+  }
+  CHECK(groups.size() == shards);
+}
+
+TEST_CASE("a damaged state is refused and leaves the catalog as it was") {
+  Catalog catalog;
+  REQUIRE(catalog.apply(5, create_command(spec_of("a"), {1})).ok());
+  std::string before = catalog.encode();
+  CHECK(catalog.restore("garbage").code() == Code::corruption);
+  CatalogState impossible;
+  impossible.databases.resize(1);
+  impossible.databases[0].name = "x";
+  CHECK(catalog.restore(encode(impossible)).code() == Code::corruption);
+  impossible.databases[0].dimension = 4;
+  impossible.databases[0].metric = 200;
+  CHECK(catalog.restore(encode(impossible)).code() == Code::corruption);
+  CHECK(catalog.encode() == before);
+}
+
+TEST_CASE("what cannot be created is refused with what would be right") {
+  CHECK(validate(spec_of("a")).ok());
+  auto refused = [](const std::function<void(DatabaseSpec&)>& change, const std::string& why) {
+    DatabaseSpec spec = spec_of("a");
+    change(spec);
+    Status status = validate(spec);
+    CHECK(status.code() == Code::invalid_argument);
+    CHECK_MESSAGE(status.message().find(why) != std::string::npos, status.message());
+  };
+  for (const char* name : {"", "-a", ".a", "_a", "a b", "a/b", "a\n", "\xc3\xa4"}) {
+    refused([&](DatabaseSpec& spec) { spec.name = name; }, "name must be 1 to 128 characters");
+  }
+  refused([](DatabaseSpec& spec) { spec.name = std::string(129, 'a'); }, "name must be");
+  for (const std::string& name : {std::string(128, 'a'), std::string("0"), std::string("A_.-z")}) {
+    CHECK(validate(spec_of(name)).ok());
+  }
+  std::string most = std::to_string(dimension_max);
+  refused([](DatabaseSpec& spec) { spec.dimension = 0; },
+          "dimension is 0; it must be 1 to " + most);
+  refused([](DatabaseSpec& spec) { spec.dimension = dimension_max + 1; },
+          "it must be 1 to " + most);
+  refused([](DatabaseSpec& spec) { spec.shards = 0; }, "shards is 0; it must be 1 to 256");
+  refused([](DatabaseSpec& spec) { spec.shards = 257; }, "shards is 257; it must be 1 to 256");
+  refused([](DatabaseSpec& spec) { spec.replicas = 3; },
+          "replicas is 3; a single node keeps exactly 1");
+  refused([](DatabaseSpec& spec) { spec.index.m = 3; }, "index.m is 3; it must be 4 to 64");
+  refused([](DatabaseSpec& spec) { spec.index.ef_construction = 23; },
+          "index.ef_construction is 23; it must be 24 to 2000");
+  refused([](DatabaseSpec& spec) { spec.index.ef_search = 0; }, "index.ef_search is 0");
+  refused([](DatabaseSpec& spec) { spec.index.nlist = 70000; }, "index.nlist is 70000");
+  refused([](DatabaseSpec& spec) { spec.index.nprobe = 70000; }, "index.nprobe is 70000");
+  refused([](DatabaseSpec& spec) { spec.embedder = "oracle"; }, "there is no embedder \"oracle\"");
+  refused([](DatabaseSpec& spec) { spec.dimension = 1; }, "makes vectors of dimension");
+}
+
+}  // namespace jade
