@@ -471,6 +471,10 @@ uint64_t RaftHost::last_index() const { return raft_last_index(&impl_->core); }
 bool RaftHost::failed() const { return !impl_->failure.ok(); }
 const Status& RaftHost::failure() const { return impl_->failure; }
 
+void RaftHost::fail(const Status& status) {
+  if (impl_->failure.ok()) impl_->failure = status;
+}
+
 void RaftHost::close() {
   Impl& impl = *impl_;
   if (!impl.initialised || impl.closed) return;

@@ -106,7 +106,10 @@ class RaftHost {
   bool failed() const;
   const Status& failure() const;
 
-  // Fails all that is pending with `unavailable`. No disk is touched.
+  // Whatever is pending will be answered with this, at close().
+  void fail(const Status& status);
+
+  // Fails all that is pending, with `unavailable` when fail() gave no reason. No disk is touched.
   void close();
 
   static constexpr size_t command_bytes_max = 1u << 20;

@@ -8,6 +8,8 @@ namespace {
 
 // Writes that stop for so long let small leftovers be sealed and folded.
 constexpr uint64_t quiet_ms = 2000;
+// How often a shard whose log failed looks whether it can be written again.
+constexpr uint64_t resume_interval_ms = 1000;
 
 }  // namespace
 
@@ -23,13 +25,14 @@ int shard_state::raft_random(int low, int high) { return uniform(random, low, hi
 void shard_state::raft_append(uint64_t request, LogAppend entries) {
   self->request(context->log_writer, caf::infinite, AppendLog{request, std::move(entries)})
       .then(
-          [this](const LogAppended& done) {
+          [this, current = life](const LogAppended& done) {
+            if (current != life || !raft) return;
+            if (!done.status.ok()) return suspend(done.status);
             raft->appended(done.request, done.status);
             after_event();
           },
-          [this, request](const caf::error& error) {
-            raft->appended(request, to_status(error));
-            after_event();
+          [this, current = life](const caf::error& error) {
+            if (current == life && raft) suspend(to_status(error));
           });
 }
 
@@ -51,7 +54,8 @@ void shard_state::raft_store_snapshot(RaftSnapshot snapshot, uint64_t trailing) 
   };
   self->request(context->syncer, caf::infinite, BlockingTask{store})
       .then(
-          [this](const TaskDone& done) {
+          [this, current = life](const TaskDone& done) {
+            if (current != life || !raft) return;
             if (!done.status.ok()) {
               context->say(LogLevel::warning, "shard",
                            "snapshot of shard " + std::to_string(group) +
@@ -60,7 +64,7 @@ void shard_state::raft_store_snapshot(RaftSnapshot snapshot, uint64_t trailing) 
             raft->snapshot_stored(done.status);
             after_event();
           },
-          [this](const caf::error& error) { raft->snapshot_stored(to_status(error)); });
+          [](const caf::error&) {});  // the syncer ends with the node only
 }
 
 Status shard_state::start() {
@@ -73,21 +77,52 @@ Status shard_state::start() {
   options.election_timeout_ms = context->config.raft_election_timeout_ms;
   options.snapshot_entries = context->config.raft_snapshot_entries;
   options.snapshot_bytes = context->config.raft_snapshot_bytes;
-  random = mix(context->seams.seed, group);
+  random = mix(context->seams.seed, group + (++life << 32));
   raft = std::make_unique<RaftHost>(options, *context->log, *this);
   return raft->start();
+}
+
+void shard_state::suspend(const Status& status) {
+  if (suspended.code() != status.code()) {
+    context->say(LogLevel::error, "shard",
+                 "shard " + std::to_string(group) + " takes no writes: " + status.to_string());
+  }
+  suspended = status;
+  resume_at_ms = now_ms(self) + resume_interval_ms;
+  std::unique_ptr<RaftHost> ended = std::move(raft);
+  maintenance_proposed = false;
+  ended->fail(status);
+  ended->close();
+}
+
+void shard_state::resume() {
+  resume_at_ms = UINT64_MAX;  // one attempt at a time
+  self->request(context->log_writer, caf::infinite, DrainLog{}).then([this](const LogAppended&) {
+    if (stopping || failed || raft) return;
+    Status status = context->log->reopen();
+    if (status.ok()) status = start();
+    if (!status.ok()) {
+      raft.reset();
+      resume_at_ms = now_ms(self) + resume_interval_ms;
+      if (status.code() == Code::corruption) fail(status);
+      return;
+    }
+    context->say(LogLevel::info, "shard", "shard " + std::to_string(group) + " takes writes again");
+    suspended = Status();
+    after_event();
+  });
 }
 
 void shard_state::fail(const Status& status) {
   if (failed || stopping) return;
   failed = true;
-  raft->close();  // answers what waits
+  if (raft) raft->close();  // answers what waits
   self->send(node, ShardFailed{group, status});
   self->quit(to_error(status));
 }
 
 void shard_state::after_event() {
-  if (failed || stopping) return;
+  if (failed || stopping || !raft) return;
   if (raft->failed()) return fail(raft->failure());
   if (!announced && raft->serves()) {
     announced = true;
@@ -97,8 +132,8 @@ void shard_state::after_event() {
 }
 
 void shard_state::plan_maintenance() {
-  if (!raft->serves()) return;
   start_build();
+  if (!raft->serves()) return;
   if (maintenance_proposed) return;
   bool quiet = now_ms(self) - last_write_ms >= quiet_ms;
   auto command = replica->plan_maintenance(!building, quiet);
@@ -139,6 +174,7 @@ void shard_state::start_build() {
 void shard_state::propose(std::string command, std::function<void(Result<ShardWritten>)> done) {
   if (!announced) return done(unavailable("the shard is starting; try again"));
   if (stopping) return done(unavailable("the shard is closing"));
+  if (!raft) return done(suspended);
   last_write_ms = now_ms(self);
   raft->propose(command, [this, done = std::move(done)](Result<uint64_t> index) {
     // Called right after the entry was applied, so the count is its own.
@@ -238,6 +274,7 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
           return self->delegate(shard.pick_searcher(),
                                 SearchTask{shard.replica->snapshot(), std::move(search)});
         }
+        if (!shard.raft) return to_error(shard.suspended);
         auto promise = self->make_response_promise<ShardHits>();
         auto held = std::make_shared<ShardSearch>(std::move(search));
         shard.raft->barrier([self, promise, held](Result<uint64_t> index) mutable {
@@ -278,7 +315,7 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
       [self](ShardDescribe) -> caf::result<ShardInfo> {
         const shard_state& shard = self->state;
         ShardInfo info = shard.replica->describe();
-        info.leader = shard.raft->is_leader() ? shard.context->config.node_id : 0;
+        info.leader = shard.raft && shard.raft->is_leader() ? shard.context->config.node_id : 0;
         return info;
       },
       [self](ShardDigestRequest) {
@@ -288,7 +325,7 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
       [self](Stop) -> caf::result<Stopped> {
         shard_state& shard = self->state;
         shard.stopping = true;
-        shard.raft->close();
+        if (shard.raft) shard.raft->close();
         shard.replica->cancel_builds();
         // A clean stop leaves nothing to replay.
         auto promise = self->make_response_promise<Stopped>();
@@ -304,8 +341,12 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
       [self, interval](Tick) {
         shard_state& shard = self->state;
         if (shard.stopping || shard.failed) return;
-        shard.raft->tick();
-        shard.after_event();
+        if (shard.raft) {
+          shard.raft->tick();
+          shard.after_event();
+        } else if (now_ms(self) >= shard.resume_at_ms) {
+          shard.resume();
+        }
         self->delayed_send(self, interval, Tick{});
       },
   };

@@ -28,7 +28,10 @@ struct shard_state : public RaftDriver {
   node_actor node;
   uint64_t group = 0;
   std::unique_ptr<ShardReplica> replica;
-  std::unique_ptr<RaftHost> raft;
+  std::unique_ptr<RaftHost> raft;  // null while suspended
+  Status suspended;                // why
+  uint64_t life = 0;               // how often Raft was started; answers to earlier ones are void
+  uint64_t resume_at_ms = 0;
   uint64_t random = 0;  // state of the generator
   size_t next_searcher = 0;
   bool announced = false;
@@ -39,6 +42,10 @@ struct shard_state : public RaftDriver {
   uint64_t last_write_ms = 0;
 
   Status start();
+  // When a write to the log failed: answers what waits with the reason. Reads go
+  // on, as the state is whole; writes are refused until the log takes them again.
+  void suspend(const Status& status);
+  void resume();
   void tick();
   // After anything that may have moved Raft: announce, fail, plan maintenance.
   void after_event();
