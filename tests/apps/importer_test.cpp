@@ -140,16 +140,23 @@ TEST_CASE_FIXTURE(Fixture, "rows of a binary file get their numbers, as binary a
   }
 }
 
-TEST_CASE_FIXTURE(Fixture, "bytes become floats, sent as they are or as JSON") {
+TEST_CASE_FIXTURE(Fixture, "bytes and half floats become floats, sent as they are or as JSON") {
   std::string u8(8, '\0');
   u8[0] = u8[4] = 2;
   u8 += "\x01\xff\x10\x20";
   std::string path = dir.write("a.u8bin", u8);
+  const std::string about = "{'descr': '<f2', 'fortran_order': False, 'shape': (1, 2), }\n";
+  std::string npy("\x93NUMPY\x01\0", 8);
+  append_u32(npy, static_cast<uint32_t>(about.size()));
+  npy.resize(10);  // the length has two bytes in this version
+  std::string halves = dir.write("a.npy", npy + about + std::string("\x00\x3c\x00\xc0", 4));
   for (bool json : {false, true}) {
     options.json = json;
     REQUIRE(run(path).ok());
     CHECK(values_of(uint64_t{0}) == std::vector<float>{1, 255});
     CHECK(values_of(uint64_t{1}) == std::vector<float>{16, 32});
+    REQUIRE(run(halves).ok());
+    CHECK(values_of(uint64_t{0}) == std::vector<float>{1, -2});
   }
 }
 
