@@ -42,7 +42,7 @@ struct Arguments {
   std::string base, queries, truth, metric = "l2", json_file;
   size_t rows = SIZE_MAX, queries_max = 1000;
   uint32_t k = 10, clients = 0, repetitions = 3;
-  std::vector<uint32_t> ef = {16, 32, 64, 128, 256, 512};
+  std::vector<uint32_t> ef = {10, 16, 24, 32, 64, 128, 256};
   bool skip_peers = false, skip_node = false;
   IndexOptions index;
 
@@ -375,7 +375,7 @@ void bench_peers(const Arguments& arguments, const Workload& workload, Report& r
       if (ours > 0 && theirs > 0) {
         report.fact(key, ours / theirs, "times the queries/s");
       } else {
-        report.text(std::string(key) + ": not reached with these --ef");
+        report.text(std::string(key) + ": not between the measured --ef");
       }
     }
   }

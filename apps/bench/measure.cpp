@@ -97,6 +97,8 @@ Point measure(const Workload& workload, const Connect& connect, uint32_t ef, uin
 double rate_at_recall(const std::vector<Point>& points, double wanted) {
   for (size_t i = 0; i < points.size(); ++i) {
     if (points[i].recall < wanted) continue;
+    // Above it from the start: what a narrower beam would give is not known.
+    if (i == 0 && points[i].recall > wanted + 0.005) return 0;
     if (i == 0) return points[i].queries_per_second;
     const Point& low = points[i - 1];
     const Point& high = points[i];

@@ -37,7 +37,7 @@ using Connect = std::function<Searcher()>;
 Point measure(const Workload& workload, const Connect& connect, uint32_t ef, uint32_t clients,
               uint32_t repetitions);
 
-// The rate at a recall, between measured points; 0 where none reaches it.
+// The rate at a recall, between measured points; 0 where they lie all on one side.
 double rate_at_recall(const std::vector<Point>& points, double wanted);
 
 // Exact neighbours by comparing every pair.

@@ -40,21 +40,21 @@ Result<size_t> ByteSource::read(void* out, size_t n) {
 
 Result<std::optional<std::string>> ByteSource::read_line(size_t bytes_max) {
   std::string line;
-  char* text = nullptr;
-  size_t capacity = 0;
-  ssize_t got = ::getline(&text, &capacity, file_);
-  std::unique_ptr<char, decltype(&std::free)> owner(text, &std::free);
-  if (got < 0) {
+  int next = 0;
+  while ((next = getc_unlocked(file_)) != EOF) {
+    ++position_;
+    if (next == '\n') break;
+    if (line.size() >= bytes_max) {
+      return Status(Code::too_large,
+                    name_ + " has a line of more than " + std::to_string(bytes_max) + " bytes");
+    }
+    line.push_back(static_cast<char>(next));
+  }
+  if (next == EOF) {
     if (std::ferror(file_) != 0) return Status(Code::io_error, "reading " + name_ + " failed");
-    return std::optional<std::string>();
+    if (line.empty()) return std::optional<std::string>();
   }
-  position_ += static_cast<uint64_t>(got);
-  line.assign(text, static_cast<size_t>(got));
-  if (line.size() > bytes_max) {
-    return Status(Code::too_large,
-                  name_ + " has a line of more than " + std::to_string(bytes_max) + " bytes");
-  }
-  while (!line.empty() && (line.back() == '\n' || line.back() == '\r')) line.pop_back();
+  while (!line.empty() && line.back() == '\r') line.pop_back();
   return std::optional<std::string>(std::move(line));
 }
 

@@ -80,7 +80,8 @@ void draw(const ImportProgress& now, const VectorReader& reader, uint64_t start,
   std::fprintf(stderr, terminal ? "\r%s\033[K" : "%s\n", line.c_str());
 }
 
-Status create_database(const Arguments& arguments, uint32_t dimension) {
+// Returns whether it was created; false: it was there.
+Result<bool> create_database(const Arguments& arguments, uint32_t dimension) {
   auto client = HttpClient::connect(arguments.import.url);
   if (!client.ok()) return client.status();
   if (dimension == 0) {
@@ -96,12 +97,26 @@ Status create_database(const Arguments& arguments, uint32_t dimension) {
   if (!response.ok()) return response.status();
   Status created = check_response(*response);
   // An import that goes on finds it made.
-  return created.code() == Code::already_exists ? Status() : created;
+  if (created.code() == Code::already_exists) return false;
+  if (!created.ok()) return created;
+  return true;
+}
+
+// Whether the database is there to be written to. Later failures may pass; this
+// one is a mistake to be told at once.
+Status check_database(const Arguments& arguments) {
+  auto client = HttpClient::connect(arguments.import.url);
+  if (!client.ok()) return client.status();
+  auto response = (*client)->request("GET", "/v1/databases/" + arguments.import.database);
+  return response.ok() ? check_response(*response) : response.status();
 }
 
 int finish(const Arguments& arguments, const ImportOutcome& outcome, const ImportState& state) {
   if (outcome.interrupted) {
-    (void)state.save(outcome.rows_done);
+    if (Status saved = state.save(outcome.rows_done); !saved.ok()) {
+      std::fprintf(stderr, "interrupted; %s\n", saved.message().c_str());
+      return 130;
+    }
     std::fprintf(stderr, "interrupted after row %llu; %s\n",
                  static_cast<unsigned long long>(outcome.rows_done),
                  state.exists_for_file() ? "the same command goes on from there"
@@ -131,12 +146,18 @@ Result<int> run(Arguments& arguments) {
   }
   auto reader = open_vectors(arguments.file, format);
   if (!reader.ok()) return reader.status();
+  ImportState state(arguments.import.url, arguments.import.database, arguments.file,
+                    arguments.skip);
   if (arguments.create) {
     uint32_t dimension = (*reader)->dimension();
     if (dimension == 0) dimension = arguments.dimension;
-    JADE_RETURN_IF_ERROR(create_database(arguments, dimension));
+    auto created = create_database(arguments, dimension);
+    if (!created.ok()) return created.status();
+    // A new database holds nothing of an earlier import.
+    if (*created) state.forget();
+  } else {
+    JADE_RETURN_IF_ERROR(check_database(arguments));
   }
-  ImportState state(arguments.import.url, arguments.import.database, arguments.file);
   arguments.import.count_bad_rows = arguments.on_error == "count";
   arguments.import.first_row = arguments.skip;
   if (!arguments.no_resume && state.rows() > arguments.skip) {

@@ -26,14 +26,14 @@ fs::path state_directory() {
 }  // namespace
 
 ImportState::ImportState(const std::string& url, const std::string& database,
-                         const std::string& file) {
+                         const std::string& file, uint64_t skip) {
   fs::path directory = state_directory();
   struct stat about {};
   if (file == "-" || directory.empty() || stat(file.c_str(), &about) != 0) return;
   std::error_code error;
   std::string key = url + "\n" + database + "\n" + fs::absolute(file, error).string() + "\n" +
                     std::to_string(about.st_size) + "\n" + std::to_string(about.st_mtim.tv_sec) +
-                    "." + std::to_string(about.st_mtim.tv_nsec);
+                    "." + std::to_string(about.st_mtim.tv_nsec) + "\n" + std::to_string(skip);
   char name[64];
   std::snprintf(name, sizeof name, "import-%08x-%08x", crc32c(key), crc32c(key, 0x5eed));
   path_ = (directory / name).string();

@@ -13,7 +13,9 @@ namespace jade {
 class ImportState {
  public:
   // "-" (standard input) has no state: rows() is 0 and saving does nothing.
-  ImportState(const std::string& url, const std::string& database, const std::string& file);
+  // `skip`: rows that were left out at the start; they do not count as done.
+  ImportState(const std::string& url, const std::string& database, const std::string& file,
+              uint64_t skip);
 
   // All rows below were acknowledged.
   uint64_t rows() const;

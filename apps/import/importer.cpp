@@ -72,10 +72,12 @@ class Importer {
     feeder.join();
     for (std::thread& sender : senders) sender.join();
     report(progress_now());
-    if (!failure_.ok()) return failure_;
+    // Told to stop while it waited for a busy node: that is no failure.
+    bool stopped = stop_.load() && (failure_.ok() || is_transient(failure_.code()));
+    if (!failure_.ok() && !stopped) return failure_;
     ImportProgress end = progress_now();
     return ImportOutcome{end.rows, end.bad_rows, end.rows_done, end.seconds,
-                         stop_.load() && !read_everything_};
+                         stopped && !(read_everything_ && failure_.ok())};
   }
 
   // Where to go on, also after a failure.
