@@ -6,7 +6,7 @@
 #include <cstring>
 #include <limits>
 
-#include "net/crc32c.h"
+#include "storage/crc32c.h"
 
 namespace jade {
 namespace {

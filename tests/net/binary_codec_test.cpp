@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "net/crc32c.h"
+#include "storage/crc32c.h"
 
 namespace jade {
 namespace {
