@@ -44,8 +44,8 @@ void shard_state::raft_store_snapshot(RaftSnapshot snapshot, uint64_t trailing) 
   // First the state, then the promise that the log up to it is not needed. Raft
   // counts entries that never reach the state machine (barriers, configurations).
   if (Status status = replica->pass(snapshot.index, snapshot.term); !status.ok()) {
-    // Reported once libraft is out of this call; the snapshot just never ends.
-    return fail(status);
+    // Acted upon once libraft is out of this call, by after_event().
+    return raft->fail(status);
   }
   auto store = [log = context->log, sync = replica->syncer(), group = group,
                 snapshot = std::move(snapshot), trailing] {
