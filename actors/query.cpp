@@ -52,7 +52,7 @@ void append_floats(std::string& out, const std::vector<float>& values) {
 
 std::vector<float> to_floats(const std::string& bytes) {
   std::vector<float> out(bytes.size() / sizeof(float));
-  std::memcpy(out.data(), bytes.data(), out.size() * sizeof(float));
+  if (!out.empty()) std::memcpy(out.data(), bytes.data(), out.size() * sizeof(float));
   return out;
 }
 
