@@ -4,6 +4,8 @@
 #include <leveldb/env.h>
 #include <leveldb/status.h>
 
+#include <atomic>
+#include <memory>
 #include <string_view>
 
 #include "storage/status.h"
@@ -24,6 +26,10 @@ class DurableEnv final : public leveldb::EnvWrapper {
 
   leveldb::Status NewWritableFile(const std::string& path, leveldb::WritableFile** out) override;
   leveldb::Status NewAppendableFile(const std::string& path, leveldb::WritableFile** out) override;
+
+ private:
+  // A log could not be synced when it was closed: nothing after it may be written.
+  std::shared_ptr<std::atomic<bool>> sync_failed_ = std::make_shared<std::atomic<bool>>(false);
 };
 
 // The same failure in our vocabulary; "disk_full" where the disk is full.

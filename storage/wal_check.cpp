@@ -92,17 +92,18 @@ WalExtent scan_wal(std::string_view file) {
   bool inside = false;  // between a first and a last fragment
   bool lost = false;
   while (at < file.size()) {
-    at = skip_trailer(at);
+    if (!lost || inside) at = skip_trailer(at);
     Fragment fragment = fragment_at(file, at);
     bool in_place = fragment.type == full || fragment.type == first ? !inside || lost
                                                                     : inside && fragment.type != 0;
     if (fragment.type == 0 || (!in_place && !lost)) {
       if (at >= file.size()) break;
-      // Lost: from here on only look whether anything whole follows.
+      // Lost: from here on only look whether anything whole follows, at every
+      // offset, as a damaged length tells nothing of where the next record is.
       lost = true;
       out.damaged = true;
       inside = false;
-      at = (at / block_bytes + 1) * block_bytes;
+      ++at;
       continue;
     }
     bool completes = fragment.type == full || (fragment.type == last && inside);
