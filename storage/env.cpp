@@ -5,58 +5,72 @@
 namespace jade {
 namespace {
 
-class SyncOnClose final : public leveldb::WritableFile {
- public:
-  SyncOnClose(leveldb::WritableFile* target, std::shared_ptr<std::atomic<bool>> failed)
-      : target_(target), failed_(std::move(failed)) {}
-  // LevelDB does not ask how closing went, so the next write or sync tells it.
-  ~SyncOnClose() override {
-    if (!closed_) (void)Close();
-  }
-
-  leveldb::Status Append(const leveldb::Slice& data) override {
-    return failed_->load() ? lost() : target_->Append(data);
-  }
-  leveldb::Status Flush() override { return target_->Flush(); }
-  leveldb::Status Sync() override { return failed_->load() ? lost() : target_->Sync(); }
-  leveldb::Status Close() override {
-    closed_ = true;
-    leveldb::Status synced = target_->Sync();
-    if (!synced.ok()) failed_->store(true);
-    leveldb::Status closed = target_->Close();
-    return synced.ok() ? closed : synced;
-  }
-
- private:
-  static leveldb::Status lost() {
-    return leveldb::Status::IOError("an earlier write-ahead log could not be synced");
-  }
-
-  std::unique_ptr<leveldb::WritableFile> target_;
-  std::shared_ptr<std::atomic<bool>> failed_;
-  bool closed_ = false;
-};
-
 bool is_log(const std::string& path) {
   return path.size() > 4 && path.compare(path.size() - 4, 4, ".log") == 0;
 }
 
-leveldb::Status wrap_log(const std::string& path, leveldb::Status status,
-                         leveldb::WritableFile** out,
-                         const std::shared_ptr<std::atomic<bool>>& failed) {
-  if (status.ok() && is_log(path)) *out = new SyncOnClose(*out, failed);
+}  // namespace
+
+class DurableEnv::LogFile final : public leveldb::WritableFile {
+ public:
+  LogFile(DurableEnv* env, leveldb::WritableFile* target) : env_(env), target_(target) {}
+  // LevelDB drops its old log rather than closing it: the failure shows in the
+  // next write.
+  ~LogFile() override {
+    if (!closed_) (void)Close();
+  }
+
+  leveldb::Status Append(const leveldb::Slice& data) override {
+    leveldb::Status failed = env_->failure();
+    return failed.ok() ? env_->note(target_->Append(data)) : failed;
+  }
+  leveldb::Status Flush() override {
+    leveldb::Status failed = env_->failure();
+    return failed.ok() ? env_->note(target_->Flush()) : failed;
+  }
+  leveldb::Status Sync() override {
+    leveldb::Status failed = env_->failure();
+    return failed.ok() ? env_->note(target_->Sync()) : failed;
+  }
+  leveldb::Status Close() override {
+    closed_ = true;
+    // Also after a failure: what is whole may be kept.
+    leveldb::Status synced = env_->note(target_->Sync());
+    leveldb::Status closed = env_->note(target_->Close());
+    return synced.ok() ? closed : synced;
+  }
+
+ private:
+  DurableEnv* env_;
+  std::unique_ptr<leveldb::WritableFile> target_;
+  bool closed_ = false;
+};
+
+leveldb::Status DurableEnv::failure() const {
+  std::lock_guard lock(mutex_);
+  return failure_;
+}
+
+leveldb::Status DurableEnv::note(leveldb::Status status) {
+  if (status.ok()) return status;
+  std::lock_guard lock(mutex_);
+  if (failure_.ok()) failure_ = status;
   return status;
 }
 
-}  // namespace
+leveldb::Status DurableEnv::wrap_log(const std::string& path, leveldb::Status status,
+                                     leveldb::WritableFile** out) {
+  if (status.ok() && is_log(path)) *out = new LogFile(this, *out);
+  return status;
+}
 
 leveldb::Status DurableEnv::NewWritableFile(const std::string& path, leveldb::WritableFile** out) {
-  return wrap_log(path, target()->NewWritableFile(path, out), out, sync_failed_);
+  return wrap_log(path, target()->NewWritableFile(path, out), out);
 }
 
 leveldb::Status DurableEnv::NewAppendableFile(const std::string& path,
                                               leveldb::WritableFile** out) {
-  return wrap_log(path, target()->NewAppendableFile(path, out), out, sync_failed_);
+  return wrap_log(path, target()->NewAppendableFile(path, out), out);
 }
 
 Status from_leveldb(const leveldb::Status& status, std::string_view context) {

@@ -4,8 +4,7 @@
 #include <leveldb/env.h>
 #include <leveldb/status.h>
 
-#include <atomic>
-#include <memory>
+#include <mutex>
 #include <string_view>
 
 #include "storage/status.h"
@@ -19,17 +18,28 @@ namespace jade {
 // end of the old one, so after power loss there could be a hole: later writes
 // present, earlier ones gone. With this, what survives is always a prefix of what
 // was written. It costs one sync a write buffer.
+//
+// LevelDB ignores a failure of that last sync, and lets writers that wait in its
+// queue write behind the half record of one that failed. Here the first failure
+// of any log fails all that is later asked of any: open the store anew, with a
+// new DurableEnv. Any thread.
 class DurableEnv final : public leveldb::EnvWrapper {
  public:
-  // `target` outlives this.
+  // `target` outlives this, and this the files that it opened.
   explicit DurableEnv(leveldb::Env* target) : leveldb::EnvWrapper(target) {}
 
   leveldb::Status NewWritableFile(const std::string& path, leveldb::WritableFile** out) override;
   leveldb::Status NewAppendableFile(const std::string& path, leveldb::WritableFile** out) override;
 
  private:
-  // A log could not be synced when it was closed: nothing after it may be written.
-  std::shared_ptr<std::atomic<bool>> sync_failed_ = std::make_shared<std::atomic<bool>>(false);
+  class LogFile;
+  leveldb::Status wrap_log(const std::string& path, leveldb::Status status,
+                           leveldb::WritableFile** out);
+  leveldb::Status failure() const;
+  leveldb::Status note(leveldb::Status status);
+
+  mutable std::mutex mutex_;
+  leveldb::Status failure_;  // the first one of a log
 };
 
 // The same failure in our vocabulary; "disk_full" where the disk is full.

@@ -65,7 +65,13 @@ Result<std::optional<std::string>> KvStore::get(std::string_view key, const Snap
   options.snapshot = at.get();
   std::string value;
   leveldb::Status status = open->db->Get(options, leveldb::Slice(key.data(), key.size()), &value);
-  if (status.IsNotFound()) return std::optional<std::string>();
+  if (status.IsNotFound()) {
+    // LevelDB says "not found" of a file that vanished too, but then names it.
+    if (status.ToString() == leveldb::Status::NotFound(leveldb::Slice()).ToString()) {
+      return std::optional<std::string>();
+    }
+    return corruption("reading " + dir_ + ": " + status.ToString());
+  }
   if (!status.ok()) return from_leveldb(status, "reading " + dir_);
   return std::optional<std::string>(std::move(value));
 }
@@ -110,10 +116,15 @@ std::unique_ptr<leveldb::Iterator> KvStore::iterate(const Snapshot& at, bool fil
   options.verify_checksums = true;
   options.fill_cache = fill_cache;
   options.snapshot = at.get();
-  return std::unique_ptr<leveldb::Iterator>(open->db->NewIterator(options));
+  std::unique_ptr<leveldb::Iterator> it(open->db->NewIterator(options));
+  it->RegisterCleanup([](void* held, void*) { delete static_cast<std::shared_ptr<Files>*>(held); },
+                      new std::shared_ptr<Files>(std::move(open)), nullptr);
+  return it;
 }
 
 Status KvStore::reopen() {
+  // Nobody else may check and mend a log that is open again already.
+  std::lock_guard reopening(reopening_);
   {
     std::lock_guard lock(mutex_);
     if (files_ && broken_.ok()) return {};

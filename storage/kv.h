@@ -40,12 +40,14 @@ class KvStore {
   // Everything written so far becomes durable.
   Status sync();
   Snapshot snapshot() const;
-  // Keep the store alive while iterating. Blocks of long scans are better not
+  // Keeps the store open, as a snapshot does. Blocks of long scans are better not
   // cached.
   std::unique_ptr<leveldb::Iterator> iterate(const Snapshot& at = {}, bool fill_cache = true) const;
 
-  // After a failed write, closes and opens again. failed_precondition while snapshots or other uses
-  // keep it open.
+  // After a failed write, closes and opens again; ok at once when none failed.
+  // failed_precondition while snapshots, iterators or calls in progress keep the
+  // store open: they stay valid, try again when they are gone. Any thread; of
+  // several one reopens and the others wait.
   Status reopen();
 
  private:
@@ -57,6 +59,7 @@ class KvStore {
   leveldb::Env* env_ = nullptr;
   std::string dir_;
   KvOptions options_;
+  std::mutex reopening_;  // before mutex_
   mutable std::mutex mutex_;
   std::shared_ptr<Files> files_;
   Status broken_;

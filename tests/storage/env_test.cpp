@@ -1,0 +1,74 @@
+#include "storage/env.h"
+
+#include "tests/storage/fault_env.h"
+
+namespace jade {
+namespace {
+
+std::unique_ptr<leveldb::WritableFile> create(leveldb::Env& env, const std::string& path) {
+  leveldb::WritableFile* file = nullptr;
+  REQUIRE(env.NewWritableFile(path, &file).ok());
+  return std::unique_ptr<leveldb::WritableFile>(file);
+}
+
+}  // namespace
+
+TEST_CASE("write-ahead logs are synced once when closed or dropped; other files are not") {
+  FaultEnv disk;
+  DurableEnv env(&disk);
+  auto file = create(env, "/000001.log");
+  REQUIRE(file->Append("x").ok());
+  CHECK(disk.syncs == 0);
+  REQUIRE(file->Close().ok());
+  CHECK(disk.syncs == 1);
+  file.reset();
+  CHECK(disk.syncs == 1);
+  file = create(env, "/000002.log");
+  file.reset();
+  CHECK(disk.syncs == 2);
+  for (const char* path : {"/000003.ldb", "/MANIFEST-000004", "/LOG", "/log", "/.log.new"}) {
+    file = create(env, path);
+    REQUIRE(file->Append("x").ok());
+    REQUIRE(file->Close().ok());
+    file.reset();
+  }
+  CHECK(disk.syncs == 2);
+}
+
+TEST_CASE("after half a record nothing more is written to any log") {
+  FaultEnv disk;
+  DurableEnv env(&disk);
+  auto first = create(env, "/000001.log");
+  auto second = create(env, "/000002.log");
+  disk.wal_room = 3;
+  leveldb::Status failed = first->Append("abcdef");
+  REQUIRE(!failed.ok());
+  // Space is back, but what came next would lie behind half a record.
+  disk.wal_room = UINT64_MAX;
+  int appends = disk.wal_appends;
+  CHECK(first->Append("ghi").ToString() == failed.ToString());
+  CHECK(second->Append("ghi").ToString() == failed.ToString());
+  CHECK(first->Sync().ToString() == failed.ToString());
+  CHECK(disk.wal_appends == appends);
+  CHECK(disk.read("/000001.log") == "abc");
+  auto table = create(env, "/000003.ldb");
+  CHECK(table->Append("x").ok());
+  // Begun anew, as when a store is opened again.
+  DurableEnv next(&disk);
+  CHECK(create(next, "/000004.log")->Append("x").ok());
+}
+
+TEST_CASE("a log that could not be synced when dropped fails what follows in others") {
+  FaultEnv disk;
+  DurableEnv env(&disk);
+  auto first = create(env, "/000001.log");
+  auto second = create(env, "/000002.log");
+  REQUIRE(first->Append("x").ok());
+  disk.wal_syncs_fail = true;
+  first.reset();
+  disk.wal_syncs_fail = false;
+  CHECK(!second->Append("y").ok());
+  CHECK(!second->Sync().ok());
+}
+
+}  // namespace jade
