@@ -109,6 +109,7 @@ Result<std::shared_ptr<LogStore>> LogStore::open(leveldb::Env* env, const std::s
   auto kv = KvStore::open(env, dir, options);
   if (!kv.ok()) return kv.status();
   std::shared_ptr<LogStore> store(new LogStore(std::move(*kv)));
+  std::lock_guard lock(store->mutex_);
   JADE_RETURN_IF_ERROR(store->load_extents());
   return store;
 }
@@ -126,9 +127,25 @@ Result<std::pair<uint64_t, uint64_t>> LogStore::load_hard_state(uint64_t group) 
   return std::pair<uint64_t, uint64_t>(*term, *vote);
 }
 
+LogStore::Extent LogStore::extent_of(uint64_t group) const {
+  auto at = extents_.find(group);
+  return at == extents_.end() ? Extent() : at->second;
+}
+
+Status LogStore::write(leveldb::WriteBatch& batch) {
+  if (!unread_.ok()) return unread_;
+  return kv_->write(batch, true);
+}
+
 Status LogStore::load_extents() {
-  std::lock_guard lock(mutex_);
-  extents_.clear();
+  auto loaded = read_extents();
+  unread_ = loaded.ok() ? Status() : loaded.status();
+  if (loaded.ok()) extents_ = std::move(*loaded);
+  return unread_;
+}
+
+Result<std::map<uint64_t, LogStore::Extent>> LogStore::read_extents() const {
+  std::map<uint64_t, Extent> out;
   // One seek a group and kind, not a scan: the log may be long.
   auto at = kv_->iterate({}, false);
   at->SeekToFirst();
@@ -164,13 +181,14 @@ Status LogStore::load_extents() {
         extent.first = extent.end = snapshot->index + 1;
       }
     }
-    extents_[group] = extent;
+    out[group] = extent;
     if (group == UINT64_MAX) break;
     std::string next;
     append_big_endian(next, group + 1);
     at->Seek(next);
   }
-  return from_leveldb(at->status(), "reading the log");
+  if (!at->status().ok()) return from_leveldb(at->status(), "reading the log");
+  return out;
 }
 
 Status LogStore::append(std::span<const LogAppend> appends) {
@@ -179,8 +197,8 @@ Status LogStore::append(std::span<const LogAppend> appends) {
   std::map<uint64_t, Extent> changed;
   std::string payload;
   for (const LogAppend& append : appends) {
-    Extent extent =
-        changed.count(append.group) > 0 ? changed[append.group] : extents_[append.group];
+    auto earlier = changed.find(append.group);
+    Extent extent = earlier == changed.end() ? extent_of(append.group) : earlier->second;
     if (append.first_index > extent.end || append.first_index < extent.first) {
       return Status(Code::failed_precondition, "entry " + std::to_string(append.first_index) +
                                                    " of Raft group " +
@@ -217,25 +235,29 @@ Status LogStore::set_term(uint64_t group, uint64_t term) {
 Status LogStore::set_vote(uint64_t group, uint64_t node) {
   std::lock_guard lock(mutex_);
   leveldb::WriteBatch batch;
-  put(batch, make_key(group, hard_state_tag), encode_hard_state(extents_[group].term, node));
-  return write(batch);
+  Extent extent = extent_of(group);
+  put(batch, make_key(group, hard_state_tag), encode_hard_state(extent.term, node));
+  JADE_RETURN_IF_ERROR(write(batch));
+  extents_[group] = extent;
+  return {};
 }
 
 Status LogStore::truncate(uint64_t group, uint64_t from_index) {
   std::lock_guard lock(mutex_);
-  Extent& extent = extents_[group];
+  Extent extent = extent_of(group);
   if (from_index >= extent.end) return {};
   leveldb::WriteBatch batch;
   uint64_t from = std::max(from_index, extent.first);
   for (uint64_t index = from; index < extent.end; ++index) batch.Delete(entry_key(group, index));
   JADE_RETURN_IF_ERROR(write(batch));
   extent.end = from;
+  extents_[group] = extent;
   return {};
 }
 
 Status LogStore::put_snapshot(uint64_t group, const RaftSnapshot& snapshot, uint64_t trailing) {
   std::lock_guard lock(mutex_);
-  Extent& extent = extents_[group];
+  Extent extent = extent_of(group);
   leveldb::WriteBatch batch;
   put(batch, make_key(group, snapshot_tag), encode_snapshot(snapshot));
   uint64_t keep_from = snapshot.index > trailing ? snapshot.index - trailing + 1 : 1;
@@ -246,6 +268,7 @@ Status LogStore::put_snapshot(uint64_t group, const RaftSnapshot& snapshot, uint
   JADE_RETURN_IF_ERROR(write(batch));
   extent.first = std::max(extent.first, keep_from);
   extent.end = std::max(extent.end, extent.first);
+  extents_[group] = extent;
   return {};
 }
 
@@ -324,7 +347,10 @@ Result<std::vector<uint64_t>> LogStore::groups() const {
 }
 
 Status LogStore::reopen() {
-  JADE_RETURN_IF_ERROR(kv_->reopen());
+  // Nobody may append by the old extents: what failed may be stored all the same.
+  std::lock_guard lock(mutex_);
+  unread_ = kv_->reopen();
+  if (!unread_.ok()) return unread_;
   return load_extents();
 }
 

@@ -79,13 +79,17 @@ class LogStore {
   };
 
   explicit LogStore(std::unique_ptr<KvStore> kv) : kv_(std::move(kv)) {}
+  // With mutex_ held. Until it succeeds, nothing is written.
   Status load_extents();
+  Result<std::map<uint64_t, Extent>> read_extents() const;
+  Extent extent_of(uint64_t group) const;
   Result<std::pair<uint64_t, uint64_t>> load_hard_state(uint64_t group) const;  // term, vote
-  Status write(leveldb::WriteBatch& batch) { return kv_->write(batch, true); }
+  Status write(leveldb::WriteBatch& batch);
 
   std::unique_ptr<KvStore> kv_;
   mutable std::mutex mutex_;
-  std::map<uint64_t, Extent> extents_;
+  std::map<uint64_t, Extent> extents_;  // of the groups that have anything stored
+  Status unread_;                       // why extents_ may not be what is stored
 };
 
 }  // namespace jade

@@ -6,6 +6,7 @@
 #include <random>
 
 #include "storage/bytes.h"
+#include "tests/storage/fault_env.h"
 #include "tests/storage/raw_store.h"
 
 namespace jade {
@@ -348,6 +349,76 @@ TEST_CASE("a value under another key, a cut value and a missing entry are corrup
   erase_raw(env.get(), "/log", entry_key(1, 1));
   erase_raw(env.get(), "/log", entry_key(1, 2));
   CHECK(open_log(env.get())->load(1).status().message() == "entry 1 of Raft group 1 is missing");
+}
+
+TEST_CASE("an append to a full disk changes nothing, and reopening takes up writing again") {
+  std::mt19937 random(5);
+  FaultEnv env;
+  auto store = open_log(&env);
+  Expected one, two;
+  for (int round = 0; round < 60; ++round) {
+    CAPTURE(round);
+    std::vector<LogAppend> appends{entries(1, one.end(), 1 + random() % 4),
+                                   entries(2, two.end(), 1 + random() % 4)};
+    env.wal_room = random() % 150;
+    Status full = store->append(appends);
+    bool failed = !full.ok();
+    env.wal_room = UINT64_MAX;
+    if (failed) {
+      CHECK(full.code() == Code::disk_full);
+      compare(*store, 1, one);
+      CHECK(store->append(appends).code() == Code::disk_full);
+      CHECK(store->set_term(1, 9).code() == Code::disk_full);
+      REQUIRE(store->reopen().ok());
+      compare(*store, 1, one);
+      compare(*store, 2, two);
+      REQUIRE(store->append(appends).ok());
+    }
+    for (const LogEntry& entry : appends[0].entries) one.entries.push_back(entry);
+    for (const LogEntry& entry : appends[1].entries) two.entries.push_back(entry);
+    compare(*store, 1, one);
+    compare(*store, 2, two);
+  }
+}
+
+TEST_CASE("what was refused or failed makes no group") {
+  FaultEnv env;
+  auto store = open_log(&env);
+  CHECK(append(*store, entries(7, 5, 1)).code() == Code::failed_precondition);
+  CHECK(store->truncate(8, 1).ok());
+  env.wal_room = 3;
+  CHECK(!store->set_vote(9, 1).ok());
+  CHECK(!store->put_snapshot(10, {4, 1, 0, "", ""}, 0).ok());
+  CHECK(store->groups()->empty());
+}
+
+TEST_CASE("a log that cannot be read when reopened takes no writes") {
+  FaultEnv env;
+  auto store = open_log(&env);
+  REQUIRE(append(*store, entries(1, 1, 3)).ok());
+  env.wal_room = 3;
+  REQUIRE(!store->set_term(1, 2).ok());
+  env.wal_room = UINT64_MAX;
+  env.on_lock = [](const std::string&) { return leveldb::Status::IOError("lock", "failed"); };
+  CHECK(!store->reopen().ok());
+  CHECK(!append(*store, entries(1, 4, 1)).ok());
+  env.on_lock = nullptr;
+  REQUIRE(store->reopen().ok());
+  CHECK(append(*store, entries(1, 4, 1)).ok());
+  CHECK(store->load(1)->entries.size() == 4);
+}
+
+TEST_CASE("durable entries behind a flipped bit are never dropped silently") {
+  FaultEnv env;
+  {
+    auto store = open_log(&env);
+    for (uint64_t i = 1; i <= 10; ++i) REQUIRE(append(*store, entries(1, i, 1)).ok());
+  }
+  std::string path = env.only("/log", ".log");
+  env.flip(path, env.read(path).size() / 3);
+  auto opened = LogStore::open(&env, "/log");
+  CHECK(opened.status().code() == Code::corruption);
+  CHECK(opened.status().message().find(path) != std::string::npos);
 }
 
 }  // namespace jade
