@@ -84,6 +84,7 @@ Result<std::unique_ptr<SegmentStore::Writer>> SegmentStore::create(uint64_t id) 
 }
 
 Status SegmentStore::Writer::append(std::string_view bytes) {
+  if (!failed_.ok()) return failed_;
   while (!bytes.empty()) {
     size_t part = std::min(bytes.size(), chunk_bytes - chunk_.size());
     chunk_ += bytes.substr(0, part);
@@ -94,14 +95,15 @@ Status SegmentStore::Writer::append(std::string_view bytes) {
 }
 
 Status SegmentStore::Writer::flush_chunk() {
-  if (chunk_.empty()) return {};
+  if (!failed_.ok() || chunk_.empty()) return failed_;
   leveldb::WriteBatch batch;
   std::string key = chunk_key(id_, chunks_);
   batch.Put(key, seal(key, chunk_));
   bytes_ += chunk_.size();
   ++chunks_;
   chunk_.clear();
-  return kv_->write(batch, false);
+  failed_ = kv_->write(batch, false);
+  return failed_;
 }
 
 Status SegmentStore::Writer::finish() {

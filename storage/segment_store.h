@@ -19,7 +19,8 @@ class SegmentStore {
                                                     std::shared_ptr<leveldb::Cache> cache);
 
   // Writes one blob. It exists once finish() has returned ok, and is durable
-  // then; otherwise it does not exist. Keeps the store open. One thread.
+  // then; otherwise it does not exist. After a failure only a new writer can
+  // write it. One thread.
   class Writer {
    public:
     Status append(std::string_view bytes);
@@ -35,8 +36,11 @@ class SegmentStore {
     std::string chunk_;
     uint32_t chunks_ = 0;
     uint64_t bytes_ = 0;
+    Status failed_;
   };
-  // Replaces a blob of the same id. The store must outlive the writer.
+  // Replaces a blob of the same id. The store must outlive the writer. Where an
+  // earlier write failed, reopens first: failed_precondition while there are
+  // readers.
   Result<std::unique_ptr<Writer>> create(uint64_t id);
 
   // Reads one blob from its start. One thread.

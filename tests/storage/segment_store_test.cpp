@@ -6,6 +6,7 @@
 #include <random>
 
 #include "storage/bytes.h"
+#include "tests/storage/fault_env.h"
 #include "tests/storage/raw_store.h"
 
 namespace jade {
@@ -172,6 +173,63 @@ TEST_CASE("damage names segment and chunk, and other blobs stay readable") {
   CHECK(failure().to_string() == "corruption: chunk 2 of segment 7 is missing");
   change_raw(env.get(), "/segments", footer_key(7), [](std::string& value) { value[6] ^= 1; });
   CHECK(failure().to_string() == "corruption: the footer of segment 7 has a wrong checksum");
+}
+
+TEST_CASE("a blob that the disk had no room for does not exist; the next one does") {
+  FaultEnv env;
+  auto store = open_segments(&env);
+  std::string bytes = random_bytes(3 * chunk_bytes, 6);
+  write_blob(*store, 1, bytes, chunk_bytes);
+  for (uint64_t room : {uint64_t{0}, uint64_t{1000}, uint64_t{chunk_bytes + 500}}) {
+    CAPTURE(room);
+    auto writer = store->create(2);
+    REQUIRE(writer.ok());
+    env.wal_room = room;
+    Status status = (*writer)->append(bytes);
+    CHECK(status.code() == Code::disk_full);
+    env.wal_room = UINT64_MAX;
+    CHECK((*writer)->finish().code() == Code::disk_full);
+    CHECK(read_blob(*store, 2).status().code() == Code::not_found);
+    CHECK((*read_blob(*store, 1) == bytes));
+  }
+  write_blob(*store, 2, bytes, chunk_bytes);
+  CHECK((*read_blob(*store, 2) == bytes));
+}
+
+TEST_CASE("a writer that failed stays failed when another has reopened the store") {
+  FaultEnv env;
+  auto store = open_segments(&env);
+  auto first = store->create(1);
+  REQUIRE(first.ok());
+  env.wal_room = 100;
+  REQUIRE(!(*first)->append(random_bytes(2 * chunk_bytes, 7)).ok());
+  env.wal_room = UINT64_MAX;
+  write_blob(*store, 2, "whole", 5);
+  CHECK((*first)->append("more").code() == Code::disk_full);
+  CHECK((*first)->finish().code() == Code::disk_full);
+  CHECK(*store->list() == std::vector<uint64_t>{2});
+}
+
+TEST_CASE("a reader is not cut off by a store that wants to reopen") {
+  FaultEnv env;
+  auto store = open_segments(&env);
+  std::string bytes = random_bytes(2 * chunk_bytes, 8);
+  write_blob(*store, 1, bytes, chunk_bytes);
+  auto reader = store->read(1);
+  REQUIRE(reader.ok());
+  std::string out(bytes.size(), '\0');
+  REQUIRE((*reader)->read(out.data(), 10).ok());
+  auto writer = store->create(2);
+  REQUIRE(writer.ok());
+  env.wal_room = 100;
+  REQUIRE(!(*writer)->append(bytes).ok());
+  env.wal_room = UINT64_MAX;
+  CHECK(store->create(3).status().code() == Code::failed_precondition);
+  auto rest = (*reader)->read(out.data() + 10, out.size());
+  REQUIRE(rest.ok());
+  CHECK((out == bytes));
+  *reader = nullptr;
+  CHECK(store->create(3).ok());
 }
 
 }  // namespace jade
