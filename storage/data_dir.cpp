@@ -89,6 +89,9 @@ Result<std::unique_ptr<DataDirectory>> DataDirectory::open(leveldb::Env* env,
     if (denied) {
       return Status(Code::io_error, "data directory " + path + " is not writable: " + message);
     }
+    bool held = message.find("already held") != std::string::npos ||
+                message.find("temporarily unavailable") != std::string::npos;
+    if (!held) return from_leveldb(locked, "locking data directory " + path);
     return Status(Code::failed_precondition,
                   "data directory " + path + " is in use by another process");
   }

@@ -7,6 +7,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "tests/storage/fault_env.h"
+
 namespace jade {
 namespace {
 
@@ -134,6 +136,20 @@ TEST_CASE_FIXTURE(Fixture, "a tree is removed with all it holds, and only once")
   CHECK(!fs::exists(path()));
   CHECK(fs::exists(root / "beside"));
   CHECK(remove_tree(env, path()).ok());
+}
+
+TEST_CASE("why a lock file cannot be made is said") {
+  auto refused = [](const char* why) {
+    FaultEnv env;
+    env.on_lock = [why](const std::string& path) { return leveldb::Status::IOError(path, why); };
+    return DataDirectory::open(&env, "/data", {"c", 1}).status();
+  };
+  CHECK(refused("No space left on device").code() == Code::disk_full);
+  CHECK(refused("Permission denied").code() == Code::io_error);
+  CHECK(refused("Read-only file system").message().find("is not writable") != std::string::npos);
+  CHECK(refused("Too many open files").code() == Code::io_error);
+  CHECK(refused("Resource temporarily unavailable").code() == Code::failed_precondition);
+  CHECK(refused("already held by process").code() == Code::failed_precondition);
 }
 
 }  // namespace jade

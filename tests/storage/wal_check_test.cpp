@@ -132,6 +132,35 @@ TEST_CASE("a flipped bit with whole records in a later block is more than a torn
   }
 }
 
+TEST_CASE("a flipped bit with whole records in the same block is more than a torn end") {
+  Log log;
+  for (size_t size : {30, 0, 200, 7, 1000, 5}) log.add(size);
+  size_t last = log.ends[log.ends.size() - 2];
+  for (size_t at = 0; at < last; ++at) {
+    for (int bit = 0; bit < 8; ++bit) {
+      CAPTURE(at);
+      CAPTURE(bit);
+      std::string damaged = log.bytes;
+      damaged[at] = static_cast<char>(damaged[at] ^ 1 << bit);
+      WalExtent extent = scan_wal(damaged);
+      REQUIRE(extent.damaged);
+      REQUIRE(extent.more_follows);
+      REQUIRE(extent.good_bytes == log.good_before(at));
+    }
+  }
+}
+
+TEST_CASE("a torn end of any content is scanned in reasonable time") {
+  Log log;
+  log.add(100);
+  for (char c : {'\1', '\4', '\x7f'}) {
+    WalExtent extent = scan_wal(log.bytes + std::string(4u << 20, c));
+    CHECK(extent.damaged);
+    CHECK(!extent.more_follows);
+    CHECK(extent.good_bytes == log.bytes.size());
+  }
+}
+
 TEST_CASE("a flipped bit in the last record is a torn end") {
   Log log;
   for (int i = 0; i < 5; ++i) log.add(80);
