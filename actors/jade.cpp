@@ -13,7 +13,6 @@
 
 #include "actors/errors.h"
 #include "actors/node.h"
-#include "storage/env.h"
 
 namespace jade {
 namespace {
@@ -75,7 +74,6 @@ Status NodeOptions::validate() const {
 struct Node::Impl {
   // In the order of their making; destroyed in reverse.
   std::unique_ptr<SystemConfig> config;
-  DurableEnv env{leveldb::Env::Default()};
   std::unique_ptr<caf::actor_system> system;
   std::unique_ptr<NodeRuntime> runtime;
 };
@@ -92,7 +90,9 @@ Result<std::unique_ptr<Node>> Node::open(NodeOptions options) {
   impl.system = std::make_unique<caf::actor_system>(*impl.config);
 
   NodeSeams seams;
-  seams.env = &impl.env;
+  // As it is: each store wraps it for itself (storage/env.h), so that what failed
+  // in one is forgotten when that one is reopened.
+  seams.env = leveldb::Env::Default();
   seams.seed = random_seed();
   seams.on_builder_start = lower_priority;
   seams.log = options.log ? options.log : to_stderr;
