@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "actors/api.h"
@@ -34,8 +35,9 @@ struct ClusterMap {
 
 using ClusterMapPtr = std::shared_ptr<const ClusterMap>;
 
-inline size_t shard_of(const VectorId& id, const DatabaseEntry& database) {
-  return id.hash() % database.shards.size();
+// By the key form of an id.
+inline size_t shard_of(std::string_view id_key, const DatabaseEntry& database) {
+  return VectorId::hash_of_key(id_key) % database.shards.size();
 }
 
 }  // namespace jade

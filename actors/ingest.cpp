@@ -145,7 +145,7 @@ Result<ShardWrites> split_upsert(const Routes& routes, const DatabaseEntry& data
   size_t row_bytes = database.spec.dimension * sizeof(float);
   for (size_t i = 0; i < keys.size(); ++i) {
     if (last[keys[i]] != i) continue;
-    size_t shard = shard_of(request.ids[i], database);
+    size_t shard = shard_of(keys[i], database);
     Builder& builder = builders[shard];
     std::string_view metadata =
         request.metadata.empty() ? std::string_view() : std::string_view(request.metadata[i]);
@@ -174,8 +174,9 @@ ShardWrites split_delete(const std::vector<shard_actor>& shards, const DatabaseE
     bytes[shard] = 0;
   };
   for (const VectorId& id : ids) {
-    size_t shard = shard_of(id, database);
-    commands[shard].ids.push_back(id.key());
+    std::string key = id.key();
+    size_t shard = shard_of(key, database);
+    commands[shard].ids.push_back(std::move(key));
     bytes[shard] += commands[shard].ids.back().size() + 16;
     if (bytes[shard] > command_bytes) flush(shard);
   }

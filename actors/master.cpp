@@ -68,8 +68,7 @@ void master_state::restart() {
       .then([this, current = life](const LogAppended&) {
         if (stopping || current != life) return;
         Status status = context->log->reopen();
-        // Others may be using the log; then it needs no reopening.
-        if (status.ok() || status.code() == Code::failed_precondition) status = start();
+        if (status.ok()) status = start();
         if (!status.ok()) raft.reset();  // the next tick tries again
       });
 }

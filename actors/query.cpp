@@ -321,11 +321,12 @@ query_actor::behavior_type query(query_actor::stateful_pointer<query_state> self
         auto database = routes.database(get.database);
         if (!database.ok()) return to_error(database.status());
         if (Status valid = get.id.validate(); !valid.ok()) return to_error(valid);
-        uint64_t group = (*database)->shards[shard_of(get.id, **database)].group;
+        std::string key = get.id.key();
+        uint64_t group = (*database)->shards[shard_of(key, **database)].group;
         auto shard = routes.shard(group);
         if (!shard.ok()) return to_error(shard.status());
         auto promise = self->make_response_promise<StoredVector>();
-        self->request(*shard, self->state.options.read_timeout, ShardGet{group, get.id.key()})
+        self->request(*shard, self->state.options.read_timeout, ShardGet{group, std::move(key)})
             .then(
                 [promise, id = get.id, name = get.database](ShardVectors& found) mutable {
                   if (found.rows.empty()) {

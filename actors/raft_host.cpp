@@ -7,6 +7,8 @@ extern "C" {
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <optional>
+#include <utility>
 
 namespace jade {
 namespace {
@@ -70,7 +72,6 @@ struct RaftHost::Impl {
   raft core{};
   raft_io io{};
   raft_fsm fsm{};
-  raft_tracer tracer{};  // disabled; raft_init leaves none behind
   bool initialised = false;
   bool closed = false;
   bool started = false;
@@ -78,13 +79,13 @@ struct RaftHost::Impl {
   bool caught_up = false;  // as leader of this term
   uint64_t caught_up_term = 0;
   Status failure;
+  std::optional<LogStore::Loaded> loaded;  // read before libraft asks for it
   raft_io_tick_cb tick_cb = nullptr;
   raft_io_close_cb close_cb = nullptr;
 
   uint64_t next_request = 1;
   std::map<uint64_t, raft_io_append*> appends;
   raft_io_snapshot_put* snapshot_put = nullptr;
-  uint64_t snapshot_index = 0;
   size_t bytes_since_snapshot = 0;
 
   struct Pending {
@@ -107,6 +108,7 @@ struct RaftHost::Impl {
   int put_snapshot(unsigned trailing, raft_io_snapshot_put* request, const raft_snapshot* snapshot,
                    raft_io_snapshot_put_cb cb);
   int apply(const raft_buffer& buffer);
+  void barrier(Proposed done);
   void after_event();
 };
 
@@ -187,20 +189,17 @@ void RaftHost::Impl::wire_fsm() {
 
 int RaftHost::Impl::load(raft_term* term, raft_id* voted_for, raft_snapshot** snapshot,
                          raft_index* start_index, raft_entry** entries, size_t* n_entries) {
-  auto loaded = log.load(options.group);
-  if (!loaded.ok()) {
-    failure = loaded.status();
-    return to_raft_error(failure);
-  }
-  *term = loaded->term;
-  *voted_for = loaded->voted_for;
+  JADE_ASSERT(loaded.has_value());
+  auto taken = std::exchange(loaded, std::nullopt);
+  *term = taken->term;
+  *voted_for = taken->voted_for;
   *snapshot = nullptr;
-  *start_index = loaded->first_index;
+  *start_index = taken->first_index;
   *entries = nullptr;
-  *n_entries = loaded->entries.size();
+  *n_entries = taken->entries.size();
 
-  if (loaded->snapshot) {
-    const RaftSnapshot& stored = *loaded->snapshot;
+  if (taken->snapshot) {
+    const RaftSnapshot& stored = *taken->snapshot;
     if (options.durable_state && stored.index > options.applied_index) {
       failure =
           corruption("the state is at entry " + std::to_string(options.applied_index) +
@@ -221,12 +220,11 @@ int RaftHost::Impl::load(raft_term* term, raft_id* voted_for, raft_snapshot** sn
     out->bufs[0] = copy_to_buffer(stored.data);
     out->n_bufs = 1;
     *snapshot = out;
-    snapshot_index = stored.index;
   }
   if (*n_entries > 0) {
     *entries = static_cast<raft_entry*>(raft_calloc(*n_entries, sizeof(raft_entry)));
     for (size_t i = 0; i < *n_entries; ++i) {
-      const LogEntry& entry = loaded->entries[i];
+      const LogEntry& entry = taken->entries[i];
       (*entries)[i].term = entry.term;
       (*entries)[i].type = entry.type;
       (*entries)[i].buf = copy_to_buffer(entry.data);
@@ -271,7 +269,6 @@ int RaftHost::Impl::put_snapshot(unsigned trailing, raft_io_snapshot_put* reques
   for (unsigned i = 0; i < snapshot->n_bufs; ++i) out.data += view_of(snapshot->bufs[i]);
   request->cb = cb;
   snapshot_put = request;
-  snapshot_index = snapshot->index;
   bytes_since_snapshot = 0;
   raft_set_snapshot_threshold(&core, options.snapshot_entries);
   driver.raft_store_snapshot(std::move(out), trailing);
@@ -289,6 +286,22 @@ int RaftHost::Impl::apply(const raft_buffer& buffer) {
   return to_raft_error(status);
 }
 
+void RaftHost::Impl::barrier(Proposed done) {
+  auto pending = new Pending{this, std::move(done)};
+  pending->barrier.data = pending;
+  int rv = ::raft_barrier(&core, &pending->barrier, [](struct raft_barrier* request, int status) {
+    std::unique_ptr<Pending> owner(static_cast<Pending*>(request->data));
+    if (status == 0) {
+      owner->done(request->index);
+    } else {
+      owner->done(from_raft_error(status, "barrier"));
+    }
+  });
+  if (rv == 0) return;
+  pending->done(from_raft_error(rv, "barrier"));
+  delete pending;
+}
+
 // libraft has no callback for "you became the leader", so look after each event.
 void RaftHost::Impl::after_event() {
   if (closed || !started) return;
@@ -302,25 +315,11 @@ void RaftHost::Impl::after_event() {
     was_leader = true;
     caught_up = false;
     caught_up_term = core.current_term;
-    uint64_t term = core.current_term;
-    auto pending = new Pending{this, [this, term](Result<uint64_t> result) {
-                                 if (result.ok() && caught_up_term == term) caught_up = true;
-                                 // Refused or lost: try again at the next event.
-                                 if (!result.ok()) was_leader = false;
-                               }};
-    pending->barrier.data = pending;
-    int rv = ::raft_barrier(&core, &pending->barrier, [](struct raft_barrier* request, int status) {
-      std::unique_ptr<Pending> owner(static_cast<Pending*>(request->data));
-      if (status == 0) {
-        owner->done(request->index);
-      } else {
-        owner->done(from_raft_error(status, "barrier"));
-      }
+    barrier([this, term = core.current_term](Result<uint64_t> result) {
+      if (result.ok() && caught_up_term == term) caught_up = true;
+      // Refused or lost: try again at the next event.
+      if (!result.ok()) was_leader = false;
     });
-    if (rv != 0) {
-      was_leader = false;
-      delete pending;
-    }
   }
   // The threshold counts entries; entries differ in size by four orders.
   if (bytes_since_snapshot >= options.snapshot_bytes) raft_set_snapshot_threshold(&core, 1);
@@ -364,7 +363,10 @@ Status RaftHost::start() {
       return impl.failure.ok() ? from_raft_error(rv, "writing the first configuration")
                                : impl.failure;
     }
+    loaded = impl.log.load(impl.options.group);
+    if (!loaded.ok()) return loaded.status();
   }
+  impl.loaded = std::move(*loaded);
   impl.started = true;
   if (int rv = raft_start(&impl.core); rv != 0) {
     impl.started = false;
@@ -444,21 +446,7 @@ void RaftHost::barrier(Proposed done) {
     done(impl.failure.ok() ? unavailable("the shard is closing") : impl.failure);
     return;
   }
-  auto pending = new Impl::Pending{&impl, std::move(done)};
-  pending->barrier.data = pending;
-  int rv =
-      ::raft_barrier(&impl.core, &pending->barrier, [](struct raft_barrier* request, int status) {
-        std::unique_ptr<Impl::Pending> owner(static_cast<Impl::Pending*>(request->data));
-        if (status == 0) {
-          owner->done(request->index);
-        } else {
-          owner->done(from_raft_error(status, "barrier"));
-        }
-      });
-  if (rv != 0) {
-    pending->done(from_raft_error(rv, "barrier"));
-    delete pending;
-  }
+  impl.barrier(std::move(done));
 }
 
 bool RaftHost::is_leader() const {

@@ -255,13 +255,18 @@ void ShardReplica::apply_seal(const SealCommand& command) {
 void ShardReplica::apply_merge(MergeCommand command) {
   auto first = find_sources(command.sources);
   if (first == parts_.end()) return;
-  for (const MergeCommand& pending : meta_.merges) {
-    for (uint64_t source : pending.sources) {
-      if (std::count(command.sources.begin(), command.sources.end(), source) > 0) return;
-    }
+  if (std::any_of(command.sources.begin(), command.sources.end(),
+                  [this](uint64_t source) { return is_merging(source); })) {
+    return;
   }
   command.segment = meta_.next_segment++;
   meta_.merges.push_back(std::move(command));
+}
+
+bool ShardReplica::is_merging(uint64_t segment) const {
+  return std::any_of(meta_.merges.begin(), meta_.merges.end(), [segment](const auto& merge) {
+    return std::count(merge.sources.begin(), merge.sources.end(), segment) > 0;
+  });
 }
 
 void ShardReplica::kill_row(uint64_t row) {
@@ -335,7 +340,7 @@ std::optional<std::string> ShardReplica::plan_maintenance(bool idle, bool quiet)
   MergeCommand merge;
   size_t end = parts_.size() - 1;
   // A segment with many dead rows is rebuilt alone, where it stands.
-  if (parts_[first].built() && parts_[first].dead_count * 3 > parts_[first].rows()) end = first + 1;
+  if (parts_[first].mostly_dead()) end = first + 1;
   for (size_t i = first; i < end; ++i) merge.sources.push_back(parts_[i].id);
   // The same on every replica, as the entry carries it.
   merge.seed = mix(options_.group, meta_.next_segment);
@@ -345,7 +350,7 @@ std::optional<std::string> ShardReplica::plan_maintenance(bool idle, bool quiet)
 size_t ShardReplica::merge_start(bool quiet) const {
   size_t sealed = parts_.size() - 1;
   for (size_t i = 0; i < sealed; ++i) {
-    if (parts_[i].built() && parts_[i].dead_count * 3 > parts_[i].rows()) return i;
+    if (parts_[i].mostly_dead()) return i;
   }
   size_t first = sealed;
   uint64_t rows = 0;
@@ -382,7 +387,6 @@ BuildJob ShardReplica::make_job(uint64_t segment, const std::vector<uint64_t>& s
   for (size_t i = 0; i < sources.size(); ++i) {
     SegmentView view = (first + static_cast<std::ptrdiff_t>(i))->share();
     inputs.push_back({view.segment, view.dead, view.visible});
-    job.inputs.push_back(std::move(view));
   }
   job.built = std::make_shared<std::shared_ptr<const SealedSegment>>();
   job.run = [inputs = std::move(inputs), built = job.built, cancel = cancel_, blobs = blobs_,
@@ -410,10 +414,8 @@ BuildJob ShardReplica::make_job(uint64_t segment, const std::vector<uint64_t>& s
 std::optional<BuildJob> ShardReplica::next_build() {
   for (size_t i = 0; i + 1 < parts_.size(); ++i) {
     // Its stored form was damaged: the same segment, once more.
-    bool pending = std::any_of(meta_.merges.begin(), meta_.merges.end(), [&](const auto& merge) {
-      return std::count(merge.sources.begin(), merge.sources.end(), parts_[i].id) > 0;
-    });
-    if (parts_[i].damaged && !pending) return make_job(parts_[i].id, {parts_[i].id}, parts_[i].id);
+    if (parts_[i].damaged && !is_merging(parts_[i].id))
+      return make_job(parts_[i].id, {parts_[i].id}, parts_[i].id);
   }
   if (meta_.merges.empty()) return std::nullopt;
   const MergeCommand merge = meta_.merges.front();
@@ -475,16 +477,13 @@ ShardInfo ShardReplica::describe() const {
   info.applied_index = meta_.applied_index;
   for (const Part& part : parts_) {
     bool grows = &part == &parts_.back();
-    bool merging = std::any_of(meta_.merges.begin(), meta_.merges.end(), [&](const auto& merge) {
-      return std::count(merge.sources.begin(), merge.sources.end(), part.id) > 0;
-    });
     SegmentInfo segment;
     segment.id = part.id;
     segment.state = grows ? "growing" : part.built() ? "indexed" : "sealed";
     segment.kind = part.segment()->kind();
     segment.rows = part.rows();
     segment.dead_rows = part.dead_count;
-    bool final = grows ? part.rows() < rows_worth_sealing : part.built() && !merging;
+    bool final = grows ? part.rows() < rows_worth_sealing : part.built() && !is_merging(part.id);
     if (final) info.indexed_vectors += part.live();
     info.segments.push_back(std::move(segment));
   }

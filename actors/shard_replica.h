@@ -51,7 +51,6 @@ class ShardSnapshot {
 struct BuildJob {
   uint64_t segment = 0;           // id of what it makes
   std::vector<uint64_t> sources;  // ids of what it replaces
-  std::vector<SegmentView> inputs;
   std::shared_ptr<std::shared_ptr<const SealedSegment>> built;
   std::shared_ptr<std::atomic<bool>> cancel;
   std::function<Status()> run;  // on the builder's thread
@@ -118,6 +117,8 @@ class ShardReplica {
     uint64_t dead_count = 0;
 
     bool built() const { return sealed != nullptr; }
+    // Worth an index of its own without them.
+    bool mostly_dead() const { return built() && dead_count * 3 > rows(); }
     std::shared_ptr<const Segment> segment() const;
     uint32_t rows() const { return segment()->rows(); }
     uint64_t live() const { return rows() - dead_count; }
@@ -141,6 +142,8 @@ class ShardReplica {
   Status apply_delete(const DeleteCommand& command, ShardStore::Batch& batch);
   void apply_seal(const SealCommand& command);
   void apply_merge(MergeCommand command);
+  // Whether a merge of it is decided and not built yet.
+  bool is_merging(uint64_t segment) const;
   void kill_row(uint64_t row);
   Part* part_of(uint64_t row);
   // Where `sources` lie next to each other in parts_; the end when they do not.

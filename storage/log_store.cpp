@@ -5,8 +5,7 @@
 #include <algorithm>
 #include <tuple>
 
-#include "storage/bytes.h"
-#include "storage/crc32c.h"
+#include "storage/checksum.h"
 
 namespace jade {
 namespace {
@@ -30,31 +29,24 @@ std::string entry_key(uint64_t group, uint64_t index) {
   return key;
 }
 
-std::string_view view(const leveldb::Slice& slice) { return {slice.data(), slice.size()}; }
-
-// Version and checksum (over key and payload) in front of each value.
+// The version, then the checksum and payload.
 std::string seal(std::string_view key, std::string_view payload) {
-  std::string out;
-  out.reserve(payload.size() + 5);
-  out.push_back(static_cast<char>(format_version));
-  append_u32(out, crc32c(payload, crc32c(key)));
-  out += payload;
+  std::string out(1, static_cast<char>(format_version));
+  append_checked(out, key, payload);
   return out;
 }
 
 Result<std::string_view> unseal(std::string_view key, std::string_view value,
                                 const std::string& what) {
-  ByteReader reader(value);
-  auto version = reader.u8();
-  auto crc = reader.u32();
-  if (!version || !crc) return corruption(what + " is cut short");
-  if (*version != format_version) {
-    return corruption(what + " has format version " + std::to_string(*version) +
+  if (value.size() < 1 + sizeof(uint32_t)) return corruption(what + " is cut short");
+  auto version = static_cast<uint8_t>(value[0]);
+  if (version != format_version) {
+    return corruption(what + " has format version " + std::to_string(version) +
                       ", which this program does not know");
   }
-  std::string_view payload = reader.rest();
-  if (crc32c(payload, crc32c(key)) != *crc) return corruption(what + " has a wrong checksum");
-  return payload;
+  auto payload = check(key, value.substr(1));
+  if (!payload) return corruption(what + " has a wrong checksum");
+  return *payload;
 }
 
 std::string name_of(uint64_t group, const char* what) {
@@ -150,7 +142,7 @@ Result<std::map<uint64_t, LogStore::Extent>> LogStore::read_extents() const {
   auto at = kv_->iterate({}, false);
   at->SeekToFirst();
   while (at->Valid()) {
-    std::string_view key = view(at->key());
+    std::string_view key = view_of(at->key());
     if (key.size() < 9) return corruption("the log holds a key of an unknown form");
     uint64_t group = load_big_endian(key);
     Extent extent;
@@ -158,17 +150,17 @@ Result<std::map<uint64_t, LogStore::Extent>> LogStore::read_extents() const {
     if (!hard_state.ok()) return hard_state.status();
     extent.term = hard_state->first;
     at->Seek(entry_key(group, 0));
-    bool any = at->Valid() && view(at->key()).size() == 17 &&
-               view(at->key()).substr(0, 9) == make_key(group, entry_tag);
+    bool any = at->Valid() && view_of(at->key()).size() == 17 &&
+               view_of(at->key()).substr(0, 9) == make_key(group, entry_tag);
     if (any) {
-      extent.first = load_big_endian(view(at->key()).substr(9));
+      extent.first = load_big_endian(view_of(at->key()).substr(9));
       at->Seek(entry_key(group, UINT64_MAX));
       if (at->Valid()) {
         at->Prev();
       } else {
         at->SeekToLast();
       }
-      extent.end = load_big_endian(view(at->key()).substr(9)) + 1;
+      extent.end = load_big_endian(view_of(at->key()).substr(9)) + 1;
     } else {
       auto value = kv_->get(make_key(group, snapshot_tag));
       if (!value.ok()) return value.status();
@@ -279,13 +271,13 @@ Result<LogStore::Loaded> LogStore::load(uint64_t group) const {
   append_big_endian(prefix, group);
   uint64_t next = 0;
   for (at->Seek(prefix); at->Valid() && at->key().starts_with(prefix); at->Next()) {
-    std::string_view key = view(at->key());
+    std::string_view key = view_of(at->key());
     if (key.size() < 9) return corruption("the log holds a key of an unknown form");
     char tag = key[8];
     if (tag == entry_tag && key.size() == 17) {
       uint64_t index = load_big_endian(key.substr(9));
       std::string what = name_of(group, ("entry " + std::to_string(index)).c_str());
-      auto payload = unseal(key, view(at->value()), what);
+      auto payload = unseal(key, view_of(at->value()), what);
       if (!payload.ok()) return payload.status();
       ByteReader reader(*payload);
       auto term = reader.u64();
@@ -305,7 +297,7 @@ Result<LogStore::Loaded> LogStore::load(uint64_t group) const {
       std::tie(out.term, out.voted_for) = *hard_state;
     } else if (tag == snapshot_tag) {
       std::string what = name_of(group, "the snapshot");
-      auto payload = unseal(key, view(at->value()), what);
+      auto payload = unseal(key, view_of(at->value()), what);
       if (!payload.ok()) return payload.status();
       auto snapshot = decode_snapshot(*payload, what);
       if (!snapshot.ok()) return snapshot.status();

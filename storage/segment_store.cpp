@@ -6,8 +6,7 @@
 #include <cstring>
 #include <set>
 
-#include "storage/bytes.h"
-#include "storage/crc32c.h"
+#include "storage/checksum.h"
 
 namespace jade {
 namespace {
@@ -29,24 +28,6 @@ std::string chunk_key(uint64_t id, uint32_t chunk) {
   return key;
 }
 
-std::string_view view(const leveldb::Slice& slice) { return {slice.data(), slice.size()}; }
-
-std::string seal(std::string_view key, std::string_view payload) {
-  std::string out;
-  out.reserve(payload.size() + 4);
-  append_u32(out, crc32c(payload, crc32c(key)));
-  out += payload;
-  return out;
-}
-
-// The payload, or nothing when the checksum does not hold.
-std::optional<std::string_view> unseal(std::string_view key, std::string_view value) {
-  ByteReader reader(value);
-  auto crc = reader.u32();
-  if (!crc || crc32c(reader.rest(), crc32c(key)) != *crc) return std::nullopt;
-  return reader.rest();
-}
-
 }  // namespace
 
 Result<std::shared_ptr<SegmentStore>> SegmentStore::open(leveldb::Env* env, const std::string& dir,
@@ -65,8 +46,9 @@ Result<std::shared_ptr<SegmentStore>> SegmentStore::open(leveldb::Env* env, cons
   auto at = store->kv_->iterate({}, false);
   std::string start(1, chunk_tag);
   std::vector<uint64_t> torn;
-  for (at->Seek(start); at->Valid() && view(at->key()).size() == 13 && at->key()[0] == chunk_tag;) {
-    uint64_t id = load_big_endian(view(at->key()).substr(1));
+  for (at->Seek(start);
+       at->Valid() && view_of(at->key()).size() == 13 && at->key()[0] == chunk_tag;) {
+    uint64_t id = load_big_endian(view_of(at->key()).substr(1));
     if (keep.count(id) == 0) torn.push_back(id);
     at->Seek(chunk_key(id, UINT32_MAX));
   }
@@ -98,7 +80,7 @@ Status SegmentStore::Writer::flush_chunk() {
   if (!failed_.ok() || chunk_.empty()) return failed_;
   leveldb::WriteBatch batch;
   std::string key = chunk_key(id_, chunks_);
-  batch.Put(key, seal(key, chunk_));
+  batch.Put(key, checked(key, chunk_));
   bytes_ += chunk_.size();
   ++chunks_;
   chunk_.clear();
@@ -114,7 +96,7 @@ Status SegmentStore::Writer::finish() {
   append_u32(footer, chunks_);
   leveldb::WriteBatch batch;
   std::string key = make_key(footer_tag, id_);
-  batch.Put(key, seal(key, footer));
+  batch.Put(key, checked(key, footer));
   // Syncs all chunks before it too: see DurableEnv.
   return kv_->write(batch, true);
 }
@@ -125,7 +107,7 @@ Result<std::unique_ptr<SegmentStore::Reader>> SegmentStore::read(uint64_t id) co
   auto value = kv_->get(key);
   if (!value.ok()) return value.status();
   if (!value->has_value()) return not_found(name + " does not exist");
-  auto footer = unseal(key, **value);
+  auto footer = check(key, **value);
   if (!footer) return corruption("the footer of " + name + " has a wrong checksum");
   ByteReader fields(*footer);
   auto version = fields.u8();
@@ -153,8 +135,8 @@ Status SegmentStore::Reader::next_chunk() {
     started_ = true;
   }
   if (!at_->status().ok()) return from_leveldb(at_->status(), "reading " + name);
-  if (!at_->Valid() || view(at_->key()) != key) return corruption(name + " is missing");
-  auto payload = unseal(key, view(at_->value()));
+  if (!at_->Valid() || view_of(at_->key()) != key) return corruption(name + " is missing");
+  auto payload = check(key, view_of(at_->value()));
   if (!payload || payload->empty()) return corruption(name + " has a wrong checksum");
   ++next_;
   chunk_ = *payload;
@@ -185,7 +167,7 @@ Result<std::vector<uint64_t>> SegmentStore::list() const {
   std::string start(1, footer_tag);
   for (at->Seek(start); at->Valid() && at->key().size() == 9 && at->key()[0] == footer_tag;
        at->Next()) {
-    out.push_back(load_big_endian(view(at->key()).substr(1)));
+    out.push_back(load_big_endian(view_of(at->key()).substr(1)));
   }
   if (!at->status().ok()) return from_leveldb(at->status(), "reading segments");
   return out;

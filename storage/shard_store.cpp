@@ -2,7 +2,7 @@
 
 #include <leveldb/iterator.h>
 
-#include "storage/crc32c.h"
+#include "storage/checksum.h"
 
 namespace jade {
 namespace {
@@ -14,8 +14,7 @@ constexpr char tombstone_tag = 'd';
 
 std::string row_key(char tag, uint64_t row) {
   std::string key(1, tag);
-  for (int shift = 56; shift >= 0; shift -= 8)
-    key.push_back(static_cast<char>(row >> shift & 0xff));
+  append_big_endian(key, row);
   return key;
 }
 
@@ -25,34 +24,10 @@ std::string id_key(std::string_view id) {
   return key;
 }
 
-uint64_t row_of(std::string_view eight) {
-  uint64_t row = 0;
-  for (char c : eight) row = row << 8 | static_cast<unsigned char>(c);
-  return row;
-}
-
-std::string_view view(const leveldb::Slice& slice) { return {slice.data(), slice.size()}; }
-
-// A checksum in front, little-endian, over key and payload: a value under the
-// wrong key is damage too.
-std::string seal(std::string_view key, std::string_view payload) {
-  uint32_t crc = crc32c(payload, crc32c(key));
-  std::string out(4, '\0');
-  for (int i = 0; i < 4; ++i)
-    out[static_cast<size_t>(i)] = static_cast<char>(crc >> (8 * i) & 0xff);
-  out += payload;
-  return out;
-}
-
 Result<std::string_view> unseal(std::string_view key, std::string_view value, const char* what) {
-  uint32_t stored = 0;
-  for (size_t i = 0; i < 4 && i < value.size(); ++i) {
-    stored |= static_cast<uint32_t>(static_cast<unsigned char>(value[i])) << (8 * i);
-  }
-  if (value.size() < 4 || crc32c(value.substr(4), crc32c(key)) != stored) {
-    return corruption(std::string(what) + " has a wrong checksum");
-  }
-  return value.substr(4);
+  auto payload = check(key, value);
+  if (!payload) return corruption(std::string(what) + " has a wrong checksum");
+  return *payload;
 }
 
 std::string record_name(uint64_t row) { return "record " + std::to_string(row); }
@@ -61,7 +36,7 @@ Result<uint64_t> decode_row(std::string_view key, std::string_view value) {
   auto payload = unseal(key, value, "the entry of an id");
   if (!payload.ok()) return payload.status();
   if (payload->size() != 8) return corruption("the entry of an id has a wrong length");
-  return row_of(*payload);
+  return load_big_endian(*payload);
 }
 
 }  // namespace
@@ -82,9 +57,9 @@ Result<std::shared_ptr<ShardStore>> ShardStore::open(leveldb::Env* env, const st
 void ShardStore::Batch::put(uint64_t row, std::string_view id, std::string_view values,
                             std::string_view metadata) {
   std::string key = row_key(record_tag, row);
-  batch_.Put(key, seal(key, encode_record(id, values, metadata)));
+  batch_.Put(key, checked(key, encode_record(id, values, metadata)));
   std::string name = id_key(id);
-  batch_.Put(name, seal(name, row_key(record_tag, row).substr(1)));
+  batch_.Put(name, checked(name, row_key(record_tag, row).substr(1)));
 }
 
 void ShardStore::Batch::erase_row(uint64_t row) {
@@ -99,7 +74,7 @@ void ShardStore::Batch::forget_tombstone(uint64_t row) {
 }
 
 void ShardStore::Batch::set_state(const ShardStateMeta& state) {
-  batch_.Put(state_key, seal(state_key, encode(state)));
+  batch_.Put(state_key, checked(state_key, encode(state)));
 }
 
 Result<std::optional<ShardStateMeta>> ShardStore::state() const {
@@ -137,11 +112,11 @@ Status ShardStore::scan_rows(uint64_t begin, uint64_t end,
                              const std::function<Status(uint64_t, Record)>& each) const {
   auto at = kv_->iterate({}, false);
   for (at->Seek(row_key(record_tag, begin)); at->Valid(); at->Next()) {
-    std::string_view key = view(at->key());
+    std::string_view key = view_of(at->key());
     if (key.size() != 9 || key[0] != record_tag) break;
-    uint64_t row = row_of(key.substr(1));
+    uint64_t row = load_big_endian(key.substr(1));
     if (row >= end) break;
-    auto payload = unseal(key, view(at->value()), record_name(row).c_str());
+    auto payload = unseal(key, view_of(at->value()), record_name(row).c_str());
     if (!payload.ok()) return payload.status();
     auto record = decode_record(*payload);
     if (!record.ok()) return record.status();
@@ -155,10 +130,10 @@ Status ShardStore::scan_ids(std::string_view after, const Snapshot& at,
   auto it = kv_->iterate(at, true);
   std::string start = id_key(after);
   for (it->Seek(start); it->Valid(); it->Next()) {
-    std::string_view key = view(it->key());
+    std::string_view key = view_of(it->key());
     if (key.empty() || key[0] != id_tag) break;
     if (!after.empty() && key == start) continue;
-    auto row = decode_row(key, view(it->value()));
+    auto row = decode_row(key, view_of(it->value()));
     if (!row.ok()) return row.status();
     if (!each(key.substr(1), *row)) return {};
   }
@@ -169,9 +144,9 @@ Status ShardStore::scan_tombstones(const std::function<void(uint64_t)>& each) co
   auto it = kv_->iterate({}, false);
   std::string start(1, tombstone_tag);
   for (it->Seek(start); it->Valid(); it->Next()) {
-    std::string_view key = view(it->key());
+    std::string_view key = view_of(it->key());
     if (key.size() != 9 || key[0] != tombstone_tag) break;
-    each(row_of(key.substr(1)));
+    each(load_big_endian(key.substr(1)));
   }
   return from_leveldb(it->status(), "reading tombstones");
 }

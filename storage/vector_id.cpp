@@ -1,5 +1,7 @@
 #include "storage/vector_id.h"
 
+#include "storage/bytes.h"
+
 namespace jade {
 namespace {
 
@@ -42,9 +44,7 @@ std::string VectorId::key() const {
   std::string out;
   if (is_integer()) {
     out.push_back(integer_tag);
-    for (int shift = 56; shift >= 0; shift -= 8) {
-      out.push_back(static_cast<char>(integer() >> shift & 0xff));
-    }
+    append_big_endian(out, integer());
   } else {
     out.push_back(string_tag);
     out += text();
@@ -54,9 +54,7 @@ std::string VectorId::key() const {
 
 Result<VectorId> VectorId::from_key(std::string_view key) {
   if (key.size() == 9 && key[0] == integer_tag) {
-    uint64_t number = 0;
-    for (char c : key.substr(1)) number = number << 8 | static_cast<unsigned char>(c);
-    return VectorId(number);
+    return VectorId(load_big_endian(key.substr(1)));
   }
   if (key.size() >= 2 && key[0] == string_tag) {
     VectorId id{std::string(key.substr(1))};
@@ -80,11 +78,11 @@ Status VectorId::validate() const {
   return {};
 }
 
-uint64_t VectorId::hash() const {
+uint64_t VectorId::hash_of_key(std::string_view key) {
   // FNV-1a over the key form, then the finaliser of MurmurHash3 so that low
   // bits of neighbouring integers spread evenly over shards.
   uint64_t h = 0xcbf29ce484222325u;
-  for (char c : key()) {
+  for (char c : key) {
     h ^= static_cast<unsigned char>(c);
     h *= 0x100000001b3u;
   }

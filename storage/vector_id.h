@@ -39,7 +39,8 @@ class VectorId {
   Status validate() const;
 
   // The same on every machine and in every version: shards are chosen by it.
-  uint64_t hash() const;
+  uint64_t hash() const { return hash_of_key(key()); }
+  static uint64_t hash_of_key(std::string_view key);
 
   friend bool operator==(const VectorId&, const VectorId&) = default;
   // Integers before strings, as in the key form (std::variant compares so;

@@ -2,7 +2,6 @@
 
 #include <csignal>
 #include <cstdio>
-#include <future>
 #include <string>
 
 #include "actors/jade.h"
@@ -41,13 +40,6 @@ class StopSignal {
     sigwait(&set, &signal);
     pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
     return signal == SIGINT ? "SIGINT" : "SIGTERM";
-  }
-
-  // Whether one came already, without taking it.
-  bool pending() const {
-    sigset_t set;
-    sigpending(&set);
-    return sigismember(&set, SIGTERM) || sigismember(&set, SIGINT);
   }
 
  private:
@@ -91,18 +83,6 @@ std::string url_of(const ListenAddress& address, uint16_t port) {
   return "http://" + (v6 ? "[" + address.host + "]" : address.host) + ":" + std::to_string(port);
 }
 
-// The Raft groups of the node need an election before they serve.
-Status wait_until_ready(Api& api, const StopSignal& stop) {
-  for (;;) {
-    std::promise<Status> ready;
-    api.ready([&ready](Result<std::string> result) { ready.set_value(result.status()); });
-    Status status = ready.get_future().get();
-    if (status.code() != Code::unavailable || stop.pending()) return status;
-    timespec pause{0, 5'000'000};
-    nanosleep(&pause, nullptr);
-  }
-}
-
 }  // namespace
 
 Status serve(const ServeConfig& config) {
@@ -116,16 +96,11 @@ Status serve(const ServeConfig& config) {
   auto server = HttpServer::start(http_options(config, address, log), (*node)->api());
   if (!server) return server.status();
 
-  Status ready = wait_until_ready((*node)->api(), stop);
-  if (ready.ok()) {
-    std::string url = url_of(address, (*server)->port());
-    log.write(LogLevel::info, "serve", "ready",
-              {{"url", url}, {"data", config.data}, {"version", JADE_VERSION}});
-    std::printf("%s\n", url.c_str());
-    std::fflush(stdout);
-  } else if (!stop.pending()) {
-    return ready.with_context("starting");
-  }
+  std::string url = url_of(address, (*server)->port());
+  log.write(LogLevel::info, "serve", "ready",
+            {{"url", url}, {"data", config.data}, {"version", JADE_VERSION}});
+  std::printf("%s\n", url.c_str());
+  std::fflush(stdout);
 
   log.write(LogLevel::info, "serve", "stopping", {{"signal", stop.wait()}});
   (*server)->stop(config.shutdown_timeout_ms);
