@@ -11,19 +11,17 @@ master_state::~master_state() {
 
 uint64_t master_state::raft_now_ms() { return now_ms(self); }
 
-int master_state::raft_random(int low, int high) { return uniform(random, low, high); }
-
-void master_state::raft_append(uint64_t request, LogAppend entries) {
-  self->request(context->log_writer, caf::infinite, AppendLog{request, std::move(entries)})
+void master_state::raft_append(uint64_t number, LogAppend append) {
+  self->request(context->log_writer, caf::infinite, AppendLog{number, std::move(append)})
       .then(
           [this, current = life](const LogAppended& done) {
             if (current != life || !raft) return;
             raft->appended(done.request, done.status);
             after_event();
           },
-          [this, request, current = life](const caf::error& error) {
+          [this, number, current = life](const caf::error& error) {
             if (current != life || !raft) return;
-            raft->appended(request, to_status(error));
+            raft->appended(number, to_status(error));
             after_event();
           });
 }
@@ -32,6 +30,10 @@ Status master_state::raft_apply(uint64_t index, uint64_t, std::string_view comma
   outcome = catalog.apply(index, command);
   return outcome.code() == Code::corruption ? outcome : Status();
 }
+
+void master_state::raft_send(RaftMessage) {}
+
+void master_state::raft_state_offered(RaftOffer) {}
 
 void master_state::raft_store_snapshot(RaftSnapshot snapshot, uint64_t trailing) {
   auto store = [log = context->log, snapshot = std::move(snapshot), trailing] {
@@ -53,8 +55,9 @@ Status master_state::start() {
   options.node = context->config.node_id;
   options.tick_ms = context->config.raft_tick_ms;
   options.election_timeout_ms = context->config.raft_election_timeout_ms;
+  options.founders = {context->config.node_id};
   options.snapshot_entries = 256;
-  random = mix(context->seams.seed, metadata_group + ++life);
+  options.seed = mix(context->seams.seed, metadata_group + (++life << 32));
   catalog = Catalog();
   caught_up = false;
   raft = std::make_unique<RaftHost>(options, *context->log, *this);

@@ -22,7 +22,6 @@ struct master_state : public RaftDriver {
   node_actor node;
   Catalog catalog;
   std::unique_ptr<RaftHost> raft;
-  uint64_t random = 0;
   Status outcome;  // of the entry applied last
   uint64_t published = 0;
   uint64_t life = 0;  // how often the group was started; answers to earlier ones are void
@@ -36,12 +35,13 @@ struct master_state : public RaftDriver {
   caf::result<CatalogApplied> propose(std::string command);
 
   uint64_t raft_now_ms() override;
-  int raft_random(int low, int high) override;
-  void raft_append(uint64_t request, LogAppend entries) override;
+  void raft_append(uint64_t number, LogAppend append) override;
+  void raft_send(RaftMessage message) override;
   Status raft_apply(uint64_t index, uint64_t term, std::string_view command) override;
   std::string raft_state() override { return catalog.encode(); }
   Status raft_restore(std::string_view state) override { return catalog.restore(state); }
   void raft_store_snapshot(RaftSnapshot snapshot, uint64_t trailing) override;
+  void raft_state_offered(RaftOffer offer) override;
 };
 
 master_actor::behavior_type master(master_actor::stateful_pointer<master_state> self,

@@ -20,10 +20,8 @@ shard_state::~shard_state() {
 
 uint64_t shard_state::raft_now_ms() { return now_ms(self); }
 
-int shard_state::raft_random(int low, int high) { return uniform(random, low, high); }
-
-void shard_state::raft_append(uint64_t request, LogAppend entries) {
-  self->request(context->log_writer, caf::infinite, AppendLog{request, std::move(entries)})
+void shard_state::raft_append(uint64_t number, LogAppend append) {
+  self->request(context->log_writer, caf::infinite, AppendLog{number, std::move(append)})
       .then(
           [this, current = life](const LogAppended& done) {
             if (current != life || !raft) return;
@@ -40,11 +38,15 @@ Status shard_state::raft_apply(uint64_t index, uint64_t term, std::string_view c
   return replica->apply(index, term, command);
 }
 
+void shard_state::raft_send(RaftMessage) {}
+
+void shard_state::raft_state_offered(RaftOffer) {}
+
 void shard_state::raft_store_snapshot(RaftSnapshot snapshot, uint64_t trailing) {
   // First the state, then the promise that the log up to it is not needed. Raft
   // counts entries that never reach the state machine (barriers, configurations).
   if (Status status = replica->pass(snapshot.index, snapshot.term); !status.ok()) {
-    // Acted upon once libraft is out of this call, by after_event().
+    // Acted upon once the host is out of this call, by after_event().
     return raft->fail(status);
   }
   auto store = [log = context->log, sync = replica->syncer(), group = group,
@@ -71,13 +73,14 @@ Status shard_state::start() {
   RaftHost::Options options;
   options.group = group;
   options.node = context->config.node_id;
+  options.founders = {context->config.node_id};
   options.durable_state = true;
   options.applied_index = replica->applied_index();
   options.tick_ms = context->config.raft_tick_ms;
   options.election_timeout_ms = context->config.raft_election_timeout_ms;
   options.snapshot_entries = context->config.raft_snapshot_entries;
   options.snapshot_bytes = context->config.raft_snapshot_bytes;
-  random = mix(context->seams.seed, group + (++life << 32));
+  options.seed = mix(context->seams.seed, group + (++life << 32));
   raft = std::make_unique<RaftHost>(options, *context->log, *this);
   return raft->start();
 }
@@ -277,7 +280,7 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
         if (!shard.raft) return to_error(shard.suspended);
         auto promise = self->make_response_promise<ShardHits>();
         auto held = std::make_shared<ShardSearch>(std::move(search));
-        shard.raft->barrier([self, promise, held](Result<uint64_t> index) mutable {
+        shard.raft->read([self, promise, held](Result<uint64_t> index) mutable {
           if (!index.ok()) return (void)promise.deliver(to_error(index.status()));
           promise.delegate(self->state.pick_searcher(),
                            SearchTask{self->state.replica->snapshot(), std::move(*held)});

@@ -32,7 +32,6 @@ struct shard_state : public RaftDriver {
   Status suspended;                // why
   uint64_t life = 0;               // how often Raft was started; answers to earlier ones are void
   uint64_t resume_at_ms = 0;
-  uint64_t random = 0;  // state of the generator
   size_t next_searcher = 0;
   bool announced = false;
   bool failed = false;
@@ -58,12 +57,13 @@ struct shard_state : public RaftDriver {
   Status check_read(uint64_t applied_min) const;
 
   uint64_t raft_now_ms() override;
-  int raft_random(int low, int high) override;
-  void raft_append(uint64_t request, LogAppend entries) override;
+  void raft_append(uint64_t number, LogAppend append) override;
+  void raft_send(RaftMessage message) override;
   Status raft_apply(uint64_t index, uint64_t term, std::string_view command) override;
   std::string raft_state() override { return "shard"; }
   Status raft_restore(std::string_view) override { return {}; }
   void raft_store_snapshot(RaftSnapshot snapshot, uint64_t trailing) override;
+  void raft_state_offered(RaftOffer offer) override;
 };
 
 shard_actor::behavior_type shard(shard_actor::stateful_pointer<shard_state> self,

@@ -3,7 +3,6 @@
 #include <leveldb/iterator.h>
 
 #include <algorithm>
-#include <tuple>
 
 #include "storage/checksum.h"
 
@@ -53,10 +52,10 @@ std::string name_of(uint64_t group, const char* what) {
   return std::string(what) + " of Raft group " + std::to_string(group);
 }
 
-std::string encode_hard_state(uint64_t term, uint64_t vote) {
+std::string encode_hard_state(const HardState& state) {
   std::string out;
-  append_u64(out, term);
-  append_u64(out, vote);
+  append_u64(out, state.term);
+  append_u64(out, state.voted_for);
   return out;
 }
 
@@ -106,17 +105,17 @@ Result<std::shared_ptr<LogStore>> LogStore::open(leveldb::Env* env, const std::s
   return store;
 }
 
-Result<std::pair<uint64_t, uint64_t>> LogStore::load_hard_state(uint64_t group) const {
+Result<HardState> LogStore::load_hard_state(uint64_t group) const {
   std::string key = make_key(group, hard_state_tag);
   auto value = kv_->get(key);
   if (!value.ok()) return value.status();
-  if (!value->has_value()) return std::pair<uint64_t, uint64_t>(0, 0);
+  if (!value->has_value()) return HardState();
   auto payload = unseal(key, **value, name_of(group, "the term"));
   if (!payload.ok()) return payload.status();
   ByteReader reader(*payload);
   auto term = reader.u64(), vote = reader.u64();
   if (!term || !vote) return corruption(name_of(group, "the term") + " is cut short");
-  return std::pair<uint64_t, uint64_t>(*term, *vote);
+  return HardState{*term, *vote};
 }
 
 LogStore::Extent LogStore::extent_of(uint64_t group) const {
@@ -146,9 +145,6 @@ Result<std::map<uint64_t, LogStore::Extent>> LogStore::read_extents() const {
     if (key.size() < 9) return corruption("the log holds a key of an unknown form");
     uint64_t group = load_big_endian(key);
     Extent extent;
-    auto hard_state = load_hard_state(group);
-    if (!hard_state.ok()) return hard_state.status();
-    extent.term = hard_state->first;
     at->Seek(entry_key(group, 0));
     bool any = at->Valid() && view_of(at->key()).size() == 17 &&
                view_of(at->key()).substr(0, 9) == make_key(group, entry_tag);
@@ -189,6 +185,11 @@ Status LogStore::append(std::span<const LogAppend> appends) {
   std::map<uint64_t, Extent> changed;
   std::string payload;
   for (const LogAppend& append : appends) {
+    if (append.state) {
+      put(batch, make_key(append.group, hard_state_tag), encode_hard_state(*append.state));
+      changed.try_emplace(append.group, extent_of(append.group));
+    }
+    if (append.entries.empty()) continue;
     auto earlier = changed.find(append.group);
     Extent extent = earlier == changed.end() ? extent_of(append.group) : earlier->second;
     if (append.first_index > extent.end || append.first_index < extent.first) {
@@ -215,38 +216,6 @@ Status LogStore::append(std::span<const LogAppend> appends) {
   return {};
 }
 
-Status LogStore::set_term(uint64_t group, uint64_t term) {
-  std::lock_guard lock(mutex_);
-  leveldb::WriteBatch batch;
-  put(batch, make_key(group, hard_state_tag), encode_hard_state(term, 0));
-  JADE_RETURN_IF_ERROR(write(batch));
-  extents_[group].term = term;
-  return {};
-}
-
-Status LogStore::set_vote(uint64_t group, uint64_t node) {
-  std::lock_guard lock(mutex_);
-  leveldb::WriteBatch batch;
-  Extent extent = extent_of(group);
-  put(batch, make_key(group, hard_state_tag), encode_hard_state(extent.term, node));
-  JADE_RETURN_IF_ERROR(write(batch));
-  extents_[group] = extent;
-  return {};
-}
-
-Status LogStore::truncate(uint64_t group, uint64_t from_index) {
-  std::lock_guard lock(mutex_);
-  Extent extent = extent_of(group);
-  if (from_index >= extent.end) return {};
-  leveldb::WriteBatch batch;
-  uint64_t from = std::max(from_index, extent.first);
-  for (uint64_t index = from; index < extent.end; ++index) batch.Delete(entry_key(group, index));
-  JADE_RETURN_IF_ERROR(write(batch));
-  extent.end = from;
-  extents_[group] = extent;
-  return {};
-}
-
 Status LogStore::put_snapshot(uint64_t group, const RaftSnapshot& snapshot, uint64_t trailing) {
   std::lock_guard lock(mutex_);
   Extent extent = extent_of(group);
@@ -261,6 +230,19 @@ Status LogStore::put_snapshot(uint64_t group, const RaftSnapshot& snapshot, uint
   extent.first = std::max(extent.first, keep_from);
   extent.end = std::max(extent.end, extent.first);
   extents_[group] = extent;
+  return {};
+}
+
+Status LogStore::replace(uint64_t group, const RaftSnapshot& snapshot) {
+  std::lock_guard lock(mutex_);
+  Extent extent = extent_of(group);
+  leveldb::WriteBatch batch;
+  put(batch, make_key(group, snapshot_tag), encode_snapshot(snapshot));
+  for (uint64_t index = extent.first; index < extent.end; ++index) {
+    batch.Delete(entry_key(group, index));
+  }
+  JADE_RETURN_IF_ERROR(write(batch));
+  extents_[group] = {snapshot.index + 1, snapshot.index + 1};
   return {};
 }
 
@@ -294,7 +276,7 @@ Result<LogStore::Loaded> LogStore::load(uint64_t group) const {
     } else if (tag == hard_state_tag) {
       auto hard_state = load_hard_state(group);
       if (!hard_state.ok()) return hard_state.status();
-      std::tie(out.term, out.voted_for) = *hard_state;
+      out.state = *hard_state;
     } else if (tag == snapshot_tag) {
       std::string what = name_of(group, "the snapshot");
       auto payload = unseal(key, view_of(at->value()), what);

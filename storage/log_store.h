@@ -17,15 +17,24 @@ namespace jade {
 
 struct LogEntry {
   uint64_t term = 0;
-  uint8_t type = 0;  // as libraft numbers them; opaque here
+  uint8_t type = 0;  // opaque here
   std::string data;
 };
 
-// Entries of one group with indexes first_index, first_index + 1, ...
+struct HardState {
+  uint64_t term = 0;
+  uint64_t voted_for = 0;  // 0: nobody in this term
+
+  friend bool operator==(const HardState&, const HardState&) = default;
+};
+
+// Entries of one group with indexes first_index, first_index + 1, ..., and what
+// else must be durable with them.
 struct LogAppend {
   uint64_t group = 0;
-  uint64_t first_index = 0;
+  uint64_t first_index = 0;  // without entries: unused
   std::vector<LogEntry> entries;
+  std::optional<HardState> state;
 };
 
 struct RaftSnapshot {
@@ -46,17 +55,14 @@ class LogStore {
   // first_index that exist already are replaced. An append that would leave a
   // gap is failed_precondition.
   Status append(std::span<const LogAppend> appends);
-  Status set_term(uint64_t group, uint64_t term);  // and forgets the vote
-  Status set_vote(uint64_t group, uint64_t node);
-  // Removes the entries at and after `from_index`.
-  Status truncate(uint64_t group, uint64_t from_index);
   // Stores the snapshot and removes the entries it replaces but the last
   // `trailing` ones.
   Status put_snapshot(uint64_t group, const RaftSnapshot& snapshot, uint64_t trailing);
+  // Puts the snapshot in the place of the whole log, keeping the hard state.
+  Status replace(uint64_t group, const RaftSnapshot& snapshot);
 
   struct Loaded {
-    uint64_t term = 0;
-    uint64_t voted_for = 0;  // 0: nobody
+    HardState state;
     std::optional<RaftSnapshot> snapshot;
     uint64_t first_index = 1;  // of `entries`
     std::vector<LogEntry> entries;
@@ -75,7 +81,6 @@ class LogStore {
   struct Extent {
     uint64_t first = 1;
     uint64_t end = 1;
-    uint64_t term = 0;  // current term of the group
   };
 
   explicit LogStore(std::unique_ptr<KvStore> kv) : kv_(std::move(kv)) {}
@@ -83,7 +88,7 @@ class LogStore {
   Status load_extents();
   Result<std::map<uint64_t, Extent>> read_extents() const;
   Extent extent_of(uint64_t group) const;
-  Result<std::pair<uint64_t, uint64_t>> load_hard_state(uint64_t group) const;  // term, vote
+  Result<HardState> load_hard_state(uint64_t group) const;
   Status write(leveldb::WriteBatch& batch);
 
   std::unique_ptr<KvStore> kv_;

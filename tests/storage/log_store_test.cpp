@@ -19,7 +19,7 @@ std::shared_ptr<LogStore> open_log(leveldb::Env* env) {
 }
 
 LogAppend entries(uint64_t group, uint64_t first, uint64_t count, uint64_t term = 1) {
-  LogAppend append{group, first, {}};
+  LogAppend append{group, first, {}, {}};
   for (uint64_t i = 0; i < count; ++i) {
     append.entries.push_back({term, 1, "entry " + std::to_string(first + i)});
   }
@@ -27,6 +27,10 @@ LogAppend entries(uint64_t group, uint64_t first, uint64_t count, uint64_t term 
 }
 
 Status append(LogStore& store, LogAppend one) { return store.append(std::span(&one, 1)); }
+
+Status vote(LogStore& store, uint64_t group, HardState state) {
+  return append(store, {group, 0, {}, state});
+}
 
 std::string entry_key(uint64_t group, uint64_t index) {
   std::string key;
@@ -45,8 +49,7 @@ std::string key_of(uint64_t group, char tag) {
 
 // What one group must hold.
 struct Expected {
-  uint64_t term = 0;
-  uint64_t voted_for = 0;
+  HardState state;
   std::optional<RaftSnapshot> snapshot;
   uint64_t first = 1;
   std::vector<LogEntry> entries;
@@ -57,8 +60,7 @@ struct Expected {
 void compare(const LogStore& store, uint64_t group, const Expected& expected) {
   auto loaded = store.load(group);
   REQUIRE_MESSAGE(loaded.ok(), loaded.status().to_string());
-  CHECK(loaded->term == expected.term);
-  CHECK(loaded->voted_for == expected.voted_for);
+  CHECK(loaded->state == expected.state);
   REQUIRE(loaded->snapshot.has_value() == expected.snapshot.has_value());
   if (expected.snapshot) {
     CHECK(loaded->snapshot->index == expected.snapshot->index);
@@ -85,26 +87,18 @@ class Workload {
   void step() {
     uint64_t group = groups[draw(groups.size())];
     Expected& expected = model_[group];
-    switch (draw(6)) {
+    switch (draw(5)) {
       case 0:
       case 1: return append_some();
       case 2: {
-        expected.term += 1 + draw(3);
-        expected.voted_for = 0;
-        REQUIRE(store_->set_term(group, expected.term).ok());
+        expected.state = {expected.state.term + draw(3), draw(5)};
+        LogAppend only_state;
+        only_state.group = group;
+        only_state.state = expected.state;
+        REQUIRE(store_->append({&only_state, 1}).ok());
         return;
       }
-      case 3: {
-        expected.voted_for = 1 + draw(5);
-        REQUIRE(store_->set_vote(group, expected.voted_for).ok());
-        return;
-      }
-      case 4: {
-        uint64_t from = keep_until(expected) + draw(6);
-        if (from < expected.end()) expected.entries.resize(from - expected.first);
-        REQUIRE(store_->truncate(group, from).ok());
-        return;
-      }
+      case 3: return replace(group, expected);
       default: return snapshot(group, expected);
     }
   }
@@ -137,16 +131,29 @@ class Workload {
       uint64_t from = keep_until(expected);
       if (draw(3) > 0) from = expected.end();
       if (expected.end() > from) from += draw(expected.end() - from);
-      LogAppend one{group, from, {}};
+      LogAppend one{group, from, {}, {}};
+      if (draw(3) == 0) one.state = expected.state = {expected.state.term + 1, draw(5)};
       for (uint64_t n = 1 + draw(4); n > 0; --n) {
         std::string data(draw(50), static_cast<char>(draw(256)));
-        one.entries.push_back({expected.term, static_cast<uint8_t>(draw(3)), data});
+        one.entries.push_back({expected.state.term, static_cast<uint8_t>(draw(3)), data});
       }
       expected.entries.resize(from - expected.first);
       expected.entries.insert(expected.entries.end(), one.entries.begin(), one.entries.end());
       appends.push_back(std::move(one));
     }
     REQUIRE(store_->append(appends).ok());
+  }
+
+  // The state of another member takes the place of the log.
+  void replace(uint64_t group, Expected& expected) {
+    RaftSnapshot snapshot;
+    snapshot.index = expected.end() + draw(5);
+    snapshot.term = expected.state.term;
+    snapshot.data = "theirs";
+    REQUIRE(store_->replace(group, snapshot).ok());
+    expected.snapshot = snapshot;
+    expected.first = snapshot.index + 1;
+    expected.entries.clear();
   }
 
   void snapshot(uint64_t group, Expected& expected) {
@@ -156,7 +163,7 @@ class Workload {
     uint64_t limit = draw(4) == 0 ? expected.end() + 5 : expected.end() - 1;
     if (limit <= last) return;
     snapshot.index = last + 1 + draw(limit - last);
-    snapshot.term = expected.term;
+    snapshot.term = expected.state.term;
     snapshot.configuration_index = draw(9);
     snapshot.configuration = std::string(draw(20), 'c');
     snapshot.data = std::string(draw(200), static_cast<char>(draw(256)));
@@ -210,8 +217,7 @@ TEST_CASE("a new group is empty and starts at entry 1") {
   auto store = open_log(env.get());
   auto loaded = store->load(7);
   REQUIRE(loaded.ok());
-  CHECK(loaded->term == 0);
-  CHECK(loaded->voted_for == 0);
+  CHECK(loaded->state == HardState());
   CHECK(!loaded->snapshot);
   CHECK(loaded->first_index == 1);
   CHECK(loaded->entries.empty());
@@ -253,20 +259,21 @@ TEST_CASE("one append may name a group twice; the later part goes on from the ea
   CHECK(store->load(2)->entries.size() == 1);
 }
 
-TEST_CASE("a new term forgets the vote, and a vote keeps the term over reopening") {
+TEST_CASE("a term and a vote are kept over reopening, with entries or without") {
   auto env = memory_env();
   auto store = open_log(env.get());
-  REQUIRE(store->set_term(1, 5).ok());
-  REQUIRE(store->set_vote(1, 3).ok());
-  CHECK(store->load(1)->voted_for == 3);
+  REQUIRE(vote(*store, 1, {5, 3}).ok());
+  CHECK(store->load(1)->state == HardState{5, 3});
   store.reset();
   store = open_log(env.get());
-  REQUIRE(store->set_vote(1, 2).ok());
-  CHECK(store->load(1)->term == 5);
-  CHECK(store->load(1)->voted_for == 2);
-  REQUIRE(store->set_term(1, 6).ok());
-  CHECK(store->load(1)->term == 6);
-  CHECK(store->load(1)->voted_for == 0);
+  CHECK(store->load(1)->state == HardState{5, 3});
+  LogAppend both = entries(1, 1, 2);
+  both.state = HardState{6, 0};
+  REQUIRE(append(*store, both).ok());
+  CHECK(store->load(1)->state == HardState{6, 0});
+  CHECK(store->load(1)->entries.size() == 2);
+  REQUIRE(append(*store, entries(1, 3, 1)).ok());
+  CHECK(store->load(1)->state == HardState{6, 0});
 }
 
 TEST_CASE("a removed group is gone, its neighbours stay") {
@@ -274,7 +281,7 @@ TEST_CASE("a removed group is gone, its neighbours stay") {
   auto store = open_log(env.get());
   for (uint64_t group : {1, 2, 3}) {
     REQUIRE(append(*store, entries(group, 1, 4)).ok());
-    REQUIRE(store->set_term(group, 2).ok());
+    REQUIRE(vote(*store, group, {2, 0}).ok());
     REQUIRE(store->put_snapshot(group, {2, 1, 0, "c", "d"}, 1).ok());
   }
   REQUIRE(store->remove_group(2).ok());
@@ -296,7 +303,7 @@ TEST_CASE("any flipped byte of a value is corruption that names what is damaged"
   auto env = memory_env();
   auto store = open_log(env.get());
   REQUIRE(append(*store, entries(3, 1, 4)).ok());
-  REQUIRE(store->set_term(3, 1).ok());
+  REQUIRE(vote(*store, 3, {1, 0}).ok());
   REQUIRE(store->put_snapshot(3, {2, 1, 0, "configuration", "data"}, 1).ok());
   store.reset();
   auto damaged_at = [&](const std::string& key, const char* name) {
@@ -368,7 +375,7 @@ TEST_CASE("an append to a full disk changes nothing, and reopening takes up writ
       CHECK(full.code() == Code::disk_full);
       compare(*store, 1, one);
       CHECK(store->append(appends).code() == Code::disk_full);
-      CHECK(store->set_term(1, 9).code() == Code::disk_full);
+      CHECK(vote(*store, 1, {9, 0}).code() == Code::disk_full);
       REQUIRE(store->reopen().ok());
       compare(*store, 1, one);
       compare(*store, 2, two);
@@ -385,9 +392,8 @@ TEST_CASE("what was refused or failed makes no group") {
   FaultEnv env;
   auto store = open_log(&env);
   CHECK(append(*store, entries(7, 5, 1)).code() == Code::failed_precondition);
-  CHECK(store->truncate(8, 1).ok());
   env.wal_room = 3;
-  CHECK(!store->set_vote(9, 1).ok());
+  CHECK(!vote(*store, 9, {0, 1}).ok());
   CHECK(!store->put_snapshot(10, {4, 1, 0, "", ""}, 0).ok());
   CHECK(store->groups()->empty());
 }
@@ -397,7 +403,7 @@ TEST_CASE("a log that cannot be read when reopened takes no writes") {
   auto store = open_log(&env);
   REQUIRE(append(*store, entries(1, 1, 3)).ok());
   env.wal_room = 3;
-  REQUIRE(!store->set_term(1, 2).ok());
+  REQUIRE(!vote(*store, 1, {2, 0}).ok());
   env.wal_room = UINT64_MAX;
   env.on_lock = [](const std::string&) { return leveldb::Status::IOError("lock", "failed"); };
   CHECK(!store->reopen().ok());
