@@ -24,6 +24,7 @@ struct Limits {
   static constexpr uint32_t searches_per_batch_max = 1024;
   static constexpr uint32_t vectors_per_upsert_max = 100000;
   static constexpr uint32_t shards_max = 256;
+  static constexpr uint32_t replicas_max = 7;
   static constexpr size_t metadata_bytes_max = 64 * 1024;  // of one vector, as JSON text
   static constexpr size_t text_bytes_max = 64 * 1024;      // of one vector or search
   static constexpr size_t name_bytes_max = 128;            // of a database
@@ -36,7 +37,7 @@ struct DatabaseSpec {
   uint32_t dimension = 0;  // 1 to dimension_max
   Metric metric = Metric::cosine;
   uint32_t shards = 1;    // 1 to Limits::shards_max
-  uint32_t replicas = 1;  // 1 on a single node
+  uint32_t replicas = 1;  // each on a node of its own, at most Limits::replicas_max
   IndexOptions index;
   std::string embedder;  // empty: none. See index/embedder.h
 

@@ -51,6 +51,14 @@ Result<DatabaseEntry> from_record(const DatabaseRecord& record) {
   return out;
 }
 
+NodeRecord to_record(const NodeEntry& node) {
+  return {node.id, node.name, node.address, node.api_address};
+}
+
+NodeEntry from_record(const NodeRecord& node) {
+  return {node.id, node.name, node.address, node.api_address};
+}
+
 bool is_name(const std::string& name) {
   auto alphanumeric = [](char c) {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
@@ -76,9 +84,9 @@ Status validate(const DatabaseSpec& spec) {
     return invalid_argument("shards is " + std::to_string(spec.shards) + "; it must be 1 to " +
                             std::to_string(Limits::shards_max));
   }
-  if (spec.replicas != 1) {
-    return invalid_argument("replicas is " + std::to_string(spec.replicas) +
-                            "; a single node keeps exactly 1");
+  if (spec.replicas < 1 || spec.replicas > Limits::replicas_max) {
+    return invalid_argument("replicas is " + std::to_string(spec.replicas) + "; it must be 1 to " +
+                            std::to_string(Limits::replicas_max));
   }
   JADE_RETURN_IF_ERROR(spec.index.validate());
   if (spec.embedder.empty()) return {};
@@ -89,6 +97,7 @@ Status Catalog::apply(uint64_t index, std::string_view command) {
   auto decoded = decode_catalog_command(command);
   if (!decoded.ok()) return decoded.status();
   if (!decoded->drop.empty()) return drop(index, decoded->drop);
+  if (decoded->join.id != 0) return join(index, from_record(decoded->join));
   auto entry = from_record(decoded->create);
   if (!entry.ok()) return entry.status();
   return create(index, *entry);
@@ -113,11 +122,24 @@ Status Catalog::drop(uint64_t index, const std::string& name) {
   return {};
 }
 
+Status Catalog::join(uint64_t index, const NodeEntry& node) {
+  for (const auto& [id, other] : map_.nodes) {
+    if (id != node.id && other.name == node.name) {
+      return Status(Code::already_exists, "the cluster has a node named \"" + node.name +
+                                              "\" already; choose another name");
+    }
+  }
+  map_.nodes[node.id] = node;
+  map_.version = index;
+  return {};
+}
+
 std::string Catalog::encode() const {
   CatalogState state;
   state.version = map_.version;
   state.next_group = next_group_;
   for (const auto& [name, entry] : map_.databases) state.databases.push_back(to_record(entry));
+  for (const auto& [id, node] : map_.nodes) state.nodes.push_back(to_record(node));
   return jade::encode(state);
 }
 
@@ -131,18 +153,71 @@ Status Catalog::restore(std::string_view bytes) {
     if (!entry.ok()) return entry.status();
     map.databases.emplace(record.name, std::move(*entry));
   }
+  for (const NodeRecord& node : state->nodes) map.nodes[node.id] = from_record(node);
   map_ = std::move(map);
   next_group_ = state->next_group;
   return {};
 }
 
-std::string create_command(const DatabaseSpec& spec, const std::vector<uint64_t>& nodes) {
+Result<std::vector<ShardPlacement>> place(const DatabaseSpec& spec, const ClusterMap& map) {
+  if (map.nodes.size() < spec.replicas) {
+    return Status(Code::failed_precondition,
+                  "replicas is " + std::to_string(spec.replicas) + ", but the cluster has " +
+                      std::to_string(map.nodes.size()) +
+                      (map.nodes.size() == 1 ? " node" : " nodes") + " to put them on");
+  }
+  struct Load {
+    size_t first = 0, all = 0;
+  };
+  std::map<uint64_t, Load> loads;
+  for (const auto& [id, node] : map.nodes) loads[id];
+  for (const auto& [name, entry] : map.databases) {
+    for (const ShardPlacement& shard : entry.shards) {
+      for (uint64_t node : shard.nodes) ++loads[node].all;
+      ++loads[shard.nodes.front()].first;
+    }
+  }
+  std::vector<ShardPlacement> out(spec.shards);
+  for (ShardPlacement& shard : out) {
+    std::vector<uint64_t> nodes;
+    for (const auto& [id, node] : map.nodes) nodes.push_back(id);
+    auto fewer_replicas = [&](uint64_t a, uint64_t b) { return loads[a].all < loads[b].all; };
+    std::stable_sort(nodes.begin(), nodes.end(), fewer_replicas);
+    nodes.resize(spec.replicas);
+    auto fewer_leaders = [&](uint64_t a, uint64_t b) { return loads[a].first < loads[b].first; };
+    std::stable_sort(nodes.begin(), nodes.end(), fewer_leaders);
+    for (uint64_t node : nodes) ++loads[node].all;
+    ++loads[nodes.front()].first;
+    shard.nodes = std::move(nodes);
+  }
+  return out;
+}
+
+std::string create_command(const DatabaseSpec& spec, const std::vector<ShardPlacement>& shards) {
   DatabaseEntry entry;
   entry.spec = spec;
-  entry.shards.resize(spec.shards);
-  for (ShardPlacement& shard : entry.shards) shard.nodes = nodes;
+  entry.shards = shards;
   CatalogCommand command;
   command.create = to_record(entry);
+  return encode(command);
+}
+
+Result<std::string> complete_command(const std::string& command, const ClusterMap& map) {
+  auto decoded = decode_catalog_command(command);
+  if (!decoded.ok()) return decoded.status();
+  if (decoded->create.name.empty()) return command;
+  auto entry = from_record(decoded->create);
+  if (!entry.ok()) return entry.status();
+  // Whether the name is free is the better complaint.
+  if (map.find(entry->spec.name) != nullptr) return command;
+  auto placed = place(entry->spec, map);
+  if (!placed.ok()) return placed.status();
+  return create_command(entry->spec, *placed);
+}
+
+std::string join_command(const NodeEntry& node) {
+  CatalogCommand command;
+  command.join = to_record(node);
   return encode(command);
 }
 

@@ -31,6 +31,7 @@ class Catalog {
  private:
   Status create(uint64_t index, const DatabaseEntry& entry);
   Status drop(uint64_t index, const std::string& name);
+  Status join(uint64_t index, const NodeEntry& node);
 
   ClusterMap map_;
   uint64_t next_group_ = 2;  // 1 is the metadata group itself
@@ -42,8 +43,17 @@ constexpr uint64_t metadata_group = 1;
 // would be right.
 Status validate(const DatabaseSpec& spec);
 
-// The command that creates `spec` with its shards' replicas on `nodes`.
-std::string create_command(const DatabaseSpec& spec, const std::vector<uint64_t>& nodes);
+// Where the replicas of a new database go: on different nodes, those with the
+// fewest first. failed_precondition: there are not enough nodes.
+Result<std::vector<ShardPlacement>> place(const DatabaseSpec& spec, const ClusterMap& map);
+
+// The command that creates `spec` with its shards where `shards` says; the catalog
+// numbers their groups.
+std::string create_command(const DatabaseSpec& spec, const std::vector<ShardPlacement>& shards);
+// The same command with the placement that `map` suggests, where it creates.
+Result<std::string> complete_command(const std::string& command, const ClusterMap& map);
+// A node that is new, or that has another name or address than before.
+std::string join_command(const NodeEntry& node);
 std::string drop_command(const std::string& name);
 
 }  // namespace jade

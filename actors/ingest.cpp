@@ -115,7 +115,7 @@ struct Builder {
   size_t bytes = 0;
 };
 
-using ShardWrites = std::vector<std::pair<shard_actor, ShardWrite>>;
+using ShardWrites = std::vector<std::pair<replica_actor, ShardWrite>>;
 
 // `distinct`: how many different ids there are.
 Result<ShardWrites> split_upsert(const Routes& routes, const DatabaseEntry& database,
@@ -139,7 +139,7 @@ Result<ShardWrites> split_upsert(const Routes& routes, const DatabaseEntry& data
     Builder& builder = builders[shard];
     if (builder.command.ids.empty()) return;
     calls.emplace_back((*shards)[shard],
-                       ShardWrite{database.shards[shard].group, encode(builder.command)});
+                       ShardWrite{{database.shards[shard].group}, encode(builder.command)});
     builder = Builder();
   };
   size_t row_bytes = database.spec.dimension * sizeof(float);
@@ -161,7 +161,7 @@ Result<ShardWrites> split_upsert(const Routes& routes, const DatabaseEntry& data
   return calls;
 }
 
-ShardWrites split_delete(const std::vector<shard_actor>& shards, const DatabaseEntry& database,
+ShardWrites split_delete(const std::vector<replica_actor>& shards, const DatabaseEntry& database,
                          const std::vector<VectorId>& ids, size_t command_bytes) {
   ShardWrites calls;
   std::vector<DeleteCommand> commands(shards.size());
@@ -169,7 +169,7 @@ ShardWrites split_delete(const std::vector<shard_actor>& shards, const DatabaseE
   auto flush = [&](size_t shard) {
     if (commands[shard].ids.empty()) return;
     calls.emplace_back(shards[shard],
-                       ShardWrite{database.shards[shard].group, encode(commands[shard])});
+                       ShardWrite{{database.shards[shard].group}, encode(commands[shard])});
     commands[shard] = DeleteCommand();
     bytes[shard] = 0;
   };
@@ -287,10 +287,10 @@ ingest_actor::behavior_type ingest(ingest_actor::stateful_pointer<ingest_state> 
           if (auto filter = parse_filter(request.filter); !filter.ok()) {
             return to_error(filter.status().with_context("filter"));
           }
-          std::vector<std::pair<shard_actor, ShardDeleteMatching>> calls;
+          std::vector<std::pair<replica_actor, ShardDeleteMatching>> calls;
           for (size_t i = 0; i < shards->size(); ++i) {
             calls.emplace_back((*shards)[i],
-                               ShardDeleteMatching{entry.shards[i].group, request.filter});
+                               ShardDeleteMatching{{entry.shards[i].group}, request.filter});
           }
           auto promise = self->make_response_promise<DeleteReply>();
           gather<ShardWritten>(self, timeout, std::move(calls), deliver_deleted(promise));

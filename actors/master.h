@@ -1,9 +1,11 @@
-// The master: a member of the metadata group. Its Raft leader plans for the
-// cluster and answers catalog changes when they are committed and applied; every
-// member hands each new map to its own node.
+// A member of the metadata group, which every node is: some vote, the others learn.
+// Its Raft leader is the master: it plans for the cluster and answers catalog
+// changes when they are committed and applied. Every member hands each new map to
+// its own node, so that no node has to ask for one.
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "actors/catalog.h"
 #include "actors/node.h"
@@ -18,13 +20,20 @@ struct master_state : public RaftDriver {
   ~master_state() override;
 
   master_actor::pointer self;
+  master_actor::stateful_pointer<master_state> stateful = nullptr;  // the same
   NodeContextPtr context;
   node_actor node;
+  peer_actor peer;
   Catalog catalog;
   std::unique_ptr<RaftHost> raft;
   Status outcome;  // of the entry applied last
   uint64_t published = 0;
+  bool published_current = false;
   uint64_t life = 0;  // how often the group was started; answers to earlier ones are void
+  uint64_t started_ms = 0;
+  uint64_t members_index = 0;  // of the configuration that the peer knows; 0: none
+  bool members_known = false;
+  std::optional<RaftSnapshot> offered;  // another's state, to take the place of ours
   bool caught_up = false;
   bool stopping = false;
 
@@ -32,7 +41,13 @@ struct master_state : public RaftDriver {
   // Starts anew from what is on disk, once that can be read and written again.
   void restart();
   void after_event();
-  caf::result<CatalogApplied> propose(std::string command);
+  void publish();
+  // As leader: one step towards the members and voters that there should be.
+  void reconcile_members();
+  void propose(const std::string& command, std::function<void(Result<uint64_t>)> done);
+  // As leader: gives the command what only the master knows, and carries it out.
+  caf::result<CatalogApplied> change(ChangeCatalog& request);
+  caf::result<JoinedCluster> join(JoinCluster& request);
 
   uint64_t raft_now_ms() override;
   void raft_append(uint64_t number, LogAppend append) override;
@@ -45,6 +60,6 @@ struct master_state : public RaftDriver {
 };
 
 master_actor::behavior_type master(master_actor::stateful_pointer<master_state> self,
-                                   NodeContextPtr context, node_actor node);
+                                   NodeContextPtr context, node_actor node, peer_actor peer);
 
 }  // namespace jade

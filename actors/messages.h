@@ -5,10 +5,13 @@
 //                                   └─► node   ─► master   ─► log_writer
 //   node supervises all of them; shards hand index builds to builders.
 //
-// Messages to shards may cross nodes and are serialisable; bulk data in them is
-// one opaque string, because CAF ships a std::vector<float> element by element,
-// twenty times slower. All others stay inside a node and may hold pointers to
-// immutable shared data; each says so.
+//   node A: shard, master, query, ingest ─► peer ═══► peer :node B ─► shard, master
+//
+// A node's peer actor is all that other nodes see of it. Messages to shards and
+// masters may cross nodes and are serialisable; bulk data in them is one opaque
+// string, because CAF ships a std::vector<float> element by element, twenty times
+// slower. All others stay inside a node and may hold pointers to immutable shared
+// data; each says so.
 //
 // Failures travel as caf::error of category "jade" (see actors/errors.h).
 #pragma once
@@ -21,6 +24,7 @@
 
 #include "actors/api.h"
 #include "actors/cluster_map.h"
+#include "actors/raft_message.h"
 #include "storage/log_store.h"
 
 namespace jade {
@@ -29,9 +33,18 @@ class ShardSnapshot;  // actors/shard_replica.h
 
 // ---- to a shard: may cross nodes -------------------------------------------
 
+// Which replica of a group is meant, and how often the message was passed on.
+struct Route {
+  uint64_t group = 0;
+  uint64_t node = 0;  // 0: any that can answer
+  uint8_t hops = 0;
+
+  static constexpr uint8_t hops_max = 3;
+};
+
 // Replicate and apply one command (encoded as in storage/record.capnp).
 struct ShardWrite {
-  uint64_t group = 0;
+  Route route;
   std::string command;
 };
 
@@ -43,7 +56,7 @@ struct ShardWritten {
 
 // One or several queries against one shard.
 struct ShardSearch {
-  uint64_t group = 0;
+  Route route;
   std::string queries;  // n × dimension float32
   uint32_t dimension = 0;
   uint32_t k = 10;
@@ -71,17 +84,19 @@ struct ShardHits {
 };
 
 struct ShardGet {
-  uint64_t group = 0;
+  Route route;
   std::string id;  // key form
+  Consistency consistency = Consistency::session;
 };
 
 // Rows after `after` in the order of their ids.
 struct ShardList {
-  uint64_t group = 0;
+  Route route;
   std::string after;  // key form, exclusive; "": from the start
   uint32_t limit = 0;
   bool include_metadata = true;
   bool include_values = false;
+  Consistency consistency = Consistency::session;
 };
 
 struct ShardVectors {
@@ -90,12 +105,12 @@ struct ShardVectors {
 
 // Delete every row that matches. Rows written while it runs may stay.
 struct ShardDeleteMatching {
-  uint64_t group = 0;
+  Route route;
   std::string filter;
 };
 
 struct ShardDescribe {
-  uint64_t group = 0;
+  Route route;
 };
 
 // CRC32C over the shard's logical content at its applied index.
@@ -107,7 +122,63 @@ struct ShardDigest {
   uint64_t digest = 0;
 };
 
+// ---- between nodes ------------------------------------------------------------
+
+// One message of a Raft group, as RaftMessage::encode() makes it.
+struct RaftWire {
+  uint64_t group = 0;
+  uint64_t from = 0;
+  std::string bytes;
+};
+
+// Who are you?
+struct Hello {
+  std::string cluster_id;  // "": not a member yet
+  uint64_t node = 0;
+};
+struct HelloReply {
+  std::string cluster_id;
+  uint64_t node = 0;
+};
+
+// May this node become a member? From a node without a cluster, or one that has
+// another address or name than when it was here last.
+struct JoinCluster {
+  Route route;
+  std::string cluster_id;  // "": any
+  uint64_t node = 0;
+  std::string name;
+  std::string address;
+  std::string api_address;
+};
+struct JoinedCluster {
+  std::string cluster_id;
+};
+
+// A catalog command whose placement the master fills in.
+struct ChangeCatalog {
+  Route route;
+  std::string command;
+};
+struct CatalogApplied {
+  uint64_t version = 0;
+};
+
 // ---- inside a node ----------------------------------------------------------
+
+// Out of a group's member: to the member on `node`.
+struct SendRaft {
+  uint64_t node = 0;
+  RaftWire wire;
+};
+// The members of the metadata group, by its log: where other nodes are.
+struct MembersChanged {
+  std::vector<RaftMember> members;
+};
+struct DescribePeers {};
+struct PeerStates {
+  std::vector<uint64_t> connected;
+};
 
 // Make these entries durable. Answered by LogAppended.
 struct AppendLog {
@@ -177,9 +248,11 @@ struct DescribeDatabase {
 struct DescribeCluster {};
 struct CheckReady {};
 
-// The catalog reached this map: master to node.
+// The catalog reached this map: master to node. `current`: nothing older than the
+// start of this process; only then is what the map does not name removed from disk.
 struct MapChanged {
   ClusterMapPtr map;
+  bool current = false;
 };
 // Answered when the node has taken up this version of the map and each of its
 // shards serves or has failed; with the failure, where one of `database` (of any
@@ -187,9 +260,6 @@ struct MapChanged {
 struct AwaitVersion {
   uint64_t version = 0;
   std::string database;
-};
-struct CatalogApplied {
-  uint64_t version = 0;
 };
 struct DescribeMaster {};
 struct MasterInfo {
@@ -202,7 +272,7 @@ struct ShardFailed {
   uint64_t group = 0;
   Status status;
 };
-// A shard has caught up with its log and serves.
+// A replica has caught up with its log and answers, or passes on to its leader.
 struct ShardServes {
   uint64_t group = 0;
 };
@@ -213,15 +283,25 @@ using DatabaseInfos = std::vector<DatabaseInfo>;
 
 // ---- interfaces ---------------------------------------------------------------
 
-// Owns one replica of one shard: the only writer of its state. Searches and
-// reads are handed to searchers with an immutable snapshot.
-using shard_actor = caf::typed_actor<
+// Whatever answers for shards: one of this node, or a peer that passes it on.
+using replica_actor = caf::typed_actor<
     caf::replies_to<ShardWrite>::with<ShardWritten>, caf::replies_to<ShardSearch>::with<ShardHits>,
     caf::replies_to<ShardGet>::with<ShardVectors>, caf::replies_to<ShardList>::with<ShardVectors>,
     caf::replies_to<ShardDeleteMatching>::with<ShardWritten>,
-    caf::replies_to<ShardDescribe>::with<ShardInfo>,
-    caf::replies_to<ShardDigestRequest>::with<ShardDigest>, caf::replies_to<Stop>::with<Stopped>,
-    caf::reacts_to<Tick>>;
+    caf::replies_to<ShardDescribe>::with<ShardInfo>, caf::reacts_to<RaftWire>>;
+
+// Owns one replica of one shard: the only writer of its state. Searches and
+// reads are handed to searchers with an immutable snapshot.
+using shard_actor =
+    replica_actor::extend<caf::replies_to<ShardDigestRequest>::with<ShardDigest>,
+                          caf::replies_to<Stop>::with<Stopped>, caf::reacts_to<Tick>>;
+
+// A node as other nodes see it, and the way from here to them.
+using peer_actor = replica_actor::extend<
+    caf::replies_to<Hello>::with<HelloReply>, caf::replies_to<JoinCluster>::with<JoinedCluster>,
+    caf::replies_to<ChangeCatalog>::with<CatalogApplied>, caf::reacts_to<SendRaft>,
+    caf::reacts_to<MembersChanged>, caf::reacts_to<RoutesChanged>, caf::reacts_to<Wired>,
+    caf::replies_to<DescribePeers>::with<PeerStates>, caf::reacts_to<Tick>>;
 
 // Runs searches and reads over snapshots; a pool of them serves all shards.
 using searcher_actor = caf::typed_actor<
@@ -238,10 +318,13 @@ using log_writer_actor =
 using blocking_actor = caf::typed_actor<caf::replies_to<BlockingTask>::with<TaskDone>>;
 
 // Member of the metadata group; its Raft leader is the master of the cluster.
-using master_actor = caf::typed_actor<caf::replies_to<CreateDatabase>::with<CatalogApplied>,
-                                      caf::replies_to<DropDatabase>::with<CatalogApplied>,
-                                      caf::replies_to<DescribeMaster>::with<MasterInfo>,
-                                      caf::replies_to<Stop>::with<Stopped>, caf::reacts_to<Tick>>;
+using master_actor =
+    caf::typed_actor<caf::replies_to<CreateDatabase>::with<CatalogApplied>,
+                     caf::replies_to<DropDatabase>::with<CatalogApplied>,
+                     caf::replies_to<ChangeCatalog>::with<CatalogApplied>,
+                     caf::replies_to<JoinCluster>::with<JoinedCluster>,
+                     caf::replies_to<DescribeMaster>::with<MasterInfo>, caf::reacts_to<RaftWire>,
+                     caf::replies_to<Stop>::with<Stopped>, caf::reacts_to<Tick>>;
 
 // Supervises everything on a node and starts and stops shards as the map says.
 using node_actor = caf::typed_actor<caf::reacts_to<Wired>, caf::reacts_to<MapChanged>,
@@ -281,14 +364,19 @@ using gateway_actor = caf::typed_actor<
 
 // A shard that is in neither map is starting.
 struct RoutesChanged {
+  uint64_t node = 0;   // this one
+  replica_actor peer;  // passes on to shards that are elsewhere
   ClusterMapPtr map;
   std::shared_ptr<const std::map<uint64_t, shard_actor>> shards;
+  // All that run, also those that have not caught up.
+  std::shared_ptr<const std::map<uint64_t, shard_actor>> replicas;
   std::shared_ptr<const std::map<uint64_t, Status>> failures;
 };
 
 struct Wired {
   gateway_actor gateway;
   master_actor master;
+  node_actor node;
 };
 
 // ---- serialisation --------------------------------------------------------------
@@ -299,23 +387,32 @@ struct Wired {
     return f(caf::meta::type_name("jade::" #type), __VA_ARGS__);   \
   }
 
-JADE_INSPECT(ShardWrite, x.group, x.command)
+JADE_INSPECT(Route, x.group, x.node, x.hops)
+JADE_INSPECT(ShardWrite, x.route, x.command)
 JADE_INSPECT(ShardWritten, x.group, x.index, x.affected)
-JADE_INSPECT(ShardSearch, x.group, x.queries, x.dimension, x.k, x.ef_search, x.nprobe, x.filter,
+JADE_INSPECT(ShardSearch, x.route, x.queries, x.dimension, x.k, x.ef_search, x.nprobe, x.filter,
              x.exact, x.include_metadata, x.include_values, x.has_threshold, x.distance_max,
              x.applied_min, x.consistency)
 JADE_INSPECT(ShardHit, x.id, x.distance, x.metadata, x.values)
 JADE_INSPECT(ShardHits, x.queries)
-JADE_INSPECT(ShardGet, x.group, x.id)
-JADE_INSPECT(ShardList, x.group, x.after, x.limit, x.include_metadata, x.include_values)
+JADE_INSPECT(ShardGet, x.route, x.id, x.consistency)
+JADE_INSPECT(ShardList, x.route, x.after, x.limit, x.include_metadata, x.include_values,
+             x.consistency)
 JADE_INSPECT(ShardVectors, x.rows)
-JADE_INSPECT(ShardDeleteMatching, x.group, x.filter)
-JADE_INSPECT(ShardDescribe, x.group)
+JADE_INSPECT(ShardDeleteMatching, x.route, x.filter)
+JADE_INSPECT(ShardDescribe, x.route)
 JADE_INSPECT(ShardDigestRequest, x.group)
 JADE_INSPECT(ShardDigest, x.applied_index, x.digest)
 JADE_INSPECT(SegmentInfo, x.id, x.state, x.kind, x.rows, x.dead_rows)
 JADE_INSPECT(ShardInfo, x.shard, x.nodes, x.leader, x.vectors, x.indexed_vectors, x.applied_index,
              x.segments)
+JADE_INSPECT(RaftWire, x.group, x.from, x.bytes)
+JADE_INSPECT(Hello, x.cluster_id, x.node)
+JADE_INSPECT(HelloReply, x.cluster_id, x.node)
+JADE_INSPECT(JoinCluster, x.route, x.cluster_id, x.node, x.name, x.address, x.api_address)
+JADE_INSPECT(JoinedCluster, x.cluster_id)
+JADE_INSPECT(ChangeCatalog, x.route, x.command)
+JADE_INSPECT(CatalogApplied, x.version)
 
 #undef JADE_INSPECT
 
@@ -332,13 +429,24 @@ inline void add_message_types(caf::actor_system_config& config) {
       .add_message_type<ShardDescribe>("jade::ShardDescribe")
       .add_message_type<ShardInfo>("jade::ShardInfo")
       .add_message_type<ShardDigestRequest>("jade::ShardDigestRequest")
-      .add_message_type<ShardDigest>("jade::ShardDigest");
+      .add_message_type<ShardDigest>("jade::ShardDigest")
+      .add_message_type<RaftWire>("jade::RaftWire")
+      .add_message_type<Hello>("jade::Hello")
+      .add_message_type<HelloReply>("jade::HelloReply")
+      .add_message_type<JoinCluster>("jade::JoinCluster")
+      .add_message_type<JoinedCluster>("jade::JoinedCluster")
+      .add_message_type<ChangeCatalog>("jade::ChangeCatalog")
+      .add_message_type<CatalogApplied>("jade::CatalogApplied");
 }
 
 }  // namespace jade
 
 // These never leave the node.
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::AppendLog)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::SendRaft)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::MembersChanged)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::DescribePeers)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::PeerStates)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::LogAppended)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::DrainLog)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::BlockingTask)
@@ -361,7 +469,6 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::DescribeCluster)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::CheckReady)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::MapChanged)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::AwaitVersion)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::CatalogApplied)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::DescribeMaster)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::MasterInfo)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::ShardFailed)

@@ -9,6 +9,7 @@
 #include "actors/ingest.h"
 #include "actors/log_writer.h"
 #include "actors/master.h"
+#include "actors/peer.h"
 #include "actors/query.h"
 #include "actors/random.h"
 #include "actors/searcher.h"
@@ -32,21 +33,30 @@ Result<std::unique_ptr<NodeRuntime>> NodeRuntime::start(caf::actor_system& syste
   std::unique_ptr<NodeRuntime> node(new NodeRuntime());
   node->system_ = &system;
 
-  // A new directory gets a cluster id; an old one keeps its own.
+  // A new directory gets an identity; an old one keeps its own. Whoever joins gets
+  // its cluster's id from there.
   uint64_t id_state = mix(seams.seed, 0xc1u);
-  std::string fresh_id;
-  for (int i = 0; i < 2; ++i) {
+  DataDirectory::Identity fresh;
+  for (int i = 0; i < 2 && config.join.empty(); ++i) {
     char text[17];
     std::snprintf(text, sizeof text, "%016llx",
                   static_cast<unsigned long long>(next_random(id_state)));
-    fresh_id += text;
+    fresh.cluster_id += text;
   }
-  auto directory = DataDirectory::open(seams.env, config.data_dir, {fresh_id, config.node_id});
+  // Up to 2^53, which JSON numbers carry exactly in every language.
+  fresh.node_id = config.node_id != 0 ? config.node_id : 1 + next_random(id_state) % (1ull << 53);
+  auto directory = DataDirectory::open(seams.env, config.data_dir, fresh);
   if (!directory.ok()) return directory.status();
   node->directory_ = std::move(*directory);
+  DataDirectory::Identity identity = node->directory_->identity();
+  config.node_id = identity.node_id;
 
   auto context = std::make_shared<NodeContext>();
-  context->cluster_id = node->directory_->identity().cluster_id;
+  context->membership = std::make_shared<Membership>(
+      identity.cluster_id,
+      [env = seams.env, path = config.data_dir, node_id = identity.node_id](const std::string& id) {
+        return store_identity(env, path, {id, node_id});
+      });
   auto log = LogStore::open(seams.env, config.data_dir + "/log");
   if (!log.ok()) return log.status().with_context("opening the log");
   context->log = std::move(*log);
@@ -67,15 +77,18 @@ Result<std::unique_ptr<NodeRuntime>> NodeRuntime::start(caf::actor_system& syste
   context->config = config;
   node->context_ = context;
 
-  node->node_ = system.spawn(jade::supervisor, NodeContextPtr(context));
-  node->master_ = system.spawn(jade::master, NodeContextPtr(context), node->node_);
+  node->peer_ = system.spawn(jade::peer, NodeContextPtr(context));
+  node->node_ = system.spawn(jade::supervisor, NodeContextPtr(context), node->peer_);
+  node->master_ = system.spawn(jade::master, NodeContextPtr(context), node->node_, node->peer_);
   node->ingest_ = system.spawn(ingest, IngestOptions{});
   node->query_ = system.spawn(query, QueryOptions{});
   GatewayOptions gateway_options;
   gateway_options.inflight_bytes_max = config.inflight_bytes_max;
   node->gateway_ = system.spawn(jade::gateway, gateway_options, node->ingest_, node->query_,
                                 node->master_, node->node_);
-  caf::anon_send(node->node_, Wired{node->gateway_, node->master_});
+  Wired wired{node->gateway_, node->master_, node->node_};
+  caf::anon_send(node->peer_, wired);
+  caf::anon_send(node->node_, wired);
   node->api_ = std::make_unique<ApiClient>(system, node->gateway_, std::max(1u, config.clients));
   return node;
 }
@@ -107,6 +120,7 @@ void NodeRuntime::kill() {
   end(gateway_);
   end(ingest_);
   end(query_);
+  end(peer_);
   end(master_);
   end(node_);
   end(context_->log_writer);
@@ -119,6 +133,7 @@ void NodeRuntime::kill() {
   query_ = nullptr;
   master_ = nullptr;
   node_ = nullptr;
+  peer_ = nullptr;
   context_.reset();
 }
 

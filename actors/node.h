@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <vector>
 
 #include "actors/client.h"
 #include "actors/log.h"
@@ -28,13 +30,23 @@ struct NodeSeams {
   bool detach_blocking = true;
   std::function<void()> on_builder_start;  // runs first on each builder's thread
   LogSink log;                             // must be callable
+  // Connects to the cluster ports of other nodes, as CAF's middleman does. Null: a
+  // cluster of one.
+  caf::actor connector;
+  // Told of each attempt beforehand; for the simulated network.
+  std::function<void(const std::string& host, uint16_t port)> before_connect;
 };
 
 struct NodeConfig {
   std::string data_dir;
   std::string name = "node-1";
   std::string address;  // as others may reach its API; for display
-  uint64_t node_id = 1;
+  // HOST:PORT at which other nodes reach this one. Empty: a cluster of one.
+  std::string cluster_address;
+  // Cluster addresses of members: become one of their cluster. Empty: found one.
+  // For a directory that is a member already it changes nothing.
+  std::vector<std::string> join;
+  uint64_t node_id = 0;  // of a new directory; 0: draw one
   uint32_t searchers = 2;
   uint32_t builders = 1;
   uint32_t clients = 2;
@@ -50,11 +62,36 @@ struct NodeConfig {
   uint32_t seal_rows_min = 0;
 };
 
+// The cluster that this node is a member of. May be used from any thread.
+class Membership {
+ public:
+  // `persist` makes an adopted id durable; it blocks.
+  Membership(std::string cluster_id, std::function<Status(const std::string&)> persist)
+      : cluster_id_(std::move(cluster_id)), persist_(std::move(persist)) {}
+
+  // "": not a member yet.
+  std::string cluster_id() const {
+    std::lock_guard lock(mutex_);
+    return cluster_id_;
+  }
+  Status adopt(const std::string& cluster_id) {
+    JADE_RETURN_IF_ERROR(persist_(cluster_id));
+    std::lock_guard lock(mutex_);
+    cluster_id_ = cluster_id;
+    return {};
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::string cluster_id_;
+  std::function<Status(const std::string&)> persist_;
+};
+
 // Everything that the actors of a node share; immutable after start.
 struct NodeContext {
   NodeSeams seams;
   NodeConfig config;
-  std::string cluster_id;
+  std::shared_ptr<Membership> membership;
   std::shared_ptr<LogStore> log;
   std::shared_ptr<leveldb::Cache> cache;
   log_writer_actor log_writer;
@@ -81,6 +118,8 @@ class NodeRuntime {
   Api& api() { return *api_; }
   const gateway_actor& gateway() const { return gateway_; }
   const node_actor& node() const { return node_; }
+  // To be published at the cluster port.
+  const peer_actor& peer() const { return peer_; }
   const NodeContext& context() const { return *context_; }
 
   // The digest of one shard's contents, asked of its actor through the node.
@@ -100,6 +139,7 @@ class NodeRuntime {
   std::unique_ptr<DataDirectory> directory_;
   NodeContextPtr context_;
   node_actor node_;
+  peer_actor peer_;
   master_actor master_;
   ingest_actor ingest_;
   query_actor query_;

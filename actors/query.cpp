@@ -93,7 +93,7 @@ struct Group {
 };
 
 struct SearchPlan {
-  std::vector<std::pair<shard_actor, ShardSearch>> calls;  // groups × shards
+  std::vector<std::pair<replica_actor, ShardSearch>> calls;  // groups × shards
   std::vector<Group> groups;
   std::vector<uint32_t> k;  // of each search
   size_t shards = 0;
@@ -125,8 +125,8 @@ Result<SearchPlan> plan(const Routes& routes, const DatabaseEntry& entry,
     auto token = decode_token(first.token);
     if (!token.ok()) return token.status();
     for (size_t s = 0; s < shards->size(); ++s) {
-      question.group = entry.shards[s].group;
-      auto seen = token->find(question.group);
+      question.route.group = entry.shards[s].group;
+      auto seen = token->find(question.route.group);
       question.applied_min = seen == token->end() ? 0 : seen->second;
       out.calls.emplace_back((*shards)[s], s + 1 < shards->size() ? question : std::move(question));
     }
@@ -174,7 +174,7 @@ void describe(query_actor::stateful_pointer<query_state> self,
               std::function<void(DatabaseInfos)> done) {
   const Routes& routes = self->state.routes;
   auto infos = std::make_shared<DatabaseInfos>();
-  std::vector<std::pair<shard_actor, ShardDescribe>> calls;
+  std::vector<std::pair<replica_actor, ShardDescribe>> calls;
   std::vector<std::pair<size_t, size_t>> where;  // database, shard of each call
   for (const DatabaseEntry* entry : entries) {
     DatabaseInfo info;
@@ -183,8 +183,8 @@ void describe(query_actor::stateful_pointer<query_state> self,
       ShardInfo shard;
       shard.shard = placement.group;
       shard.nodes = placement.nodes;
-      if (auto handle = routes.shard(placement.group); handle.ok()) {
-        calls.emplace_back(*handle, ShardDescribe{placement.group});
+      if (auto handle = routes.shard(placement); handle.ok()) {
+        calls.emplace_back(*handle, ShardDescribe{{placement.group}});
         where.emplace_back(infos->size(), info.placement.size());
       }
       info.placement.push_back(std::move(shard));
@@ -322,11 +322,12 @@ query_actor::behavior_type query(query_actor::stateful_pointer<query_state> self
         if (!database.ok()) return to_error(database.status());
         if (Status valid = get.id.validate(); !valid.ok()) return to_error(valid);
         std::string key = get.id.key();
-        uint64_t group = (*database)->shards[shard_of(key, **database)].group;
-        auto shard = routes.shard(group);
+        const ShardPlacement& placement = (*database)->shards[shard_of(key, **database)];
+        auto shard = routes.shard(placement);
         if (!shard.ok()) return to_error(shard.status());
         auto promise = self->make_response_promise<StoredVector>();
-        self->request(*shard, self->state.options.read_timeout, ShardGet{group, std::move(key)})
+        self->request(*shard, self->state.options.read_timeout,
+                      ShardGet{{placement.group}, std::move(key)})
             .then(
                 [promise, id = get.id, name = get.database](ShardVectors& found) mutable {
                   if (found.rows.empty()) {
@@ -354,11 +355,14 @@ query_actor::behavior_type query(query_actor::stateful_pointer<query_state> self
         auto shards = routes.all(**database);
         if (!shards.ok()) return to_error(shards.status());
         // One row more than asked for tells whether another page follows.
-        ShardList question{0, list.after ? list.after->key() : "", list.limit + 1,
-                           list.include_metadata, list.include_values};
-        std::vector<std::pair<shard_actor, ShardList>> calls;
+        ShardList question{{},
+                           list.after ? list.after->key() : "",
+                           list.limit + 1,
+                           list.include_metadata,
+                           list.include_values};
+        std::vector<std::pair<replica_actor, ShardList>> calls;
         for (size_t s = 0; s < shards->size(); ++s) {
-          question.group = (*database)->shards[s].group;
+          question.route.group = (*database)->shards[s].group;
           calls.emplace_back((*shards)[s], question);
         }
         auto promise = self->make_response_promise<ListReply>();

@@ -16,7 +16,7 @@ bool differ_by_one(const RaftConfiguration& a, const RaftConfiguration& b) {
   size_t differences = 0;
   for (const RaftMember& member : a.members) {
     const RaftMember* other = b.find(member.node);
-    differences += other == nullptr || other->voter != member.voter;
+    differences += other == nullptr || *other != member;
   }
   for (const RaftMember& member : b.members) differences += a.find(member.node) == nullptr;
   return differences == 1;
@@ -94,6 +94,11 @@ const std::pair<uint64_t, RaftConfiguration>& RaftCore::configuration_at(uint64_
   size_t at = configurations_.size() - 1;
   while (at > 0 && configurations_[at].first > index) --at;
   return configurations_[at];
+}
+
+bool RaftCore::current() const {
+  if (is_leader()) return leads() && applied_ >= term_start_;
+  return contact_commit_ && applied_ >= *contact_commit_;
 }
 
 void RaftCore::set_state(HardState state) {
@@ -333,6 +338,7 @@ void RaftCore::on_append(const RaftMessage& message) {
     adopt(index, std::move(*configuration));
   }
   commit_ = std::max(commit_, std::min(message.commit, index));
+  if (!contact_commit_) contact_commit_ = message.commit;
   if (appended) {
     reply.index = index;
     send_saved(std::move(reply), true);

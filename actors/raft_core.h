@@ -120,6 +120,9 @@ class RaftCore {
   bool is_leader() const { return role_ == Role::leader; }
   // Leader, and an entry of its own term is committed: it knows what is.
   bool leads() const { return is_leader() && commit_ >= term_start_; }
+  // Has applied all that was committed when it last started: what is older than
+  // this life shows no more.
+  bool current() const;
   // As leader: the first entry of its term.
   uint64_t term_start() const { return term_start_; }
   uint64_t leader() const { return is_leader() ? options_.node : leader_; }  // 0: unknown
@@ -216,6 +219,7 @@ class RaftCore {
   uint64_t loyal_until_ms_ = 0;  // helps nobody to replace a leader before
   uint64_t timer_ms_ = 0;        // when the election timer was set
   uint64_t timeout_ms_ = 0;
+  std::optional<uint64_t> contact_commit_;  // of the first leader heard in this life
   std::set<uint64_t> votes_;
   uint64_t vote_save_ = 0;
 

@@ -56,7 +56,9 @@ Status RaftHost::Impl::load() {
   if (empty && !options.founders.empty()) {
     // Every founder writes the same first entry.
     RaftConfiguration configuration;
-    for (uint64_t node : options.founders) configuration.set(node, true);
+    for (const RaftMember& founder : options.founders) {
+      configuration.set(founder.node, true, founder.address);
+    }
     LogAppend first;
     first.group = options.group;
     first.first_index = 1;
@@ -84,7 +86,7 @@ Status RaftHost::Impl::load() {
   core_options.seed = options.seed;
   core_options.election_timeout_ms = options.election_timeout_ms;
   core_options.heartbeat_ms = options.tick_ms;
-  if (!options.founders.empty()) core_options.first_leader = options.founders.front();
+  if (!options.founders.empty()) core_options.first_leader = options.founders.front().node;
   auto started = RaftCore::start(core_options, std::move(*loaded), applied, driver.raft_now_ms());
   if (!started.ok()) return started.status();
   core.emplace(std::move(*started));
@@ -311,6 +313,9 @@ bool RaftHost::is_leader() const { return impl_->core && impl_->core->is_leader(
 bool RaftHost::serves() const {
   return impl_->core && impl_->failure.ok() && impl_->core->leads() &&
          impl_->applied >= impl_->core->term_start();
+}
+bool RaftHost::current() const {
+  return impl_->core && impl_->failure.ok() && impl_->core->current();
 }
 uint64_t RaftHost::leader() const { return impl_->core ? impl_->core->leader() : 0; }
 uint64_t RaftHost::term() const { return impl_->core ? impl_->core->term() : 0; }

@@ -60,7 +60,7 @@ class RaftHost {
     uint64_t seed = 0;
     // The voters of a group that is new on this node; the first of them leads if
     // it can. Empty: where there is no log, wait for a leader to send one.
-    std::vector<uint64_t> founders;
+    std::vector<RaftMember> founders;
     // The state machine keeps its state on disk and knows what it has applied:
     // entries up to applied_index are not applied again.
     bool durable_state = false;
@@ -109,6 +109,9 @@ class RaftHost {
   bool is_leader() const;
   // Leader, and all entries of earlier terms are applied.
   bool serves() const;
+  // Has applied what was committed when this host started, so that nothing older
+  // than its life shows any more.
+  bool current() const;
   uint64_t leader() const;  // 0: unknown
   uint64_t term() const;
   uint64_t last_applied() const;

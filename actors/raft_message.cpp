@@ -47,12 +47,12 @@ size_t RaftConfiguration::voters() const {
                                            [](const RaftMember& member) { return member.voter; }));
 }
 
-void RaftConfiguration::set(uint64_t node, bool voter) {
+void RaftConfiguration::set(uint64_t node, bool voter, std::string address) {
   auto at = at_or_after(members, node);
   if (at != members.end() && at->node == node) {
-    at->voter = voter;
+    *at = {node, voter, std::move(address)};
   } else {
-    members.insert(at, {node, voter});
+    members.insert(at, {node, voter, std::move(address)});
   }
 }
 
@@ -66,7 +66,8 @@ std::string RaftConfiguration::encode() const {
   append_u64(out, members.size());
   for (const RaftMember& member : members) {
     append_u64(out, member.node);
-    out += std::to_string(member.node);  // libraft wants an address, too
+    // libraft wants an address in any case.
+    out += member.address.empty() ? std::to_string(member.node) : member.address;
     out.push_back('\0');
     out.push_back(static_cast<char>(member.voter ? role_voter : role_learner));
   }
@@ -90,13 +91,15 @@ Result<RaftConfiguration> RaftConfiguration::decode(std::string_view bytes) {
     auto node = reader.u64();
     size_t address_end = reader.rest().find('\0');
     if (!node || address_end == std::string_view::npos) return cut_short;
-    reader.bytes(address_end + 1);
+    std::string address(*reader.bytes(address_end));
+    reader.bytes(1);
     auto role = reader.u8();
     if (!role) return cut_short;
     if (*node == 0 || *role > role_spare || out.find(*node) != nullptr) {
       return corruption("a Raft configuration names an impossible member");
     }
-    out.set(*node, *role == role_voter);
+    if (address == std::to_string(*node)) address.clear();
+    out.set(*node, *role == role_voter, std::move(address));
   }
   return out;
 }

@@ -21,6 +21,9 @@ enum class RaftEntryType : uint8_t {
 struct RaftMember {
   uint64_t node = 0;
   bool voter = false;  // false: a learner, which follows the log and does not count
+  // HOST:PORT of the node's cluster port, where the group must know it without a
+  // catalog: in the metadata group. Empty elsewhere.
+  std::string address;
 
   friend bool operator==(const RaftMember&, const RaftMember&) = default;
 };
@@ -32,7 +35,7 @@ struct RaftConfiguration {
   bool is_voter(uint64_t node) const;
   size_t voters() const;
   // Adds the node or changes what it is.
-  void set(uint64_t node, bool voter);
+  void set(uint64_t node, bool voter, std::string address = {});
   void remove(uint64_t node);
 
   // Bytes as libraft 0.15 writes them, so that logs outlive the change of library.

@@ -38,9 +38,17 @@ Status shard_state::raft_apply(uint64_t index, uint64_t term, std::string_view c
   return replica->apply(index, term, command);
 }
 
-void shard_state::raft_send(RaftMessage) {}
+void shard_state::raft_send(RaftMessage message) {
+  self->send(peer, SendRaft{message.to, {group, context->config.node_id, message.encode()}});
+}
 
-void shard_state::raft_state_offered(RaftOffer) {}
+void shard_state::raft_state_offered(RaftOffer offer) {
+  if (offered) return;
+  offered = true;
+  context->say(LogLevel::error, "shard",
+               "shard " + std::to_string(group) + " is too far behind node " +
+                   std::to_string(offer.from) + ", which has dropped the entries it lacks");
+}
 
 void shard_state::raft_store_snapshot(RaftSnapshot snapshot, uint64_t trailing) {
   // First the state, then the promise that the log up to it is not needed. Raft
@@ -73,7 +81,7 @@ Status shard_state::start() {
   RaftHost::Options options;
   options.group = group;
   options.node = context->config.node_id;
-  options.founders = {context->config.node_id};
+  for (uint64_t founder : founders) options.founders.push_back({founder, true, {}});
   options.durable_state = true;
   options.applied_index = replica->applied_index();
   options.tick_ms = context->config.raft_tick_ms;
@@ -127,7 +135,7 @@ void shard_state::fail(const Status& status) {
 void shard_state::after_event() {
   if (failed || stopping || !raft) return;
   if (raft->failed()) return fail(raft->failure());
-  if (!announced && raft->serves()) {
+  if (!announced && raft->current()) {
     announced = true;
     self->send(node, ShardServes{group});
   }
@@ -192,13 +200,9 @@ const searcher_actor& shard_state::pick_searcher() {
   return pool[next_searcher++ % pool.size()];
 }
 
-Status shard_state::check_read(uint64_t applied_min) const {
+Status shard_state::check_open() const {
+  if (stopping) return unavailable("the shard is closing");
   if (!announced) return unavailable("the shard is starting; try again");
-  if (replica->applied_index() < applied_min) {
-    return unavailable("shard " + std::to_string(group) + " has applied entry " +
-                       std::to_string(replica->applied_index()) + ", but the token asks for " +
-                       std::to_string(applied_min) + "; try again");
-  }
   return {};
 }
 
@@ -238,15 +242,61 @@ void delete_next(shard_pointer self, std::shared_ptr<DeleteMatched> work) {
   });
 }
 
+// Sends the request to the replica that leads, to be answered by it.
+template <class Reply, class Request>
+caf::result<Reply> pass_to_leader(shard_pointer self, Request& request) {
+  shard_state& shard = self->state;
+  if (!shard.raft) return to_error(shard.suspended);
+  uint64_t leader = shard.raft->leader();
+  if (leader == 0 || leader == shard.context->config.node_id) {
+    return to_error(unavailable("shard " + std::to_string(shard.group) +
+                                " has no leader at the moment; try again"));
+  }
+  request.route.node = leader;
+  return self->delegate(shard.peer, std::move(request));
+}
+
+// Answers from the state of this replica, where that is as new as asked for.
+// `task(Request&&)` is what a searcher does.
+template <class Reply, class Request, class MakeTask>
+caf::result<Reply> read(shard_pointer self, Request& request, uint64_t applied_min, MakeTask task) {
+  shard_state& shard = self->state;
+  if (Status status = shard.check_open(); !status.ok()) return to_error(status);
+  bool token = request.consistency == Consistency::session && applied_min > 0;
+  bool here = request.consistency == Consistency::eventual ||
+              (token && shard.replica->applied_index() >= applied_min) ||
+              // Nobody else can have written since the log failed.
+              (!shard.raft && shard.alone() && request.consistency == Consistency::session);
+  if (here) return self->delegate(shard.pick_searcher(), task(std::move(request)));
+  if (!shard.raft) return to_error(shard.suspended);
+  if (!shard.raft->is_leader()) return pass_to_leader<Reply>(self, request);
+  if (token) {
+    return to_error(unavailable("shard " + std::to_string(shard.group) + " has applied entry " +
+                                std::to_string(shard.replica->applied_index()) +
+                                ", but the token asks for " + std::to_string(applied_min) +
+                                "; try again"));
+  }
+  auto promise = self->template make_response_promise<Reply>();
+  auto held = std::make_shared<Request>(std::move(request));
+  shard.raft->read([self, promise, held, task](Result<uint64_t> index) mutable {
+    if (!index.ok()) return (void)promise.deliver(to_error(index.status()));
+    promise.delegate(self->state.pick_searcher(), task(std::move(*held)));
+  });
+  shard.after_event();
+  return promise;
+}
+
 }  // namespace
 
 shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, node_actor node,
-                                 uint64_t group,
+                                 peer_actor peer, uint64_t group, std::vector<uint64_t> founders,
                                  std::shared_ptr<std::unique_ptr<ShardReplica>> replica) {
   shard_state& state = self->state;
   state.context = std::move(context);
   state.node = std::move(node);
+  state.peer = std::move(peer);
   state.group = group;
+  state.founders = std::move(founders);
   state.replica = std::move(*replica);
   if (Status status = state.start(); !status.ok()) {
     state.fail(status);
@@ -257,68 +307,80 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
   self->delayed_send(self, interval, Tick{});
   return {
       [self](ShardWrite& write) -> caf::result<ShardWritten> {
-        auto promise = self->make_response_promise<ShardWritten>();
-        self->state.propose(std::move(write.command),
-                            [promise](Result<ShardWritten> written) mutable {
-                              if (!written.ok()) {
-                                promise.deliver(to_error(written.status()));
-                              } else {
-                                promise.deliver(*written);
-                              }
-                            });
-        return promise;
-      },
-      [self](ShardSearch& search) -> caf::result<ShardHits> {
         shard_state& shard = self->state;
-        if (Status status = shard.check_read(search.applied_min); !status.ok()) {
-          return to_error(status);
+        if (Status status = shard.check_open(); !status.ok()) return to_error(status);
+        if (shard.raft && !shard.raft->is_leader()) {
+          return pass_to_leader<ShardWritten>(self, write);
         }
-        if (search.consistency != Consistency::strong) {
-          return self->delegate(shard.pick_searcher(),
-                                SearchTask{shard.replica->snapshot(), std::move(search)});
-        }
-        if (!shard.raft) return to_error(shard.suspended);
-        auto promise = self->make_response_promise<ShardHits>();
-        auto held = std::make_shared<ShardSearch>(std::move(search));
-        shard.raft->read([self, promise, held](Result<uint64_t> index) mutable {
-          if (!index.ok()) return (void)promise.deliver(to_error(index.status()));
-          promise.delegate(self->state.pick_searcher(),
-                           SearchTask{self->state.replica->snapshot(), std::move(*held)});
+        auto promise = self->make_response_promise<ShardWritten>();
+        shard.propose(std::move(write.command), [promise](Result<ShardWritten> written) mutable {
+          if (!written.ok()) {
+            promise.deliver(to_error(written.status()));
+          } else {
+            promise.deliver(*written);
+          }
         });
         return promise;
       },
-      [self](ShardGet& get) -> caf::result<ShardVectors> {
-        shard_state& shard = self->state;
-        if (Status status = shard.check_read(0); !status.ok()) return to_error(status);
-        return self->delegate(shard.pick_searcher(),
-                              GetTask{shard.replica->snapshot(), std::move(get)});
+      [self](ShardSearch& search) {
+        return read<ShardHits>(self, search, search.applied_min, [self](ShardSearch&& asked) {
+          return SearchTask{self->state.replica->snapshot(), std::move(asked)};
+        });
       },
-      [self](ShardList& list) -> caf::result<ShardVectors> {
-        shard_state& shard = self->state;
-        if (Status status = shard.check_read(0); !status.ok()) return to_error(status);
-        return self->delegate(shard.pick_searcher(),
-                              ListTask{shard.replica->snapshot(), std::move(list)});
+      [self](ShardGet& get) {
+        return read<ShardVectors>(self, get, 0, [self](ShardGet&& asked) {
+          return GetTask{self->state.replica->snapshot(), std::move(asked)};
+        });
+      },
+      [self](ShardList& list) {
+        return read<ShardVectors>(self, list, 0, [self](ShardList&& asked) {
+          return ListTask{self->state.replica->snapshot(), std::move(asked)};
+        });
       },
       [self](ShardDeleteMatching& request) -> caf::result<ShardWritten> {
         shard_state& shard = self->state;
-        if (Status status = shard.check_read(0); !status.ok()) return to_error(status);
+        if (Status status = shard.check_open(); !status.ok()) return to_error(status);
+        if (shard.raft && !shard.raft->is_leader()) {
+          return pass_to_leader<ShardWritten>(self, request);
+        }
+        if (!shard.raft) return to_error(shard.suspended);
         auto promise = self->make_response_promise<ShardWritten>();
-        self->request(shard.pick_searcher(), caf::infinite,
-                      MatchTask{shard.replica->snapshot(), std::move(request.filter)})
-            .then(
-                [self, promise](MatchedRows& matched) {
-                  auto work = std::make_shared<DeleteMatched>();
-                  work->rows = std::move(matched.rows);
-                  work->promise = promise;
-                  delete_next(self, work);
-                },
-                [promise](const caf::error& error) mutable { promise.deliver(error); });
+        auto failed = [promise](const Status& status) mutable {
+          promise.deliver(to_error(status));
+        };
+        // What is looked at must hold all that was acknowledged.
+        shard.raft->read([self, promise, failed,
+                          filter = std::move(request.filter)](Result<uint64_t> index) mutable {
+          if (!index.ok()) return failed(index.status());
+          self->request(self->state.pick_searcher(), caf::infinite,
+                        MatchTask{self->state.replica->snapshot(), std::move(filter)})
+              .then(
+                  [self, promise](MatchedRows& matched) {
+                    auto work = std::make_shared<DeleteMatched>();
+                    work->rows = std::move(matched.rows);
+                    work->promise = promise;
+                    delete_next(self, work);
+                  },
+                  [promise](const caf::error& error) mutable { promise.deliver(error); });
+        });
         return promise;
+      },
+      [self](RaftWire& wire) {
+        shard_state& shard = self->state;
+        if (shard.stopping || shard.failed || !shard.raft) return;
+        auto message = RaftMessage::decode(wire.bytes);
+        if (!message.ok()) {
+          return shard.context->say(
+              LogLevel::warning, "shard",
+              "from node " + std::to_string(wire.from) + ": " + message.status().message());
+        }
+        shard.raft->receive(*message);
+        shard.after_event();
       },
       [self](ShardDescribe) -> caf::result<ShardInfo> {
         const shard_state& shard = self->state;
         ShardInfo info = shard.replica->describe();
-        info.leader = shard.raft && shard.raft->is_leader() ? shard.context->config.node_id : 0;
+        info.leader = shard.raft ? shard.raft->leader() : 0;
         return info;
       },
       [self](ShardDigestRequest) {

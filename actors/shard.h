@@ -26,7 +26,9 @@ struct shard_state : public RaftDriver {
   shard_actor::pointer self;
   NodeContextPtr context;
   node_actor node;
+  peer_actor peer;
   uint64_t group = 0;
+  std::vector<uint64_t> founders;
   std::unique_ptr<ShardReplica> replica;
   std::unique_ptr<RaftHost> raft;  // null while suspended
   Status suspended;                // why
@@ -38,6 +40,7 @@ struct shard_state : public RaftDriver {
   bool stopping = false;
   bool building = false;
   bool maintenance_proposed = false;
+  bool offered = false;  // said that the log cannot be continued from here
   uint64_t last_write_ms = 0;
 
   Status start();
@@ -53,8 +56,9 @@ struct shard_state : public RaftDriver {
   void plan_maintenance();
   void start_build();
   const searcher_actor& pick_searcher();
-  // Ok when a read with these demands may be answered from the snapshot now.
-  Status check_read(uint64_t applied_min) const;
+  // Ok where this replica can be asked; it may have to pass the question on.
+  Status check_open() const;
+  bool alone() const { return founders.size() == 1; }
 
   uint64_t raft_now_ms() override;
   void raft_append(uint64_t number, LogAppend append) override;
@@ -67,7 +71,8 @@ struct shard_state : public RaftDriver {
 };
 
 shard_actor::behavior_type shard(shard_actor::stateful_pointer<shard_state> self,
-                                 NodeContextPtr context, node_actor node, uint64_t group,
+                                 NodeContextPtr context, node_actor node, peer_actor peer,
+                                 uint64_t group, std::vector<uint64_t> founders,
                                  std::shared_ptr<std::unique_ptr<ShardReplica>> replica);
 
 }  // namespace jade

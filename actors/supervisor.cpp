@@ -56,8 +56,10 @@ supervisor_state::~supervisor_state() {
   }
 }
 
-void supervisor_state::adopt(ClusterMapPtr next) {
-  bool first = map == nullptr;
+void supervisor_state::adopt(ClusterMapPtr next, bool is_current) {
+  // A replica that an old map does not name may hold what was acknowledged since.
+  bool first = is_current && !current;
+  current = current || is_current;
   map = std::move(next);
   std::set<uint64_t> wanted = groups_here(*map, context->config.node_id);
   if (first) {
@@ -74,7 +76,7 @@ void supervisor_state::adopt(ClusterMapPtr next) {
   }
   std::vector<uint64_t> gone;
   for (const auto& [group, shard] : shards) {
-    if (wanted.count(group) == 0) gone.push_back(group);
+    if (current && wanted.count(group) == 0) gone.push_back(group);
   }
   for (uint64_t group : gone) retire(group);
   for (uint64_t group : wanted) {
@@ -112,10 +114,14 @@ void supervisor_state::open_drained(uint64_t group, const DatabaseSpec& spec) {
             auto found = shards.find(group);
             if (found == shards.end() || found->second.state != HostedShard::State::opening) return;
             if (!done.status.ok()) return fail(group, done.status);
+            const ShardPlacement* placement = find_placement(*map, group);
+            std::vector<uint64_t> founders;
+            if (placement != nullptr) founders = placement->nodes;
             found->second.state = HostedShard::State::catching_up;
-            found->second.actor =
-                self->spawn(jade::shard, context, node_actor(self), group, opened_replica);
+            found->second.actor = self->spawn(jade::shard, context, node_actor(self), peer, group,
+                                              founders, opened_replica);
             self->monitor(found->second.actor);
+            changed();  // its Raft messages can be delivered from now on
           },
           [this, group](const caf::error& error) { fail(group, to_status(error)); });
 }
@@ -174,16 +180,21 @@ void supervisor_state::remove(uint64_t group) {
 void supervisor_state::changed() {
   if (!map) return;
   auto handles = std::make_shared<std::map<uint64_t, shard_actor>>();
+  auto replicas = std::make_shared<std::map<uint64_t, shard_actor>>();
   auto failures = std::make_shared<std::map<uint64_t, Status>>();
   for (const auto& [group, shard] : shards) {
+    bool runs = shard.actor && shard.state != HostedShard::State::stopping;
+    if (runs) replicas->emplace(group, shard.actor);
     if (shard.state == HostedShard::State::serving) handles->emplace(group, shard.actor);
     if (shard.state == HostedShard::State::failed) failures->emplace(group, shard.failure);
   }
-  if (gateway) self->send(gateway, RoutesChanged{map, handles, failures});
+  RoutesChanged routes{context->config.node_id, peer, map, handles, replicas, failures};
+  self->send(peer, routes);
+  if (gateway) self->send(gateway, routes);
   auto still_waiting = std::move(waiting);
   waiting.clear();
   for (auto& [await, promise] : still_waiting) {
-    if (!settled(await.version)) {
+    if (!settled(await)) {
       waiting.emplace_back(await, promise);
       continue;
     }
@@ -195,17 +206,28 @@ void supervisor_state::changed() {
   }
 }
 
-bool supervisor_state::settled(uint64_t version) const {
-  if (!map || map->version < version) return false;
-  return std::all_of(shards.begin(), shards.end(), [](const auto& entry) {
-    return entry.second.state == HostedShard::State::serving ||
-           entry.second.state == HostedShard::State::failed;
-  });
+bool supervisor_state::settled(const AwaitVersion& await) const {
+  if (!map || map->version < await.version) return false;
+  if (map->nodes.count(context->config.node_id) == 0) return false;
+  for (const auto& [group, shard] : shards) {
+    const DatabaseEntry* entry = owner_of(*map, group);
+    if (!await.database.empty() && entry != nullptr && entry->spec.name != await.database) continue;
+    if (shard.state != HostedShard::State::serving && shard.state != HostedShard::State::failed) {
+      return false;
+    }
+  }
+  return true;
 }
 
 Status supervisor_state::readiness(const std::string& database) const {
   if (stopping) return unavailable("the node is shutting down");
+  if (context->membership->cluster_id().empty()) {
+    return unavailable("the node is not a member of its cluster yet");
+  }
   if (!map) return unavailable("the catalog is still being read");
+  if (map->nodes.count(context->config.node_id) == 0) {
+    return unavailable("the cluster does not know this node yet");
+  }
   for (const auto& [group, shard] : shards) {
     if (shard.state == HostedShard::State::serving) continue;
     const DatabaseEntry* entry = owner_of(*map, group);
@@ -244,8 +266,9 @@ caf::result<Stopped> supervisor_state::stop() {
 }
 
 node_actor::behavior_type supervisor(node_actor::stateful_pointer<supervisor_state> self,
-                                     NodeContextPtr context) {
+                                     NodeContextPtr context, peer_actor peer) {
   self->state.self = self;
+  self->state.peer = std::move(peer);
   self->state.context = std::move(context);
   self->set_down_handler([self](const caf::down_msg& down) {
     for (auto& [group, shard] : self->state.shards) {
@@ -262,7 +285,7 @@ node_actor::behavior_type supervisor(node_actor::stateful_pointer<supervisor_sta
         self->state.changed();
       },
       [self](MapChanged& message) {
-        if (!self->state.stopping) self->state.adopt(std::move(message.map));
+        if (!self->state.stopping) self->state.adopt(std::move(message.map), message.current);
       },
       [self](ShardFailed& failed) { self->state.fail(failed.group, std::move(failed.status)); },
       [self](ShardServes serves) { self->state.opened(serves.group); },
@@ -281,21 +304,35 @@ node_actor::behavior_type supervisor(node_actor::stateful_pointer<supervisor_sta
         if (!state.map) return to_error(state.readiness(""));
         auto promise = self->make_response_promise<ClusterInfo>();
         auto info = std::make_shared<ClusterInfo>();
-        info->cluster_id = state.context->cluster_id;
+        info->cluster_id = state.context->membership->cluster_id();
         info->catalog_version = state.map->version;
-        const NodeConfig& config = state.context->config;
-        info->nodes.push_back(
-            {config.node_id, config.name, config.address, {"master", "worker", "gateway"}, true});
+        for (const auto& [id, node] : state.map->nodes) {
+          info->nodes.push_back({id,
+                                 node.name,
+                                 node.api_address,
+                                 {"master", "worker", "gateway"},
+                                 id == state.context->config.node_id});
+        }
         auto fail = [promise](const caf::error& error) mutable { promise.deliver(error); };
         self->request(state.master, std::chrono::seconds(10), DescribeMaster{})
             .then(
                 [=](const MasterInfo& master) {
                   info->master = master.leader;
-                  self->request(self->state.gateway, std::chrono::seconds(30), ListDatabases{})
+                  self->request(self->state.peer, std::chrono::seconds(10), DescribePeers{})
                       .then(
-                          [=](DatabaseInfos& databases) mutable {
-                            info->databases = std::move(databases);
-                            promise.deliver(std::move(*info));
+                          [=](const PeerStates& peers) {
+                            for (NodeInfo& node : info->nodes) {
+                              node.alive = node.alive || std::count(peers.connected.begin(),
+                                                                    peers.connected.end(), node.id);
+                            }
+                            self->request(self->state.gateway, std::chrono::seconds(30),
+                                          ListDatabases{})
+                                .then(
+                                    [=](DatabaseInfos& databases) mutable {
+                                      info->databases = std::move(databases);
+                                      promise.deliver(std::move(*info));
+                                    },
+                                    fail);
                           },
                           fail);
                 },

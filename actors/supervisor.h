@@ -28,10 +28,12 @@ struct supervisor_state {
   NodeContextPtr context;
   gateway_actor gateway;
   master_actor master;
+  peer_actor peer;
   ClusterMapPtr map;  // null until the metadata group has caught up
   std::map<uint64_t, HostedShard> shards;
   std::vector<std::pair<AwaitVersion, caf::typed_response_promise<CatalogApplied>>> waiting;
   bool stopping = false;
+  bool current = false;  // the map is; before, nothing is removed by it
 
   node_actor::stateful_pointer<supervisor_state> self;
 
@@ -39,7 +41,7 @@ struct supervisor_state {
   ~supervisor_state();
 
   // Starts and stops shards so that they are those of `next`.
-  void adopt(ClusterMapPtr next);
+  void adopt(ClusterMapPtr next, bool is_current);
   void open(uint64_t group);
   void open_drained(uint64_t group, const DatabaseSpec& spec);
   void opened(uint64_t group);
@@ -50,11 +52,11 @@ struct supervisor_state {
   void changed();
   // Why `database` (empty: the node) does not serve; ok when it does.
   Status readiness(const std::string& database) const;
-  bool settled(uint64_t version) const;
+  bool settled(const AwaitVersion& await) const;
   caf::result<Stopped> stop();
 };
 
 node_actor::behavior_type supervisor(node_actor::stateful_pointer<supervisor_state> self,
-                                     NodeContextPtr context);
+                                     NodeContextPtr context, peer_actor peer);
 
 }  // namespace jade

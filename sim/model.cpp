@@ -19,7 +19,7 @@ void Model::acknowledge(uint64_t id, uint64_t number) {
                             [&](const Version& v) { return v.number == number; });
   if (found == versions.end()) return;
   certain_[id] = *found;
-  versions.erase(versions.begin(), found + 1);
+  versions.erase(late_writes_ ? found : versions.begin(), found + 1);
 }
 
 std::string Model::observe(uint64_t id, Version seen) {
@@ -32,12 +32,14 @@ std::string Model::observe(uint64_t id, Version seen) {
   if (found != versions.rend()) {
     // Of several undecided deletions the last is as good as any.
     certain = *found;
-    versions.erase(versions.begin(), found.base());
+    bool only_this = late_writes_ && !settling_;
+    versions.erase(only_this ? std::prev(found.base()) : versions.begin(), found.base());
+    if (late_writes_ && settling_) versions.clear();
     return "";
   }
   if (same(certain)) {
     // What was undecided had every chance to happen before this read.
-    versions.clear();
+    if (!late_writes_ || settling_) versions.clear();
     return "";
   }
   std::string expected = text_of(certain);

@@ -21,6 +21,14 @@ struct Version {
 
 class Model {
  public:
+  // In a cluster a write that was given up may still be on its way, and happen
+  // after later ones: it stays undecided until settle().
+  explicit Model(bool late_writes = false) : late_writes_(late_writes) {}
+
+  // Nothing is on its way any more: what the next read shows is certain.
+  void settle() { settling_ = true; }
+  void unsettle() { settling_ = false; }
+
   // The writer of `id` is about to make this its next version.
   void begin(uint64_t id, Version version) { undecided_[id].push_back(version); }
   // It was acknowledged.
@@ -37,6 +45,8 @@ class Model {
   size_t live() const;
 
  private:
+  bool late_writes_;
+  bool settling_ = false;
   std::map<uint64_t, Version> certain_;
   std::map<uint64_t, std::vector<Version>> undecided_;
 };

@@ -6,19 +6,57 @@
 
 namespace jade::sim {
 
+void SimNetwork::listen(SimSystem& server, uint16_t port) {
+  auto acceptor = caf::io::accept_handle::from_int(next_handle_++);
+  acceptors_[&server.multiplexer()] = acceptor;
+  server.multiplexer().provide_acceptor(port, acceptor);
+}
+
 SimNetwork::Link SimNetwork::connect(SimSystem& server, SimSystem& client, const std::string& host,
                                      uint16_t port) {
-  auto acceptor = caf::io::accept_handle::from_int(next_handle_++);
+  auto acceptor = acceptors_.find(&server.multiplexer());
+  JADE_ASSERT(acceptor != acceptors_.end());
   auto server_end = caf::io::connection_handle::from_int(next_handle_++);
   auto client_end = caf::io::connection_handle::from_int(next_handle_++);
-  server.multiplexer().prepare_connection(acceptor, server_end, client.multiplexer(), host, port,
-                                          client_end);
+  server.multiplexer().prepare_connection(acceptor->second, server_end, client.multiplexer(), host,
+                                          port, client_end);
   State state;
-  state.directions[0] = {&server.multiplexer(), server_end, std::nullopt};
-  state.directions[1] = {&client.multiplexer(), client_end, std::nullopt};
-  state.server = &server.multiplexer();
+  state.directions[0] = {&server.multiplexer(), server_end, false, std::nullopt};
+  state.directions[1] = {&client.multiplexer(), client_end, false, std::nullopt};
   links_.push_back(state);
   return links_.size() - 1;
+}
+
+void SimNetwork::block(Link link, bool blocked) {
+  for (Direction& direction : links_[link].directions) direction.blocked = blocked;
+}
+
+void SimNetwork::block(const SimSystem& from, const SimSystem& to, bool blocked) {
+  for (State& state : links_) {
+    if (state.closed || !state.joins(&from.multiplexer(), &to.multiplexer())) continue;
+    for (Direction& direction : state.directions) {
+      if (direction.receiver == &to.multiplexer()) direction.blocked = blocked;
+    }
+  }
+}
+
+void SimNetwork::disconnect(const SimSystem& one, const SimSystem& other) {
+  for (Link link = 0; link < links_.size(); ++link) {
+    if (links_[link].joins(&one.multiplexer(), &other.multiplexer())) disconnect(link);
+  }
+}
+
+void SimNetwork::drop(const SimSystem& system) {
+  const Multiplexer* gone = &system.multiplexer();
+  for (State& state : links_) {
+    if (state.closed) continue;
+    const Direction &server = state.directions[0], &client = state.directions[1];
+    if (server.receiver != gone && client.receiver != gone) continue;
+    state.closed = true;
+    close(server.receiver == gone ? client : server);
+  }
+  std::erase_if(links_, [](const State& state) { return state.closed; });
+  acceptors_.erase(gone);
 }
 
 void SimNetwork::close(const Direction& direction) {
@@ -36,8 +74,9 @@ void SimNetwork::disconnect(Link link) {
 
 void SimNetwork::schedule_arrivals(uint64_t now_ns) {
   for (State& state : links_) {
-    if (state.closed || state.blocked) continue;
+    if (state.closed) continue;
     for (Direction& direction : state.directions) {
+      if (direction.blocked) continue;
       if (direction.due_ns || !direction.receiver->impl_ptr(direction.handle)) continue;
       if (direction.receiver->virtual_network_buffer(direction.handle).empty()) continue;
       uint64_t spread = latency_.high_ns - latency_.low_ns + 1;
@@ -48,8 +87,8 @@ void SimNetwork::schedule_arrivals(uint64_t now_ns) {
 
 bool SimNetwork::deliver(uint64_t now_ns) {
   for (State& state : links_) {
-    if (!state.accepted && !state.closed && !state.blocked) {
-      if (state.server->try_accept_connection()) {
+    if (!state.accepted && !state.closed && !state.directions[0].blocked) {
+      if (state.directions[0].receiver->try_accept_connection()) {
         state.accepted = true;
         return true;
       }
@@ -57,9 +96,9 @@ bool SimNetwork::deliver(uint64_t now_ns) {
   }
   schedule_arrivals(now_ns);
   for (State& state : links_) {
-    if (state.closed || state.blocked) continue;
+    if (state.closed) continue;
     for (Direction& direction : state.directions) {
-      if (!direction.due_ns || *direction.due_ns > now_ns) continue;
+      if (direction.blocked || !direction.due_ns || *direction.due_ns > now_ns) continue;
       direction.due_ns.reset();
       auto& buffer = direction.receiver->virtual_network_buffer(direction.handle);
       size_t before = buffer.size();
@@ -75,9 +114,10 @@ std::optional<uint64_t> SimNetwork::next_arrival_ns(uint64_t now_ns) {
   schedule_arrivals(now_ns);
   std::optional<uint64_t> next;
   for (const State& state : links_) {
-    if (state.closed || state.blocked) continue;
+    if (state.closed) continue;
     for (const Direction& direction : state.directions) {
-      if (direction.due_ns && (!next || *direction.due_ns < *next)) next = direction.due_ns;
+      if (!direction.blocked && direction.due_ns && (!next || *direction.due_ns < *next))
+        next = direction.due_ns;
     }
   }
   return next;

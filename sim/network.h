@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <vector>
 
 #include "sim/system.h"
@@ -22,14 +23,21 @@ class SimNetwork {
 
   SimNetwork(uint64_t seed, LatencyRange latency) : random_(seed), latency_(latency) {}
 
-  // Prepares a connection: `client` will reach what `server` publishes at `port`
-  // under the name `host`. Call it before the server publishes.
+  // From now on `server` can publish at `port`.
+  void listen(SimSystem& server, uint16_t port);
+  // Prepares one connection: the next time that `client` connects to `host` and
+  // `port` it reaches what `server` publishes there.
   Link connect(SimSystem& server, SimSystem& client, const std::string& host, uint16_t port);
 
   // Partitions the link, or heals it: nothing arrives meanwhile, nothing is lost.
-  void block(Link link, bool blocked) { links_[link].blocked = blocked; }
+  void block(Link link, bool blocked);
+  // What is on its way from one system to another, on all links between them.
+  void block(const SimSystem& from, const SimSystem& to, bool blocked);
   // Both ends see the connection closed; what was under way is lost.
   void disconnect(Link link);
+  void disconnect(const SimSystem& one, const SimSystem& other);
+  // The system is about to end: the other ends see their connections closed.
+  void drop(const SimSystem& system);
 
   // Lets one thing arrive that is due at `now_ns`, if any.
   bool deliver(uint64_t now_ns);
@@ -42,14 +50,18 @@ class SimNetwork {
   struct Direction {
     Multiplexer* receiver = nullptr;
     caf::io::connection_handle handle;
+    bool blocked = false;
     std::optional<uint64_t> due_ns;  // of what waits in the receiver's buffer
   };
   struct State {
-    Direction directions[2];
-    Multiplexer* server = nullptr;
+    Direction directions[2];  // towards the server, towards the client
     bool accepted = false;
-    bool blocked = false;
     bool closed = false;
+
+    bool joins(const Multiplexer* one, const Multiplexer* other) const {
+      const Multiplexer *server = directions[0].receiver, *client = directions[1].receiver;
+      return (server == one && client == other) || (server == other && client == one);
+    }
   };
 
   void schedule_arrivals(uint64_t now_ns);
@@ -58,6 +70,7 @@ class SimNetwork {
   uint64_t random_;
   LatencyRange latency_;
   int64_t next_handle_ = 1'000'000;  // apart from those that CAF gives out itself
+  std::map<const Multiplexer*, caf::io::accept_handle> acceptors_;  // looked up only
   std::vector<State> links_;
   uint64_t bytes_delivered_ = 0;
 };

@@ -1,14 +1,18 @@
 #include "sim/node.h"
 
+#include "actors/peer.h"
 #include "actors/random.h"
 
 namespace jade::sim {
 
-SimNode::SimNode(uint64_t seed, std::function<uint64_t()> now_ns, NodeConfig config)
+SimNode::SimNode(uint64_t seed, std::function<uint64_t()> now_ns, NodeConfig config,
+                 SimNetwork* network, std::function<void(const std::string&, uint16_t)> connecting)
     : seed_(seed),
       now_ns_(now_ns),
       config_(std::move(config)),
-      disk_(seed, [now_ns] { return now_ns() / 1000; }) {
+      disk_(seed, [now_ns] { return now_ns() / 1000; }),
+      network_(network),
+      connecting_(std::move(connecting)) {
   disk_.CreateDir("/node");
   config_.data_dir = "/node/data";
 }
@@ -26,12 +30,22 @@ Status SimNode::start() {
   seams.seed = mix(seed_, ++starts_);
   seams.detach_blocking = false;
   seams.log = [](LogLevel, std::string_view, std::string_view) {};
+  if (network_ != nullptr) {
+    seams.connector = caf::actor_cast<caf::actor>(system_->system().middleman().actor_handle());
+    seams.before_connect = connecting_;
+  }
   auto runtime = NodeRuntime::start(system_->system(), std::move(seams), config_);
   if (!runtime.ok()) {
     end_process();
     return runtime.status();
   }
   runtime_ = std::move(*runtime);
+  if (network_ != nullptr) {
+    auto address = parse_address(config_.cluster_address);
+    JADE_ASSERT(address.ok());
+    network_->listen(*system_, address->second);
+    system_->publish(runtime_->peer(), address->second);
+  }
   return {};
 }
 
@@ -47,6 +61,7 @@ void SimNode::lose_power() {
 
 void SimNode::end_process() {
   if (!system_) return;
+  if (network_ != nullptr) network_->drop(*system_);
   // What the process still does while it is taken apart, it does to dead files.
   disk_.drain();
   disk_.run_eagerly(true);

@@ -8,14 +8,19 @@
 
 #include "actors/node.h"
 #include "sim/disk.h"
+#include "sim/network.h"
 #include "sim/system.h"
 
 namespace jade::sim {
 
 class SimNode {
  public:
-  // `now_ns` is read whenever the node asks what time it is.
-  SimNode(uint64_t seed, std::function<uint64_t()> now_ns, NodeConfig config);
+  // `now_ns` is read whenever the node asks what time it is. With a network, the
+  // node publishes itself at its cluster address; `connecting` is told whenever it
+  // is about to connect, and is to prepare the connection where it would succeed.
+  SimNode(uint64_t seed, std::function<uint64_t()> now_ns, NodeConfig config,
+          SimNetwork* network = nullptr,
+          std::function<void(const std::string& host, uint16_t port)> connecting = {});
   ~SimNode();
 
   // Starts the process. Fails as a real start would, on a full disk say.
@@ -39,6 +44,8 @@ class SimNode {
   std::function<uint64_t()> now_ns_;
   NodeConfig config_;
   SimDisk disk_;
+  SimNetwork* network_;
+  std::function<void(const std::string&, uint16_t)> connecting_;
   std::unique_ptr<SimSystem> system_;
   std::unique_ptr<NodeRuntime> runtime_;
   uint64_t starts_ = 0;

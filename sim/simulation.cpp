@@ -4,6 +4,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <set>
 
 #include "actors/errors.h"
 #include "actors/random.h"
@@ -25,38 +26,49 @@ class Simulation {
   explicit Simulation(const SimulationOptions& options)
       : options_(options),
         random_(mix(options.seed, 0x51u)),
-        node_(
-            options.seed, [this] { return now_ns_; }, config()) {
+        network_(mix(options.seed, 0x52u), LatencyRange{}),
+        model_(options.nodes > 1) {
     report_.seed = options.seed;
+    for (uint32_t i = 0; i < options.nodes; ++i) {
+      auto connecting = [this, i](const std::string& host, uint16_t port) {
+        prepare_connection(i, host, port);
+      };
+      nodes_.push_back(std::make_unique<SimNode>(
+          mix(options.seed, 0x60u + i), [this] { return now_ns_; }, config(i),
+          options.nodes > 1 ? &network_ : nullptr, connecting));
+      machines_.emplace_back();
+    }
     clients_.resize(options.clients);
   }
 
   // Unanswered requests call back when their node ends: while all of this lives.
-  ~Simulation() { node_.crash(); }
+  ~Simulation() {
+    for (auto& node : nodes_) node->crash();
+  }
 
   SimulationReport run() {
-    start_node();
+    for (size_t i = 0; i < nodes_.size() && ok(); ++i) start_node(i);
     if (ok()) create_database();
     next_fault_ns_ = now_ns_ + fault_delay();
     next_checkpoint_ns_ = now_ns_ + checkpoint_delay();
     uint64_t end_ns = options_.simulated_ms * ms;
     while (ok() && now_ns_ < end_ns) {
       if (now_ns_ >= next_fault_ns_) strike();
-      if (fault_over_ns_ != none && now_ns_ >= fault_over_ns_) end_fault();
-      if (ok() && !node_.running() && now_ns_ >= restart_ns_) start_node();
-      if (ok() && now_ns_ >= next_checkpoint_ns_ && fault_over_ns_ == none && node_.running()) {
+      for (size_t i = 0; i < nodes_.size() && ok(); ++i) look_after(i);
+      if (network_over_ns_ != none && now_ns_ >= network_over_ns_) heal_network();
+      if (ok() && now_ns_ >= next_checkpoint_ns_ && calm()) {
         checkpoint();
         next_checkpoint_ns_ = now_ns_ + checkpoint_delay();
       }
       if (ok()) drive_clients();
       if (ok()) step_or_wait();
     }
-    if (ok()) {
-      end_fault();
-      checkpoint();
-    }
+    if (ok()) checkpoint();
     report_.simulated_ns = now_ns_;
-    report_.trace_hash = mix(trace_, node_.disk().trace_hash());
+    report_.bytes_sent = network_.bytes_delivered();
+    report_.trace_hash = trace_;
+    for (auto& node : nodes_)
+      report_.trace_hash = mix(report_.trace_hash, node->disk().trace_hash());
     return report_;
   }
 
@@ -64,11 +76,21 @@ class Simulation {
   struct Client {
     bool busy = false;
     uint64_t ready_ns = 0;
-    uint64_t generation = 0;  // of the process that was asked
+    size_t node = 0;          // that was asked
+    uint64_t generation = 0;  // of its process
   };
 
-  NodeConfig config() const {
+  // What is the matter with a node, beyond whether its process runs.
+  struct Machine {
+    uint64_t restart_ns = 0;       // when it does not run
+    uint64_t disk_over_ns = none;  // of a disk fault
+    uint64_t paused_until_ns = 0;
+  };
+
+  NodeConfig config(uint32_t index) const {
     NodeConfig config;
+    config.node_id = index + 1;
+    config.name = "node-" + std::to_string(index + 1);
     config.searchers = 2;
     config.builders = 2;
     config.clients = 2;
@@ -76,6 +98,10 @@ class Simulation {
     config.seal_rows_min = options_.seal_rows_min;
     config.seal_rows_max = options_.seal_rows_max;
     config.raft_snapshot_entries = options_.snapshot_entries;
+    if (options_.nodes > 1) {
+      config.cluster_address = config.name + ":1";
+      if (index > 0) config.join = {"node-1:1"};
+    }
     return config;
   }
 
@@ -92,86 +118,155 @@ class Simulation {
   }
   uint64_t checkpoint_delay() { return (1000 + draw(2000)) * ms; }
   void note(uint64_t what) { trace_ = (trace_ ^ what) * 0x100000001b3u; }
+  bool cluster() const { return nodes_.size() > 1; }
+  bool paused(size_t node) const { return now_ns_ < machines_[node].paused_until_ns; }
+
+  // All nodes run and no fault is under way.
+  bool calm() const {
+    if (network_over_ns_ != none) return false;
+    for (size_t i = 0; i < nodes_.size(); ++i) {
+      if (!nodes_[i]->running() || machines_[i].disk_over_ns != none || paused(i)) return false;
+    }
+    return true;
+  }
 
   // ---- time ------------------------------------------------------------------
 
-  // One actor's turn, chosen by the seed. False: nothing can run now.
+  // One turn of one actor, chosen by the seed, or one thing of the network. False:
+  // nothing can run now.
   bool step() {
-    if (!node_.running()) return false;
-    SimSystem& system = node_.system();
-    size_t choices = system.runnable();
-    bool stepped = choices > 0;
-    if (stepped) {
+    std::vector<size_t> ready;
+    for (size_t i = 0; i < nodes_.size(); ++i) {
+      if (nodes_[i]->running() && !paused(i) && nodes_[i]->system().runnable() > 0) {
+        ready.push_back(i);
+      }
+    }
+    if (!ready.empty()) {
+      size_t node = ready[ready.size() == 1 ? 0 : draw(ready.size())];
+      SimSystem& system = nodes_[node]->system();
+      size_t choices = system.runnable();
       uint64_t actor = system.run(draw(choices));
       note(actor * 31 + choices);
       ++report_.steps;
-    } else {
-      stepped = system.run_broker();
+      nodes_[node]->disk().drain();
+      return true;
     }
-    node_.disk().drain();
-    return stepped;
+    for (size_t i = 0; i < nodes_.size(); ++i) {
+      if (!nodes_[i]->running() || paused(i)) continue;
+      bool ran = nodes_[i]->system().run_broker();
+      nodes_[i]->disk().drain();
+      if (ran) return true;
+    }
+    return cluster() && network_.deliver(now_ns_);
   }
 
   void advance_to(uint64_t then_ns) {
     now_ns_ = std::max(now_ns_, then_ns);
     note(now_ns_);
-    if (node_.running()) node_.system().advance_to(now_ns_);
+    for (size_t i = 0; i < nodes_.size(); ++i) {
+      if (nodes_[i]->running() && !paused(i)) nodes_[i]->system().advance_to(now_ns_);
+    }
+  }
+
+  // When a node or the network has something to do.
+  std::optional<uint64_t> next_due_ns() {
+    std::optional<uint64_t> next;
+    auto earlier = [&](std::optional<uint64_t> due) {
+      if (due && (!next || *due < *next)) next = due;
+    };
+    for (size_t i = 0; i < nodes_.size(); ++i) {
+      if (!nodes_[i]->running()) continue;
+      if (paused(i)) {
+        earlier(machines_[i].paused_until_ns);
+      } else {
+        earlier(nodes_[i]->system().next_timeout_ns());
+      }
+    }
+    if (cluster()) earlier(network_.next_arrival_ns(now_ns_));
+    return next;
   }
 
   uint64_t next_event_ns() {
-    uint64_t next = std::min(next_fault_ns_, fault_over_ns_);
-    if (!node_.running()) return std::min(next, restart_ns_);
-    // Put off while a fault lasts.
-    if (fault_over_ns_ == none) next = std::min(next, next_checkpoint_ns_);
-    if (auto due = node_.system().next_timeout_ns()) next = std::min(next, *due);
-    for (const Client& client : clients_) {
-      if (!client.busy) next = std::min(next, client.ready_ns);
+    uint64_t next = std::min(next_fault_ns_, network_over_ns_);
+    for (size_t i = 0; i < nodes_.size(); ++i) {
+      next = std::min(next, machines_[i].disk_over_ns);
+      if (!nodes_[i]->running()) next = std::min(next, machines_[i].restart_ns);
+    }
+    if (calm()) next = std::min(next, next_checkpoint_ns_);
+    if (auto due = next_due_ns()) next = std::min(next, *due);
+    if (any_running()) {
+      for (const Client& client : clients_) {
+        if (!client.busy) next = std::min(next, client.ready_ns);
+      }
     }
     return next;
   }
 
+  bool any_running() const {
+    return std::any_of(nodes_.begin(), nodes_.end(), [](const auto& n) { return n->running(); });
+  }
+
   void step_or_wait() {
     // A fault may strike between any two turns.
-    bool between = node_.running() && options_.fault_interval_ms > 0 && draw(200'000) == 0;
-    if (between) strike();
-    if (step()) return;
+    if (options_.fault_interval_ms > 0 && draw(200'000) == 0) strike();
+    if (ok() && step()) return;
     advance_to(std::max(next_event_ns(), now_ns_ + 1));
   }
 
-  // Runs the node, but no client, until `done` or the time is up.
+  // Runs the nodes, but no client, until `done` or the time is up.
   bool run_until(const std::function<bool()>& done, uint64_t limit_ns) {
     uint64_t stop_ns = now_ns_ + limit_ns;
     while (!done()) {
       if (step()) continue;
       if (now_ns_ >= stop_ns) return false;
-      auto due = node_.running() ? node_.system().next_timeout_ns() : std::nullopt;
-      advance_to(std::min(stop_ns, std::max(due.value_or(stop_ns), now_ns_ + 1)));
+      advance_to(std::min(stop_ns, std::max(next_due_ns().value_or(stop_ns), now_ns_ + 1)));
     }
     return true;
   }
 
-  // Asks and waits; for when no faults are about.
+  // Asks a node and waits; for when no faults are about.
   template <class T>
-  Result<T> ask(const std::function<void(Api&, Api::Done<T>)>& call) {
+  Result<T> ask(const std::function<void(Api&, Api::Done<T>)>& call,
+                std::optional<size_t> node = std::nullopt) {
     auto answer = std::make_shared<std::optional<Result<T>>>();
-    call(node_.api(), [answer](Result<T> result) { answer->emplace(std::move(result)); });
+    size_t asked = node ? *node : draw(nodes_.size());
+    call(nodes_[asked]->api(), [answer](Result<T> result) { answer->emplace(std::move(result)); });
     if (!run_until([&] { return answer->has_value(); }, recovery_ns_max)) {
       return Status(Code::deadline_exceeded, "the node did not answer");
     }
     return std::move(**answer);
   }
 
-  // ---- the node's life ---------------------------------------------------------
+  // ---- the nodes' lives ----------------------------------------------------------
 
-  void start_node() {
-    Status started = node_.start();
-    node_.disk().drain();
+  void start_node(size_t index) {
+    SimNode& node = *nodes_[index];
+    Status started = node.start();
+    node.disk().drain();
     if (started.ok()) return;
-    if (fault_over_ns_ == none) {
-      return fail("the node does not start on a healthy disk: " + started.to_string());
+    if (machines_[index].disk_over_ns == none) {
+      return fail("a node does not start on a healthy disk: " + started.to_string());
     }
-    restart_ns_ = now_ns_ + 200 * ms;
+    machines_[index].restart_ns = now_ns_ + 200 * ms;
   }
+
+  void look_after(size_t index) {
+    Machine& machine = machines_[index];
+    if (machine.disk_over_ns != none && now_ns_ >= machine.disk_over_ns) end_disk_fault(index);
+    if (ok() && !nodes_[index]->running() && now_ns_ >= machine.restart_ns) start_node(index);
+  }
+
+  // A node wants to reach another: let it, where both and the network are well.
+  void prepare_connection(size_t from, const std::string& host, uint16_t port) {
+    for (size_t to = 0; to < nodes_.size(); ++to) {
+      if (host != "node-" + std::to_string(to + 1) || to == from || !nodes_[to]->running())
+        continue;
+      if (cut(from, to) || cut(to, from)) return;
+      network_.connect(nodes_[to]->system(), nodes_[from]->system(), host, port);
+    }
+  }
+
+  bool cut(size_t from, size_t to) const { return cut_.count({from, to}) > 0; }
 
   void create_database() {
     DatabaseSpec spec;
@@ -179,91 +274,167 @@ class Simulation {
     spec.dimension = options_.dimension;
     spec.metric = static_cast<Metric>(draw(3));
     spec.shards = options_.shards;
+    spec.replicas = std::min(options_.nodes, 3u);
     metric_ = spec.metric;
     if (!await_ready()) return;
     auto created = ask<DatabaseInfo>([&](Api& api, auto done) { api.create_database(spec, done); });
-    if (!created.ok()) fail("creating the database: " + created.status().to_string());
+    if (!created.ok()) return fail("creating the database: " + created.status().to_string());
+    await_ready();
   }
 
+  // All of them serve.
   bool await_ready() {
     uint64_t stop_ns = now_ns_ + recovery_ns_max;
     std::string last;
-    while (now_ns_ < stop_ns) {
-      auto ready = ask<std::string>([](Api& api, auto done) { api.ready(done); });
-      if (ready.ok()) return true;
-      last = ready.status().to_string();
+    for (size_t i = 0; i < nodes_.size();) {
+      auto ready = ask<std::string>([](Api& api, auto done) { api.ready(done); }, i);
+      if (ready.ok()) {
+        ++i;
+        continue;
+      }
+      last = "node " + std::to_string(i + 1) + ": " + ready.status().to_string();
+      if (now_ns_ >= stop_ns) {
+        fail("a node does not become ready: " + last);
+        return false;
+      }
       run_until([] { return false; }, 100 * ms);
     }
-    fail("the node does not become ready: " + last);
-    return false;
+    return true;
   }
 
-  void end_process(bool power) {
+  void end_process(size_t index, bool power) {
     note(power ? 2 : 1);
+    SimNode& node = *nodes_[index];
     if (power) {
       ++report_.power_losses;
-      node_.lose_power();
+      node.lose_power();
     } else {
       ++report_.crashes;
-      node_.crash();
+      node.crash();
     }
-    // Whatever was asked is unanswered for good.
+    machines_[index].paused_until_ns = 0;
+    // Whatever was asked of it is unanswered for good.
     for (Client& client : clients_) {
+      if (!client.busy || client.node != index) continue;
       client.busy = false;
       client.ready_ns = now_ns_ + draw(50) * ms;
     }
-    restart_ns_ = now_ns_ + draw(500) * ms;
+    machines_[index].restart_ns = now_ns_ + draw(500) * ms;
   }
 
   void strike() {
     next_fault_ns_ = now_ns_ + fault_delay();
-    if (!node_.running() || fault_over_ns_ != none) return;
+    size_t index = draw(nodes_.size());
+    SimNode& node = *nodes_[index];
+    Machine& machine = machines_[index];
+    bool well = node.running() && machine.disk_over_ns == none && !paused(index);
     std::vector<int> kinds;
-    if (options_.crashes) kinds.push_back(0);
-    if (options_.power_loss) kinds.push_back(1);
-    if (options_.disk_full) kinds.push_back(2);
-    if (options_.read_corruption) kinds.push_back(3);
+    if (options_.crashes && well) kinds.push_back(0);
+    if (options_.power_loss && well) kinds.push_back(1);
+    if (options_.disk_full && well) kinds.push_back(2);
+    if (options_.read_corruption && well) kinds.push_back(3);
+    if (cluster()) {
+      if (options_.partitions && network_over_ns_ == none) kinds.push_back(4);
+      if (options_.disconnects) kinds.push_back(5);
+      if (options_.pauses && well) kinds.push_back(6);
+    }
     if (kinds.empty()) return;
-    switch (kinds[draw(kinds.size())]) {
-      case 0: return end_process(false);
-      case 1: return end_process(true);
+    int kind = kinds[draw(kinds.size())];
+    note(3 + static_cast<uint64_t>(kind));
+    switch (kind) {
+      case 0: return end_process(index, false);
+      case 1: return end_process(index, true);
       case 2:
         ++report_.full_disks;
-        node_.disk().set_capacity(node_.disk().used_bytes() + draw(20'000));
-        break;
+        node.disk().set_capacity(node.disk().used_bytes() + draw(20'000));
+        machine.disk_over_ns = now_ns_ + (100 + draw(1000)) * ms;
+        return;
       case 3:
         ++report_.corrupt_periods;
-        node_.disk().set_faults({.read_corruption = 0.05});
-        break;
+        node.disk().set_faults({.read_corruption = 0.05});
+        machine.disk_over_ns = now_ns_ + (100 + draw(1000)) * ms;
+        return;
+      case 4: return partition();
+      case 5: {
+        size_t other = draw(nodes_.size());
+        if (other == index || !node.running() || !nodes_[other]->running()) return;
+        ++report_.disconnects;
+        return network_.disconnect(node.system(), nodes_[other]->system());
+      }
+      case 6:
+        ++report_.pauses;
+        machine.paused_until_ns = now_ns_ + (50 + draw(4000)) * ms;
+        return;
     }
-    note(3);
-    fault_over_ns_ = now_ns_ + (100 + draw(1000)) * ms;
   }
 
-  void end_fault() {
-    node_.disk().set_capacity(none);
-    node_.disk().set_faults({});
-    if (fault_over_ns_ == none) {
-      if (!node_.running()) start_node();
-      return;
+  // Cuts the cluster in two, or only what goes from one part to the other.
+  void partition() {
+    ++report_.partitions;
+    uint64_t side = 1 + draw((1u << nodes_.size()) - 2);
+    bool both = draw(3) > 0;
+    for (size_t a = 0; a < nodes_.size(); ++a) {
+      for (size_t b = 0; b < nodes_.size(); ++b) {
+        bool a_in = (side >> a & 1) != 0, b_in = (side >> b & 1) != 0;
+        if (a_in == b_in || (!both && !a_in)) continue;
+        cut_.insert({a, b});
+      }
     }
-    fault_over_ns_ = none;
+    set_blocks(true);
+    network_over_ns_ = now_ns_ + (200 + draw(6000)) * ms;
+  }
+
+  void set_blocks(bool blocked) {
+    for (auto [a, b] : cut_) {
+      if (nodes_[a]->running() && nodes_[b]->running()) {
+        network_.block(nodes_[a]->system(), nodes_[b]->system(), blocked);
+      }
+    }
+  }
+
+  void heal_network() {
+    set_blocks(false);
+    cut_.clear();
+    network_over_ns_ = none;
+  }
+
+  void end_disk_fault(size_t index) {
+    nodes_[index]->disk().set_capacity(none);
+    nodes_[index]->disk().set_faults({});
+    machines_[index].disk_over_ns = none;
     // What was read in a bad moment may be believed until the process ends; an
     // operator restarts a node whose disk was replaced.
-    if (node_.running()) end_process(false);
-    restart_ns_ = now_ns_;
-    start_node();
+    if (nodes_[index]->running()) end_process(index, false);
+    machines_[index].restart_ns = now_ns_;
+  }
+
+  // Ends every fault.
+  void heal() {
+    for (size_t i = 0; i < nodes_.size(); ++i) {
+      if (machines_[i].disk_over_ns != none) end_disk_fault(i);
+      if (paused(i)) machines_[i].paused_until_ns = now_ns_;
+    }
+    if (network_over_ns_ != none) heal_network();
+    advance_to(now_ns_);
+    for (size_t i = 0; i < nodes_.size() && ok(); ++i) {
+      if (!nodes_[i]->running()) start_node(i);
+    }
   }
 
   // ---- clients -------------------------------------------------------------------
 
   void drive_clients() {
-    if (!node_.running()) return;
     for (uint32_t i = 0; i < clients_.size(); ++i) {
       Client& client = clients_[i];
       if (client.busy || client.ready_ns > now_ns_) continue;
+      // Any node answers; one that is down refuses the connection.
+      client.node = draw(nodes_.size());
+      if (!nodes_[client.node]->running()) {
+        client.ready_ns = now_ns_ + 20 * ms;
+        continue;
+      }
       client.busy = true;
-      client.generation = node_.starts();
+      client.generation = nodes_[client.node]->starts();
       uint64_t dice = draw(100);
       if (dice < 45) {
         begin_upsert(i);
@@ -281,9 +452,11 @@ class Simulation {
   template <class T>
   Api::Done<T> answered(uint32_t index, std::function<void(Result<T>&)> check) {
     uint64_t generation = clients_[index].generation;
-    return [this, index, generation, check](Result<T> result) {
+    size_t node = clients_[index].node;
+    return [this, index, node, generation, check](Result<T> result) {
       Client& client = clients_[index];
-      if (!client.busy || client.generation != generation || node_.starts() != generation) return;
+      bool same = client.busy && client.generation == generation && client.node == node;
+      if (!same || nodes_[node]->starts() != generation) return;
       client.busy = false;
       client.ready_ns = now_ns_ + (1 + draw(20)) * ms;
       check(result);
@@ -312,12 +485,13 @@ class Simulation {
       auto values = vector_of(id, version, options_.dimension);
       request.values.append(reinterpret_cast<const char*>(values.data()), values.size() * 4);
     }
-    node_.api().upsert(std::move(request),
-                       answered<UpsertReply>(client, [this, written](Result<UpsertReply>& reply) {
-                         if (!reply.ok()) return check_write_error(reply.status());
-                         ++report_.writes_acknowledged;
-                         for (auto [id, version] : written) model_.acknowledge(id, version);
-                       }));
+    nodes_[clients_[client].node]->api().upsert(
+        std::move(request),
+        answered<UpsertReply>(client, [this, written](Result<UpsertReply>& reply) {
+          if (!reply.ok()) return check_write_error(reply.status());
+          ++report_.writes_acknowledged;
+          for (auto [id, version] : written) model_.acknowledge(id, version);
+        }));
   }
 
   void begin_delete(uint32_t client) {
@@ -331,26 +505,28 @@ class Simulation {
       model_.begin(id, {written[id], false});
       request.ids.emplace_back(id);
     }
-    node_.api().remove(std::move(request),
-                       answered<DeleteReply>(client, [this, written](Result<DeleteReply>& reply) {
-                         if (!reply.ok()) return check_write_error(reply.status());
-                         ++report_.writes_acknowledged;
-                         for (auto [id, version] : written) model_.acknowledge(id, version);
-                       }));
+    nodes_[clients_[client].node]->api().remove(
+        std::move(request),
+        answered<DeleteReply>(client, [this, written](Result<DeleteReply>& reply) {
+          if (!reply.ok()) return check_write_error(reply.status());
+          ++report_.writes_acknowledged;
+          for (auto [id, version] : written) model_.acknowledge(id, version);
+        }));
   }
 
   void begin_get(uint32_t client) {
     uint64_t id = pick_id(client);
-    node_.api().get({database, VectorId(id)},
-                    answered<StoredVector>(client, [this, id](Result<StoredVector>& found) {
-                      if (found.ok()) {
-                        observe(id, *found);
-                      } else if (found.status().code() == Code::not_found) {
-                        observe_nothing(id);
-                      } else {
-                        check_error(found.status());
-                      }
-                    }));
+    nodes_[clients_[client].node]->api().get(
+        {database, VectorId(id)},
+        answered<StoredVector>(client, [this, id](Result<StoredVector>& found) {
+          if (found.ok()) {
+            observe(id, *found);
+          } else if (found.status().code() == Code::not_found) {
+            observe_nothing(id);
+          } else {
+            check_error(found.status());
+          }
+        }));
   }
 
   // Searches while others write: what comes back must be well formed and allowed.
@@ -365,7 +541,7 @@ class Simulation {
     bool filtered = draw(2) == 0;
     if (filtered) request.filter = "{\"bucket\":" + std::to_string(bucket) + "}";
     uint32_t k = request.k;
-    node_.api().search(
+    nodes_[clients_[client].node]->api().search(
         std::move(request), answered<SearchReply>(client, [this, client, k, filtered,
                                                            bucket](Result<SearchReply>& reply) {
           if (!reply.ok()) return check_error(reply.status());
@@ -391,7 +567,10 @@ class Simulation {
       case Code::disk_full:
       case Code::io_error: return;
       case Code::corruption:
-        if (node_.disk().flipped_bits() == 0) fail("unprovoked: " + status.to_string());
+        if (std::all_of(nodes_.begin(), nodes_.end(),
+                        [](const auto& n) { return n->disk().flipped_bits() == 0; })) {
+          fail("unprovoked: " + status.to_string());
+        }
         return;
       default: fail("an unexpected error: " + status.to_string());
     }
@@ -434,16 +613,21 @@ class Simulation {
   // With clients at rest everything can be compared with the model.
   void checkpoint() {
     ++report_.checkpoints;
-    if (!node_.running()) start_node();
+    heal();
     if (!ok()) return;
     auto idle = [this] {
       return std::none_of(clients_.begin(), clients_.end(), [](const Client& c) { return c.busy; });
     };
-    if (!run_until(idle, 60'000 * ms)) return fail("a request was never answered");
+    if (!run_until(idle, 120'000 * ms)) return fail("a request was never answered");
     if (!await_ready()) return;
+    // Whatever was given up on its way has arrived by now, or never will.
+    if (cluster()) run_until([] { return false; }, 2000 * ms);
+    model_.settle();
     compare_contents();
     if (ok()) compare_searches();
+    if (ok() && cluster()) compare_replicas();
     if (ok() && draw(2) == 0) compare_replay();
+    model_.unsettle();
     // Not a burst of everything that was due meanwhile.
     next_fault_ns_ = std::max(next_fault_ns_, now_ns_ + ms);
   }
@@ -543,53 +727,73 @@ class Simulation {
     }
   }
 
-  std::optional<std::vector<uint64_t>> digests() {
+  // By group and node.
+  std::optional<std::map<std::pair<uint64_t, uint64_t>, ShardDigest>> digests() {
     auto info =
         ask<DatabaseInfo>([](Api& api, auto done) { api.describe_database(database, done); });
     if (!info.ok()) {
       fail("describing: " + info.status().to_string());
       return std::nullopt;
     }
-    std::vector<uint64_t> out;
+    std::map<std::pair<uint64_t, uint64_t>, ShardDigest> out;
     for (const ShardInfo& shard : info->placement) {
-      auto digest = ask<ShardDigest>([&](Api&, auto done) { ask_digest(shard.shard, done); });
-      if (!digest.ok()) {
-        fail("digest: " + digest.status().to_string());
-        return std::nullopt;
+      for (uint64_t node : shard.nodes) {
+        auto digest = ask<ShardDigest>(
+            [&](Api&, auto done) { nodes_[node - 1]->runtime().digest(shard.shard, done); });
+        if (!digest.ok()) {
+          fail("digest: " + digest.status().to_string());
+          return std::nullopt;
+        }
+        out[{shard.shard, node}] = *digest;
       }
-      out.push_back(digest->digest);
     }
     return out;
   }
 
-  void ask_digest(uint64_t group, Api::Done<ShardDigest> done) {
-    node_.runtime().digest(group, std::move(done));
+  // Replicas that have applied the same hold the same.
+  void compare_replicas() {
+    auto all = digests();
+    if (!all) return;
+    std::map<uint64_t, std::pair<uint64_t, uint64_t>> first;  // by group: node, digest
+    for (const auto& [where, digest] : *all) {
+      auto [at, added] = first.try_emplace(where.first, where.second, digest.digest);
+      if (at->second.second == digest.digest) continue;
+      return fail("shard " + std::to_string(where.first) + " differs on nodes " +
+                  std::to_string(at->second.first) + " and " + std::to_string(where.second));
+    }
   }
 
   // A restart, and the log replayed on what was on disk, change nothing.
   void compare_replay() {
     auto before = digests();
     if (!before) return;
-    end_process(draw(2) == 0);
-    restart_ns_ = now_ns_;
-    start_node();
+    size_t index = draw(nodes_.size());
+    end_process(index, draw(2) == 0);
+    start_node(index);
     if (!ok() || !await_ready()) return;
+    if (cluster()) run_until([] { return false; }, 500 * ms);
     auto after = digests();
-    if (after && *before != *after) fail("the contents differ after a restart without writes");
+    if (!after) return;
+    for (const auto& [where, digest] : *before) {
+      if (after->at(where).digest == digest.digest) continue;
+      return fail("the contents differ after a restart without writes");
+    }
   }
 
   SimulationOptions options_;
   uint64_t random_;
   uint64_t now_ns_ = 1000 * ms;
-  SimNode node_;
+  SimNetwork network_;  // outlives the nodes
+  std::vector<std::unique_ptr<SimNode>> nodes_;
+  std::vector<Machine> machines_;
+  std::set<std::pair<size_t, size_t>> cut_;  // from, to
+  uint64_t network_over_ns_ = none;          // of a partition
   Model model_;
   Metric metric_ = Metric::l2;
   std::vector<Client> clients_;
   uint64_t versions_ = 0;
   uint64_t next_fault_ns_ = none;
-  uint64_t fault_over_ns_ = none;
   uint64_t next_checkpoint_ns_ = none;
-  uint64_t restart_ns_ = 0;
   uint64_t trace_ = 0;
   SimulationReport report_;
 };

@@ -1,10 +1,10 @@
-// A run of the simulator: one node, several clients, a random workload and random
-// faults, all from one seed, with checks all along and at the end.
+// A run of the simulator: one node or a cluster, several clients, a random workload
+// and random faults, all from one seed, with checks all along and at the end.
 //
-// The node is the production one. What is simulated is under it: the scheduler's
-// order, the clock, the disk. The seed decides which runnable actor goes next,
-// what the clients ask, when a fault strikes and what it does; the same seed gives
-// the same run, byte for byte, as trace_hash shows.
+// The nodes are the production ones. What is simulated is under them: the
+// scheduler's order, the clock, the disk, the network. The seed decides which runnable actor goes
+// next, what the clients ask, when a fault strikes and what it does; the same seed gives the same
+// run, byte for byte, as trace_hash shows.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,8 @@ namespace jade::sim {
 struct SimulationOptions {
   uint64_t seed = 1;
   uint64_t simulated_ms = 20'000;
-  uint32_t clients = 3;         // more than one, so that operations overlap
+  uint32_t nodes = 1;            // each shard has a replica on up to three of them
+  uint32_t clients = 3;          // more than one, so that operations overlap
   uint32_t ids_per_client = 60;  // few, so that updates and deletes meet
   uint32_t dimension = 8;
   uint32_t shards = 2;
@@ -26,10 +27,14 @@ struct SimulationOptions {
   uint32_t snapshot_entries = 24;
   // Mean time between faults; 0: none.
   uint64_t fault_interval_ms = 1500;
-  bool crashes = true;      // the process dies
-  bool power_loss = true;   // so does the machine: unsynced bytes are lost or torn
-  bool disk_full = true;    // for a while
+  bool crashes = true;          // the process dies
+  bool power_loss = true;       // so does the machine: unsynced bytes are lost or torn
+  bool disk_full = true;        // for a while
   bool read_corruption = true;  // flipped bits in what is read, for a while
+  // With several nodes:
+  bool partitions = true;   // between two parts of the cluster, both ways or one
+  bool disconnects = true;  // of the connection of two nodes
+  bool pauses = true;       // of a process, as by SIGSTOP
 };
 
 struct SimulationReport {
@@ -47,6 +52,10 @@ struct SimulationReport {
   uint64_t power_losses = 0;
   uint64_t full_disks = 0;
   uint64_t corrupt_periods = 0;
+  uint64_t partitions = 0;
+  uint64_t disconnects = 0;
+  uint64_t pauses = 0;
+  uint64_t bytes_sent = 0;  // between nodes
 };
 
 SimulationReport simulate(const SimulationOptions& options);

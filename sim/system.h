@@ -24,7 +24,7 @@ class SimSystem {
   SimSystem& operator=(const SimSystem&) = delete;
 
   caf::actor_system& system() { return system_; }
-  caf::io::network::test_multiplexer& multiplexer() { return multiplexer_; }
+  caf::io::network::test_multiplexer& multiplexer() const { return multiplexer_; }
 
   size_t runnable() const { return scheduler_.jobs.size(); }
   // Runs the `index`-th runnable actor until it has nothing to do or its turn is

@@ -132,6 +132,11 @@ DataDirectory::~DataDirectory() {
   if (lock_ != nullptr) env_->UnlockFile(lock_);
 }
 
+Status store_identity(leveldb::Env* env, const std::string& path,
+                      const DataDirectory::Identity& identity) {
+  return write_file(env, path + "/IDENTITY", encode(identity));
+}
+
 Status remove_tree(leveldb::Env* env, const std::string& path) {
   std::vector<std::string> names;
   if (!env->GetChildren(path, &names).ok()) return {};

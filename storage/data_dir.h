@@ -19,7 +19,7 @@ namespace jade {
 class DataDirectory {
  public:
   struct Identity {
-    std::string cluster_id;
+    std::string cluster_id;  // "": not a member of one yet
     uint64_t node_id = 0;
   };
 
@@ -44,6 +44,10 @@ class DataDirectory {
   leveldb::FileLock* lock_ = nullptr;
   Identity identity_;
 };
+
+// Gives the directory at `path`, which the caller has open, another identity.
+Status store_identity(leveldb::Env* env, const std::string& path,
+                      const DataDirectory::Identity& identity);
 
 // Deletes a directory with all it holds; ok where there is none.
 Status remove_tree(leveldb::Env* env, const std::string& path);

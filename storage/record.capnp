@@ -68,7 +68,15 @@ struct CatalogCommand {
   union {
     create @0 :Database;
     drop @1 :Text;
+    join @2 :Node;
   }
+}
+
+struct Node {
+  id @0 :UInt64;
+  name @1 :Text;
+  address @2 :Text;     # HOST:PORT of its cluster port
+  apiAddress @3 :Text;  # HOST:PORT of its API, for display
 }
 
 struct Database {
@@ -95,4 +103,5 @@ struct CatalogState {
   version @0 :UInt64;
   nextGroup @1 :UInt64;
   databases @2 :List(Database);
+  nodes @3 :List(Node);
 }

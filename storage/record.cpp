@@ -87,6 +87,18 @@ MergeCommand read(wire::Merge::Reader in) {
   return out;
 }
 
+void write(wire::Node::Builder out, const NodeRecord& node) {
+  out.setId(node.id);
+  out.setName(as_text(node.name));
+  out.setAddress(as_text(node.address));
+  out.setApiAddress(as_text(node.api_address));
+}
+
+NodeRecord read(wire::Node::Reader in) {
+  return {in.getId(), std::string(view(in.getName())), std::string(view(in.getAddress())),
+          std::string(view(in.getApiAddress()))};
+}
+
 void write(wire::Database::Builder out, const DatabaseRecord& database) {
   out.setName(as_text(database.name));
   out.setDimension(database.dimension);
@@ -272,7 +284,9 @@ Result<ShardStateMeta> decode_shard_state(std::string_view bytes) {
 std::string encode(const CatalogCommand& command) {
   capnp::MallocMessageBuilder message;
   auto out = message.initRoot<wire::CatalogCommand>();
-  if (command.create.name.empty()) {
+  if (command.join.id != 0) {
+    write(out.initJoin(), command.join);
+  } else if (command.create.name.empty()) {
     out.setDrop(as_text(command.drop));
   } else {
     write(out.initCreate(), command.create);
@@ -288,10 +302,11 @@ Result<CatalogCommand> decode_catalog_command(std::string_view bytes) {
     switch (in.which()) {
       case wire::CatalogCommand::CREATE: out.create = read(in.getCreate()); break;
       case wire::CatalogCommand::DROP: out.drop = view(in.getDrop()); break;
+      case wire::CatalogCommand::JOIN: out.join = read(in.getJoin()); break;
       default: return corruption("a catalog command is of an unknown kind");
     }
-    if (out.create.name.empty() && out.drop.empty()) {
-      return corruption("a catalog command names no database");
+    if (out.create.name.empty() && out.drop.empty() && out.join.id == 0) {
+      return corruption("a catalog command names nothing");
     }
     return out;
   });
@@ -304,6 +319,8 @@ std::string encode(const CatalogState& state) {
   out.setNextGroup(state.next_group);
   auto databases = out.initDatabases(static_cast<unsigned>(state.databases.size()));
   for (unsigned i = 0; i < databases.size(); ++i) write(databases[i], state.databases[i]);
+  auto nodes = out.initNodes(static_cast<unsigned>(state.nodes.size()));
+  for (unsigned i = 0; i < nodes.size(); ++i) write(nodes[i], state.nodes[i]);
   return to_bytes(message);
 }
 
@@ -315,6 +332,7 @@ Result<CatalogState> decode_catalog_state(std::string_view bytes) {
     out.version = in.getVersion();
     out.next_group = in.getNextGroup();
     for (auto database : in.getDatabases()) out.databases.push_back(read(database));
+    for (auto node : in.getNodes()) out.nodes.push_back(read(node));
     return out;
   });
 }

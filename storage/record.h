@@ -99,10 +99,18 @@ struct DatabaseRecord {
   std::vector<Shard> shards;
 };
 
-// Exactly one of `create` (name not empty) and `drop`.
+struct NodeRecord {
+  uint64_t id = 0;
+  std::string name;
+  std::string address;
+  std::string api_address;
+};
+
+// Exactly one of `create` (name not empty), `drop` and `join` (id not 0).
 struct CatalogCommand {
   DatabaseRecord create;
   std::string drop;
+  NodeRecord join;
 };
 std::string encode(const CatalogCommand& command);
 Result<CatalogCommand> decode_catalog_command(std::string_view bytes);
@@ -111,6 +119,7 @@ struct CatalogState {
   uint64_t version = 0;
   uint64_t next_group = 0;
   std::vector<DatabaseRecord> databases;
+  std::vector<NodeRecord> nodes;
 };
 std::string encode(const CatalogState& state);
 Result<CatalogState> decode_catalog_state(std::string_view bytes);

@@ -10,15 +10,17 @@ namespace jade {
 namespace {
 
 constexpr const char* footer = R"(
-Runs the production node on virtual time, a simulated disk and a random schedule,
-under a random workload and random faults, and checks that no acknowledged write is
-lost, that exact searches equal brute force, that k results come whenever k rows
-match, and that restarts change nothing. The same seed gives the same run.
+Runs a production node, or a whole cluster of them, on virtual time, simulated disks
+and network and a random schedule, under a random workload and random faults, and
+checks that no acknowledged write is lost, that exact searches equal brute force,
+that k results come whenever k rows match, that replicas are equal and that restarts
+change nothing. The same seed gives the same run.
 
 Exit codes: 0 all seeds passed; 1 a check failed, with the command that replays it.
 
 Examples:
   jade sim --seed 1 --seeds 100
+  jade sim --nodes 3 --seconds 60
   jade sim --seed 4711 --no-power-loss --seconds 60)";
 
 struct Arguments {
@@ -29,6 +31,9 @@ struct Arguments {
   bool no_power_loss = false;
   bool no_disk_full = false;
   bool no_read_corruption = false;
+  bool no_partitions = false;
+  bool no_disconnects = false;
+  bool no_pauses = false;
   bool twice = false;
 };
 
@@ -37,7 +42,7 @@ void print(const sim::SimulationReport& report, double real_seconds) {
   std::printf(
       "seed %llu  trace %016llx  %s  %.1f s simulated, %.0f per real second  %llu writes (%llu "
       "failed)  %llu reads  %llu searches  %llu checkpoints  faults: %llu crashes, %llu power, %llu "
-      "full, %llu corrupt\n",
+      "full, %llu corrupt",
       static_cast<unsigned long long>(report.seed),
       static_cast<unsigned long long>(report.trace_hash), report.failure.empty() ? "ok" : "FAILED",
       simulated, simulated / real_seconds,
@@ -50,6 +55,14 @@ void print(const sim::SimulationReport& report, double real_seconds) {
       static_cast<unsigned long long>(report.power_losses),
       static_cast<unsigned long long>(report.full_disks),
       static_cast<unsigned long long>(report.corrupt_periods));
+  if (report.bytes_sent > 0) {
+    std::printf(", %llu partitions, %llu disconnects, %llu pauses  %.1f MB between nodes",
+                static_cast<unsigned long long>(report.partitions),
+                static_cast<unsigned long long>(report.disconnects),
+                static_cast<unsigned long long>(report.pauses),
+                static_cast<double>(report.bytes_sent) / 1e6);
+  }
+  std::printf("\n");
   std::fflush(stdout);
 }
 
@@ -58,6 +71,12 @@ std::string replay_command(const Arguments& arguments, uint64_t seed) {
   char seconds[32];
   std::snprintf(seconds, sizeof seconds, "%g", arguments.seconds);
   std::string command = "jade sim --seed " + std::to_string(seed) + " --seconds " + seconds;
+  if (arguments.options.nodes > 1) {
+    command += " --nodes " + std::to_string(arguments.options.nodes);
+  }
+  if (arguments.no_partitions) command += " --no-partitions";
+  if (arguments.no_disconnects) command += " --no-disconnects";
+  if (arguments.no_pauses) command += " --no-pauses";
   if (arguments.no_crashes) command += " --no-crashes";
   if (arguments.no_power_loss) command += " --no-power-loss";
   if (arguments.no_disk_full) command += " --no-disk-full";
@@ -72,6 +91,9 @@ int run(Arguments& arguments) {
   options.power_loss = !arguments.no_power_loss;
   options.disk_full = !arguments.no_disk_full;
   options.read_corruption = !arguments.no_read_corruption;
+  options.partitions = !arguments.no_partitions;
+  options.disconnects = !arguments.no_disconnects;
+  options.pauses = !arguments.no_pauses;
   uint64_t first = options.seed;
   int failed = 0;
   for (uint64_t seed = first; seed < first + arguments.seeds; ++seed) {
@@ -100,7 +122,7 @@ int run(Arguments& arguments) {
 
 void add_sim_command(CLI::App& app, int& exit_code) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = app.add_subcommand("sim", "Simulate a node under faults and check it");
+  CLI::App* command = app.add_subcommand("sim", "Simulate a node or a cluster under faults and check it");
   command->footer(footer);
   command->add_option("--seed", arguments->options.seed, "The first seed")->capture_default_str();
   command->add_option("--seeds", arguments->seeds, "How many, one after another")
@@ -109,6 +131,12 @@ void add_sim_command(CLI::App& app, int& exit_code) {
   command->add_option("--seconds", arguments->seconds, "Simulated seconds of each seed")
       ->check(CLI::Range(0.1, 1e6))
       ->capture_default_str();
+  command->add_option("--nodes", arguments->options.nodes, "Machines of the cluster")
+      ->check(CLI::Range(1, 9))
+      ->capture_default_str();
+  command->add_flag("--no-partitions", arguments->no_partitions, "No parts that are cut off");
+  command->add_flag("--no-disconnects", arguments->no_disconnects, "No lost connections");
+  command->add_flag("--no-pauses", arguments->no_pauses, "No paused processes");
   command->add_flag("--no-crashes", arguments->no_crashes, "No crashes of the process");
   command->add_flag("--no-power-loss", arguments->no_power_loss, "No power loss");
   command->add_flag("--no-disk-full", arguments->no_disk_full, "No full disks");

@@ -24,14 +24,67 @@ DatabaseSpec spec_of(const std::string& name, uint32_t shards = 2) {
   return spec;
 }
 
+std::string create(const DatabaseSpec& spec) {
+  return create_command(spec, std::vector<ShardPlacement>(spec.shards, {0, {1}}));
+}
+
+ClusterMap cluster_of(uint64_t nodes) {
+  ClusterMap map;
+  for (uint64_t id = 1; id <= nodes; ++id) map.nodes[id] = {id, "n" + std::to_string(id), "", ""};
+  return map;
+}
+
 }  // namespace
+
+TEST_CASE("replicas go to different nodes, and replicas and leaders are spread") {
+  ClusterMap map = cluster_of(5);
+  std::map<uint64_t, int> replicas, leaders;
+  for (int i = 0; i < 4; ++i) {
+    DatabaseSpec spec = spec_of("db" + std::to_string(i), 5);
+    spec.replicas = 3;
+    auto placed = place(spec, map);
+    REQUIRE(placed.ok());
+    REQUIRE(placed->size() == 5);
+    for (const ShardPlacement& shard : *placed) {
+      CHECK(std::set<uint64_t>(shard.nodes.begin(), shard.nodes.end()).size() == 3);
+      for (uint64_t node : shard.nodes) ++replicas[node];
+      ++leaders[shard.nodes.front()];
+    }
+    map.databases[spec.name] = {spec, *placed};
+  }
+  for (uint64_t node = 1; node <= 5; ++node) {
+    CHECK(replicas[node] == 12);
+    CHECK(leaders[node] == 4);
+  }
+  DatabaseSpec wide = spec_of("wide");
+  wide.replicas = 6;
+  auto refused = place(wide, map);
+  CHECK(refused.status().code() == Code::failed_precondition);
+  CHECK(refused.status().message() == "replicas is 6, but the cluster has 5 nodes to put them on");
+}
+
+TEST_CASE("a node joins, comes back under another address, and keeps its name to itself") {
+  Catalog catalog;
+  REQUIRE(catalog.apply(3, join_command({7, "a", "h:1", "h:2"})).ok());
+  REQUIRE(catalog.apply(4, join_command({8, "b", "h:3", "h:4"})).ok());
+  REQUIRE(catalog.apply(5, join_command({7, "a", "h:9", "h:2"})).ok());
+  CHECK(catalog.map()->nodes.at(7).address == "h:9");
+  Status taken = catalog.apply(6, join_command({9, "b", "h:5", ""}));
+  CHECK(taken.code() == Code::already_exists);
+  CHECK(catalog.version() == 5);
+  Catalog copy;
+  REQUIRE(copy.restore(catalog.encode()).ok());
+  CHECK(copy.map()->nodes.size() == 2);
+  CHECK(copy.map()->nodes.at(8).api_address == "h:4");
+  CHECK(copy.encode() == catalog.encode());
+}
 
 TEST_CASE("databases are created with groups of their own and dropped") {
   Catalog catalog;
   CHECK(catalog.version() == 0);
   CHECK(catalog.map()->databases.empty());
-  REQUIRE(catalog.apply(5, create_command(spec_of("a", 3), {1})).ok());
-  REQUIRE(catalog.apply(7, create_command(spec_of("b", 1), {1})).ok());
+  REQUIRE(catalog.apply(5, create(spec_of("a", 3))).ok());
+  REQUIRE(catalog.apply(7, create(spec_of("b", 1))).ok());
   CHECK(catalog.version() == 7);
   ClusterMapPtr map = catalog.map();
   REQUIRE(map->find("a") != nullptr);
@@ -51,22 +104,22 @@ TEST_CASE("databases are created with groups of their own and dropped") {
   // What was published before does not change.
   CHECK(map->find("a") != nullptr);
   // A group is never used again.
-  REQUIRE(catalog.apply(10, create_command(spec_of("a", 1), {1})).ok());
+  REQUIRE(catalog.apply(10, create(spec_of("a", 1))).ok());
   CHECK(catalog.map()->find("a")->shards[0].group == 6);
 }
 
 TEST_CASE("a refusal changes nothing") {
   Catalog catalog;
-  REQUIRE(catalog.apply(5, create_command(spec_of("a"), {1})).ok());
+  REQUIRE(catalog.apply(5, create(spec_of("a"))).ok());
   std::string before = catalog.encode();
-  Status taken = catalog.apply(6, create_command(spec_of("a", 7), {1}));
+  Status taken = catalog.apply(6, create(spec_of("a", 7)));
   CHECK(taken == Status(Code::already_exists, "database \"a\" exists already"));
   Status missing = catalog.apply(7, drop_command("b"));
   CHECK(missing == Status(Code::not_found, "database \"b\" does not exist"));
   CHECK(catalog.apply(8, "garbage").code() == Code::corruption);
   CHECK(catalog.apply(8, "").code() == Code::corruption);
   CHECK(catalog.apply(8, drop_command("")).code() == Code::corruption);
-  CHECK(catalog.apply(8, create_command(spec_of("/"), {1})).code() == Code::corruption);
+  CHECK(catalog.apply(8, create(spec_of("/"))).code() == Code::corruption);
   CHECK(catalog.encode() == before);
   CHECK(catalog.version() == 5);
 }
@@ -76,8 +129,8 @@ TEST_CASE("a restored catalog is equal and goes on equally") {
   Catalog catalog;
   for (uint64_t index = 1; index <= 300; ++index) {
     std::string name = "db-" + std::to_string(random() % 12);
-    std::string command = random() % 3 == 0 ? drop_command(name)
-                                            : create_command(spec_of(name, 1 + random() % 4), {1});
+    std::string command =
+        random() % 3 == 0 ? drop_command(name) : create(spec_of(name, 1 + random() % 4));
     (void)catalog.apply(index, command);
     Catalog restored;
     REQUIRE(restored.restore(catalog.encode()).ok());
@@ -98,7 +151,7 @@ TEST_CASE("a restored catalog is equal and goes on equally") {
 
 TEST_CASE("a damaged state is refused and leaves the catalog as it was") {
   Catalog catalog;
-  REQUIRE(catalog.apply(5, create_command(spec_of("a"), {1})).ok());
+  REQUIRE(catalog.apply(5, create(spec_of("a"))).ok());
   std::string before = catalog.encode();
   CHECK(catalog.restore("garbage").code() == Code::corruption);
   CatalogState impossible;
@@ -134,8 +187,7 @@ TEST_CASE("what cannot be created is refused with what would be right") {
           "it must be 1 to " + most);
   refused([](DatabaseSpec& spec) { spec.shards = 0; }, "shards is 0; it must be 1 to 256");
   refused([](DatabaseSpec& spec) { spec.shards = 257; }, "shards is 257; it must be 1 to 256");
-  refused([](DatabaseSpec& spec) { spec.replicas = 3; },
-          "replicas is 3; a single node keeps exactly 1");
+  refused([](DatabaseSpec& spec) { spec.replicas = 8; }, "replicas is 8; it must be 1 to 7");
   refused([](DatabaseSpec& spec) { spec.index.m = 3; }, "index.m is 3; it must be 4 to 64");
   refused([](DatabaseSpec& spec) { spec.index.ef_construction = 23; },
           "index.ef_construction is 23; it must be 24 to 2000");

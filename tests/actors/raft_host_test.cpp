@@ -78,7 +78,7 @@ struct Fixture {
   Fixture() {
     options.group = group;
     options.node = 1;
-    options.founders = {1};
+    options.founders = {{1, true, {}}};
   }
 
   std::shared_ptr<LogStore> open_log() {

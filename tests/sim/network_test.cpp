@@ -17,7 +17,12 @@ struct TwoNodes {
   SimSystem server{0};
   SimSystem client{0};
   SimNetwork network{42, {2 * millisecond, 2 * millisecond}};
-  SimNetwork::Link link = network.connect(server, client, "server", 4242);
+  SimNetwork::Link link = prepare();
+
+  SimNetwork::Link prepare() {
+    network.listen(server, 4242);
+    return network.connect(server, client, "server", 4242);
+  }
 
   bool step() {
     for (SimSystem* system : {&server, &client}) {
@@ -54,7 +59,7 @@ using describer = caf::typed_actor<caf::replies_to<ShardDescribe>::with<ShardInf
 describer::behavior_type describe() {
   return {[](const ShardDescribe& request) {
     ShardInfo info;
-    info.shard = request.group;
+    info.shard = request.route.group;
     info.vectors = 7;
     info.segments.push_back({3, "indexed", IndexKind::hnsw, 7, 0});
     return info;
@@ -82,7 +87,7 @@ caf::behavior asker(caf::event_based_actor* self, TwoNodes* nodes, Asked* asked)
       });
   return {[=](uint64_t group) {
     self->request(caf::actor_cast<describer>(asked->remote), std::chrono::seconds(1),
-                  ShardDescribe{group})
+                  ShardDescribe{{group}})
         .then(
             [=](const ShardInfo& info) {
               asked->answers.push_back(info);

@@ -177,21 +177,28 @@ TEST_CASE("records, states and catalogs come back as they were") {
   REQUIRE(state->merges.size() == 1);
   CHECK(state->merges[0].sources == std::vector<uint64_t>{1, 2});
   CHECK(state->merges[0].seed == 77);
-  auto create = decode_catalog_command(encode(CatalogCommand{sample_database(), ""}));
+  auto create = decode_catalog_command(encode(CatalogCommand{sample_database(), "", {}}));
   REQUIRE(create.ok());
   check_same(create->create, sample_database());
   CHECK(create->drop.empty());
-  auto drop = decode_catalog_command(encode(CatalogCommand{{}, "docs"}));
+  auto drop = decode_catalog_command(encode(CatalogCommand{{}, "docs", {}}));
   REQUIRE(drop.ok());
   CHECK(drop->drop == "docs");
   CHECK(drop->create.name.empty());
   CHECK(decode_catalog_command(encode(CatalogCommand{})).status().code() == Code::corruption);
-  auto catalog = decode_catalog_state(encode(CatalogState{4, 9, {sample_database(), {}}}));
+  auto catalog = decode_catalog_state(
+      encode(CatalogState{4, 9, {sample_database(), {}}, {{5, "n", "a:1", "b:2"}}}));
   REQUIRE(catalog.ok());
   CHECK(catalog->version == 4);
   CHECK(catalog->next_group == 9);
   REQUIRE(catalog->databases.size() == 2);
   check_same(catalog->databases[0], sample_database());
+  REQUIRE(catalog->nodes.size() == 1);
+  CHECK(catalog->nodes[0].api_address == "b:2");
+  auto join = decode_catalog_command(encode(CatalogCommand{{}, "", {7, "n", "a:1", "b:2"}}));
+  REQUIRE(join.ok());
+  CHECK(join->join.id == 7);
+  CHECK(join->join.address == "a:1");
 }
 
 TEST_CASE("damaged bytes give an error or a value") {
@@ -216,10 +223,11 @@ TEST_CASE("damaged bytes give an error or a value") {
                     [&](const std::string& b) { count(decode_record(b).status()); });
   survive_mutations(encode(sample_state()),
                     [&](const std::string& b) { count(decode_shard_state(b).status()); });
-  survive_mutations(encode(CatalogCommand{sample_database(), ""}),
+  survive_mutations(encode(CatalogCommand{sample_database(), "", {}}),
                     [&](const std::string& b) { count(decode_catalog_command(b).status()); });
-  survive_mutations(encode(CatalogState{4, 9, {sample_database(), sample_database()}}),
-                    [&](const std::string& b) { count(decode_catalog_state(b).status()); });
+  survive_mutations(
+      encode(CatalogState{4, 9, {sample_database(), sample_database()}, {{5, "n", "a:1", "b:2"}}}),
+      [&](const std::string& b) { count(decode_catalog_state(b).status()); });
   CHECK(errors > 1000);
   CHECK(values > 1000);
 }

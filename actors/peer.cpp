@@ -1,0 +1,303 @@
+#include "actors/peer.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "actors/catalog.h"
+#include "actors/errors.h"
+#include "actors/random.h"
+
+namespace jade {
+namespace {
+
+using peer_pointer = peer_actor::stateful_pointer<peer_state>;
+
+constexpr auto tick_interval = std::chrono::milliseconds(100);
+constexpr uint64_t retry_ms = 300;
+constexpr uint64_t announce_interval_ms = 2000;
+constexpr auto connect_timeout = std::chrono::seconds(5);
+constexpr auto hello_timeout = std::chrono::seconds(2);
+constexpr auto join_timeout = std::chrono::seconds(10);
+// The actors that ask bound their own time; this only forgets what is long over.
+constexpr auto call_timeout = std::chrono::seconds(60);
+
+void link_lost(peer_pointer self, uint64_t node) {
+  peer_state::Link& link = self->state.links[node];
+  link.remote = nullptr;
+  link.retry_ms = now_ms(self) + retry_ms;
+  auto waiting = std::exchange(link.waiting, {});
+  for (auto& [call, fail] : waiting) {
+    fail(unavailable("the connection to node " + std::to_string(node) + " was lost; try again"));
+  }
+}
+
+void link_up(peer_pointer self, uint64_t node, const peer_actor& remote) {
+  peer_state::Link& link = self->state.links[node];
+  if (link.remote == remote) return;
+  if (link.remote) {
+    self->demonitor(link.remote.address());
+    link_lost(self, node);
+  }
+  link.remote = remote;
+  self->monitor(remote);
+}
+
+// Calls done(peer) or done(why not).
+void connect(peer_pointer self, const std::string& address,
+             std::function<void(Result<peer_actor>)> done) {
+  const NodeSeams& seams = self->state.context->seams;
+  auto target = parse_address(address);
+  if (!target.ok()) return done(target.status());
+  if (!seams.connector) return done(unavailable("this node has no cluster port"));
+  if (seams.before_connect) seams.before_connect(target->first, target->second);
+  self->request(seams.connector, connect_timeout, caf::connect_atom::value, target->first,
+                target->second)
+      .then(
+          [done, address](const caf::node_id&, caf::strong_actor_ptr& remote,
+                          const std::set<std::string>&) {
+            if (!remote) return done(unavailable("nothing is published at " + address));
+            done(caf::actor_cast<peer_actor>(remote));
+          },
+          [done, address](const caf::error&) {
+            done(unavailable("node at " + address + " cannot be reached"));
+          });
+}
+
+void connect_to(peer_pointer self, uint64_t node) {
+  peer_state::Link& link = self->state.links[node];
+  link.connecting = true;
+  auto over = [self, node] {
+    self->state.links[node].connecting = false;
+    self->state.links[node].retry_ms = now_ms(self) + retry_ms;
+  };
+  connect(self, link.address, [self, node, over](Result<peer_actor> remote) {
+    if (!remote.ok()) return over();
+    self->request(*remote, hello_timeout,
+                  Hello{self->state.context->membership->cluster_id(), self->state.id()})
+        .then(
+            [self, node, over, remote = *remote](const HelloReply& reply) {
+              over();
+              // The address may have been given to another node since.
+              if (reply.node == node) link_up(self, node, remote);
+            },
+            [over](const caf::error&) { over(); });
+  });
+}
+
+void join(peer_pointer self) {
+  peer_state& state = self->state;
+  const auto& targets = state.context->config.join;
+  state.joining = true;
+  const std::string& target = targets[state.next_join++ % targets.size()];
+  auto over = [self](const std::string& why) {
+    self->state.joining = false;
+    if (!why.empty()) {
+      self->state.context->say(LogLevel::warning, "peer", "cannot join the cluster yet: " + why);
+    }
+  };
+  connect(self, target, [self, over](Result<peer_actor> remote) {
+    if (!remote.ok()) return over(remote.status().message());
+    const NodeConfig& config = self->state.context->config;
+    JoinCluster ask{{metadata_group}, "", config.node_id, config.name, config.cluster_address,
+                    config.address};
+    self->request(*remote, join_timeout, ask)
+        .then(
+            [self, over](const JoinedCluster& joined) {
+              auto adopted = [context = self->state.context, id = joined.cluster_id] {
+                return context->membership->adopt(id);
+              };
+              self->request(self->state.context->opener, caf::infinite, BlockingTask{adopted})
+                  .then([over](const TaskDone& done) {
+                    over(done.status.ok() ? "" : done.status.to_string());
+                  });
+            },
+            [over](const caf::error& error) { over(to_status(error).message()); });
+  });
+}
+
+// The cluster knows this node by another name or address than it has now.
+void announce(peer_pointer self) {
+  peer_state& state = self->state;
+  if (!state.map || !state.master || now_ms(self) < state.announce_ms) return;
+  auto known = state.map->nodes.find(state.id());
+  const NodeConfig& config = state.context->config;
+  bool same = known != state.map->nodes.end() && known->second.name == config.name &&
+              known->second.address == config.cluster_address &&
+              known->second.api_address == config.address;
+  if (same) return;
+  state.announce_ms = now_ms(self) + announce_interval_ms;
+  JoinCluster ask{{metadata_group},       state.context->membership->cluster_id(),
+                  config.node_id,         config.name,
+                  config.cluster_address, config.address};
+  self->request(state.master, join_timeout, ask)
+      .then([](const JoinedCluster&) {},
+            [self](const caf::error& error) {
+              Status status = to_status(error);
+              if (status.code() == Code::unavailable) return;  // no master just now
+              self->state.context->say(LogLevel::error, "peer", status.to_string());
+            });
+}
+
+// Asks another node, and answers here when it does or when it is lost.
+template <class Reply, class Request>
+caf::result<Reply> ask(peer_pointer self, uint64_t node, Request& request) {
+  if (++request.route.hops > Route::hops_max) {
+    return to_error(unavailable("the replicas do not agree yet on who leads; try again"));
+  }
+  auto found = self->state.links.find(node);
+  if (found == self->state.links.end() || !found->second.remote) {
+    return to_error(unavailable("node " + std::to_string(node) + " cannot be reached; try again"));
+  }
+  auto promise = self->template make_response_promise<Reply>();
+  uint64_t call = self->state.next_call++;
+  found->second.waiting[call] = [promise](const Status& status) mutable {
+    promise.deliver(to_error(status));
+  };
+  auto first = [self, node, call] { return self->state.links[node].waiting.erase(call) > 0; };
+  self->request(found->second.remote, call_timeout, std::move(request))
+      .then(
+          [promise, first](Reply& reply) mutable {
+            if (first()) promise.deliver(std::move(reply));
+          },
+          [promise, first](const caf::error& error) mutable {
+            if (first()) promise.deliver(error);
+          });
+  return promise;
+}
+
+template <class Reply, class Request>
+caf::result<Reply> pass_on(peer_pointer self, Request& request) {
+  const Route& route = request.route;
+  uint64_t node = route.node;
+  if (node == 0 || node == self->state.id()) {
+    if (shard_actor here = self->state.shard(route.group)) {
+      return self->delegate(here, std::move(request));
+    }
+    if (node == 0) node = self->state.reachable(route.group);
+    if (node == 0 || node == self->state.id()) {
+      return to_error(unavailable("shard " + std::to_string(route.group) +
+                                  " cannot be reached from here at the moment; try again"));
+    }
+  }
+  return ask<Reply>(self, node, request);
+}
+
+template <class Reply, class Request>
+caf::result<Reply> pass_to_master(peer_pointer self, Request& request) {
+  if (request.route.node != 0 && request.route.node != self->state.id()) {
+    return ask<Reply>(self, request.route.node, request);
+  }
+  if (!self->state.master) return to_error(unavailable("the node is starting; try again"));
+  return self->delegate(self->state.master, std::move(request));
+}
+
+}  // namespace
+
+shard_actor peer_state::shard(uint64_t group) const {
+  if (!shards) return {};
+  auto found = shards->find(group);
+  return found == shards->end() ? shard_actor() : found->second;
+}
+
+uint64_t peer_state::reachable(uint64_t group) const {
+  const ShardPlacement* placement = map ? find_placement(*map, group) : nullptr;
+  if (placement == nullptr) return 0;
+  for (uint64_t node : placement->nodes) {
+    auto link = links.find(node);
+    if (link != links.end() && link->second.remote) return node;
+  }
+  return 0;
+}
+
+peer_actor::behavior_type peer(peer_pointer self, NodeContextPtr context) {
+  self->state.context = std::move(context);
+  self->set_down_handler([self](const caf::down_msg& down) {
+    for (auto& [node, link] : self->state.links) {
+      if (link.remote && link.remote.address() == down.source) return link_lost(self, node);
+    }
+  });
+  self->delayed_send(self, tick_interval, Tick{});
+  return {
+      [self](ShardWrite& m) { return pass_on<ShardWritten>(self, m); },
+      [self](ShardSearch& m) { return pass_on<ShardHits>(self, m); },
+      [self](ShardGet& m) { return pass_on<ShardVectors>(self, m); },
+      [self](ShardList& m) { return pass_on<ShardVectors>(self, m); },
+      [self](ShardDeleteMatching& m) { return pass_on<ShardWritten>(self, m); },
+      [self](ShardDescribe& m) { return pass_on<ShardInfo>(self, m); },
+      [self](RaftWire& wire) {
+        peer_state& state = self->state;
+        // Whoever reached us can be reached that way: a new node knows nobody else.
+        if (auto sender = self->current_sender(); sender && wire.from != state.id()) {
+          auto link = state.links.find(wire.from);
+          if (link == state.links.end() || !link->second.remote) {
+            link_up(self, wire.from, caf::actor_cast<peer_actor>(sender));
+          }
+        }
+        if (wire.group == metadata_group) {
+          if (state.master) self->send(state.master, std::move(wire));
+        } else if (shard_actor shard = state.shard(wire.group)) {
+          self->send(shard, std::move(wire));
+        }
+      },
+      [self](const Hello&) {
+        return HelloReply{self->state.context->membership->cluster_id(), self->state.id()};
+      },
+      [self](JoinCluster& m) { return pass_to_master<JoinedCluster>(self, m); },
+      [self](ChangeCatalog& m) { return pass_to_master<CatalogApplied>(self, m); },
+      [self](SendRaft& out) {
+        auto link = self->state.links.find(out.node);
+        // Raft says it again.
+        if (link == self->state.links.end() || !link->second.remote) return;
+        self->send(link->second.remote, std::move(out.wire));
+      },
+      [self](MembersChanged& changed) {
+        for (RaftMember& member : changed.members) {
+          if (member.node == self->state.id() || member.address.empty()) continue;
+          self->state.links[member.node].address = std::move(member.address);
+        }
+      },
+      [self](RoutesChanged& routes) {
+        self->state.map = std::move(routes.map);
+        self->state.shards = std::move(routes.replicas);
+      },
+      [self](Wired& wired) { self->state.master = std::move(wired.master); },
+      [self](DescribePeers) {
+        PeerStates out;
+        for (const auto& [node, link] : self->state.links) {
+          if (link.remote) out.connected.push_back(node);
+        }
+        return out;
+      },
+      [self](Tick) {
+        peer_state& state = self->state;
+        uint64_t now = now_ms(self);
+        for (auto& [node, link] : state.links) {
+          if (link.remote || link.connecting || link.address.empty() || now < link.retry_ms) {
+            continue;
+          }
+          connect_to(self, node);
+        }
+        bool member = !state.context->membership->cluster_id().empty();
+        if (!member && !state.joining && !state.context->config.join.empty()) join(self);
+        if (member) announce(self);
+        self->delayed_send(self, tick_interval, Tick{});
+      },
+  };
+}
+
+Result<std::pair<std::string, uint16_t>> parse_address(const std::string& address) {
+  Status wrong = invalid_argument("\"" + address + "\" is not an address; give HOST:PORT");
+  size_t colon = address.rfind(':');
+  if (colon == std::string::npos || colon == 0) return wrong;
+  std::string host = address.substr(0, colon);
+  if (host.size() > 2 && host.front() == '[' && host.back() == ']') {
+    host = host.substr(1, host.size() - 2);
+  }
+  uint16_t port = 0;
+  const char *begin = address.data() + colon + 1, *end = address.data() + address.size();
+  auto [stop, error] = std::from_chars(begin, end, port);
+  if (error != std::errc() || stop != end || port == 0) return wrong;
+  return std::pair(std::move(host), port);
+}
+
+}  // namespace jade

@@ -1,0 +1,55 @@
+// A node as other nodes see it, and its way to them.
+//
+// The peer actor is published at the node's cluster port. It hands what comes in
+// to the shard or master that it is for, and passes on what is for a shard of
+// another node. It connects to every member of the metadata group, again and
+// again while that fails, and makes a new node a member of the cluster that it
+// was told to join.
+//
+// CAF bounces nothing that was sent to a node that is lost, so every request that
+// goes out is remembered, and answered with `unavailable` when its link breaks.
+#pragma once
+
+#include <map>
+#include <set>
+
+#include "actors/node.h"
+
+namespace jade {
+
+struct peer_state {
+  static inline const char* name = "peer";
+
+  // One other node.
+  struct Link {
+    std::string address;  // to connect to; "": it must connect to us
+    peer_actor remote;    // null: not connected
+    bool connecting = false;
+    uint64_t retry_ms = 0;
+    // Calls that have no answer yet: how to fail them.
+    std::map<uint64_t, std::function<void(const Status&)>> waiting;
+  };
+
+  NodeContextPtr context;
+  master_actor master;
+  ClusterMapPtr map;
+  std::shared_ptr<const std::map<uint64_t, shard_actor>> shards;
+  std::map<uint64_t, Link> links;  // by node
+  uint64_t next_call = 1;
+  bool joining = false;
+  size_t next_join = 0;  // of the addresses to join by
+  uint64_t announce_ms = 0;
+
+  uint64_t id() const { return context->config.node_id; }
+  shard_actor shard(uint64_t group) const;
+  // A node that holds the group and can be reached; 0: none.
+  uint64_t reachable(uint64_t group) const;
+};
+
+peer_actor::behavior_type peer(peer_actor::stateful_pointer<peer_state> self,
+                               NodeContextPtr context);
+
+// "HOST:PORT" or "[HOST]:PORT"; invalid_argument says what would be right.
+Result<std::pair<std::string, uint16_t>> parse_address(const std::string& address);
+
+}  // namespace jade
