@@ -13,7 +13,10 @@ namespace {
 using peer_pointer = peer_actor::stateful_pointer<peer_state>;
 
 constexpr auto tick_interval = std::chrono::milliseconds(100);
-constexpr uint64_t retry_ms = 300;
+constexpr int retry_low_ms = 200, retry_high_ms = 500;
+// Two nodes that dial each other at the same moment can leave CAF with a connection
+// that neither uses. So the lower id dials, and the other only after a long wait.
+constexpr uint64_t patience_ms = 3000;
 constexpr uint64_t announce_interval_ms = 2000;
 constexpr auto connect_timeout = std::chrono::seconds(5);
 constexpr auto hello_timeout = std::chrono::seconds(2);
@@ -21,10 +24,18 @@ constexpr auto join_timeout = std::chrono::seconds(10);
 // The actors that ask bound their own time; this only forgets what is long over.
 constexpr auto call_timeout = std::chrono::seconds(60);
 
+// When to dial next.
+void put_off(peer_pointer self, uint64_t node) {
+  peer_state& state = self->state;
+  uint64_t delay = static_cast<uint64_t>(uniform(state.random, retry_low_ms, retry_high_ms));
+  if (node < state.id()) delay += patience_ms;
+  state.links[node].retry_ms = now_ms(self) + delay;
+}
+
 void link_lost(peer_pointer self, uint64_t node) {
   peer_state::Link& link = self->state.links[node];
   link.remote = nullptr;
-  link.retry_ms = now_ms(self) + retry_ms;
+  put_off(self, node);
   auto waiting = std::exchange(link.waiting, {});
   for (auto& [call, fail] : waiting) {
     fail(unavailable("the connection to node " + std::to_string(node) + " was lost; try again"));
@@ -68,7 +79,7 @@ void connect_to(peer_pointer self, uint64_t node) {
   link.connecting = true;
   auto over = [self, node] {
     self->state.links[node].connecting = false;
-    self->state.links[node].retry_ms = now_ms(self) + retry_ms;
+    put_off(self, node);
   };
   connect(self, link.address, [self, node, over](Result<peer_actor> remote) {
     if (!remote.ok()) return over();
@@ -211,6 +222,7 @@ uint64_t peer_state::reachable(uint64_t group) const {
 
 peer_actor::behavior_type peer(peer_pointer self, NodeContextPtr context) {
   self->state.context = std::move(context);
+  self->state.random = mix(self->state.context->seams.seed, 0x9ee5u);
   self->set_down_handler([self](const caf::down_msg& down) {
     for (auto& [node, link] : self->state.links) {
       if (link.remote && link.remote.address() == down.source) return link_lost(self, node);
@@ -253,7 +265,9 @@ peer_actor::behavior_type peer(peer_pointer self, NodeContextPtr context) {
       [self](MembersChanged& changed) {
         for (RaftMember& member : changed.members) {
           if (member.node == self->state.id() || member.address.empty()) continue;
-          self->state.links[member.node].address = std::move(member.address);
+          auto [link, added] = self->state.links.try_emplace(member.node);
+          link->second.address = std::move(member.address);
+          if (added && member.node < self->state.id()) put_off(self, member.node);
         }
       },
       [self](RoutesChanged& routes) {

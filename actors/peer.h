@@ -36,6 +36,7 @@ struct peer_state {
   std::shared_ptr<const std::map<uint64_t, shard_actor>> shards;
   std::map<uint64_t, Link> links;  // by node
   uint64_t next_call = 1;
+  uint64_t random = 0;  // state of the generator
   bool joining = false;
   size_t next_join = 0;  // of the addresses to join by
   uint64_t announce_ms = 0;

@@ -338,7 +338,11 @@ void RaftCore::on_append(const RaftMessage& message) {
     adopt(index, std::move(*configuration));
   }
   commit_ = std::max(commit_, std::min(message.commit, index));
-  if (!contact_commit_) contact_commit_ = message.commit;
+  // A new leader does not know at first what is committed, only once an entry of its
+  // own term is.
+  if (!contact_commit_ && commit_ >= base_index_ && term_at(commit_) == state_.term) {
+    contact_commit_ = commit_;
+  }
   if (appended) {
     reply.index = index;
     send_saved(std::move(reply), true);

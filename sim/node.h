@@ -20,7 +20,8 @@ class SimNode {
   // is about to connect, and is to prepare the connection where it would succeed.
   SimNode(uint64_t seed, std::function<uint64_t()> now_ns, NodeConfig config,
           SimNetwork* network = nullptr,
-          std::function<void(const std::string& host, uint16_t port)> connecting = {});
+          std::function<void(const std::string& host, uint16_t port)> connecting = {},
+          LogSink log = {});
   ~SimNode();
 
   // Starts the process. Fails as a real start would, on a full disk say.
@@ -46,6 +47,7 @@ class SimNode {
   SimDisk disk_;
   SimNetwork* network_;
   std::function<void(const std::string&, uint16_t)> connecting_;
+  LogSink log_;
   std::unique_ptr<SimSystem> system_;
   std::unique_ptr<NodeRuntime> runtime_;
   uint64_t starts_ = 0;

@@ -35,7 +35,10 @@ class Simulation {
       };
       nodes_.push_back(std::make_unique<SimNode>(
           mix(options.seed, 0x60u + i), [this] { return now_ns_; }, config(i),
-          options.nodes > 1 ? &network_ : nullptr, connecting));
+          options.nodes > 1 ? &network_ : nullptr, connecting,
+          [this, i](LogLevel, std::string_view component, std::string_view message) {
+            say(i, std::string(component) + ": " + std::string(message));
+          }));
       machines_.emplace_back();
     }
     clients_.resize(options.clients);
@@ -118,6 +121,11 @@ class Simulation {
   }
   uint64_t checkpoint_delay() { return (1000 + draw(2000)) * ms; }
   void note(uint64_t what) { trace_ = (trace_ ^ what) * 0x100000001b3u; }
+  void say(size_t node, const std::string& what) const {
+    if (!options_.log) return;
+    options_.log(std::to_string(now_ns_ / ms) + " ms  node " + std::to_string(node + 1) + "  " +
+                 what);
+  }
   bool cluster() const { return nodes_.size() > 1; }
   bool paused(size_t node) const { return now_ns_ < machines_[node].paused_until_ns; }
 
@@ -237,9 +245,23 @@ class Simulation {
     return std::move(**answer);
   }
 
+  // The same, as often as it takes: leaders may still be being elected.
+  template <class T>
+  Result<T> insist(const std::function<void(Api&, Api::Done<T>)>& call) {
+    uint64_t stop_ns = now_ns_ + recovery_ns_max;
+    for (;;) {
+      auto answer = ask<T>(call);
+      if (answer.ok() || answer.status().code() != Code::unavailable || now_ns_ >= stop_ns) {
+        return answer;
+      }
+      run_until([] { return false; }, 100 * ms);
+    }
+  }
+
   // ---- the nodes' lives ----------------------------------------------------------
 
   void start_node(size_t index) {
+    say(index, "starts");
     SimNode& node = *nodes_[index];
     Status started = node.start();
     node.disk().drain();
@@ -304,6 +326,7 @@ class Simulation {
 
   void end_process(size_t index, bool power) {
     note(power ? 2 : 1);
+    say(index, power ? "loses power" : "crashes");
     SimNode& node = *nodes_[index];
     if (power) {
       ++report_.power_losses;
@@ -346,11 +369,13 @@ class Simulation {
       case 1: return end_process(index, true);
       case 2:
         ++report_.full_disks;
+        say(index, "has a full disk");
         node.disk().set_capacity(node.disk().used_bytes() + draw(20'000));
         machine.disk_over_ns = now_ns_ + (100 + draw(1000)) * ms;
         return;
       case 3:
         ++report_.corrupt_periods;
+        say(index, "reads flipped bits");
         node.disk().set_faults({.read_corruption = 0.05});
         machine.disk_over_ns = now_ns_ + (100 + draw(1000)) * ms;
         return;
@@ -359,10 +384,12 @@ class Simulation {
         size_t other = draw(nodes_.size());
         if (other == index || !node.running() || !nodes_[other]->running()) return;
         ++report_.disconnects;
+        say(index, "loses its connection with node " + std::to_string(other + 1));
         return network_.disconnect(node.system(), nodes_[other]->system());
       }
       case 6:
         ++report_.pauses;
+        say(index, "pauses");
         machine.paused_until_ns = now_ns_ + (50 + draw(4000)) * ms;
         return;
     }
@@ -378,6 +405,7 @@ class Simulation {
         bool a_in = (side >> a & 1) != 0, b_in = (side >> b & 1) != 0;
         if (a_in == b_in || (!both && !a_in)) continue;
         cut_.insert({a, b});
+        say(a, "does not get through to node " + std::to_string(b + 1));
       }
     }
     set_blocks(true);
@@ -393,6 +421,7 @@ class Simulation {
   }
 
   void heal_network() {
+    say(0, "and all others reach each other again");
     set_blocks(false);
     cut_.clear();
     network_over_ns_ = none;
@@ -639,7 +668,7 @@ class Simulation {
     request.limit = 37;
     request.include_values = true;
     for (;;) {
-      auto page = ask<ListReply>([&](Api& api, auto done) { api.list(request, done); });
+      auto page = insist<ListReply>([&](Api& api, auto done) { api.list(request, done); });
       if (!page.ok()) return fail("listing: " + page.status().to_string());
       for (StoredVector& vector : page->vectors) {
         uint64_t id = vector.id.integer();
@@ -660,7 +689,7 @@ class Simulation {
       }
     }
     auto info =
-        ask<DatabaseInfo>([](Api& api, auto done) { api.describe_database(database, done); });
+        insist<DatabaseInfo>([](Api& api, auto done) { api.describe_database(database, done); });
     if (!info.ok()) return fail("describing: " + info.status().to_string());
     if (ok() && info->vectors != model_.live()) {
       fail("the database counts " + std::to_string(info->vectors) + " vectors; there are " +
@@ -706,7 +735,7 @@ class Simulation {
       request.exact = i % 2 == 0;
       int bucket = i % 3 == 0 ? -1 : static_cast<int>(draw(10));
       if (bucket >= 0) request.filter = "{\"bucket\":{\"$eq\":" + std::to_string(bucket) + "}}";
-      auto reply = ask<SearchReply>([&](Api& api, auto done) { api.search(request, done); });
+      auto reply = insist<SearchReply>([&](Api& api, auto done) { api.search(request, done); });
       if (!reply.ok()) return fail("searching: " + reply.status().to_string());
       auto expected = brute_force(request.vector, bucket);
       size_t size = std::min<size_t>(expected.size(), request.k);
@@ -730,7 +759,7 @@ class Simulation {
   // By group and node.
   std::optional<std::map<std::pair<uint64_t, uint64_t>, ShardDigest>> digests() {
     auto info =
-        ask<DatabaseInfo>([](Api& api, auto done) { api.describe_database(database, done); });
+        insist<DatabaseInfo>([](Api& api, auto done) { api.describe_database(database, done); });
     if (!info.ok()) {
       fail("describing: " + info.status().to_string());
       return std::nullopt;

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 namespace jade::sim {
@@ -35,6 +36,8 @@ struct SimulationOptions {
   bool partitions = true;   // between two parts of the cluster, both ways or one
   bool disconnects = true;  // of the connection of two nodes
   bool pauses = true;       // of a process, as by SIGSTOP
+  // Told what happens and what the nodes say, a line each; null: nobody listens.
+  std::function<void(const std::string& line)> log;
 };
 
 struct SimulationReport {

@@ -35,13 +35,15 @@ struct Arguments {
   bool no_disconnects = false;
   bool no_pauses = false;
   bool twice = false;
+  bool log = false;
 };
 
 void print(const sim::SimulationReport& report, double real_seconds) {
   double simulated = static_cast<double>(report.simulated_ns) / 1e9;
   std::printf(
       "seed %llu  trace %016llx  %s  %.1f s simulated, %.0f per real second  %llu writes (%llu "
-      "failed)  %llu reads  %llu searches  %llu checkpoints  faults: %llu crashes, %llu power, %llu "
+      "failed)  %llu reads  %llu searches  %llu checkpoints  faults: %llu crashes, %llu power, "
+      "%llu "
       "full, %llu corrupt",
       static_cast<unsigned long long>(report.seed),
       static_cast<unsigned long long>(report.trace_hash), report.failure.empty() ? "ok" : "FAILED",
@@ -94,6 +96,9 @@ int run(Arguments& arguments) {
   options.partitions = !arguments.no_partitions;
   options.disconnects = !arguments.no_disconnects;
   options.pauses = !arguments.no_pauses;
+  if (arguments.log) {
+    options.log = [](const std::string& line) { std::printf("  %s\n", line.c_str()); };
+  }
   uint64_t first = options.seed;
   int failed = 0;
   for (uint64_t seed = first; seed < first + arguments.seeds; ++seed) {
@@ -108,12 +113,13 @@ int run(Arguments& arguments) {
     }
     if (!report.failure.empty()) {
       ++failed;
-      std::printf("  %s\n  replay: %s\n", report.failure.c_str(),
+      std::printf("  %s\n  replay: %s --log\n", report.failure.c_str(),
                   replay_command(arguments, seed).c_str());
     }
   }
   if (arguments.seeds > 1) {
-    std::printf("%llu seeds, %d failed\n", static_cast<unsigned long long>(arguments.seeds), failed);
+    std::printf("%llu seeds, %d failed\n", static_cast<unsigned long long>(arguments.seeds),
+                failed);
   }
   return failed == 0 ? 0 : 1;
 }
@@ -122,7 +128,8 @@ int run(Arguments& arguments) {
 
 void add_sim_command(CLI::App& app, int& exit_code) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = app.add_subcommand("sim", "Simulate a node or a cluster under faults and check it");
+  CLI::App* command =
+      app.add_subcommand("sim", "Simulate a node or a cluster under faults and check it");
   command->footer(footer);
   command->add_option("--seed", arguments->options.seed, "The first seed")->capture_default_str();
   command->add_option("--seeds", arguments->seeds, "How many, one after another")
@@ -141,6 +148,7 @@ void add_sim_command(CLI::App& app, int& exit_code) {
   command->add_flag("--no-power-loss", arguments->no_power_loss, "No power loss");
   command->add_flag("--no-disk-full", arguments->no_disk_full, "No full disks");
   command->add_flag("--no-read-corruption", arguments->no_read_corruption, "No flipped bits");
+  command->add_flag("--log", arguments->log, "Print what happens and what the nodes say");
   command->add_flag("--twice", arguments->twice, "Run each seed twice and compare the traces");
   command->callback([arguments, &exit_code] { exit_code = run(*arguments); });
 }

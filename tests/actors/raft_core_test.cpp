@@ -605,6 +605,32 @@ TEST_CASE("an entry of an earlier term is not committed by counting its copies")
   CHECK(one.core.commit_index() == 3);
 }
 
+TEST_CASE("a restarted follower is current once its leader has committed in its own term") {
+  LogStore::Loaded loaded = Single::founded({1, 2, 3});
+  loaded.state = {2, 0};
+  loaded.entries.push_back({2, 1, "acknowledged in the life before"});
+  Single one(std::move(loaded));
+  RaftMessage append;
+  append.kind = RaftMessage::Kind::append;
+  append.from = 2;
+  append.to = 1;
+  append.term = 3;
+  append.index = 2;
+  append.log_term = 2;
+  append.commit = 1;  // as far as the new leader knows
+  one.core.step(append, 5000);
+  one.settle(5000);
+  CHECK(one.core.apply_limit() == 1);
+  CHECK(!one.core.current());
+  append.entries = {{3, 2, ""}};
+  append.commit = 3;
+  one.core.step(append, 5000);
+  CHECK(!one.core.current());
+  one.settle(5000);
+  CHECK(one.core.apply_limit() == 3);
+  CHECK(one.core.current());
+}
+
 TEST_CASE("a new leader changes nothing and reads nothing before it knows what is committed") {
   Single one(Single::founded({1, 2, 3}));
   one.elect(5000);
