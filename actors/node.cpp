@@ -47,7 +47,9 @@ Result<std::unique_ptr<NodeRuntime>> NodeRuntime::start(caf::actor_system& syste
 
   auto context = std::make_shared<NodeContext>();
   context->cluster_id = node->directory_->identity().cluster_id;
-  auto log = LogStore::open(seams.env, config.data_dir + "/log");
+  auto log = LogStore::open(
+      seams.env, config.data_dir + "/log",
+      [log = seams.log](std::string_view message) { log(LogLevel::warning, "log", message); });
   if (!log.ok()) return log.status().with_context("opening the log");
   context->log = std::move(*log);
   context->cache.reset(leveldb::NewLRUCache(config.cache_bytes));
