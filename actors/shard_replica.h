@@ -97,8 +97,8 @@ class ShardReplica {
   std::optional<std::string> plan_maintenance(bool idle, bool quiet) const;
   // The oldest merge that is decided but not built.
   std::optional<BuildJob> next_build();
-  // Takes the new segment up. A build that failed is tried again after the next
-  // tick. On success `cleanup` removes what was replaced; it blocks.
+  // Takes the new segment up; of a build that failed next_build() tells again. On
+  // success `cleanup` removes what was replaced; it blocks.
   Status finish_build(const BuildJob& job, const Status& status, std::function<Status()>* cleanup);
   void cancel_builds();
 
