@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <caf/all.hpp>
+#include <caf/io/all.hpp>
 #include <future>
 #include <iostream>
 #include <random>
@@ -13,13 +14,15 @@
 
 #include "actors/errors.h"
 #include "actors/node.h"
+#include "actors/peer.h"
 
 namespace jade {
 namespace {
 
 // The system of a node of its own process: real threads, real time.
 struct SystemConfig : caf::actor_system_config {
-  explicit SystemConfig(uint32_t threads) {
+  SystemConfig(uint32_t threads, bool cluster) {
+    if (cluster) load<caf::io::middleman>();
     jade::add_message_types(*this);
     set("scheduler.max-threads", static_cast<size_t>(threads));
     // One shared queue wakes a sleeping worker in half the time of stealing, and
@@ -57,10 +60,37 @@ Result<T> wait_for(Call call) {
 
 }  // namespace
 
+namespace {
+
+// CAF's protocol believes what it is sent.
+bool is_loopback(const std::string& host) {
+  return host == "localhost" || host == "::1" || host.rfind("127.", 0) == 0;
+}
+
+}  // namespace
+
 Status NodeOptions::validate() const {
   if (data_dir.empty()) return invalid_argument("data_dir is empty; name a directory");
   if (name.empty() || name.size() > Limits::name_bytes_max) {
     return invalid_argument("name must have 1 to 128 characters");
+  }
+  if (!cluster_listen.empty()) {
+    auto target = parse_address(cluster_listen);
+    if (!target.ok()) return target.status().with_context("cluster_listen");
+    if (!is_loopback(target->first)) {
+      return invalid_argument("cluster_listen is \"" + cluster_listen +
+                              "\"; only loopback addresses such as 127.0.0.1:7100 are possible, "
+                              "as connections between nodes are not encrypted");
+    }
+  }
+  for (const std::string& address_of_member : join) {
+    if (cluster_listen.empty()) {
+      return invalid_argument(
+          "join is given, but cluster_listen is not; the others must be able "
+          "to reach this node");
+    }
+    auto target = parse_address(address_of_member);
+    if (!target.ok()) return target.status().with_context("join");
   }
   if (worker_threads > 1024) return invalid_argument("worker_threads must be at most 1024");
   if (builder_threads > 1024) return invalid_argument("builder_threads must be at most 1024");
@@ -86,7 +116,7 @@ Result<std::unique_ptr<Node>> Node::open(NodeOptions options) {
   uint32_t workers = options.worker_threads > 0 ? options.worker_threads : std::max(2u, cores);
   std::unique_ptr<Node> node(new Node());
   Impl& impl = *node->impl_;
-  impl.config = std::make_unique<SystemConfig>(workers);
+  impl.config = std::make_unique<SystemConfig>(workers, !options.cluster_listen.empty());
   impl.system = std::make_unique<caf::actor_system>(*impl.config);
 
   NodeSeams seams;
@@ -104,9 +134,25 @@ Result<std::unique_ptr<Node>> Node::open(NodeOptions options) {
   config.builders = options.builder_threads > 0 ? options.builder_threads : std::max(1u, cores / 4);
   config.cache_bytes = options.cache_bytes;
   config.inflight_bytes_max = options.inflight_bytes_max;
+  config.cluster_address = options.cluster_listen;
+  config.join = options.join;
+  bool cluster = !options.cluster_listen.empty();
+  if (cluster) {
+    seams.connector = caf::actor_cast<caf::actor>(impl.system->middleman().actor_handle());
+  }
   auto runtime = NodeRuntime::start(*impl.system, std::move(seams), config);
   if (!runtime.ok()) return runtime.status();
   impl.runtime = std::move(*runtime);
+  if (cluster) {
+    auto listen = parse_address(options.cluster_listen);
+    auto port = impl.system->middleman().publish(impl.runtime->peer(), listen->second,
+                                                 listen->first.c_str(), true);
+    if (!port) {
+      return unavailable("cluster address " + options.cluster_listen +
+                         " cannot be listened on; is it in use?");
+    }
+    return node;
+  }
 
   // Serving, or knowing why not.
   auto settled = std::make_shared<std::promise<Status>>();

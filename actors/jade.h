@@ -20,6 +20,12 @@ struct NodeOptions {
   std::string data_dir = "./jade-data";  // created when missing; locked while open
   std::string name = "node-1";
   std::string address;  // where its API is reached; only shown
+  // HOST:PORT for other nodes; empty: a cluster of one. What comes in there is
+  // trusted, so only loopback addresses are taken.
+  std::string cluster_listen;
+  // Cluster addresses of members: a new directory becomes one of their cluster.
+  // Empty: it founds one. Changes nothing where the directory is a member already.
+  std::vector<std::string> join;
   // Threads that run actors and searches. 0: one a core.
   uint32_t worker_threads = 0;
   // Threads that build indexes in the background, at the lowest priority. At
@@ -41,7 +47,9 @@ struct NodeOptions {
 class Node {
  public:
   // Fails, changing nothing, when the directory is locked by another process,
-  // not writable, of another format version, or damaged.
+  // not writable, of another format version, or damaged. Alone, it returns once the
+  // node serves; in a cluster at once, as that may depend on others: Api::ready()
+  // tells.
   static Result<std::unique_ptr<Node>> open(NodeOptions options);
 
   // Closes if close() was not called.

@@ -52,12 +52,14 @@ Result<std::unique_ptr<NodeRuntime>> NodeRuntime::start(caf::actor_system& syste
   config.node_id = identity.node_id;
 
   auto context = std::make_shared<NodeContext>();
-  context->membership = std::make_shared<Membership>(
+context->membership = std::make_shared<Membership>(
       identity.cluster_id,
       [env = seams.env, path = config.data_dir, node_id = identity.node_id](const std::string& id) {
         return store_identity(env, path, {id, node_id});
       });
-  auto log = LogStore::open(seams.env, config.data_dir + "/log");
+  auto log = LogStore::open(
+      seams.env, config.data_dir + "/log",
+      [log = seams.log](std::string_view message) { log(LogLevel::warning, "log", message); });
   if (!log.ok()) return log.status().with_context("opening the log");
   context->log = std::move(*log);
   context->cache.reset(leveldb::NewLRUCache(config.cache_bytes));

@@ -1,5 +1,7 @@
 #include "actors/shard.h"
 
+#include <algorithm>
+
 #include "actors/errors.h"
 #include "actors/random.h"
 
@@ -10,6 +12,8 @@ namespace {
 constexpr uint64_t quiet_ms = 2000;
 // How often a shard whose log failed looks whether it can be written again.
 constexpr uint64_t resume_interval_ms = 1000;
+constexpr uint64_t build_pause_min_ms = 1000;
+constexpr uint64_t build_pause_max_ms = 60'000;
 
 }  // namespace
 
@@ -154,7 +158,7 @@ void shard_state::plan_maintenance() {
 }
 
 void shard_state::start_build() {
-  if (building) return;
+  if (building || now_ms(self) < build_at_ms) return;
   auto job = replica->next_build();
   if (!job) return;
   building = true;
@@ -167,19 +171,27 @@ void shard_state::start_build() {
             std::function<Status()> cleanup;
             Status status = replica->finish_build(job, done.status, &cleanup);
             if (!status.ok()) return fail(status);
-            if (!done.status.ok()) {
-              context->say(LogLevel::warning, "shard",
-                           "an index of shard " + std::to_string(group) +
-                               " could not be built, trying again: " + done.status.to_string());
-              return;  // until the next tick
-            }
+            if (!done.status.ok()) return build_failed(done.status);
+            build_pause_ms = 0;
             if (cleanup) {
               self->request(context->syncer, caf::infinite, BlockingTask{cleanup})
                   .then([](const TaskDone&) {});  // what stays is removed at the next start
             }
             after_event();
           },
-          [this](const caf::error&) { building = false; });
+          [this](const caf::error& error) {
+            building = false;
+            build_failed(to_status(error));
+          });
+}
+
+void shard_state::build_failed(const Status& status) {
+  build_pause_ms = std::clamp(2 * build_pause_ms, build_pause_min_ms, build_pause_max_ms);
+  build_at_ms = now_ms(self) + build_pause_ms;
+  context->say(LogLevel::warning, "shard",
+               "an index of shard " + std::to_string(group) +
+                   " could not be built, trying again in " + std::to_string(build_pause_ms / 1000) +
+                   " s: " + status.to_string());
 }
 
 void shard_state::propose(std::string command, std::function<void(Result<ShardWritten>)> done) {

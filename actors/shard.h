@@ -39,6 +39,10 @@ struct shard_state : public RaftDriver {
   bool failed = false;
   bool stopping = false;
   bool building = false;
+  // A build that failed (on a full disk, say) costs as much the next time: the
+  // pause before it doubles, until one succeeds.
+  uint64_t build_pause_ms = 0;
+  uint64_t build_at_ms = 0;  // not before
   bool maintenance_proposed = false;
   bool offered = false;  // said that the log cannot be continued from here
   uint64_t last_write_ms = 0;
@@ -55,6 +59,7 @@ struct shard_state : public RaftDriver {
   void propose(std::string command, std::function<void(Result<ShardWritten>)> done);
   void plan_maintenance();
   void start_build();
+  void build_failed(const Status& status);
   const searcher_actor& pick_searcher();
   // Ok where this replica can be asked; it may have to pass the question on.
   Status check_open() const;

@@ -62,22 +62,21 @@ ShardReplica::ShardReplica(Options options) : options_(std::move(options)) {
   scratch_.resize(options_.dimension);
 }
 
-Result<std::unique_ptr<ShardReplica>> ShardReplica::open(
-    Options options, std::function<void(std::string_view)> warn) {
+Result<std::unique_ptr<ShardReplica>> ShardReplica::open(Options options, Warn warn) {
   std::unique_ptr<ShardReplica> replica(new ShardReplica(std::move(options)));
   JADE_RETURN_IF_ERROR(replica->load(warn));
   return replica;
 }
 
-Status ShardReplica::load(const std::function<void(std::string_view)>& warn) {
+Status ShardReplica::load(const Warn& warn) {
   const std::string& dir = options_.dir;
   std::string parent = dir.substr(0, dir.rfind('/'));
   options_.env->CreateDir(parent);
   options_.env->CreateDir(dir);
-  auto store = ShardStore::open(options_.env, data_directory(dir), options_.cache);
+  auto store = ShardStore::open(options_.env, data_directory(dir), options_.cache, warn);
   if (!store.ok()) return store.status();
   store_ = std::move(*store);
-  auto blobs = SegmentStore::open(options_.env, segments_directory(dir), options_.cache);
+  auto blobs = SegmentStore::open(options_.env, segments_directory(dir), options_.cache, warn);
   if (!blobs.ok()) return blobs.status();
   blobs_ = std::move(*blobs);
 
@@ -110,8 +109,7 @@ Status ShardReplica::load(const std::function<void(std::string_view)>& warn) {
   return {};
 }
 
-Status ShardReplica::load_part(const SegmentMeta& listed,
-                               const std::function<void(std::string_view)>& warn) {
+Status ShardReplica::load_part(const SegmentMeta& listed, const Warn& warn) {
   Part part = make_part(listed.id, listed.begin_row);
   part.end_row = listed.end_row;
   if (listed.built) {

@@ -72,9 +72,9 @@ class ShardReplica {
 
   // Opens or creates the replica; loads segments without rebuilding them. A
   // segment that is missing or damaged is said to `warn` and rebuilt later from
-  // its records; damaged records are corruption. Blocks.
-  static Result<std::unique_ptr<ShardReplica>> open(Options options,
-                                                    std::function<void(std::string_view)> warn);
+  // its records; so is what was cut off a torn log; damaged records are corruption.
+  // `warn` must be callable. Blocks.
+  static Result<std::unique_ptr<ShardReplica>> open(Options options, Warn warn);
 
   uint64_t applied_index() const { return meta_.applied_index; }
 
@@ -97,8 +97,8 @@ class ShardReplica {
   std::optional<std::string> plan_maintenance(bool idle, bool quiet) const;
   // The oldest merge that is decided but not built.
   std::optional<BuildJob> next_build();
-  // Takes the new segment up. A build that failed is tried again after the next
-  // tick. On success `cleanup` removes what was replaced; it blocks.
+  // Takes the new segment up; of a build that failed next_build() tells again. On
+  // success `cleanup` removes what was replaced; it blocks.
   Status finish_build(const BuildJob& job, const Status& status, std::function<Status()>* cleanup);
   void cancel_builds();
 
@@ -132,8 +132,8 @@ class ShardReplica {
 
   explicit ShardReplica(Options options);
 
-  Status load(const std::function<void(std::string_view)>& warn);
-  Status load_part(const SegmentMeta& meta, const std::function<void(std::string_view)>& warn);
+  Status load(const Warn& warn);
+  Status load_part(const SegmentMeta& meta, const Warn& warn);
   // The rows [begin, end) from their records, without an index.
   Status load_rows(Part& part);
   Part make_part(uint64_t id, uint64_t begin_row) const;

@@ -102,9 +102,10 @@ void supervisor_state::open_drained(uint64_t group, const DatabaseSpec& spec) {
   auto options = replica_options(*context, spec, group);
   self->request(context->opener, caf::infinite,
                 BlockingTask{[opened_replica, options, context = context] {
-                  auto replica = ShardReplica::open(options, [context](std::string_view message) {
-                    context->say(LogLevel::warning, "shard", message);
-                  });
+                  auto replica = ShardReplica::open(
+                      options, [log = context->seams.log](std::string_view message) {
+                        log(LogLevel::warning, "shard", message);
+                      });
                   if (!replica.ok()) return replica.status();
                   *opened_replica = std::move(*replica);
                   return Status();

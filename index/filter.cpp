@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cmath>
 #include <compare>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -207,6 +208,48 @@ namespace {
 using Node = Filter::Node;
 using Kind = Node::Kind;
 
+// The place of a name that its object has already, like "filter.year.$gt". Read
+// from the text (well-formed JSON), as a parsed object has only the last of them.
+std::optional<std::string> repeated_name(std::string_view text) {
+  struct Level {
+    std::string place;
+    bool object = false;
+    std::set<std::string> names;  // of an object
+    std::string name;             // the last one; empty before it
+    bool wants_name = false;
+    size_t element = 0;  // of an array
+  };
+  std::vector<Level> levels;
+  for (size_t at = 0; at < text.size();) {
+    char c = text[at];
+    Level* level = levels.empty() ? nullptr : &levels.back();
+    if (c == '"') {
+      size_t end = skip_value(text, at);
+      if (level != nullptr && std::exchange(level->wants_name, false)) {
+        level->name = unescape(text.substr(at, end - at));
+        if (!level->names.insert(level->name).second) return level->place + "." + level->name;
+      }
+      at = end;
+      continue;
+    }
+    ++at;
+    if (c == '{' || c == '[') {
+      Level inner;
+      inner.place = level == nullptr ? "filter"
+                    : level->object  ? level->place + "." + level->name
+                                     : level->place + "[" + std::to_string(level->element) + "]";
+      inner.object = inner.wants_name = c == '{';
+      levels.push_back(std::move(inner));
+    } else if (level != nullptr && (c == '}' || c == ']')) {
+      levels.pop_back();
+    } else if (level != nullptr && c == ',') {
+      level->wants_name = level->object;
+      ++level->element;
+    }
+  }
+  return std::nullopt;
+}
+
 class Parser {
  public:
   Result<Node> document(const json::value& value, const std::string& place, size_t depth) {
@@ -375,6 +418,11 @@ Result<Filter> parse_filter(std::string_view text) {
   if (error) {
     return invalid_argument("not a JSON object: " + error.message() + " at byte " +
                             std::to_string(read));
+  }
+  if (auto place = repeated_name(text)) {
+    return invalid_argument(*place +
+                            " is given more than once; put all conditions on a field into one "
+                            "object, or use $and");
   }
   auto root = Parser().document(parser.release(), "filter", 1);
   if (!root.ok()) return root.status();

@@ -9,7 +9,8 @@
 // $nin are the exact negations of $eq and $in, so they hold where the field is
 // missing; so does $not. $gt, $gte, $lt and $lte compare numbers with numbers
 // (exactly, whatever their kind) and strings with strings (bytewise); anything
-// else does not match. {} matches everything.
+// else does not match. {} matches everything. A name that is given twice in one
+// object is an error, as all but the last would have no effect.
 #pragma once
 
 #include <memory>

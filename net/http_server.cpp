@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "net/http_connection.h"
+#include "net/listen_socket_impl.h"
 
 namespace jade {
 namespace {
@@ -21,35 +22,6 @@ constexpr std::string_view refused_response =
     "Retry-After: 1\r\nConnection: close\r\n\r\n"
     R"({"error":{"code":"unavailable","message":"too many connections are open; retry"}}  )";
 constexpr auto accept_pause = std::chrono::milliseconds(100);
-
-Result<tcp::endpoint> resolve(asio::io_context& io, const HttpServerOptions& options) {
-  error_code error;
-  auto address = asio::ip::make_address(options.host, error);
-  if (!error) return tcp::endpoint(address, options.port);
-  tcp::resolver resolver(io);
-  auto found = resolver.resolve(options.host, std::to_string(options.port), error);
-  if (error || found.empty()) {
-    return invalid_argument("host \"" + options.host +
-                            "\" is neither an address nor a known name: " + error.message());
-  }
-  return found.begin()->endpoint();
-}
-
-Status listen(tcp::acceptor& acceptor, const tcp::endpoint& endpoint) {
-  std::string where = endpoint.address().to_string() + " port " + std::to_string(endpoint.port());
-  error_code error;
-  acceptor.open(endpoint.protocol(), error);
-  if (!error) acceptor.set_option(asio::socket_base::reuse_address(true), error);
-  if (!error) acceptor.bind(endpoint, error);
-  if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
-  if (!error) return {};
-  if (error == asio::error::address_in_use) {
-    return Status(Code::already_exists, "cannot listen on " + where +
-                                            ": another process does; stop it or choose another "
-                                            "port");
-  }
-  return invalid_argument("cannot listen on " + where + ": " + error.message());
-}
 
 }  // namespace
 
@@ -86,12 +58,9 @@ struct HttpServer::Impl {
 
   ~Impl() { stop(0); }
 
-  Status start() {
-    auto endpoint = resolve(loops[0]->io, shared.options);
-    if (!endpoint) return endpoint.status();
-    JADE_RETURN_IF_ERROR(listen(acceptor(), *endpoint));
-    error_code ignored;
-    port = acceptor().local_endpoint(ignored).port();
+  Status start(ListenSocket::Impl& socket) {
+    JADE_RETURN_IF_ERROR(socket.listen(acceptor()));
+    port = socket.endpoint.port();
     accept();
     for (size_t i = 0; i < loops.size(); ++i) {
       sweep_later(i);
@@ -230,8 +199,16 @@ HttpServer::~HttpServer() = default;
 
 Result<std::unique_ptr<HttpServer>> HttpServer::start(HttpServerOptions options, Api& api) {
   JADE_RETURN_IF_ERROR(options.validate());
+  auto socket = ListenSocket::bind(options.host, options.port);
+  if (!socket) return socket.status();
+  return start(std::move(options), std::move(*socket), api);
+}
+
+Result<std::unique_ptr<HttpServer>> HttpServer::start(HttpServerOptions options,
+                                                      ListenSocket socket, Api& api) {
+  JADE_RETURN_IF_ERROR(options.validate());
   auto impl = std::make_unique<Impl>(std::move(options), api);
-  JADE_RETURN_IF_ERROR(impl->start());
+  JADE_RETURN_IF_ERROR(impl->start(*socket.impl_));
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
 }
 

@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "actors/api.h"
+#include "net/listen_socket.h"
 #include "storage/status.h"
 
 namespace jade {
@@ -49,6 +50,9 @@ class HttpServer {
   // given to it. Fails with `already_exists` when the port is taken, with
   // `invalid_argument` when the host is not one of this machine.
   static Result<std::unique_ptr<HttpServer>> start(HttpServerOptions options, Api& api);
+  // On an address that was taken before; those of the options are not looked at.
+  static Result<std::unique_ptr<HttpServer>> start(HttpServerOptions options, ListenSocket socket,
+                                                   Api& api);
 
   // Stops at once if stop() was not called.
   ~HttpServer();

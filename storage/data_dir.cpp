@@ -34,12 +34,16 @@ Result<std::string> read_file(leveldb::Env* env, const std::string& path) {
   return bytes;
 }
 
-void create_parents(leveldb::Env* env, const std::string& path) {
-  for (size_t slash = path.find('/', 1); slash != std::string::npos;
-       slash = path.find('/', slash + 1)) {
-    env->CreateDir(path.substr(0, slash));
-  }
-  env->CreateDir(path);
+// Fails at the first directory that is not there and cannot be made.
+leveldb::Status create_with_parents(leveldb::Env* env, const std::string& path) {
+  size_t slash = 0;
+  do {
+    slash = path.find('/', slash + 1);
+    std::string part = path.substr(0, slash);
+    leveldb::Status made = env->CreateDir(part);
+    if (!made.ok() && !env->FileExists(part)) return made;
+  } while (slash != std::string::npos);
+  return {};
 }
 
 std::string encode(const DataDirectory::Identity& identity) {
@@ -63,11 +67,12 @@ std::vector<std::string> children(leveldb::Env* env, const std::string& path) {
 Result<std::unique_ptr<DataDirectory>> DataDirectory::open(leveldb::Env* env,
                                                            const std::string& path,
                                                            const Identity& fresh) {
-  create_parents(env, path);
-  if (std::vector<std::string> names; !env->GetChildren(path, &names).ok()) {
-    return Status(Code::io_error,
-                  "data directory " + path +
-                      " cannot be created or read; check the path and its permissions");
+  if (auto made = create_with_parents(env, path); !made.ok()) {
+    return from_leveldb(made, "data directory " + path + " cannot be created");
+  }
+  std::vector<std::string> found;
+  if (auto read = env->GetChildren(path, &found); !read.ok()) {
+    return Status(Code::io_error, "data directory " + path + " cannot be read: " + read.ToString());
   }
   // Look before the lock file is made: what is not ours stays as it is.
   auto names = children(env, path);

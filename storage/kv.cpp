@@ -29,6 +29,10 @@ Result<std::unique_ptr<KvStore>> KvStore::open(leveldb::Env* env, const std::str
 Status KvStore::open_files() {
   auto checked = check_wal(env_, dir_);
   if (!checked.ok()) return checked.status();
+  for (const WalCut& cut : *checked) {
+    if (!options_.warn) break;
+    options_.warn("cut " + std::to_string(cut.bytes) + " bytes off the torn end of " + cut.path);
+  }
   auto files = std::make_shared<Files>(env_);
   files->cache = options_.cache;
   leveldb::Options options;

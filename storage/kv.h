@@ -5,6 +5,7 @@
 #include <leveldb/db.h>
 #include <leveldb/write_batch.h>
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -15,11 +16,15 @@
 
 namespace jade {
 
+// Takes what a person should know of. Any thread.
+using Warn = std::function<void(std::string_view message)>;
+
 struct KvOptions {
   size_t write_buffer_bytes = 4u << 20;  // per memtable; two may be in memory
   size_t max_file_bytes = 2u << 20;
   size_t block_bytes = 4u << 10;
   std::shared_ptr<leveldb::Cache> cache;  // may be shared; null: LevelDB's default of 8 MiB
+  Warn warn;                              // of what was cut off at opening; may be empty
 };
 
 // A state of the store; keeps the store open while it lives.

@@ -93,10 +93,12 @@ void put(leveldb::WriteBatch& batch, const std::string& key, std::string_view pa
 
 }  // namespace
 
-Result<std::shared_ptr<LogStore>> LogStore::open(leveldb::Env* env, const std::string& dir) {
+Result<std::shared_ptr<LogStore>> LogStore::open(leveldb::Env* env, const std::string& dir,
+                                                 Warn warn) {
   KvOptions options;
   options.write_buffer_bytes = 16u << 20;
   options.max_file_bytes = 16u << 20;
+  options.warn = std::move(warn);
   auto kv = KvStore::open(env, dir, options);
   if (!kv.ok()) return kv.status();
   std::shared_ptr<LogStore> store(new LogStore(std::move(*kv)));

@@ -49,7 +49,8 @@ struct RaftSnapshot {
 // return, or have changed nothing that load() would show.
 class LogStore {
  public:
-  static Result<std::shared_ptr<LogStore>> open(leveldb::Env* env, const std::string& dir);
+  static Result<std::shared_ptr<LogStore>> open(leveldb::Env* env, const std::string& dir,
+                                                Warn warn = {});
 
   // All appends in one write with one sync. Entries of the group at or after
   // first_index that exist already are replaced. An append that would leave a

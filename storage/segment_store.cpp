@@ -31,11 +31,13 @@ std::string chunk_key(uint64_t id, uint32_t chunk) {
 }  // namespace
 
 Result<std::shared_ptr<SegmentStore>> SegmentStore::open(leveldb::Env* env, const std::string& dir,
-                                                         std::shared_ptr<leveldb::Cache> cache) {
+                                                         std::shared_ptr<leveldb::Cache> cache,
+                                                         Warn warn) {
   KvOptions options;
   options.write_buffer_bytes = 8u << 20;
   options.max_file_bytes = 32u << 20;
   options.cache = std::move(cache);
+  options.warn = std::move(warn);
   auto kv = KvStore::open(env, dir, options);
   if (!kv.ok()) return kv.status();
   std::shared_ptr<SegmentStore> store(new SegmentStore(std::move(*kv)));

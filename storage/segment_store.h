@@ -16,7 +16,8 @@ class SegmentStore {
  public:
   // Removes what half-written blobs left behind.
   static Result<std::shared_ptr<SegmentStore>> open(leveldb::Env* env, const std::string& dir,
-                                                    std::shared_ptr<leveldb::Cache> cache);
+                                                    std::shared_ptr<leveldb::Cache> cache,
+                                                    Warn warn = {});
 
   // Writes one blob. It exists once finish() has returned ok, and is durable
   // then; otherwise it does not exist. After a failure only a new writer can

@@ -42,13 +42,15 @@ Result<uint64_t> decode_row(std::string_view key, std::string_view value) {
 }  // namespace
 
 Result<std::shared_ptr<ShardStore>> ShardStore::open(leveldb::Env* env, const std::string& dir,
-                                                     std::shared_ptr<leveldb::Cache> cache) {
+                                                     std::shared_ptr<leveldb::Cache> cache,
+                                                     Warn warn) {
   KvOptions options;
   // Rows arrive in key order, so large buffers and files are moved between
   // levels rather than rewritten.
   options.write_buffer_bytes = 16u << 20;
   options.max_file_bytes = 16u << 20;
   options.cache = std::move(cache);
+  options.warn = std::move(warn);
   auto kv = KvStore::open(env, dir, options);
   if (!kv.ok()) return kv.status();
   return std::shared_ptr<ShardStore>(new ShardStore(std::move(*kv)));

@@ -27,7 +27,8 @@ namespace jade {
 class ShardStore {
  public:
   static Result<std::shared_ptr<ShardStore>> open(leveldb::Env* env, const std::string& dir,
-                                                  std::shared_ptr<leveldb::Cache> cache);
+                                                  std::shared_ptr<leveldb::Cache> cache,
+                                                  Warn warn = {});
 
   // All or nothing, in the order of the calls.
   class Batch {

@@ -1,8 +1,11 @@
 #include "storage/wal_check.h"
 
+#include <algorithm>
+#include <map>
 #include <memory>
-#include <vector>
+#include <optional>
 
+#include "storage/bytes.h"
 #include "storage/crc32c.h"
 #include "storage/env.h"
 
@@ -79,9 +82,97 @@ Status replace_file(leveldb::Env* env, const std::string& path, std::string_view
   return from_leveldb(status, "writing " + temporary);
 }
 
-bool is_append_only(const std::string& name) {
-  bool log = name.size() > 4 && name.compare(name.size() - 4, 4, ".log") == 0;
-  return log || name.compare(0, 9, "MANIFEST-") == 0;
+// 12 of "000012.log"; nothing of other names.
+std::optional<uint64_t> log_number(std::string_view name) {
+  constexpr std::string_view suffix = ".log";
+  if (name.size() <= suffix.size() || !name.ends_with(suffix)) return std::nullopt;
+  name.remove_suffix(suffix.size());
+  uint64_t number = 0;
+  for (char c : name) {
+    if (c < '0' || c > '9') return std::nullopt;
+    number = number * 10 + static_cast<uint64_t>(c - '0');
+  }
+  return number;
+}
+
+std::optional<uint64_t> varint(ByteReader& reader) {
+  uint64_t value = 0;
+  for (int shift = 0; shift < 64; shift += 7) {
+    auto byte = reader.u8();
+    if (!byte) return std::nullopt;
+    value |= static_cast<uint64_t>(*byte & 0x7f) << shift;
+    if (*byte < 0x80) return value;
+  }
+  return std::nullopt;
+}
+
+// The log number in one record of a manifest, LevelDB's VersionEdit: fields of a
+// tag and what it takes, n for a number and s for a string with its length.
+std::optional<uint64_t> log_number_of_edit(std::string_view record) {
+  constexpr uint64_t log_number_tag = 2;
+  constexpr std::string_view fields[] = {"", "s", "n", "n", "n", "ns", "nn", "nnnss", "", "n"};
+  std::optional<uint64_t> out;
+  ByteReader reader(record);
+  while (!reader.rest().empty()) {
+    auto tag = varint(reader);
+    if (!tag || *tag >= std::size(fields) || fields[*tag].empty()) return std::nullopt;
+    for (char kind : fields[*tag]) {
+      auto number = varint(reader);
+      if (!number || (kind == 's' && !reader.bytes(*number))) return std::nullopt;
+      if (*tag == log_number_tag) out = number;
+    }
+  }
+  return out;
+}
+
+// Logs before this one are in tables by what the manifest says, of which these are
+// the whole records.
+uint64_t first_live_log(std::string_view manifest) {
+  uint64_t live = 0;
+  std::string record;
+  for (size_t at = 0; at < manifest.size();) {
+    at = skip_trailer(at);
+    Fragment fragment = fragment_at(manifest, at);
+    if (fragment.type == 0) break;
+    if (fragment.type == full || fragment.type == first) record.clear();
+    record += manifest.substr(at + header_bytes, fragment.end - at - header_bytes);
+    at = fragment.end;
+    if (fragment.type != full && fragment.type != last) continue;
+    if (auto number = log_number_of_edit(record)) live = *number;
+  }
+  return live;
+}
+
+// One append-only file as it was found.
+struct Checked {
+  std::string path;
+  std::string good;    // its whole records, for manifests and where something is cut
+  uint64_t bytes = 0;  // in all
+  bool torn = false;
+};
+
+Result<Checked> check_file(leveldb::Env* env, const std::string& path, bool keep) {
+  Checked out;
+  out.path = path;
+  JADE_RETURN_IF_ERROR(read_file(env, path, &out.good));
+  WalExtent extent = scan_wal(out.good);
+  if (extent.damaged) {
+    // A cut is for ever: make sure that the disk says the same twice.
+    std::string again;
+    JADE_RETURN_IF_ERROR(read_file(env, path, &again));
+    if (again != out.good) {
+      return Status(Code::io_error, path + " reads differently each time; the disk is failing");
+    }
+  }
+  if (extent.more_follows) {
+    return corruption(path + " is damaged at offset " + std::to_string(extent.good_bytes) +
+                      ", before its end");
+  }
+  out.bytes = out.good.size();
+  out.torn = extent.damaged;
+  out.good.resize(extent.good_bytes);
+  if (!keep && !out.torn) std::string().swap(out.good);
+  return out;
 }
 
 }  // namespace
@@ -121,35 +212,49 @@ WalExtent scan_wal(std::string_view file) {
   return out;
 }
 
-Result<uint64_t> check_wal(leveldb::Env* env, const std::string& dir) {
-  uint64_t dropped = 0;
+Result<std::vector<WalCut>> check_wal(leveldb::Env* env, const std::string& dir) {
+  std::vector<WalCut> cuts;
   std::vector<std::string> names;
   // No such directory: nothing to check; opening will say what is wrong.
-  if (!env->GetChildren(dir, &names).ok()) return dropped;
-  for (const std::string& name : names) {
-    if (!is_append_only(name)) continue;
-    std::string path = dir + "/" + name;
-    std::string bytes;
-    JADE_RETURN_IF_ERROR(read_file(env, path, &bytes));
-    WalExtent extent = scan_wal(bytes);
-    if (extent.damaged) {
-      // A cut is for ever: make sure that the disk says the same twice.
-      std::string again;
-      JADE_RETURN_IF_ERROR(read_file(env, path, &again));
-      if (again != bytes) {
-        return Status(Code::io_error, path + " reads differently each time; the disk is failing");
-      }
-    }
-    if (extent.more_follows) {
-      return corruption(path + " is damaged at offset " + std::to_string(extent.good_bytes) +
-                        ", before its end");
-    }
-    if (!extent.damaged) continue;
-    dropped += bytes.size() - extent.good_bytes;
-    JADE_RETURN_IF_ERROR(
-        replace_file(env, path, std::string_view(bytes).substr(0, extent.good_bytes)));
+  if (!env->GetChildren(dir, &names).ok()) return cuts;
+  std::vector<Checked> torn;
+
+  std::string current;
+  if (std::count(names.begin(), names.end(), "CURRENT") > 0) {
+    JADE_RETURN_IF_ERROR(read_file(env, dir + "/CURRENT", &current));
   }
-  return dropped;
+  uint64_t live = 0;
+  for (const std::string& name : names) {
+    if (!name.starts_with("MANIFEST-")) continue;
+    auto checked = check_file(env, dir + "/" + name, true);
+    if (!checked.ok()) return checked.status();
+    if (current == name + "\n") live = first_live_log(checked->good);
+    if (checked->torn) torn.push_back(std::move(*checked));
+  }
+
+  std::map<uint64_t, std::string> logs;
+  for (const std::string& name : names) {
+    auto number = log_number(name);
+    if (number && *number >= live) logs.emplace(*number, dir + "/" + name);
+  }
+  std::optional<Checked> torn_log;
+  for (const auto& [number, path] : logs) {
+    auto checked = check_file(env, path, false);
+    if (!checked.ok()) return checked.status();
+    if (torn_log && checked->bytes > 0) {
+      return corruption(torn_log->path + " is damaged at offset " +
+                        std::to_string(torn_log->good.size()) + ", although " + path +
+                        " follows it");
+    }
+    if (checked->torn) torn_log = std::move(*checked);
+  }
+  if (torn_log) torn.push_back(std::move(*torn_log));
+
+  for (const Checked& file : torn) {
+    JADE_RETURN_IF_ERROR(replace_file(env, file.path, file.good));
+    cuts.push_back({file.path, file.bytes - file.good.size()});
+  }
+  return cuts;
 }
 
 }  // namespace jade

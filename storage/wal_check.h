@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "storage/status.h"
 
@@ -24,9 +25,20 @@ struct WalExtent {
 // records of masked CRC32C, length, type, payload.
 WalExtent scan_wal(std::string_view file);
 
-// Cuts torn ends off all logs and manifests in `dir`; returns the bytes dropped.
-// Damage with complete records behind it is corruption, named by file and offset,
-// and nothing is changed. A missing directory is fine.
-Result<uint64_t> check_wal(leveldb::Env* env, const std::string& dir);
+struct WalCut {
+  std::string path;
+  uint64_t bytes = 0;  // that were cut off
+};
+
+// Cuts torn ends off the logs and manifests in `dir`, and tells which. Corruption,
+// named by file and offset, is damage that no crash leaves behind, and nothing is
+// changed then: damage with complete records behind it, and a torn log that is
+// followed by another with anything in it (DurableEnv syncs a log before the next
+// one gets its first byte). A torn log may have an empty one after it: LevelDB
+// creates the next log before it closes the last. Logs that the manifest has done
+// with are not looked at, nor does LevelDB: one that could not be synced, and was
+// then saved to a table and removed, may come back torn. A missing directory is
+// fine.
+Result<std::vector<WalCut>> check_wal(leveldb::Env* env, const std::string& dir);
 
 }  // namespace jade

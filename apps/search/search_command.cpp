@@ -53,14 +53,17 @@ Result<std::string> body_of(const SearchArguments& arguments) {
     if (!vector) return vector.status();
     body["vector"] = *vector;
   }
+  if (arguments.ef_search != 0) body["ef_search"] = arguments.ef_search;
+  if (arguments.exact) body["exact"] = true;
+  std::string text = json::serialize(body);
   if (!arguments.filter.empty()) {
     auto filter = parse_argument("--filter", arguments.filter);
     if (!filter) return filter.status();
-    body["filter"] = *filter;
+    // As it was given: the parsed one has only the last of equal names, and the
+    // node could not tell that there were more.
+    text.insert(text.size() - 1, ",\"filter\":" + arguments.filter);
   }
-  if (arguments.ef_search != 0) body["ef_search"] = arguments.ef_search;
-  if (arguments.exact) body["exact"] = true;
-  return json::serialize(body);
+  return text;
 }
 
 // A database's name needs no escapes in a path; anything else is no name.

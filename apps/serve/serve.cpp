@@ -46,10 +46,15 @@ class StopSignal {
   sigset_t before_;
 };
 
-NodeOptions node_options(const ServeConfig& config, ServeLog& log) {
+NodeOptions node_options(const ServeConfig& config, const ListenSocket& socket, ServeLog& log) {
   NodeOptions options;
+  options.address = socket.address();
   options.data_dir = config.data;
-  options.name = config.name;
+  options.name = !config.name.empty()             ? config.name
+                 : !config.cluster_listen.empty() ? config.cluster_listen
+                                                  : "node-1";
+  options.cluster_listen = config.cluster_listen;
+  options.join = config.join_addresses();
   options.worker_threads = config.worker_threads;
   options.builder_threads = config.builder_threads;
   options.cache_bytes = size_t{config.cache_mib} << 20;
@@ -60,11 +65,8 @@ NodeOptions node_options(const ServeConfig& config, ServeLog& log) {
   return options;
 }
 
-HttpServerOptions http_options(const ServeConfig& config, const ListenAddress& address,
-                               ServeLog& log) {
+HttpServerOptions http_options(const ServeConfig& config, ServeLog& log) {
   HttpServerOptions options;
-  options.host = address.host;
-  options.port = address.port;
   options.threads = config.http_threads;
   options.body_bytes_max = size_t{config.body_mib_max} << 20;
   options.inflight_body_bytes_max = size_t{config.inflight_mib_max} << 20;
@@ -91,9 +93,11 @@ Status serve(const ServeConfig& config) {
   ServeLog log(config.log_level, config.log_format);
   ListenAddress address = *parse_listen_address(config.listen);
 
-  auto node = Node::open(node_options(config, log));
+  auto socket = ListenSocket::bind(address.host, address.port);
+  if (!socket) return socket.status();
+  auto node = Node::open(node_options(config, *socket, log));
   if (!node) return node.status();
-  auto server = HttpServer::start(http_options(config, address, log), (*node)->api());
+  auto server = HttpServer::start(http_options(config, log), std::move(*socket), (*node)->api());
   if (!server) return server.status();
 
   std::string url = url_of(address, (*server)->port());

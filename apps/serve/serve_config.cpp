@@ -53,7 +53,16 @@ std::vector<ServeSetting> make_settings() {
                    &C::data),
       text_setting("listen", "HOST:PORT", "Address of the HTTP API; port 0 takes any free port",
                    &C::listen),
-      text_setting("name", "NAME", "Name of this node in /v1/cluster", &C::name),
+      text_setting("name", "NAME",
+                   "Name of this node in its cluster; default: node-1, or its cluster address",
+                   &C::name),
+      text_setting("cluster_listen", "HOST:PORT",
+                   "Address for other nodes, on loopback; without it a cluster of one",
+                   &C::cluster_listen),
+      text_setting("join", "HOST:PORT,...",
+                   "Cluster addresses of members: become one of them; without it a new directory "
+                   "founds a cluster",
+                   &C::join),
       text_setting("log_level", "LEVEL", "debug, info, warning or error", &C::log_level),
       text_setting("log_format", "FORMAT", "text, or json: one object a line", &C::log_format),
       number_setting("worker_threads", "N", "Threads for requests and searches; 0: one a core",
@@ -158,7 +167,6 @@ const std::vector<ServeSetting>& serve_settings() {
 
 Status ServeConfig::validate() const {
   if (data.empty()) return invalid_argument("data is empty; it must name a directory");
-  if (name.empty()) return invalid_argument("name is empty");
   if (auto address = parse_listen_address(listen); !address) return address.status();
   JADE_RETURN_IF_ERROR(check_choice("log_level", log_level, {"debug", "info", "warning", "error"}));
   JADE_RETURN_IF_ERROR(check_choice("log_format", log_format, {"text", "json"}));
@@ -173,6 +181,16 @@ Status ServeConfig::validate() const {
   JADE_RETURN_IF_ERROR(check_range("write_timeout_ms", write_timeout_ms, 1, 3600000));
   JADE_RETURN_IF_ERROR(check_range("idle_timeout_ms", idle_timeout_ms, 1, 3600000));
   return check_range("shutdown_timeout_ms", shutdown_timeout_ms, 1, 3600000);
+}
+
+std::vector<std::string> ServeConfig::join_addresses() const {
+  std::vector<std::string> out;
+  for (size_t begin = 0; begin < join.size();) {
+    size_t comma = std::min(join.find(',', begin), join.size());
+    if (comma > begin) out.push_back(join.substr(begin, comma - begin));
+    begin = comma + 1;
+  }
+  return out;
 }
 
 Result<SettingValues> parse_config_file(std::string_view toml, const std::string& file) {

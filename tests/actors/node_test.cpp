@@ -4,6 +4,8 @@
 
 #include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <mutex>
 #include <random>
 
 namespace jade {
@@ -12,6 +14,8 @@ namespace {
 // A node on a directory of its own, which goes with the test.
 struct TestNode {
   std::filesystem::path dir;
+  std::vector<std::string> warnings;  // look at them while no node is open
+  std::mutex warnings_mutex;
   std::unique_ptr<Node> node;
 
   TestNode() {
@@ -26,7 +30,10 @@ struct TestNode {
   Status try_open() {
     NodeOptions options;
     options.data_dir = (dir / "data").string();
-    options.log = [](LogLevel, std::string_view, std::string_view) {};
+    options.log = [this](LogLevel level, std::string_view, std::string_view message) {
+      std::lock_guard lock(warnings_mutex);
+      if (level == LogLevel::warning) warnings.emplace_back(message);
+    };
     auto opened = Node::open(options);
     if (!opened.ok()) return opened.status();
     node = std::move(*opened);
@@ -321,6 +328,27 @@ TEST_CASE("a database with an embedder takes text for vectors and for searches")
   REQUIRE(found->results.size() == 2);
   CHECK(found->results[0].id == VectorId(uint64_t{1}));
   CHECK(found->results[0].metadata == R"({"text":"convert video files between formats"})");
+}
+
+TEST_CASE("a node says at its start what it cut off torn logs") {
+  TestNode test;
+  REQUIRE(test.node->create_database(spec_of("a", 2, Metric::l2)).ok());
+  REQUIRE(test.node->upsert(upsert_of("a", uint64_t{1}, {1, 2})).ok());
+  test.node.reset();
+  std::vector<std::string> expected;
+  for (const char* store : {"log", "shards/2/data", "shards/2/segments"}) {
+    for (const auto& file : std::filesystem::directory_iterator(test.dir / "data" / store)) {
+      if (file.path().extension() != ".log") continue;
+      std::ofstream(file.path(), std::ios::app) << "torn";
+      expected.push_back("cut 4 bytes off the torn end of " + file.path().string());
+    }
+  }
+  REQUIRE(expected.size() == 3);
+  CHECK(test.warnings.empty());
+  test.reopen();
+  CHECK(test.node->get({"a", VectorId(uint64_t{1})}).ok());
+  test.node.reset();
+  CHECK(test.warnings == expected);
 }
 
 TEST_CASE("a second node cannot open the directory; a foreign one is refused") {

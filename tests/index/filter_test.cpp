@@ -259,6 +259,30 @@ TEST_CASE("What is no filter is refused, with its place") {
   CHECK(error_of(many + "]}}").find("1024") != std::string::npos);
 }
 
+TEST_CASE("A name that is given twice in one object is refused, with its place") {
+  auto repeated = [](const std::string& filter) {
+    std::string error = error_of(filter);
+    size_t end = error.find(" is given more than once");
+    CAPTURE(error);
+    REQUIRE(end != std::string::npos);
+    return error.substr(0, end);
+  };
+  CHECK(repeated(R"({"year":{"$gt":1},"year":{"$lt":5}})") == "filter.year");
+  CHECK(repeated(R"({"year":1,"b":[{"c":[]}], "year" : 1})") == "filter.year");
+  CHECK(repeated(R"({"year":{"$gt":1,"$lt":5,"$gt":2}})") == "filter.year.$gt");
+  CHECK(repeated(R"({"ye\u0061r":1,"year":2})") == "filter.year");
+  CHECK(repeated(R"({"a.b":1,"c":2,"a.b":2})") == "filter.a.b");
+  CHECK(repeated(R"({"$and":[{"a":1}],"$and":[{"b":1}]})") == "filter.$and");
+  CHECK(repeated(R"({"$or":[{"a":1},{"b":{"$not":{"$gt":1,"$gt":2}}}]})") ==
+        "filter.$or[1].b.$not.$gt");
+  CHECK(repeated(R"({"a":{"$in":["x",{"y":1,"y":2}]}})") == "filter.a.$in[1].y");
+  // The same name in different objects, or as a value.
+  CHECK(matches(R"({"$or":[{"a":1},{"a":2}],"$not":{"a":3}})", R"({"a":2})"));
+  CHECK(matches(R"({"a":{"$gt":"a","$ne":"$gt"},"b":["a","a","a",{"a":"a"}]})",
+                R"({"a":"b","b":["a","a","a",{"a":"a"}]})"));
+  CHECK(matches(R"({"a":"x\",\"a","b":"{"})", R"({"a":"x\",\"a","b":"{"})"));
+}
+
 TEST_CASE("Operators are told from the fields of an object") {
   CHECK(matches(R"({"a":{"":1}})", R"({"a":{"":1}})"));
   CHECK(matches(R"({"a":{"x":1}})", R"({"a":{"x":1}})"));

@@ -279,6 +279,38 @@ TEST_CASE("a port that is taken and a host that is not here are refused") {
   CHECK(HttpServer::start(options, f.api).status().code() == Code::invalid_argument);
 }
 
+TEST_CASE("an address that is taken is known, and refuses connections until it is served") {
+  auto socket = ListenSocket::bind("localhost", 0);
+  REQUIRE_MESSAGE(socket.ok(), socket.status().to_string());
+  uint16_t port = socket->port();
+  REQUIRE(port != 0);
+  std::string address = socket->address();
+  CHECK((address == "127.0.0.1:" + std::to_string(port) ||
+         address == "[::1]:" + std::to_string(port)));
+  auto ask = [&] {
+    auto client = HttpClient::connect("http://" + address);
+    return client ? (*client)->request("GET", "/healthz", "") : client.status();
+  };
+  CHECK(ask().status().code() == Code::unavailable);
+  test::ModelApi api(true);
+  auto server = HttpServer::start(test::options_on_free_port(), std::move(*socket), api);
+  REQUIRE_MESSAGE(server.ok(), server.status().to_string());
+  CHECK((*server)->port() == port);
+  auto response = ask();
+  REQUIRE_MESSAGE(response.ok(), response.status().to_string());
+  CHECK(response->status == 200);
+  CHECK(ListenSocket::bind("localhost", port).status().code() == Code::already_exists);
+}
+
+TEST_CASE("the address of a socket of IPv6 has its host in brackets") {
+  auto socket = ListenSocket::bind("::1", 0);
+  if (!socket.ok()) {
+    MESSAGE("skipped, as this machine has no IPv6: " << socket.status().to_string());
+    return;
+  }
+  CHECK(socket->address() == "[::1]:" + std::to_string(socket->port()));
+}
+
 TEST_CASE("stopping answers what is in flight and closes what is idle") {
   HttpServerOptions options = test::options_on_free_port();
   options.threads = 2;

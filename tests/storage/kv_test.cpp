@@ -94,6 +94,29 @@ TEST_CASE("random work with full disks and reopening leaves what a model says") 
   }
 }
 
+TEST_CASE("what is cut off a torn log is told, by file and bytes") {
+  FaultEnv env;
+  std::vector<std::string> warnings;
+  KvOptions options;
+  options.warn = [&](std::string_view message) { warnings.emplace_back(message); };
+  auto store = open_kv(&env, options);
+  REQUIRE(put(*store, "a", "1").ok());
+  env.wal_room = 9;
+  REQUIRE(!put(*store, "b", "2").ok());
+  env.wal_room = UINT64_MAX;
+  CHECK(warnings.empty());
+  std::string log = env.only("/kv", ".log");
+  REQUIRE(store->reopen().ok());
+  REQUIRE(warnings.size() == 1);
+  CHECK(warnings[0] == "cut 9 bytes off the torn end of " + log);
+  store.reset();
+  log = env.only("/kv", ".log");
+  env.write(log, env.read(log) + "torn");
+  store = open_kv(&env, options);
+  REQUIRE(warnings.size() == 2);
+  CHECK(warnings[1] == "cut 4 bytes off the torn end of " + log);
+}
+
 TEST_CASE("a snapshot does not change, and keeps the store open") {
   FaultEnv env;
   auto store = open_kv(&env);

@@ -210,30 +210,115 @@ TEST_CASE("fragments without a beginning or an end are no records") {
   }
 }
 
-TEST_CASE("checking a directory mends torn logs and manifests and nothing else") {
+TEST_CASE("checking a directory mends the newest log and manifests and nothing else") {
   auto env = memory_env();
   env->CreateDir("/db");
   Log log;
   for (int i = 0; i < 3; ++i) log.add(60);
   std::string torn = log.bytes.substr(0, log.bytes.size() - 5);
-  write(env.get(), "/db/000003.log", torn);
   write(env.get(), "/db/MANIFEST-000002", log.bytes + "rubbish");
-  write(env.get(), "/db/000004.log", log.bytes);
+  write(env.get(), "/db/000009.log", log.bytes);
+  write(env.get(), "/db/000010.log", torn);
+  write(env.get(), "/db/000011.log", "");  // made, and the crash came before the sync of the last
   write(env.get(), "/db/000005.ldb", torn);
+  write(env.get(), "/db/other.log", torn);
   write(env.get(), "/db/CURRENT", "MANIFEST-000002\n");
-  auto dropped = check_wal(env.get(), "/db");
-  REQUIRE(dropped.ok());
-  CHECK(*dropped == torn.size() - log.ends[1] + 7);
-  CHECK(read(env.get(), "/db/000003.log") == log.bytes.substr(0, log.ends[1]));
+  auto cuts = check_wal(env.get(), "/db");
+  REQUIRE_MESSAGE(cuts.ok(), cuts.status().to_string());
+  REQUIRE(cuts->size() == 2);
+  CHECK((*cuts)[0].path == "/db/MANIFEST-000002");
+  CHECK((*cuts)[0].bytes == 7);
+  CHECK((*cuts)[1].path == "/db/000010.log");
+  CHECK((*cuts)[1].bytes == torn.size() - log.ends[1]);
   CHECK(read(env.get(), "/db/MANIFEST-000002") == log.bytes);
-  CHECK(read(env.get(), "/db/000004.log") == log.bytes);
+  CHECK(read(env.get(), "/db/000009.log") == log.bytes);
+  CHECK(read(env.get(), "/db/000010.log") == log.bytes.substr(0, log.ends[1]));
+  CHECK(read(env.get(), "/db/000011.log").empty());
   CHECK(read(env.get(), "/db/000005.ldb") == torn);
+  CHECK(read(env.get(), "/db/other.log") == torn);
   std::vector<std::string> names;
   REQUIRE(env->GetChildren("/db", &names).ok());
-  CHECK(names.size() == 5);
+  CHECK(names.size() == 7);
   auto again = check_wal(env.get(), "/db");
   REQUIRE(again.ok());
-  CHECK(*again == 0);
+  CHECK(again->empty());
+}
+
+TEST_CASE("a torn log with anything in a later one is corruption, and nothing is changed") {
+  Log log;
+  for (int i = 0; i < 3; ++i) log.add(60);
+  std::string torn = log.bytes.substr(0, log.bytes.size() - 5);
+  for (const std::string& later : {log.bytes, torn, std::string("x")}) {
+    auto env = memory_env();
+    env->CreateDir("/db");
+    write(env.get(), "/db/MANIFEST-000002", log.bytes + "rubbish");
+    write(env.get(), "/db/CURRENT", "MANIFEST-000002\n");
+    // By number: as text, 1000000 comes before 999999.
+    write(env.get(), "/db/999998.log", torn);
+    write(env.get(), "/db/999999.log", "");
+    write(env.get(), "/db/1000000.log", later);
+    auto checked = check_wal(env.get(), "/db");
+    REQUIRE(!checked.ok());
+    CHECK(checked.status().code() == Code::corruption);
+    CHECK(checked.status().message() == "/db/999998.log is damaged at offset " +
+                                            std::to_string(log.ends[1]) +
+                                            ", although /db/1000000.log follows it");
+    CHECK(read(env.get(), "/db/999998.log") == torn);
+    CHECK(read(env.get(), "/db/1000000.log") == later);
+    CHECK(read(env.get(), "/db/MANIFEST-000002") == log.bytes + "rubbish");
+  }
+}
+
+TEST_CASE("a log that the manifest of a real store has done with may be torn") {
+  auto env = memory_env();
+  leveldb::Options options;
+  options.env = env.get();
+  options.create_if_missing = true;
+  options.write_buffer_size = 64u << 10;  // many logs, tables and compactions
+  options.max_file_size = 1u << 20;
+  leveldb::DB* opened = nullptr;
+  REQUIRE(leveldb::DB::Open(options, "/db", &opened).ok());
+  std::unique_ptr<leveldb::DB> db(opened);
+  std::mt19937 random(5);
+  std::string value;
+  for (int i = 0; i < 4000; ++i) {
+    value.assign(500, static_cast<char>(random()));
+    REQUIRE(db->Put({}, std::to_string(random() % 2000), value).ok());
+  }
+  db->CompactRange(nullptr, nullptr);  // waits until only one log is left
+  REQUIRE(db->Put({}, "last", "value").ok());
+  db.reset();
+
+  std::vector<std::string> names, logs;
+  REQUIRE(env->GetChildren("/db", &names).ok());
+  for (const std::string& name : names) {
+    if (name.ends_with(".log")) logs.push_back(name);
+  }
+  REQUIRE(logs.size() == 1);
+  auto name_of = [](int number) {
+    char name[32];
+    std::snprintf(name, sizeof name, "/db/%06d.log", number);
+    return std::string(name);
+  };
+  int number = std::stoi(logs[0]);
+  REQUIRE(name_of(number) == "/db/" + logs[0]);
+  Log log;
+  for (int i = 0; i < 3; ++i) log.add(60);
+  std::string torn = log.bytes.substr(0, log.bytes.size() - 5), holed = log.bytes;
+  holed[log.ends[0]] ^= 1;
+  for (const std::string& old : {torn, holed}) {
+    write(env.get(), name_of(number - 1), old);
+    auto checked = check_wal(env.get(), "/db");
+    REQUIRE_MESSAGE(checked.ok(), checked.status().to_string());
+    CHECK(checked->empty());
+    CHECK(read(env.get(), name_of(number - 1)) == old);
+  }
+  // The one that it has not done with must be whole.
+  std::string live = read(env.get(), name_of(number));
+  write(env.get(), name_of(number), live.substr(0, live.size() - 1));
+  write(env.get(), name_of(number + 1), log.bytes);
+  auto checked = check_wal(env.get(), "/db");
+  CHECK(checked.status().code() == Code::corruption);
 }
 
 TEST_CASE("damage inside a log is corruption with file and offset, and changes nothing") {
@@ -254,9 +339,9 @@ TEST_CASE("damage inside a log is corruption with file and offset, and changes n
 
 TEST_CASE("a directory that is not there needs no mending") {
   auto env = memory_env();
-  auto dropped = check_wal(env.get(), "/nowhere");
-  REQUIRE(dropped.ok());
-  CHECK(*dropped == 0);
+  auto cuts = check_wal(env.get(), "/nowhere");
+  REQUIRE(cuts.ok());
+  CHECK(cuts->empty());
 }
 
 }  // namespace jade
