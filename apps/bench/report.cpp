@@ -25,7 +25,8 @@ void Report::section(const std::string& title) { print_("\n" + title + "\n"); }
 void Report::text(const std::string& line) { print_("  " + line + "\n"); }
 
 void Report::fact(const std::string& key, double value, std::string_view unit) {
-  print_(padded(key) + formatted(" %12.1f ", value) + std::string(unit) + "\n");
+  print_(padded(key) + formatted(value < 10 ? " %12.2f " : " %12.1f ", value) + std::string(unit) +
+         "\n");
   facts_[key] = value;
 }
 

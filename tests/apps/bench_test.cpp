@@ -213,7 +213,7 @@ TEST_CASE("the report says to people and to programs the same") {
   report.section("Of one thing");
   report.text("and another");
   report.fact("memory", 1234.56, "bytes");
-  report.fact(long_name, 2, "");
+  report.fact(long_name, 2.25, "times");
   report.ratio("a / b", {1.5, 1.25, 2}, "times");
   Point point;
   point.ef = 64;
@@ -232,7 +232,7 @@ TEST_CASE("the report says to people and to programs the same") {
   says("\nOf one thing\n");
   says("  and another\n");
   says("  memory                                         1234.6 bytes\n");
-  says(long_name);
+  says(long_name + "         2.25 times\n");
   says(" 1.50 (1.25 to 2.00) times\n");
   says("  some engine\n");
   says("      64   0.9877          2000         11       12       13\n");
@@ -240,7 +240,7 @@ TEST_CASE("the report says to people and to programs the same") {
 
   CHECK(report.facts() ==
         json::object{{"memory", 1234.56},
-                     {long_name, 2.0},
+                     {long_name, 2.25},
                      {"a / b", {{"median", 1.5}, {"min", 1.25}, {"max", 2.0}}},
                      {"some engine", json::array{{{"ef", 64},
                                                   {"recall", 0.98765},
