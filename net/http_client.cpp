@@ -249,7 +249,11 @@ Result<HttpResponse> HttpClient::request(std::string_view method, std::string_vi
 Status check_response(const HttpResponse& response) {
   if (response.ok()) return {};
   std::string message = "HTTP status " + std::to_string(response.status);
+  // What stands before a node answers without our body.
   Code code = Code::internal;
+  if (response.status == 429) code = Code::resource_exhausted;
+  if (response.status == 502 || response.status == 503) code = Code::unavailable;
+  if (response.status == 504) code = Code::deadline_exceeded;
   boost::system::error_code error;
   auto json = boost::json::parse(response.body, error);
   if (error || !json.is_object()) return Status(code, message);

@@ -52,7 +52,8 @@ class HttpClient {
 };
 
 // ok for a 2xx response; else the failure that its JSON error body describes,
-// with its code and message.
+// with its code and message, or, without such a body (of a proxy), that its
+// status stands for.
 Status check_response(const HttpResponse& response);
 
 }  // namespace jade

@@ -88,11 +88,10 @@ std::unique_ptr<Engine> make_jade_index() { return std::make_unique<JadeIndex>()
 std::unique_ptr<Engine> make_faiss() { return std::make_unique<Faiss>(); }
 
 std::unique_ptr<Engine> make_hnswlib() {
-  switch (kernels().level) {
-    case SimdLevel::avx512: return make_hnswlib_avx512("hnswlib (AVX-512)");
-    case SimdLevel::avx2: return make_hnswlib_avx2("hnswlib (AVX2)");
-    case SimdLevel::portable: break;
-  }
+#if defined(__x86_64__)
+  if (kernels().level == SimdLevel::avx512) return make_hnswlib_avx512("hnswlib (AVX-512)");
+  if (kernels().level == SimdLevel::avx2) return make_hnswlib_avx2("hnswlib (AVX2)");
+#endif
   return make_hnswlib_base("hnswlib (portable)");
 }
 

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <thread>
 
-#include "index/top_k.h"
+#include "index/scoring.h"
 
 namespace jade {
 namespace {
@@ -17,10 +17,54 @@ double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-double percentile(const std::vector<double>& sorted, double share) {
-  if (sorted.empty()) return 0;
-  return sorted[std::min(sorted.size() - 1,
-                         static_cast<size_t>(share * static_cast<double>(sorted.size())))];
+double mean_recall(const Workload& workload, const Contestant& contestant, uint32_t ef) {
+  Searcher search = contestant.connect();
+  double sum = 0;
+  for (size_t i = 0; i < workload.queries.rows; ++i) sum += recall(workload, i, search(i, ef));
+  return sum / static_cast<double>(workload.queries.rows);
+}
+
+// The rate of one contestant in one round; adds the latencies.
+double measure_once(const Workload& workload, const Contestant& contestant, uint32_t ef,
+                    const MeasureOptions& options, std::vector<double>& latencies_us) {
+  size_t queries = workload.queries.rows;
+  size_t total = std::max(queries, options.searches_min) * options.clients;
+  std::vector<std::vector<double>> taken(options.clients);
+  std::vector<std::thread> threads;
+  std::atomic<size_t> next{0};
+  std::atomic<uint32_t> ready{0};
+  std::atomic<bool> go{false};
+  for (uint32_t c = 0; c < options.clients; ++c) {
+    threads.emplace_back([&, c] {
+      Searcher search = contestant.connect();
+      ready.fetch_add(1);
+      while (!go.load()) std::this_thread::yield();
+      for (size_t i = next.fetch_add(1); i < total; i = next.fetch_add(1)) {
+        auto begin = Clock::now();
+        search(i % queries, ef);
+        taken[c].push_back(seconds_since(begin) * 1e6);
+      }
+    });
+  }
+  while (ready.load() < options.clients) std::this_thread::yield();
+  auto begin = Clock::now();
+  go.store(true);
+  for (std::thread& thread : threads) thread.join();
+  double rate = static_cast<double>(total) / seconds_since(begin);
+  for (const auto& part : taken) latencies_us.insert(latencies_us.end(), part.begin(), part.end());
+  return rate;
+}
+
+Spread spread(const std::vector<double>& values) {
+  auto [min, max] = std::minmax_element(values.begin(), values.end());
+  return {median(values), *min, *max};
+}
+
+// The points as one round saw them.
+std::vector<Point> points_of_round(const Curve& curve, size_t round) {
+  std::vector<Point> points = curve.points;
+  for (Point& point : points) point.queries_per_second = point.rates.at(round);
+  return points;
 }
 
 }  // namespace
@@ -28,10 +72,17 @@ double percentile(const std::vector<double>& sorted, double share) {
 double median(std::vector<double> values) {
   if (values.empty()) return 0;
   std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
+  size_t middle = values.size() / 2;
+  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
-double recall(const Workload& workload, size_t query, const std::vector<int64_t>& found) {
+double percentile(const std::vector<double>& sorted, uint32_t percent) {
+  if (sorted.empty()) return 0;
+  size_t rank = (sorted.size() * percent + 99) / 100;
+  return sorted[std::max<size_t>(rank, 1) - 1];
+}
+
+double recall(const Workload& workload, size_t query, std::vector<int64_t> found) {
   const int32_t* truth = workload.truth.row(query);
   const float* q = workload.queries.row(query);
   auto distance_to = [&](int64_t row) {
@@ -39,59 +90,71 @@ double recall(const Workload& workload, size_t query, const std::vector<int64_t>
                     workload.base.dimension);
   };
   float worst = distance_to(truth[workload.k - 1]);
+  // A row counts once, however often it is named.
+  found.resize(std::min<size_t>(found.size(), workload.k));
+  std::sort(found.begin(), found.end());
+  found.erase(std::unique(found.begin(), found.end()), found.end());
   size_t good = 0;
-  for (size_t i = 0; i < std::min<size_t>(found.size(), workload.k); ++i) {
-    bool valid = found[i] >= 0 && static_cast<size_t>(found[i]) < workload.base.rows;
-    if (valid && distance_to(found[i]) <= worst + 1e-5f * std::fabs(worst)) ++good;
+  for (int64_t row : found) {
+    bool valid = row >= 0 && static_cast<size_t>(row) < workload.base.rows;
+    if (valid && distance_to(row) <= worst + 1e-5f * std::fabs(worst)) ++good;
   }
   return static_cast<double>(good) / workload.k;
 }
 
-Point measure(const Workload& workload, const Connect& connect, uint32_t ef, uint32_t clients,
-              uint32_t repetitions) {
-  Point point;
-  point.ef = ef;
-  size_t n = workload.queries.rows;
-  {
-    Searcher search = connect();
-    double sum = 0;
-    for (size_t i = 0; i < n; ++i) sum += recall(workload, i, search(i, ef));
-    point.recall = sum / static_cast<double>(n);
-  }
-  std::vector<double> rates, latencies;
-  for (uint32_t round = 0; round < repetitions; ++round) {
-    std::vector<std::vector<double>> taken(clients);
-    std::vector<std::thread> threads;
-    std::atomic<size_t> next{0};
-    std::atomic<uint32_t> ready{0};
-    std::atomic<bool> go{false};
-    // Enough searches that starting threads does not count.
-    size_t total = std::max<size_t>(n, 2000) * clients;
-    for (uint32_t c = 0; c < clients; ++c) {
-      threads.emplace_back([&, c] {
-        Searcher search = connect();
-        ready.fetch_add(1);
-        while (!go.load()) std::this_thread::yield();
-        for (size_t i = next.fetch_add(1); i < total; i = next.fetch_add(1)) {
-          auto begin = Clock::now();
-          search(i % n, ef);
-          taken[c].push_back(seconds_since(begin) * 1e6);
-        }
-      });
+std::vector<Curve> measure(const Workload& workload, const std::vector<Contestant>& contestants,
+                           const MeasureOptions& options) {
+  size_t widths = options.ef.size();
+  std::vector<Curve> curves(contestants.size());
+  std::vector<std::vector<double>> latencies_us(contestants.size() * widths);
+  for (size_t c = 0; c < contestants.size(); ++c) {
+    curves[c].name = contestants[c].name;
+    for (uint32_t ef : options.ef) {
+      Point& point = curves[c].points.emplace_back();
+      point.ef = ef;
+      point.recall = mean_recall(workload, contestants[c], ef);
     }
-    while (ready.load() < clients) std::this_thread::yield();
-    auto begin = Clock::now();
-    go.store(true);
-    for (std::thread& thread : threads) thread.join();
-    rates.push_back(static_cast<double>(total) / seconds_since(begin));
-    for (const auto& part : taken) latencies.insert(latencies.end(), part.begin(), part.end());
   }
-  std::sort(latencies.begin(), latencies.end());
-  point.queries_per_second = median(rates);
-  point.p50_us = percentile(latencies, 0.50);
-  point.p95_us = percentile(latencies, 0.95);
-  point.p99_us = percentile(latencies, 0.99);
-  return point;
+  for (uint32_t round = 0; round < options.rounds; ++round) {
+    for (size_t w = 0; w < widths; ++w) {
+      for (size_t c = 0; c < contestants.size(); ++c) {
+        curves[c].points[w].rates.push_back(measure_once(workload, contestants[c], options.ef[w],
+                                                         options, latencies_us[c * widths + w]));
+      }
+    }
+  }
+  for (size_t c = 0; c < contestants.size(); ++c) {
+    for (size_t w = 0; w < widths; ++w) {
+      std::vector<double>& sorted = latencies_us[c * widths + w];
+      std::sort(sorted.begin(), sorted.end());
+      Point& point = curves[c].points[w];
+      point.queries_per_second = median(point.rates);
+      point.p50_us = percentile(sorted, 50);
+      point.p95_us = percentile(sorted, 95);
+      point.p99_us = percentile(sorted, 99);
+    }
+  }
+  return curves;
+}
+
+Spread rate_ratio(const Point& ours, const Point& theirs) {
+  std::vector<double> ratios;
+  for (size_t round = 0; round < ours.rates.size(); ++round) {
+    ratios.push_back(ours.rates[round] / theirs.rates.at(round));
+  }
+  return spread(ratios);
+}
+
+std::optional<Spread> rate_ratio_at_recall(const Curve& ours, const Curve& theirs, double wanted) {
+  if (ours.points.empty()) return std::nullopt;
+  std::vector<double> ratios;
+  for (size_t round = 0; round < ours.points.front().rates.size(); ++round) {
+    double a = rate_at_recall(points_of_round(ours, round), wanted);
+    double b = rate_at_recall(points_of_round(theirs, round), wanted);
+    if (a <= 0 || b <= 0) return std::nullopt;
+    ratios.push_back(a / b);
+  }
+  return spread(ratios);
 }
 
 double rate_at_recall(const std::vector<Point>& points, double wanted) {
@@ -107,21 +170,6 @@ double rate_at_recall(const std::vector<Point>& points, double wanted) {
                     std::log(high.queries_per_second) * share);
   }
   return 0;
-}
-
-Neighbours brute_force(const Matrix& base, const Matrix& queries, Metric metric, uint32_t k) {
-  Neighbours out;
-  out.rows = queries.rows;
-  out.columns = k;
-  for (size_t q = 0; q < queries.rows; ++q) {
-    TopK<int32_t> best(k);
-    for (size_t i = 0; i < base.rows; ++i) {
-      best.push(distance(metric, queries.row(q), base.row(i), base.dimension),
-                static_cast<int32_t>(i));
-    }
-    for (auto [d, row] : best.take_sorted()) out.ids.push_back(row);
-  }
-  return out;
 }
 
 }  // namespace jade

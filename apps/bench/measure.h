@@ -2,47 +2,66 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "apps/bench/engine.h"
+#include "apps/bench/workload.h"
 
 namespace jade {
 
-struct Workload {
-  Matrix base;
-  Matrix queries;
-  Neighbours truth;
-  Metric metric = Metric::l2;
-  uint32_t k = 10;
-};
+double median(std::vector<double> values);
+// The smallest value that so many percent are at most.
+double percentile(const std::vector<double>& sorted, uint32_t percent);
 
 // The share of the true k nearest that was found. Equal distances may be swapped.
-double recall(const Workload& workload, size_t query, const std::vector<int64_t>& found);
+double recall(const Workload& workload, size_t query, std::vector<int64_t> found);
 
+// At one beam width.
 struct Point {
   uint32_t ef = 0;
   double recall = 0;
-  double queries_per_second = 0;
+  std::vector<double> rates;      // queries/s of each round
+  double queries_per_second = 0;  // their median
   double p50_us = 0, p95_us = 0, p99_us = 0;
 };
+struct Curve {
+  std::string name;
+  std::vector<Point> points;
+};
 
-// Searches by query number and beam width, from `clients` threads at once, each
-// with the searcher that `connect` makes for it.
+// Searches by query number and beam width, from several threads at once, each with
+// the searcher that `connect` makes for it.
 using Searcher = std::function<std::vector<int64_t>(size_t query, uint32_t ef)>;
-using Connect = std::function<Searcher()>;
+struct Contestant {
+  std::string name;
+  std::function<Searcher()> connect;
+};
 
-// All queries once for recall, then `repetitions` times for the rate (the median)
-// and the latencies (of all).
-Point measure(const Workload& workload, const Connect& connect, uint32_t ef, uint32_t clients,
-              uint32_t repetitions);
+struct MeasureOptions {
+  std::vector<uint32_t> ef;
+  uint32_t clients = 1;
+  uint32_t rounds = 3;
+  // At each width in each round, by each client: enough that starting threads does
+  // not count. Never less than all queries.
+  size_t searches_min = 2000;
+};
 
-// The rate at a recall, between measured points; 0 where they lie all on one side.
+// All queries once for recall; then, in each round, all contestants in turn at each
+// width, so that a slow moment hits all alike.
+std::vector<Curve> measure(const Workload& workload, const std::vector<Contestant>& contestants,
+                           const MeasureOptions& options);
+
+struct Spread {
+  double median = 0, min = 0, max = 0;
+};
+// How many times as fast `ours` is, round by round.
+Spread rate_ratio(const Point& ours, const Point& theirs);
+// The same at one recall, between measured points; nothing where those of either
+// lie all on one side of it.
+std::optional<Spread> rate_ratio_at_recall(const Curve& ours, const Curve& theirs, double wanted);
+// The rate at a recall; 0 where the points, of ascending beam width, lie all on one
+// side of it.
 double rate_at_recall(const std::vector<Point>& points, double wanted);
-
-// Exact neighbours by comparing every pair.
-Neighbours brute_force(const Matrix& base, const Matrix& queries, Metric metric, uint32_t k);
-
-double median(std::vector<double> values);
 
 }  // namespace jade

@@ -80,8 +80,7 @@ void draw(const ImportProgress& now, const VectorReader& reader, uint64_t start,
   std::fprintf(stderr, terminal ? "\r%s\033[K" : "%s\n", line.c_str());
 }
 
-// Returns whether it was created; false: it was there.
-Result<bool> create_database(const Arguments& arguments, uint32_t dimension) {
+Status create_database(const Arguments& arguments, uint32_t dimension) {
   auto client = HttpClient::connect(arguments.import.url);
   if (!client.ok()) return client.status();
   if (dimension == 0) {
@@ -97,18 +96,25 @@ Result<bool> create_database(const Arguments& arguments, uint32_t dimension) {
   if (!response.ok()) return response.status();
   Status created = check_response(*response);
   // An import that goes on finds it made.
-  if (created.code() == Code::already_exists) return false;
-  if (!created.ok()) return created;
-  return true;
+  return created.code() == Code::already_exists ? Status() : created;
 }
 
-// Whether the database is there to be written to. Later failures may pass; this
-// one is a mistake to be told at once.
-Status check_database(const Arguments& arguments) {
+// How many vectors the database holds. Later failures may pass; that it is not
+// there is a mistake to be told at once.
+Result<uint64_t> count_vectors(const Arguments& arguments) {
   auto client = HttpClient::connect(arguments.import.url);
   if (!client.ok()) return client.status();
   auto response = (*client)->request("GET", "/v1/databases/" + arguments.import.database);
-  return response.ok() ? check_response(*response) : response.status();
+  if (!response.ok()) return response.status();
+  JADE_RETURN_IF_ERROR(check_response(*response));
+  boost::system::error_code error;
+  json::value description = json::parse(response->body, error);
+  const json::object* object = error ? nullptr : description.if_object();
+  const json::value* vectors = object == nullptr ? nullptr : object->if_contains("vectors");
+  if (vectors == nullptr || !vectors->is_number()) {
+    return corruption("the server does not say how many vectors the database holds");
+  }
+  return vectors->to_number<uint64_t>();
 }
 
 int finish(const Arguments& arguments, const ImportOutcome& outcome, const ImportState& state) {
@@ -151,13 +157,12 @@ Result<int> run(Arguments& arguments) {
   if (arguments.create) {
     uint32_t dimension = (*reader)->dimension();
     if (dimension == 0) dimension = arguments.dimension;
-    auto created = create_database(arguments, dimension);
-    if (!created.ok()) return created.status();
-    // A new database holds nothing of an earlier import.
-    if (*created) state.forget();
-  } else {
-    JADE_RETURN_IF_ERROR(check_database(arguments));
+    JADE_RETURN_IF_ERROR(create_database(arguments, dimension));
   }
+  auto vectors = count_vectors(arguments);
+  if (!vectors.ok()) return vectors.status();
+  // A new database holds nothing of an earlier import, whoever created it.
+  if (*vectors == 0) state.forget();
   arguments.import.count_bad_rows = arguments.on_error == "count";
   arguments.import.first_row = arguments.skip;
   if (!arguments.no_resume && state.rows() > arguments.skip) {

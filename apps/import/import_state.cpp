@@ -2,9 +2,11 @@
 
 #include <sys/stat.h>
 
+#include <charconv>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 
 #include "storage/crc32c.h"
 
@@ -23,6 +25,15 @@ fs::path state_directory() {
   return {};
 }
 
+// The rows come first, then what they are rows of: the name of the file is only a
+// hash of that. The last line tells damage, which could skip rows.
+std::string text_of(uint64_t rows, const std::string& key) {
+  std::string text = std::to_string(rows) + "\n" + key + "\n";
+  char checksum[16];
+  std::snprintf(checksum, sizeof checksum, "%08x\n", crc32c(text));
+  return text + checksum;
+}
+
 }  // namespace
 
 ImportState::ImportState(const std::string& url, const std::string& database,
@@ -31,18 +42,22 @@ ImportState::ImportState(const std::string& url, const std::string& database,
   struct stat about {};
   if (file == "-" || directory.empty() || stat(file.c_str(), &about) != 0) return;
   std::error_code error;
-  std::string key = url + "\n" + database + "\n" + fs::absolute(file, error).string() + "\n" +
-                    std::to_string(about.st_size) + "\n" + std::to_string(about.st_mtim.tv_sec) +
-                    "." + std::to_string(about.st_mtim.tv_nsec) + "\n" + std::to_string(skip);
-  char name[64];
-  std::snprintf(name, sizeof name, "import-%08x-%08x", crc32c(key), crc32c(key, 0x5eed));
+  key_ = url + "\n" + database + "\n" + fs::absolute(file, error).string() + "\n" +
+         std::to_string(about.st_size) + "\n" + std::to_string(about.st_mtim.tv_sec) + "." +
+         std::to_string(about.st_mtim.tv_nsec) + "\n" + std::to_string(skip);
+  char name[32];
+  std::snprintf(name, sizeof name, "import-%08x", crc32c(key_));
   path_ = (directory / name).string();
 }
 
 uint64_t ImportState::rows() const {
-  std::ifstream in(path_);
+  if (path_.empty()) return 0;
+  std::stringstream text;
+  text << std::ifstream(path_, std::ios::binary).rdbuf();
+  std::string saved = text.str();
   uint64_t rows = 0;
-  return path_.empty() || !(in >> rows) ? 0 : rows;
+  std::from_chars(saved.data(), saved.data() + saved.size(), rows);
+  return saved == text_of(rows, key_) ? rows : 0;
 }
 
 Status ImportState::save(uint64_t rows) const {
@@ -51,7 +66,7 @@ Status ImportState::save(uint64_t rows) const {
   fs::create_directories(fs::path(path_).parent_path(), error);
   std::string temporary = path_ + ".new";
   std::ofstream out(temporary, std::ios::trunc);
-  out << rows << "\n";
+  out << text_of(rows, key_);
   out.close();
   if (out) fs::rename(temporary, path_, error);
   if (!out || error) {

@@ -8,8 +8,9 @@
 
 namespace jade {
 
-// A small file in $XDG_STATE_HOME/jade (or ~/.local/state/jade), named by what is
-// imported where: another file, a changed file or another database starts anew.
+// A small file in $XDG_STATE_HOME/jade (or ~/.local/state/jade) that says what is
+// imported where: another file, a changed file, another database or a damaged state
+// starts anew, which costs time only.
 class ImportState {
  public:
   // "-" (standard input) has no state: rows() is 0 and saving does nothing.
@@ -24,6 +25,7 @@ class ImportState {
   bool exists_for_file() const { return !path_.empty(); }
 
  private:
+  std::string key_;   // what is imported where
   std::string path_;  // empty: none
 };
 

@@ -20,7 +20,8 @@ using Clock = std::chrono::steady_clock;
 namespace json = boost::json;
 
 constexpr auto report_interval = std::chrono::milliseconds(200);
-constexpr uint32_t wait_ms_max = 5000;
+constexpr auto wait_first = std::chrono::milliseconds(50);
+constexpr auto wait_most = std::chrono::milliseconds(5000);
 
 bool is_transient(Code code) {
   return code == Code::resource_exhausted || code == Code::unavailable ||
@@ -160,6 +161,16 @@ class Importer {
     return !failure_.ok();
   }
 
+  void wait(std::chrono::milliseconds how_long) {
+    if (options_.wait) return options_.wait(how_long);
+    auto end = Clock::now() + how_long;
+    std::unique_lock lock(mutex_);
+    // `stop` is set in a signal handler, which cannot tell of it.
+    while (!stop_.load() && failure_.ok() && Clock::now() < end) {
+      changed_.wait_until(lock, std::min(end, Clock::now() + report_interval));
+    }
+  }
+
   Status send_piece(std::unique_ptr<HttpClient>& client, RowPiece piece) {
     Batch batch;
     for (size_t i = 0; i < piece.rows; ++i) {
@@ -288,12 +299,14 @@ class Importer {
     std::string body = body_of(batch);
     bool binary = batch.piece.lines.empty() && !options_.json;
     Status last;
-    uint32_t wait_ms = 50;
+    auto patience = wait_first;
+    std::chrono::milliseconds asked{0};
     for (uint32_t attempt = 0; attempt <= options_.retries_max; ++attempt) {
       if (attempt > 0) {
-        if (stop_.load()) return last;
-        std::this_thread::sleep_for(std::chrono::milliseconds(wait_ms));
-        wait_ms = std::min(wait_ms * 2, wait_ms_max);
+        if (!stop_.load()) wait(asked.count() > 0 ? std::min(asked, wait_most) : patience);
+        if (stop_.load() || failure_seen()) return last;
+        if (asked.count() == 0) patience = std::min(2 * patience, wait_most);
+        asked = {};
       }
       if (!client) {
         auto connected = HttpClient::connect(options_.url);
@@ -312,8 +325,7 @@ class Importer {
         last = response.status();
       } else {
         last = check_response(*response);
-        if (response->retry_after_s > 0)
-          wait_ms = std::min(response->retry_after_s * 1000, wait_ms_max);
+        asked = std::chrono::seconds(response->retry_after_s);
       }
       if (last.ok() || !is_transient(last.code())) return last;
     }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -21,6 +22,9 @@ struct ImportOptions {
   uint64_t rows_max = UINT64_MAX;
   bool count_bad_rows = false;  // go on after rows that are refused, and count them
   uint32_t retries_max = 100;   // of one request, while the server is busy or away
+  // Before a retry: as long as the server asks with Retry-After, else longer each
+  // time, but never over 5 s. Empty: waits, until `stop` or a failure elsewhere.
+  std::function<void(std::chrono::milliseconds)> wait;
 };
 
 struct ImportOutcome {

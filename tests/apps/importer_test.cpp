@@ -291,6 +291,28 @@ TEST_CASE_FIXTURE(Fixture, "a file that is damaged further on fails, naming the 
   CHECK(count() <= 40);
 }
 
+TEST_CASE_FIXTURE(Fixture, "what is no NDJSON is refused at its first line, or row by row") {
+  options.connections = 1;
+  for (const std::string& bytes :
+       {fbin(20), std::string("1.5,2.5\n3.5,4.5\n"), std::string("\x93NUMPY\x01\0", 8),
+        std::string("[1,2]\n"), std::string("\xef\xbb\xbf{\"values\":[1,2]}\n")}) {
+    auto outcome = run(dir.write("a.ndjson", bytes));
+    REQUIRE(!outcome.ok());
+    CHECK(outcome.status().code() == Code::invalid_argument);
+    CHECK_MESSAGE(outcome.status().message().find("line 1: is not ") == 0,
+                  outcome.status().message());
+  }
+  // Cut within its last line.
+  options.count_bad_rows = true;
+  auto outcome = run(dir.write("a.ndjson", "{\"values\":[1,2]}\n{\"values\":[3,"));
+  REQUIRE(outcome.ok());
+  CHECK(outcome->rows == 1);
+  CHECK(outcome->bad_rows == 1);
+  REQUIRE(complaints.size() == 1);
+  CHECK_MESSAGE(complaints[0].find("line 2: is not JSON") == 0, complaints[0]);
+  CHECK(count() == 1);
+}
+
 TEST_CASE_FIXTURE(Fixture, "a server that is away is given up after the retries") {
   server.reset();
   options.retries_max = 0;

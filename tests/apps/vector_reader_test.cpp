@@ -165,6 +165,22 @@ TEST_CASE("files cut anywhere, or with a byte too many, are refused") {
   }
 }
 
+TEST_CASE("a file of one format under the name of another is refused") {
+  ScratchDir dir;
+  std::vector<Sample> files = samples();
+  files.push_back({"a.ndjson", "{\"values\":[1,2]}\n{\"values\":[3,4]}\n"});
+  files.push_back({"a.csv", "1.5,2.5\n3.5,4.5\n250,6\n"});
+  files.push_back({"a.gz", "\x1f\x8b\x08\x08 what gzip begins with"});
+  for (const Sample& file : files) {
+    for (const char* name : {"as.fvecs", "as.bvecs", "as.fbin", "as.u8bin", "as.npy"}) {
+      if (format_of_path(file.name) == format_of_path(name)) continue;
+      CAPTURE(file.name);
+      CAPTURE(name);
+      CHECK(failure_of(dir, name, file.bytes) != "");
+    }
+  }
+}
+
 TEST_CASE("lying counts and impossible dimensions are refused with what is wrong") {
   ScratchDir dir;
   std::string f = floats(sample);

@@ -50,9 +50,16 @@ TEST_CASE("a failure comes back with its code and message") {
   CHECK(status == Status(Code::not_found, "no database none"));
   CHECK(check_response(f.call("GET", "/healthz")).ok());
   HttpResponse foreign;
-  foreign.status = 502;
   foreign.body = "<html>";
-  CHECK(check_response(foreign) == Status(Code::internal, "HTTP status 502"));
+  const std::pair<int, Code> codes[] = {{429, Code::resource_exhausted},
+                                        {500, Code::internal},
+                                        {502, Code::unavailable},
+                                        {503, Code::unavailable},
+                                        {504, Code::deadline_exceeded}};
+  for (auto [http_status, code] : codes) {
+    foreign.status = http_status;
+    CHECK(check_response(foreign) == Status(code, "HTTP status " + std::to_string(http_status)));
+  }
 }
 
 }  // namespace

@@ -1,0 +1,285 @@
+#include "apps/bench/node_bench.h"
+
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "actors/jade.h"
+#include "apps/import/importer.h"
+#include "net/http_client.h"
+#include "net/http_server.h"
+
+namespace jade {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+// Resident memory of this process.
+size_t memory_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  size_t total = 0, resident = 0;
+  statm >> total >> resident;
+  return resident * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+}
+
+// A directory that goes with it.
+struct Scratch {
+  fs::path path;
+  Scratch() {
+    std::string name = (fs::temp_directory_path() / "jade-bench-XXXXXX").string();
+    path = mkdtemp(name.data());
+  }
+  ~Scratch() {
+    std::error_code error;
+    fs::remove_all(path, error);
+  }
+};
+
+// Reads rows from memory, as `jade import` reads them from a file.
+class MatrixReader final : public VectorReader {
+ public:
+  explicit MatrixReader(const Matrix& matrix) : matrix_(matrix) {}
+  FileFormat format() const override { return FileFormat::fbin; }
+  ElementType element_type() const override { return ElementType::f32; }
+  uint32_t dimension() const override { return matrix_.dimension; }
+  std::optional<uint64_t> rows() const override { return matrix_.rows; }
+  uint64_t bytes_read() const override { return next_ * matrix_.dimension * 4; }
+  Status skip(uint64_t rows) override {
+    next_ += rows;
+    return {};
+  }
+  Result<RowPiece> read(size_t rows_max, size_t bytes_max) override {
+    RowPiece piece;
+    piece.first_row = next_;
+    piece.rows =
+        std::min({rows_max, bytes_max / (matrix_.dimension * 4) + 1, matrix_.rows - next_});
+    piece.values.assign(reinterpret_cast<const char*>(matrix_.row(next_)),
+                        piece.rows * matrix_.dimension * 4);
+    next_ += piece.rows;
+    return piece;
+  }
+
+ private:
+  const Matrix& matrix_;
+  size_t next_ = 0;
+};
+
+class NodeBench {
+ public:
+  NodeBench(const NodeBenchOptions& options, const Workload& workload, Report& report)
+      : options_(options), workload_(workload), report_(report) {}
+
+  Status run() {
+    JADE_RETURN_IF_ERROR(open());
+    report_.section("Ingest, durable, over HTTP");
+    JADE_RETURN_IF_ERROR(ingest("json", true));
+    size_t before = memory_bytes();
+    JADE_RETURN_IF_ERROR(ingest("vectors", false));
+    auto begin = Clock::now();
+    JADE_RETURN_IF_ERROR(node_->wait_until_indexed("vectors"));
+    report_.fact("until all is indexed", seconds_since(begin), "s");
+    size_t memory = memory_bytes() - std::min(before, memory_bytes());
+    report_.fact("memory per vector",
+                 static_cast<double>(memory) / static_cast<double>(workload_.base.rows), "bytes");
+    JADE_RETURN_IF_ERROR(restart());
+    search();
+    server_->stop(1000);
+    JADE_RETURN_IF_ERROR(node_->close());
+    return ingest_in_process();
+  }
+
+ private:
+  Status open() {
+    NodeOptions options;
+    options.data_dir = (scratch_.path / "data").string();
+    auto node = Node::open(options);
+    if (!node.ok()) return node.status();
+    node_ = std::move(*node);
+    HttpServerOptions http;
+    http.host = "127.0.0.1";
+    http.port = 0;
+    auto server = HttpServer::start(http, node_->api());
+    if (!server.ok()) return server.status();
+    server_ = std::move(*server);
+    url_ = "http://127.0.0.1:" + std::to_string(server_->port());
+    return {};
+  }
+
+  DatabaseSpec spec_of(const std::string& database) const {
+    DatabaseSpec spec;
+    spec.name = database;
+    spec.dimension = workload_.base.dimension;
+    spec.metric = workload_.metric;
+    spec.index = options_.index;
+    return spec;
+  }
+
+  Status ingest(const std::string& database, bool json_body) {
+    auto created = node_->create_database(spec_of(database));
+    if (!created.ok()) return created.status();
+    MatrixReader reader(workload_.base);
+    ImportOptions import;
+    import.url = url_;
+    import.database = database;
+    import.json = json_body;
+    // JSON is for the rate only; its copy of the data goes again.
+    if (json_body) import.rows_max = std::min<size_t>(workload_.base.rows, 30000);
+    std::atomic<bool> stop{false};
+    auto outcome = run_import(
+        reader, import, stop, [](const ImportProgress&) {}, [](const std::string&) {});
+    if (!outcome.ok()) return outcome.status();
+    double rate = static_cast<double>(outcome->rows) / outcome->seconds;
+    report_.fact(json_body ? "JSON body" : "binary body", rate, "vectors/s");
+    if (!json_body) {
+      http_ingest_ = rate;
+      return {};
+    }
+    auto dropped = node_->drop_database(database);
+    return dropped.ok() ? Status() : dropped.status();
+  }
+
+  // Into another node, so that its memory and files are not those that are measured;
+  // as many and as large requests at once as over HTTP.
+  Status ingest_in_process() {
+    Scratch scratch;
+    NodeOptions options;
+    options.data_dir = (scratch.path / "data").string();
+    auto node = Node::open(options);
+    if (!node.ok()) return node.status();
+    auto created = (*node)->create_database(spec_of("vectors"));
+    if (!created.ok()) return created.status();
+    MatrixReader reader(workload_.base);
+    const ImportOptions import;
+    std::mutex mutex;
+    Status failure;
+    auto send_all = [&] {
+      for (;;) {
+        RowPiece piece;
+        {
+          std::lock_guard lock(mutex);
+          auto read = reader.read(import.batch_rows, import.batch_bytes);
+          if (!failure.ok() || !read.ok() || read->rows == 0) return;
+          piece = std::move(*read);
+        }
+        UpsertRequest request;
+        request.database = "vectors";
+        request.dimension = workload_.base.dimension;
+        for (size_t i = 0; i < piece.rows; ++i) request.ids.emplace_back(piece.first_row + i);
+        request.values = std::move(piece.values);
+        auto reply = (*node)->upsert(std::move(request));
+        std::lock_guard lock(mutex);
+        if (!reply.ok() && failure.ok()) failure = reply.status();
+      }
+    };
+    auto begin = Clock::now();
+    std::vector<std::thread> senders;
+    for (uint32_t i = 0; i < import.connections; ++i) senders.emplace_back(send_all);
+    for (std::thread& sender : senders) sender.join();
+    double rate = static_cast<double>(workload_.base.rows) / seconds_since(begin);
+    JADE_RETURN_IF_ERROR(failure);
+    report_.section("Ingest, durable, in process");
+    report_.fact("in process", rate, "vectors/s");
+    report_.fact("binary body over HTTP / in process", http_ingest_ / rate, "times");
+    return (*node)->close();
+  }
+
+  Status restart() {
+    server_->stop(1000);
+    JADE_RETURN_IF_ERROR(node_->close());
+    server_.reset();
+    node_.reset();
+    auto begin = Clock::now();
+    JADE_RETURN_IF_ERROR(open());
+    report_.fact("start of the node, to ready", seconds_since(begin), "s");
+    return {};
+  }
+
+  void search() {
+    auto in_process = [this] {
+      return Searcher([this](size_t query, uint32_t ef) {
+        SearchRequest request = request_for(ef);
+        request.database = "vectors";
+        const float* row = workload_.queries.row(query);
+        request.vector.assign(row, row + workload_.queries.dimension);
+        auto reply = node_->search(std::move(request));
+        JADE_ASSERT(reply.ok());
+        return ids_of(*reply);
+      });
+    };
+    auto over_http = [this] {
+      auto connected = HttpClient::connect(url_);
+      JADE_ASSERT(connected.ok());
+      auto client = std::shared_ptr<HttpClient>(std::move(*connected));
+      return Searcher([this, client](size_t query, uint32_t ef) {
+        std::string body = encode_search(request_for(ef), workload_.queries.row(query), 1,
+                                         workload_.queries.dimension);
+        auto response = client->request("POST", "/v1/databases/vectors/search", body,
+                                        content_type_binary, content_type_binary);
+        JADE_ASSERT(response.ok() && response->ok());
+        auto reply = decode_search_reply(response->body);
+        JADE_ASSERT(reply.ok());
+        return ids_of(reply->results.front());
+      });
+    };
+    std::vector<uint32_t> clients = {1};
+    if (options_.clients > 1) clients.push_back(options_.clients);
+    for (uint32_t n : clients) {
+      std::string suffix = ", " + std::to_string(n) + (n == 1 ? " client" : " clients");
+      report_.section("Searches" + suffix);
+      MeasureOptions measuring = options_.measure;
+      measuring.clients = n;
+      auto curves = measure(
+          workload_,
+          {{"node in process" + suffix, in_process}, {"node over HTTP" + suffix, over_http}},
+          measuring);
+      for (const Curve& curve : curves) report_.curve(curve);
+      for (size_t i = 0; i < measuring.ef.size(); ++i) {
+        if (measuring.ef[i] != options_.index.ef_search) continue;
+        report_.ratio("HTTP / in process, default ef" + suffix,
+                      rate_ratio(curves[1].points[i], curves[0].points[i]), "times");
+      }
+    }
+  }
+
+  SearchRequest request_for(uint32_t ef) const {
+    SearchRequest request;
+    request.k = workload_.k;
+    request.ef_search = ef;
+    request.include_metadata = false;
+    return request;
+  }
+
+  static std::vector<int64_t> ids_of(const SearchReply& reply) {
+    std::vector<int64_t> out;
+    for (const SearchHit& hit : reply.results)
+      out.push_back(static_cast<int64_t>(hit.id.integer()));
+    return out;
+  }
+
+  const NodeBenchOptions& options_;
+  const Workload& workload_;
+  Report& report_;
+  Scratch scratch_;
+  std::unique_ptr<Node> node_;
+  std::unique_ptr<HttpServer> server_;
+  std::string url_;
+  double http_ingest_ = 0;  // vectors/s
+};
+
+}  // namespace
+
+Status bench_node(const NodeBenchOptions& options, const Workload& workload, Report& report) {
+  return NodeBench(options, workload, report).run();
+}
+
+}  // namespace jade
