@@ -68,7 +68,8 @@ Status master_state::start() {
   if (context->config.join.empty()) {
     options.founders = {{context->config.node_id, true, context->config.cluster_address}};
   }
-  options.snapshot_entries = 256;
+  options.snapshot_entries = std::min(256u, context->config.raft_snapshot_entries);
+  options.retained_bytes = context->config.raft_retained_bytes;
   options.seed = mix(context->seams.seed, metadata_group + (++life << 32));
   catalog = Catalog();
   caught_up = false;

@@ -113,6 +113,27 @@ struct ShardDescribe {
   Route route;
 };
 
+// The state of a shard for a replica that lacks entries which the leader has
+// dropped; answered by the leader, piece by piece.
+struct FetchState {
+  Route route;
+  uint64_t transfer = 0;  // 0: the first piece
+  std::string after;      // the last key of the piece before
+  // The last entry that the asking replica has acknowledged.
+  uint64_t last_index = 0;
+  uint64_t last_term = 0;
+};
+struct StateChunk {
+  uint64_t transfer = 0;
+  std::string bytes;     // as ShardStore::export_piece() gives them
+  std::string last_key;  // "": this was the last piece
+  // What the state holds: the Raft snapshot that goes with it.
+  uint64_t index = 0;
+  uint64_t term = 0;
+  uint64_t configuration_index = 0;
+  std::string configuration;
+};
+
 // CRC32C over the shard's logical content at its applied index.
 struct ShardDigestRequest {
   uint64_t group = 0;
@@ -217,6 +238,11 @@ struct ListTask {
 struct DigestTask {
   std::shared_ptr<const ShardSnapshot> view;
 };
+struct ExportTask {
+  std::shared_ptr<const ShardSnapshot> view;
+  std::string after;
+  StateChunk chunk;  // all but the piece
+};
 // The rows that match, to be deleted. Shared: it may be long.
 struct MatchTask {
   std::shared_ptr<const ShardSnapshot> view;
@@ -276,6 +302,10 @@ struct ShardFailed {
 struct ShardServes {
   uint64_t group = 0;
 };
+// A replica lacks entries which its leader has dropped: it needs the state itself.
+struct ShardBehind {
+  uint64_t group = 0;
+};
 // The other half of the node, which is started after it.
 struct Wired;
 
@@ -288,7 +318,8 @@ using replica_actor = caf::typed_actor<
     caf::replies_to<ShardWrite>::with<ShardWritten>, caf::replies_to<ShardSearch>::with<ShardHits>,
     caf::replies_to<ShardGet>::with<ShardVectors>, caf::replies_to<ShardList>::with<ShardVectors>,
     caf::replies_to<ShardDeleteMatching>::with<ShardWritten>,
-    caf::replies_to<ShardDescribe>::with<ShardInfo>, caf::reacts_to<RaftWire>>;
+    caf::replies_to<ShardDescribe>::with<ShardInfo>, caf::replies_to<FetchState>::with<StateChunk>,
+    caf::reacts_to<RaftWire>>;
 
 // Owns one replica of one shard: the only writer of its state. Searches and
 // reads are handed to searchers with an immutable snapshot.
@@ -307,7 +338,7 @@ using peer_actor = replica_actor::extend<
 using searcher_actor = caf::typed_actor<
     caf::replies_to<SearchTask>::with<ShardHits>, caf::replies_to<GetTask>::with<ShardVectors>,
     caf::replies_to<ListTask>::with<ShardVectors>, caf::replies_to<MatchTask>::with<MatchedRows>,
-    caf::replies_to<DigestTask>::with<ShardDigest>>;
+    caf::replies_to<DigestTask>::with<ShardDigest>, caf::replies_to<ExportTask>::with<StateChunk>>;
 
 // The one writer of the node's log: collects what waits into one synced write.
 using log_writer_actor =
@@ -327,13 +358,14 @@ using master_actor =
                      caf::replies_to<Stop>::with<Stopped>, caf::reacts_to<Tick>>;
 
 // Supervises everything on a node and starts and stops shards as the map says.
-using node_actor = caf::typed_actor<caf::reacts_to<Wired>, caf::reacts_to<MapChanged>,
-                                    caf::reacts_to<ShardFailed>, caf::reacts_to<ShardServes>,
-                                    caf::replies_to<AwaitVersion>::with<CatalogApplied>,
-                                    caf::replies_to<CheckReady>::with<std::string>,
-                                    caf::replies_to<DescribeCluster>::with<ClusterInfo>,
-                                    caf::replies_to<ShardDigestRequest>::with<ShardDigest>,
-                                    caf::replies_to<Stop>::with<Stopped>, caf::reacts_to<Tick>>;
+using node_actor =
+    caf::typed_actor<caf::reacts_to<Wired>, caf::reacts_to<MapChanged>, caf::reacts_to<ShardFailed>,
+                     caf::reacts_to<ShardServes>, caf::reacts_to<ShardBehind>,
+                     caf::replies_to<AwaitVersion>::with<CatalogApplied>,
+                     caf::replies_to<CheckReady>::with<std::string>,
+                     caf::replies_to<DescribeCluster>::with<ClusterInfo>,
+                     caf::replies_to<ShardDigestRequest>::with<ShardDigest>,
+                     caf::replies_to<Stop>::with<Stopped>, caf::reacts_to<Tick>>;
 
 // Validates writes, splits them by shard, waits for all.
 using ingest_actor = caf::typed_actor<caf::reacts_to<RoutesChanged>,
@@ -406,6 +438,9 @@ JADE_INSPECT(ShardDigest, x.applied_index, x.digest)
 JADE_INSPECT(SegmentInfo, x.id, x.state, x.kind, x.rows, x.dead_rows)
 JADE_INSPECT(ShardInfo, x.shard, x.nodes, x.leader, x.vectors, x.indexed_vectors, x.applied_index,
              x.segments)
+JADE_INSPECT(FetchState, x.route, x.transfer, x.after, x.last_index, x.last_term)
+JADE_INSPECT(StateChunk, x.transfer, x.bytes, x.last_key, x.index, x.term, x.configuration_index,
+             x.configuration)
 JADE_INSPECT(RaftWire, x.group, x.from, x.bytes)
 JADE_INSPECT(Hello, x.cluster_id, x.node)
 JADE_INSPECT(HelloReply, x.cluster_id, x.node)
@@ -430,6 +465,8 @@ inline void add_message_types(caf::actor_system_config& config) {
       .add_message_type<ShardInfo>("jade::ShardInfo")
       .add_message_type<ShardDigestRequest>("jade::ShardDigestRequest")
       .add_message_type<ShardDigest>("jade::ShardDigest")
+      .add_message_type<FetchState>("jade::FetchState")
+      .add_message_type<StateChunk>("jade::StateChunk")
       .add_message_type<RaftWire>("jade::RaftWire")
       .add_message_type<Hello>("jade::Hello")
       .add_message_type<HelloReply>("jade::HelloReply")
@@ -455,6 +492,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::SearchTask)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::GetTask)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::ListTask)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::DigestTask)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::ExportTask)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::MatchTask)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::MatchedRows)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::Tick)
@@ -473,6 +511,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::DescribeMaster)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::MasterInfo)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::ShardFailed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::ShardServes)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::ShardBehind)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::Wired)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::UpsertRequest)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::UpsertReply)

@@ -52,7 +52,7 @@ Result<std::unique_ptr<NodeRuntime>> NodeRuntime::start(caf::actor_system& syste
   config.node_id = identity.node_id;
 
   auto context = std::make_shared<NodeContext>();
-context->membership = std::make_shared<Membership>(
+  context->membership = std::make_shared<Membership>(
       identity.cluster_id,
       [env = seams.env, path = config.data_dir, node_id = identity.node_id](const std::string& id) {
         return store_identity(env, path, {id, node_id});

@@ -56,6 +56,7 @@ struct NodeConfig {
   uint32_t raft_election_timeout_ms = 1000;
   uint32_t raft_snapshot_entries = 4096;
   size_t raft_snapshot_bytes = 32u << 20;
+  size_t raft_retained_bytes = 32u << 20;  // of the log, for replicas that lag
   // Rows after which the growing segment is sealed although builders are busy,
   // and rows that are worth an index when they are not. 0: by dimension.
   uint32_t seal_rows_max = 0;

@@ -236,6 +236,7 @@ peer_actor::behavior_type peer(peer_pointer self, NodeContextPtr context) {
       [self](ShardList& m) { return pass_on<ShardVectors>(self, m); },
       [self](ShardDeleteMatching& m) { return pass_on<ShardWritten>(self, m); },
       [self](ShardDescribe& m) { return pass_on<ShardInfo>(self, m); },
+      [self](FetchState& m) { return pass_on<StateChunk>(self, m); },
       [self](RaftWire& wire) {
         peer_state& state = self->state;
         // Whoever reached us can be reached that way: a new node knows nobody else.

@@ -21,6 +21,7 @@ struct RaftHost::Impl {
   std::optional<RaftSnapshot> storing;
   uint64_t keep_from = 0;  // once `storing` is durable
   size_t bytes_since_snapshot = 0;
+  bool held = false;
 
   struct Waiting {
     uint64_t term;
@@ -203,6 +204,7 @@ uint64_t RaftHost::Impl::first_kept(uint64_t snapshot_index) const {
 
 void RaftHost::Impl::take_snapshot() {
   if (storing || applied <= snapshot.index) return;
+  if (held && bytes_since_snapshot < options.held_bytes_max) return;
   bool due = applied - snapshot.index >= options.snapshot_entries ||
              bytes_since_snapshot >= options.snapshot_bytes;
   if (!due) return;
@@ -308,6 +310,8 @@ Status RaftHost::transfer(uint64_t node) {
   impl.pump();
   return status;
 }
+
+void RaftHost::hold_log(bool held) { impl_->held = held; }
 
 bool RaftHost::is_leader() const { return impl_->core && impl_->core->is_leader(); }
 bool RaftHost::serves() const {

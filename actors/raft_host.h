@@ -74,6 +74,8 @@ class RaftHost {
     // Entries kept before a snapshot where there are other members: one that was
     // away for so long needs no copy of the whole state.
     size_t retained_bytes = 32u << 20;
+    // Of a log that is held, in memory.
+    size_t held_bytes_max = 256u << 20;
   };
 
   // Called once: ok with the entry's index when it is applied; otherwise the
@@ -105,6 +107,10 @@ class RaftHost {
   void change(const RaftConfiguration& next, Proposed done);
   // Asks another voter to lead. Whether it does shows later.
   Status transfer(uint64_t node);
+
+  // While held, no entry is dropped from the log (up to a limit): whoever copies
+  // the state will need those that follow it.
+  void hold_log(bool held);
 
   bool is_leader() const;
   // Leader, and all entries of earlier terms are applied.

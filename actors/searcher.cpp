@@ -116,6 +116,18 @@ Result<ShardDigest> run_digest(const DigestTask& task) {
   return ShardDigest{task.view->applied_index, *digest};
 }
 
+// Bounded, as it crosses the network as one message and is held at both ends.
+constexpr size_t state_piece_bytes = 1u << 20;
+
+Result<StateChunk> run_export(ExportTask& task) {
+  auto piece = task.view->store->export_piece(task.after, task.view->records, state_piece_bytes);
+  if (!piece.ok()) return piece.status();
+  StateChunk out = std::move(task.chunk);
+  out.bytes = std::move(piece->bytes);
+  out.last_key = std::move(piece->last_key);
+  return out;
+}
+
 template <class T>
 caf::result<T> reply(Result<T> result) {
   if (!result.ok()) return to_error(result.status());
@@ -131,6 +143,7 @@ searcher_actor::behavior_type searcher(searcher_actor::pointer) {
       [](const ListTask& task) { return reply(run_list(task)); },
       [](const MatchTask& task) { return reply(run_match(task)); },
       [](const DigestTask& task) { return reply(run_digest(task)); },
+      [](ExportTask& task) { return reply(run_export(task)); },
   };
 }
 

@@ -12,6 +12,8 @@ namespace {
 constexpr uint64_t quiet_ms = 2000;
 // How often a shard whose log failed looks whether it can be written again.
 constexpr uint64_t resume_interval_ms = 1000;
+// A copy of the state that nobody asked for so long is given up.
+constexpr uint64_t transfer_idle_ms = 30'000;
 constexpr uint64_t build_pause_min_ms = 1000;
 constexpr uint64_t build_pause_max_ms = 60'000;
 
@@ -47,11 +49,11 @@ void shard_state::raft_send(RaftMessage message) {
 }
 
 void shard_state::raft_state_offered(RaftOffer offer) {
-  if (offered) return;
-  offered = true;
-  context->say(LogLevel::error, "shard",
+  if (std::exchange(behind, true)) return;
+  context->say(LogLevel::warning, "shard",
                "shard " + std::to_string(group) + " is too far behind node " +
-                   std::to_string(offer.from) + ", which has dropped the entries it lacks");
+                   std::to_string(offer.from) + " for its log; taking a copy of the state");
+  self->send(node, ShardBehind{group});
 }
 
 void shard_state::raft_store_snapshot(RaftSnapshot snapshot, uint64_t trailing) {
@@ -92,6 +94,7 @@ Status shard_state::start() {
   options.election_timeout_ms = context->config.raft_election_timeout_ms;
   options.snapshot_entries = context->config.raft_snapshot_entries;
   options.snapshot_bytes = context->config.raft_snapshot_bytes;
+  options.retained_bytes = context->config.raft_retained_bytes;
   options.seed = mix(context->seams.seed, group + (++life << 32));
   raft = std::make_unique<RaftHost>(options, *context->log, *this);
   return raft->start();
@@ -300,6 +303,52 @@ caf::result<Reply> read(shard_pointer self, Request& request, uint64_t applied_m
 
 }  // namespace
 
+caf::result<StateChunk> shard_state::fetch(shard_pointer actor, FetchState& request) {
+  if (Status status = check_open(); !status.ok()) return to_error(status);
+  if (raft && !raft->is_leader()) return pass_to_leader<StateChunk>(actor, request);
+  if (!raft || !raft->serves()) {
+    return to_error(raft ? unavailable("the shard's leader is not ready; try again") : suspended);
+  }
+  auto found = transfers.find(request.transfer);
+  if (request.transfer == 0) {
+    const RaftCore& core = *raft->core();
+    StateChunk chunk;
+    chunk.index = replica->applied_index();
+    // What the asking replica acknowledged counts: if its log is a part of ours, the
+    // state must hold all of it, as it gives that log up.
+    bool ours = request.last_index >= core.first_index() - 1 &&
+                request.last_index <= core.last_index() &&
+                core.term_at(request.last_index) == request.last_term;
+    bool known = chunk.index >= core.first_index() - 1 && chunk.index > 0;
+    if (!known || (ours && chunk.index < request.last_index)) {
+      return to_error(
+          unavailable("the state is older than the log that it would replace; "
+                      "try again"));
+    }
+    chunk.term = core.term_at(chunk.index);
+    const auto& [configuration_index, configuration] = core.configuration_at(chunk.index);
+    chunk.configuration_index = configuration_index;
+    chunk.configuration = configuration.encode();
+    chunk.transfer = mix(context->seams.seed, now_ms(self) + ++life_of_transfers) | 1;
+    found = transfers.emplace(chunk.transfer, Transfer{replica->snapshot(), chunk, 0}).first;
+    raft->hold_log(true);
+  }
+  if (found == transfers.end()) {
+    return to_error(not_found("this copy of the state was given up; begin another"));
+  }
+  found->second.used_ms = now_ms(self);
+  return actor->delegate(pick_searcher(), ExportTask{found->second.view, std::move(request.after),
+                                                     found->second.chunk});
+}
+
+void shard_state::expire_transfers() {
+  if (transfers.empty()) return;
+  std::erase_if(transfers, [this](const auto& entry) {
+    return now_ms(self) >= entry.second.used_ms + transfer_idle_ms;
+  });
+  if (raft && transfers.empty()) raft->hold_log(false);
+}
+
 shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, node_actor node,
                                  peer_actor peer, uint64_t group, std::vector<uint64_t> founders,
                                  std::shared_ptr<std::unique_ptr<ShardReplica>> replica) {
@@ -377,6 +426,7 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
         });
         return promise;
       },
+      [self](FetchState& request) { return self->state.fetch(self, request); },
       [self](RaftWire& wire) {
         shard_state& shard = self->state;
         if (shard.stopping || shard.failed || !shard.raft) return;
@@ -418,6 +468,7 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
       [self, interval](Tick) {
         shard_state& shard = self->state;
         if (shard.stopping || shard.failed) return;
+        shard.expire_transfers();
         if (shard.raft) {
           shard.raft->tick();
           shard.after_event();

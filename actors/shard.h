@@ -44,7 +44,16 @@ struct shard_state : public RaftDriver {
   uint64_t build_pause_ms = 0;
   uint64_t build_at_ms = 0;  // not before
   bool maintenance_proposed = false;
-  bool offered = false;  // said that the log cannot be continued from here
+  bool behind = false;  // said that the log cannot be continued from here
+
+  // A copy of the state that another replica is taking.
+  struct Transfer {
+    std::shared_ptr<const ShardSnapshot> view;
+    StateChunk chunk;  // all but the pieces
+    uint64_t used_ms = 0;
+  };
+  std::map<uint64_t, Transfer> transfers;
+  uint64_t life_of_transfers = 0;  // how many there were
   uint64_t last_write_ms = 0;
 
   Status start();
@@ -60,6 +69,9 @@ struct shard_state : public RaftDriver {
   void plan_maintenance();
   void start_build();
   void build_failed(const Status& status);
+  caf::result<StateChunk> fetch(shard_actor::stateful_pointer<shard_state> actor,
+                                FetchState& request);
+  void expire_transfers();
   const searcher_actor& pick_searcher();
   // Ok where this replica can be asked; it may have to pass the question on.
   Status check_open() const;

@@ -492,6 +492,44 @@ std::string shard_directory(const std::string& data_dir, uint64_t group) {
   return data_dir + "/shards/" + std::to_string(group);
 }
 
+namespace {
+
+std::string mark_path(const NodeContext& context, uint64_t group) {
+  return shard_directory(context.config.data_dir, group) + "/REPLACING";
+}
+
+}  // namespace
+
+bool is_replacing(const NodeContext& context, uint64_t group) {
+  return context.seams.env->FileExists(mark_path(context, group));
+}
+
+Result<std::shared_ptr<ShardStore>> begin_replacing(const NodeContext& context, uint64_t group) {
+  leveldb::Env* env = context.seams.env;
+  std::string dir = shard_directory(context.config.data_dir, group);
+  env->CreateDir(context.config.data_dir + "/shards");
+  env->CreateDir(dir);
+  leveldb::WritableFile* opened = nullptr;
+  leveldb::Status made = env->NewWritableFile(mark_path(context, group), &opened);
+  if (!made.ok()) return from_leveldb(made, "marking the shard");
+  std::unique_ptr<leveldb::WritableFile> mark(opened);
+  made = mark->Sync();
+  if (made.ok()) made = mark->Close();
+  if (!made.ok()) return from_leveldb(made, "marking the shard");
+  JADE_RETURN_IF_ERROR(remove_tree(env, data_directory(dir)));
+  JADE_RETURN_IF_ERROR(remove_tree(env, segments_directory(dir)));
+  return ShardStore::open(env, data_directory(dir), context.cache);
+}
+
+Status finish_replacing(const NodeContext& context, uint64_t group,
+                        std::shared_ptr<ShardStore> store, const RaftSnapshot& snapshot) {
+  JADE_RETURN_IF_ERROR(store->sync());
+  store.reset();
+  JADE_RETURN_IF_ERROR(context.log->replace(group, snapshot));
+  return from_leveldb(context.seams.env->RemoveFile(mark_path(context, group)),
+                      "taking the mark off the shard");
+}
+
 Status remove_shard(const NodeContext& context, uint64_t group) {
   JADE_RETURN_IF_ERROR(
       remove_tree(context.seams.env, shard_directory(context.config.data_dir, group)));

@@ -26,6 +26,7 @@
 #include "index/growing_segment.h"
 #include "index/sealed_segment.h"
 #include "index/shard_view.h"
+#include "storage/log_store.h"
 #include "storage/record.h"
 #include "storage/segment_store.h"
 #include "storage/shard_store.h"
@@ -168,6 +169,17 @@ class ShardReplica {
   uint64_t last_affected_ = 0;
   uint64_t live_rows_ = 0;
 };
+
+// A replica whose state is being replaced by a copy of another's. While its mark is
+// on disk there is no state to open; the log of the group stays as it is until the
+// copy is whole, as what it acknowledged counts. All of these block.
+bool is_replacing(const NodeContext& context, uint64_t group);
+// Marks the replica, removes its state and opens an empty store for the copy.
+Result<std::shared_ptr<ShardStore>> begin_replacing(const NodeContext& context, uint64_t group);
+// The copy is whole: makes it durable, puts `snapshot` in the log's place and takes
+// the mark away. `store` must be the last reference.
+Status finish_replacing(const NodeContext& context, uint64_t group,
+                        std::shared_ptr<ShardStore> store, const RaftSnapshot& snapshot);
 
 std::string shard_directory(const std::string& data_dir, uint64_t group);
 // Deletes a shard's files and log. It must not be open.

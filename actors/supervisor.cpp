@@ -10,6 +10,7 @@ namespace jade {
 namespace {
 
 constexpr auto restart_interval = std::chrono::seconds(1);
+constexpr auto fetch_timeout = std::chrono::seconds(10);
 
 const DatabaseEntry* owner_of(const ClusterMap& map, uint64_t group) {
   for (const auto& [name, entry] : map.databases) {
@@ -99,9 +100,12 @@ void supervisor_state::open(uint64_t group) {
 
 void supervisor_state::open_drained(uint64_t group, const DatabaseSpec& spec) {
   auto opened_replica = std::make_shared<std::unique_ptr<ShardReplica>>();
+  auto incomplete = std::make_shared<bool>(false);
   auto options = replica_options(*context, spec, group);
   self->request(context->opener, caf::infinite,
-                BlockingTask{[opened_replica, options, context = context] {
+                BlockingTask{[opened_replica, incomplete, options, context = context] {
+                  *incomplete = is_replacing(*context, options.group);
+                  if (*incomplete) return Status();
                   auto replica = ShardReplica::open(
                       options, [log = context->seams.log](std::string_view message) {
                         log(LogLevel::warning, "shard", message);
@@ -111,10 +115,11 @@ void supervisor_state::open_drained(uint64_t group, const DatabaseSpec& spec) {
                   return Status();
                 }})
       .then(
-          [this, group, opened_replica](const TaskDone& done) {
+          [this, group, opened_replica, incomplete](const TaskDone& done) {
             auto found = shards.find(group);
             if (found == shards.end() || found->second.state != HostedShard::State::opening) return;
             if (!done.status.ok()) return fail(group, done.status);
+            if (*incomplete) return replace(group);
             const ShardPlacement* placement = find_placement(*map, group);
             std::vector<uint64_t> founders;
             if (placement != nullptr) founders = placement->nodes;
@@ -148,6 +153,106 @@ void supervisor_state::fail(uint64_t group, Status status) {
   shard.actor = nullptr;
   shard.failure = std::move(status);
   changed();
+}
+
+bool supervisor_state::has_peers(uint64_t group) const {
+  const ShardPlacement* placement = map ? find_placement(*map, group) : nullptr;
+  return placement != nullptr && placement->nodes.size() > 1;
+}
+
+void supervisor_state::replace(uint64_t group) {
+  auto found = shards.find(group);
+  if (found == shards.end() || found->second.state == HostedShard::State::stopping) return;
+  HostedShard& shard = found->second;
+  if (shard.asking) return;
+  shard.state = HostedShard::State::replacing;
+  shard.copy = nullptr;
+  shard.asking = true;
+  changed();
+  auto begin = [this, group] {
+    // No append of the replica is on its way any more once the log is drained.
+    auto last = std::make_shared<FetchState>();
+    last->route.group = group;
+    self->request(context->log_writer, caf::infinite, DrainLog{})
+        .then([this, group, last](const LogAppended&) {
+          auto read = [context = context, group, last] {
+            auto loaded = context->log->load(group);
+            if (!loaded.ok()) return loaded.status();
+            last->last_index = loaded->first_index - 1 + loaded->entries.size();
+            if (!loaded->entries.empty()) {
+              last->last_term = loaded->entries.back().term;
+            } else if (loaded->snapshot) {
+              last->last_term = loaded->snapshot->term;
+            }
+            return Status();
+          };
+          self->request(context->opener, caf::infinite, BlockingTask{read})
+              .then([this, group, last](const TaskDone& done) {
+                if (!done.status.ok()) {
+                  shards[group].asking = false;
+                  return fail(group, done.status);
+                }
+                fetch(group, *last);
+              });
+        });
+  };
+  if (!shard.actor) return begin();
+  auto stopped = std::exchange(shard.actor, nullptr);
+  self->request(stopped, caf::infinite, Stop{})
+      .then([begin](Stopped) { begin(); }, [begin](const caf::error&) { begin(); });
+}
+
+void supervisor_state::fetch(uint64_t group, FetchState request) {
+  self->request(peer, fetch_timeout, request)
+      .then([this, group, request](StateChunk& chunk) { fetched(group, request, chunk); },
+            [this, group](const caf::error&) {
+              // The next tick begins anew: there may be another leader by then.
+              auto found = shards.find(group);
+              if (found != shards.end()) found->second.asking = false;
+            });
+}
+
+void supervisor_state::fetched(uint64_t group, const FetchState& request, StateChunk& chunk) {
+  auto found = shards.find(group);
+  if (found == shards.end() || found->second.state != HostedShard::State::replacing) return;
+  auto next = std::make_shared<FetchState>(request);
+  next->route = {group};
+  next->transfer = chunk.transfer;
+  next->after = chunk.last_key;
+  auto store = std::make_shared<std::shared_ptr<ShardStore>>(found->second.copy);
+  found->second.copy = nullptr;  // comes back with the answer
+  auto piece = std::make_shared<StateChunk>(std::move(chunk));
+  auto put = [context = context, group, store, piece] {
+    if (!*store) {
+      auto begun = begin_replacing(*context, group);
+      if (!begun.ok()) return begun.status();
+      *store = std::move(*begun);
+    }
+    JADE_RETURN_IF_ERROR((*store)->import_piece(piece->bytes));
+    if (!piece->last_key.empty()) return Status();
+    RaftSnapshot snapshot{piece->index, piece->term, piece->configuration_index,
+                          piece->configuration, "shard"};
+    return finish_replacing(*context, group, std::exchange(*store, nullptr), snapshot);
+  };
+  self->request(context->opener, caf::infinite, BlockingTask{put})
+      .then([this, group, store, next, piece](const TaskDone& done) {
+        auto at = shards.find(group);
+        if (at == shards.end() || at->second.state != HostedShard::State::replacing) return;
+        at->second.asking = false;
+        if (!done.status.ok()) {
+          return context->say(
+              LogLevel::warning, "node",
+              "copying shard " + std::to_string(group) + ": " + done.status.to_string());
+        }
+        if (piece->last_key.empty()) {
+          context->say(LogLevel::info, "node",
+                       "shard " + std::to_string(group) + " is a copy of its leader's now");
+          return open(group);
+        }
+        at->second.copy = *store;
+        at->second.asking = true;
+        fetch(group, *next);
+      });
 }
 
 void supervisor_state::retire(uint64_t group) {
@@ -236,6 +341,9 @@ Status supervisor_state::readiness(const std::string& database) const {
     std::string what =
         "shard " + std::to_string(group) + " of database \"" + entry->spec.name + "\"";
     if (shard.state == HostedShard::State::failed) return shard.failure.with_context(what);
+    if (shard.state == HostedShard::State::replacing) {
+      return unavailable(what + " is being copied from another node");
+    }
     return unavailable(what + " is starting");
   }
   return {};
@@ -290,6 +398,7 @@ node_actor::behavior_type supervisor(node_actor::stateful_pointer<supervisor_sta
       },
       [self](ShardFailed& failed) { self->state.fail(failed.group, std::move(failed.status)); },
       [self](ShardServes serves) { self->state.opened(serves.group); },
+      [self](ShardBehind behind) { self->state.replace(behind.group); },
       [self](AwaitVersion& await) -> caf::result<CatalogApplied> {
         auto promise = self->make_response_promise<CatalogApplied>();
         self->state.waiting.emplace_back(std::move(await), promise);
@@ -352,10 +461,14 @@ node_actor::behavior_type supervisor(node_actor::stateful_pointer<supervisor_sta
         supervisor_state& state = self->state;
         if (state.stopping) return;
         for (auto& [group, shard] : state.shards) {
-          // A damaged replica stays as it is, for a person or a peer to mend.
-          if (shard.state == HostedShard::State::failed &&
-              shard.failure.code() != Code::corruption) {
+          // A damaged replica is copied from another; alone, it stays as it is, for a
+          // person to mend.
+          bool failed = shard.state == HostedShard::State::failed;
+          if (failed && shard.failure.code() != Code::corruption) {
             state.open(group);
+          } else if ((failed && state.has_peers(group)) ||
+                     shard.state == HostedShard::State::replacing) {
+            state.replace(group);
           }
         }
         self->delayed_send(self, restart_interval, Tick{});

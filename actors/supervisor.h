@@ -6,6 +6,7 @@
 #include <set>
 
 #include "actors/node.h"
+#include "storage/shard_store.h"
 
 namespace jade {
 
@@ -16,11 +17,15 @@ namespace jade {
 //                        ▼  │ backoff   ▼             ▼
 //                       failed ◄──────────────────────┘
 //   (map drops it) ──► stopping ──► removed from disk
+//   (its log cannot be continued, or its state is damaged and others have it)
+//                    ──► replacing ──► opening
 struct HostedShard {
-  enum class State { opening, catching_up, serving, failed, stopping };
+  enum class State { opening, catching_up, serving, failed, replacing, stopping };
   State state = State::opening;
   shard_actor actor;
   Status failure;
+  std::shared_ptr<ShardStore> copy;  // being filled, while replacing
+  bool asking = false;               // for a piece of it
 };
 
 struct supervisor_state {
@@ -46,6 +51,12 @@ struct supervisor_state {
   void open_drained(uint64_t group, const DatabaseSpec& spec);
   void opened(uint64_t group);
   void fail(uint64_t group, Status status);
+  // Takes the place of the replica's state by a copy of its leader's. What there is
+  // stays until the first piece has arrived.
+  void replace(uint64_t group);
+  void fetch(uint64_t group, FetchState request);
+  void fetched(uint64_t group, const FetchState& request, StateChunk& chunk);
+  bool has_peers(uint64_t group) const;
   void retire(uint64_t group);
   void remove(uint64_t group);
   // Tells the gateway, and those who wait for a version.

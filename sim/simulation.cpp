@@ -101,6 +101,7 @@ class Simulation {
     config.seal_rows_min = options_.seal_rows_min;
     config.seal_rows_max = options_.seal_rows_max;
     config.raft_snapshot_entries = options_.snapshot_entries;
+    config.raft_retained_bytes = options_.retained_bytes;
     if (options_.nodes > 1) {
       config.cluster_address = config.name + ":1";
       if (index > 0) config.join = {"node-1:1"};

@@ -26,6 +26,7 @@ struct SimulationOptions {
   uint32_t seal_rows_min = 24;
   uint32_t seal_rows_max = 64;
   uint32_t snapshot_entries = 24;
+  uint32_t retained_bytes = 10'000;  // so that replicas have to be copied
   // Mean time between faults; 0: none.
   uint64_t fault_interval_ms = 1500;
   bool crashes = true;          // the process dies

@@ -179,4 +179,45 @@ Result<uint32_t> ShardStore::digest(const Snapshot& at) const {
   return crc;
 }
 
+Result<ShardStore::Piece> ShardStore::export_piece(std::string_view after, const Snapshot& at,
+                                                   size_t bytes_max) const {
+  Piece out;
+  auto it = kv_->iterate(at, false);
+  if (after.empty()) {
+    it->SeekToFirst();
+  } else {
+    it->Seek(std::string(after));
+    if (it->Valid() && view_of(it->key()) == after) it->Next();
+  }
+  for (; it->Valid(); it->Next()) {
+    if (out.bytes.size() >= bytes_max) return out;
+    append_u32(out.bytes, static_cast<uint32_t>(it->key().size()));
+    append_u32(out.bytes, static_cast<uint32_t>(it->value().size()));
+    out.bytes.append(it->key().data(), it->key().size());
+    out.bytes.append(it->value().data(), it->value().size());
+    out.last_key.assign(it->key().data(), it->key().size());
+  }
+  if (!it->status().ok()) return from_leveldb(it->status(), "reading the shard's records");
+  out.last_key.clear();
+  return out;
+}
+
+Status ShardStore::import_piece(std::string_view bytes) {
+  leveldb::WriteBatch batch;
+  ByteReader reader(bytes);
+  while (!reader.rest().empty()) {
+    auto key_size = reader.u32(), value_size = reader.u32();
+    if (!key_size || !value_size) return corruption("a piece of a shard is cut short");
+    auto key = reader.bytes(*key_size);
+    auto value = reader.bytes(*value_size);
+    if (!key || !value || key->empty()) return corruption("a piece of a shard is cut short");
+    if (key->front() != tombstone_tag && !check(*key, *value)) {
+      return corruption("a piece of a shard has a wrong checksum");
+    }
+    batch.Put(leveldb::Slice(key->data(), key->size()),
+              leveldb::Slice(value->data(), value->size()));
+  }
+  return kv_->write(batch, false);
+}
+
 }  // namespace jade

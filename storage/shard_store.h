@@ -70,6 +70,18 @@ class ShardStore {
 
   Snapshot snapshot() const { return kv_->snapshot(); }
 
+  // The whole store in pieces, for another replica: what follows the key `after`
+  // ("": all), of about `bytes_max` bytes. An empty `last_key` says that nothing
+  // follows this piece.
+  struct Piece {
+    std::string bytes;  // of each pair: u32 size of key, u32 of value, key, value
+    std::string last_key;
+  };
+  Result<Piece> export_piece(std::string_view after, const Snapshot& at, size_t bytes_max) const;
+  // Puts what export_piece() gave elsewhere; unsynced. corruption: what came is not
+  // what was stored there.
+  Status import_piece(std::string_view bytes);
+
  private:
   explicit ShardStore(std::unique_ptr<KvStore> kv) : kv_(std::move(kv)) {}
 

@@ -48,4 +48,50 @@ TEST_CASE("without faults nothing fails") {
   CHECK(report.full_disks + report.corrupt_periods == 0);
 }
 
+TEST_CASE("clusters pass, and a seed is one run of them, too") {
+  uint64_t partitions = 0, disconnects = 0, pauses = 0, first_trace = 0;
+  size_t copies = 0;
+  for (uint64_t seed = 1; seed <= 12; ++seed) {
+    CAPTURE(seed);
+    SimulationOptions options;
+    options.seed = seed;
+    options.nodes = seed % 4 == 0 ? 5 : 3;
+    options.simulated_ms = 10'000;
+    options.log = [&copies](const std::string& line) {
+      copies += line.find("is a copy of its leader's") != std::string::npos;
+    };
+    SimulationReport report = simulate(options);
+    REQUIRE_MESSAGE(report.failure.empty(), report.failure);
+    CHECK(report.writes_acknowledged > 0);
+    CHECK(report.checkpoints > 0);
+    CHECK(report.bytes_sent > 100'000);
+    partitions += report.partitions;
+    disconnects += report.disconnects;
+    pauses += report.pauses;
+    if (seed == 1) first_trace = report.trace_hash;
+  }
+  CHECK(partitions > 0);
+  CHECK(disconnects > 0);
+  CHECK(pauses > 0);
+  CHECK(copies > 0);  // replicas whose log could not be continued
+  SimulationOptions again;
+  again.seed = 1;
+  again.nodes = 3;
+  again.simulated_ms = 10'000;
+  CHECK(simulate(again).trace_hash == first_trace);
+}
+
+TEST_CASE("a cluster without faults fails nothing") {
+  SimulationOptions options;
+  options.seed = 5;
+  options.nodes = 3;
+  options.simulated_ms = 3000;
+  options.fault_interval_ms = 0;
+  SimulationReport report = simulate(options);
+  REQUIRE_MESSAGE(report.failure.empty(), report.failure);
+  CHECK(report.writes_acknowledged > 0);
+  CHECK(report.crashes + report.partitions + report.disconnects + report.pauses <=
+        report.checkpoints);  // those restart a node to compare what it holds
+}
+
 }  // namespace jade::sim
