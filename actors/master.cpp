@@ -178,10 +178,9 @@ namespace {
 template <class Reply, class Request>
 caf::result<Reply> pass_to_leader(master_state& state, Request& request) {
   uint64_t leader = state.raft ? state.raft->leader() : 0;
-  if (leader == 0 || leader == state.context->config.node_id) {
-    return to_error(unavailable("the cluster has no master at the moment; try again"));
-  }
-  request.route.node = leader;
+  // A leader that does not serve yet waits for itself.
+  bool somebody = leader != 0 && leader != state.context->config.node_id;
+  request.route.node = somebody ? leader : Route::nobody;
   return state.stateful->delegate(state.peer, std::move(request));
 }
 

@@ -38,8 +38,12 @@ struct Route {
   uint64_t group = 0;
   uint64_t node = 0;  // 0: any that can answer
   uint8_t hops = 0;
+  uint8_t waits = 0;  // how often it was held back, as nobody could answer
 
   static constexpr uint8_t hops_max = 3;
+  static constexpr uint8_t waits_max = 40;
+  // `node` of what waits until there is a leader.
+  static constexpr uint64_t nobody = UINT64_MAX;
 };
 
 // Replicate and apply one command (encoded as in storage/record.capnp).
@@ -419,7 +423,7 @@ struct Wired {
     return f(caf::meta::type_name("jade::" #type), __VA_ARGS__);   \
   }
 
-JADE_INSPECT(Route, x.group, x.node, x.hops)
+JADE_INSPECT(Route, x.group, x.node, x.hops, x.waits)
 JADE_INSPECT(ShardWrite, x.route, x.command)
 JADE_INSPECT(ShardWritten, x.group, x.index, x.affected)
 JADE_INSPECT(ShardSearch, x.route, x.queries, x.dimension, x.k, x.ef_search, x.nprobe, x.filter,

@@ -149,15 +149,30 @@ void announce(peer_pointer self) {
             });
 }
 
+// Nothing was done yet, and nobody can do it now: later.
+template <class Reply, class Request>
+caf::result<Reply> hold(peer_pointer self, Request& request, const std::string& why) {
+  Route& route = request.route;
+  if (++route.waits > Route::waits_max) return to_error(unavailable(why + "; try again"));
+  route.node = 0;
+  route.hops = 0;
+  auto promise = self->template make_response_promise<Reply>();
+  auto kept = std::make_shared<Request>(std::move(request));
+  self->state.held.push_back(
+      [self, promise, kept]() mutable { promise.delegate(peer_actor(self), std::move(*kept)); });
+  return promise;
+}
+
 // Asks another node, and answers here when it does or when it is lost.
 template <class Reply, class Request>
 caf::result<Reply> ask(peer_pointer self, uint64_t node, Request& request) {
+  if (node == Route::nobody) return hold<Reply>(self, request, "no replica leads at the moment");
   if (++request.route.hops > Route::hops_max) {
-    return to_error(unavailable("the replicas do not agree yet on who leads; try again"));
+    return hold<Reply>(self, request, "the replicas do not agree yet on who leads");
   }
   auto found = self->state.links.find(node);
   if (found == self->state.links.end() || !found->second.remote) {
-    return to_error(unavailable("node " + std::to_string(node) + " cannot be reached; try again"));
+    return hold<Reply>(self, request, "node " + std::to_string(node) + " cannot be reached");
   }
   auto promise = self->template make_response_promise<Reply>();
   uint64_t call = self->state.next_call++;
@@ -186,8 +201,8 @@ caf::result<Reply> pass_on(peer_pointer self, Request& request) {
     }
     if (node == 0) node = self->state.reachable(route.group);
     if (node == 0 || node == self->state.id()) {
-      return to_error(unavailable("shard " + std::to_string(route.group) +
-                                  " cannot be reached from here at the moment; try again"));
+      return hold<Reply>(self, request,
+                         "shard " + std::to_string(route.group) + " cannot be reached from here");
     }
   }
   return ask<Reply>(self, node, request);
@@ -286,6 +301,7 @@ peer_actor::behavior_type peer(peer_pointer self, NodeContextPtr context) {
       [self](Tick) {
         peer_state& state = self->state;
         uint64_t now = now_ms(self);
+        for (auto& again : std::exchange(state.held, {})) again();
         for (auto& [node, link] : state.links) {
           if (link.remote || link.connecting || link.address.empty() || now < link.retry_ms) {
             continue;

@@ -6,6 +6,9 @@
 // again while that fails, and makes a new node a member of the cluster that it
 // was told to join.
 //
+// While a group has no leader, or that one cannot be reached, what is for it waits
+// here and is asked anew every tick, for some seconds: elections are short.
+//
 // CAF bounces nothing that was sent to a node that is lost, so every request that
 // goes out is remembered, and answered with `unavailable` when its link breaks.
 #pragma once
@@ -34,7 +37,8 @@ struct peer_state {
   master_actor master;
   ClusterMapPtr map;
   std::shared_ptr<const std::map<uint64_t, shard_actor>> shards;
-  std::map<uint64_t, Link> links;  // by node
+  std::map<uint64_t, Link> links;           // by node
+  std::vector<std::function<void()>> held;  // to be asked anew at the next tick
   uint64_t next_call = 1;
   uint64_t random = 0;  // state of the generator
   bool joining = false;

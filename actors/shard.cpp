@@ -263,11 +263,7 @@ caf::result<Reply> pass_to_leader(shard_pointer self, Request& request) {
   shard_state& shard = self->state;
   if (!shard.raft) return to_error(shard.suspended);
   uint64_t leader = shard.raft->leader();
-  if (leader == 0 || leader == shard.context->config.node_id) {
-    return to_error(unavailable("shard " + std::to_string(shard.group) +
-                                " has no leader at the moment; try again"));
-  }
-  request.route.node = leader;
+  request.route.node = leader == 0 ? Route::nobody : leader;
   return self->delegate(shard.peer, std::move(request));
 }
 
@@ -339,6 +335,23 @@ caf::result<StateChunk> shard_state::fetch(shard_pointer actor, FetchState& requ
   found->second.used_ms = now_ms(self);
   return actor->delegate(pick_searcher(), ExportTask{found->second.view, std::move(request.after),
                                                      found->second.chunk});
+}
+
+void shard_state::hand_over() {
+  if (!raft || !raft->serves()) return;
+  // Whoever has most of the log needs no election timeout to find out.
+  const RaftCore& core = *raft->core();
+  uint64_t best = 0, match = 0;
+  for (const auto& [member, progress] : core.progress()) {
+    if (!core.configuration().is_voter(member) || progress.match <= match) continue;
+    best = member;
+    match = progress.match;
+  }
+  if (best == 0) return;
+  if (Status status = raft->transfer(best); !status.ok()) {
+    context->say(LogLevel::warning, "shard",
+                 "the leadership could not be handed over: " + status.to_string());
+  }
 }
 
 void shard_state::expire_transfers() {
@@ -452,6 +465,7 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
       [self](Stop) -> caf::result<Stopped> {
         shard_state& shard = self->state;
         shard.stopping = true;
+        shard.hand_over();
         if (shard.raft) shard.raft->close();
         shard.replica->cancel_builds();
         // A clean stop leaves nothing to replay.

@@ -72,6 +72,8 @@ struct shard_state : public RaftDriver {
   caf::result<StateChunk> fetch(shard_actor::stateful_pointer<shard_state> actor,
                                 FetchState& request);
   void expire_transfers();
+  // Before it stops: asks another replica to lead.
+  void hand_over();
   const searcher_actor& pick_searcher();
   // Ok where this replica can be asked; it may have to pass the question on.
   Status check_open() const;
