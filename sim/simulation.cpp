@@ -9,6 +9,7 @@
 #include "actors/errors.h"
 #include "actors/random.h"
 #include "index/scoring.h"
+#include "sim/linearizability.h"
 #include "sim/model.h"
 #include "sim/node.h"
 
@@ -20,6 +21,9 @@ constexpr uint64_t none = UINT64_MAX;
 // After faults have ended the node must serve again within this.
 constexpr uint64_t recovery_ns_max = 30'000 * ms;
 constexpr const char* database = "sim";
+// A few vectors that all clients of a cluster write and read, for the order of things.
+constexpr const char* shared_database = "shared";
+constexpr uint64_t shared_keys = 5;
 
 class Simulation {
  public:
@@ -302,6 +306,11 @@ class Simulation {
     if (!await_ready()) return;
     auto created = ask<DatabaseInfo>([&](Api& api, auto done) { api.create_database(spec, done); });
     if (!created.ok()) return fail("creating the database: " + created.status().to_string());
+    if (!cluster() || !await_ready()) return;
+    spec.name = shared_database;
+    spec.shards = 1;
+    created = ask<DatabaseInfo>([&](Api& api, auto done) { api.create_database(spec, done); });
+    if (!created.ok()) return fail("creating the database: " + created.status().to_string());
     await_ready();
   }
 
@@ -466,7 +475,9 @@ class Simulation {
       client.busy = true;
       client.generation = nodes_[client.node]->starts();
       uint64_t dice = draw(100);
-      if (dice < 45) {
+      if (cluster() && draw(3) == 0) {
+        begin_shared(i, dice);
+      } else if (dice < 45) {
         begin_upsert(i);
       } else if (dice < 60) {
         begin_delete(i);
@@ -542,6 +553,56 @@ class Simulation {
           ++report_.writes_acknowledged;
           for (auto [id, version] : written) model_.acknowledge(id, version);
         }));
+  }
+
+  // One operation on one of the vectors that all clients use.
+  void begin_shared(uint32_t client, uint64_t dice) {
+    Api& api = nodes_[clients_[client].node]->api();
+    uint64_t key = draw(shared_keys);
+    if (dice < 40) {
+      uint64_t version = ++versions_;
+      UpsertRequest request;
+      request.database = shared_database;
+      request.dimension = options_.dimension;
+      request.ids.emplace_back(key);
+      request.metadata.push_back(metadata_of(key, version));
+      auto values = vector_of(key, version, options_.dimension);
+      request.values.append(reinterpret_cast<const char*>(values.data()), values.size() * 4);
+      auto operation = history_.write(client, key, version, now_ns_);
+      api.upsert(std::move(request), answered<UpsertReply>(client, [=, this](auto& reply) {
+                   if (!reply.ok()) return check_write_error(reply.status());
+                   history_.complete(operation, now_ns_);
+                 }));
+    } else if (dice < 50) {
+      DeleteRequest request;
+      request.database = shared_database;
+      request.ids.emplace_back(key);
+      auto operation = history_.erase(client, key, now_ns_);
+      api.remove(std::move(request), answered<DeleteReply>(client, [=, this](auto& reply) {
+                   if (!reply.ok()) return check_write_error(reply.status());
+                   history_.complete(operation, now_ns_);
+                 }));
+    } else {
+      auto operation = history_.read(client, key, now_ns_);
+      api.get({shared_database, VectorId(key)},
+              answered<StoredVector>(client, [=, this](Result<StoredVector>& found) {
+                if (found.ok()) {
+                  auto version = version_of(found->metadata);
+                  if (!version) return fail("a read gave what nobody wrote: " + found->metadata);
+                  history_.complete_read(operation, *version, now_ns_);
+                } else if (found.status().code() == Code::not_found) {
+                  history_.complete_read(operation, 0, now_ns_);
+                } else {
+                  check_error(found.status());
+                }
+              }));
+    }
+  }
+
+  void check_history() {
+    Finding finding = check_linearizable(history_);
+    if (finding.verdict == Verdict::violated) fail("not linearizable: " + finding.explanation);
+    if (finding.verdict == Verdict::undecided) fail("too hard to check: " + finding.explanation);
   }
 
   void begin_get(uint32_t client) {
@@ -656,6 +717,7 @@ class Simulation {
     compare_contents();
     if (ok()) compare_searches();
     if (ok() && cluster()) compare_replicas();
+    if (ok() && cluster()) check_history();
     if (ok() && draw(2) == 0) compare_replay();
     model_.unsettle();
     // Not a burst of everything that was due meanwhile.
@@ -819,6 +881,7 @@ class Simulation {
   std::set<std::pair<size_t, size_t>> cut_;  // from, to
   uint64_t network_over_ns_ = none;          // of a partition
   Model model_;
+  History history_;
   Metric metric_ = Metric::l2;
   std::vector<Client> clients_;
   uint64_t versions_ = 0;
