@@ -115,6 +115,10 @@ void join(peer_pointer self) {
         .then(
             [self, over](const JoinedCluster& joined) {
               auto adopted = [context = self->state.context, id = joined.cluster_id] {
+                // Whoever has joined one cluster must never found another, also when
+                // it ends before the first entry has come, and is started without
+                // being told to join.
+                JADE_RETURN_IF_ERROR(context->log->mark_begun(metadata_group));
                 return context->membership->adopt(id);
               };
               self->request(self->state.context->opener, caf::infinite, BlockingTask{adopted})

@@ -54,7 +54,9 @@ Status RaftHost::Impl::load() {
     return corruption("the state is at entry " + std::to_string(options.applied_index) +
                       ", but its log is empty");
   }
-  if (empty && !options.founders.empty()) {
+  // With a term but no entry it has begun elsewhere, and its leader will send all.
+  bool fresh = empty && loaded->state == HardState();
+  if (fresh && !options.founders.empty()) {
     // Every founder writes the same first entry.
     RaftConfiguration configuration;
     for (const RaftMember& founder : options.founders) {

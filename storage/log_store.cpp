@@ -300,6 +300,18 @@ Result<LogStore::Loaded> LogStore::load(uint64_t group) const {
   return out;
 }
 
+Status LogStore::mark_begun(uint64_t group) {
+  std::lock_guard lock(mutex_);
+  auto state = load_hard_state(group);
+  if (!state.ok()) return state.status();
+  if (state->term > 0) return {};
+  leveldb::WriteBatch batch;
+  put(batch, make_key(group, hard_state_tag), encode_hard_state({1, 0}));
+  JADE_RETURN_IF_ERROR(write(batch));
+  extents_[group] = extent_of(group);
+  return {};
+}
+
 Status LogStore::remove_group(uint64_t group) {
   std::lock_guard lock(mutex_);
   leveldb::WriteBatch batch;

@@ -71,6 +71,10 @@ class LogStore {
   // corruption where a checksum does not hold or an entry is missing.
   Result<Loaded> load(uint64_t group) const;
 
+  // From now on load() shows a term of at least 1: the group is not new, whatever
+  // else it lacks.
+  Status mark_begun(uint64_t group);
+
   Status remove_group(uint64_t group);
   Result<std::vector<uint64_t>> groups() const;
 

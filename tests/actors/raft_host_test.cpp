@@ -374,6 +374,14 @@ TEST_CASE_FIXTURE(Fixture, "where the log is empty and it founded nothing, a mem
   CHECK(!host->is_leader());
 }
 
+TEST_CASE_FIXTURE(Fixture, "a group that has begun elsewhere is not founded again") {
+  REQUIRE(log->mark_begun(group).ok());
+  REQUIRE(try_start().ok());
+  for (int i = 0; i < 100; ++i) tick();
+  CHECK(machine.appends.empty());
+  CHECK(!host->is_leader());
+}
+
 TEST_CASE_FIXTURE(Fixture, "closing answers all that is pending and touches no disk") {
   start();
   propose_and_work(1, 2);

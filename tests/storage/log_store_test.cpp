@@ -276,6 +276,20 @@ TEST_CASE("a term and a vote are kept over reopening, with entries or without") 
   CHECK(store->load(1)->state == HardState{6, 0});
 }
 
+TEST_CASE("a group that is marked as begun keeps what it has") {
+  auto env = memory_env();
+  auto store = open_log(env.get());
+  REQUIRE(store->mark_begun(1).ok());
+  REQUIRE(vote(*store, 2, {7, 3}).ok());
+  REQUIRE(store->mark_begun(2).ok());
+  store.reset();
+  store = open_log(env.get());
+  CHECK(store->load(1)->state == HardState{1, 0});
+  CHECK(store->load(1)->entries.empty());
+  CHECK(store->load(2)->state == HardState{7, 3});
+  CHECK(append(*store, entries(1, 1, 2)).ok());
+}
+
 TEST_CASE("a removed group is gone, its neighbours stay") {
   auto env = memory_env();
   auto store = open_log(env.get());
