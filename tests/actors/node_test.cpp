@@ -2,9 +2,11 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <cstring>
 #include <filesystem>
 #include <random>
+#include <thread>
 
 namespace jade {
 namespace {
@@ -321,6 +323,82 @@ TEST_CASE("a database with an embedder takes text for vectors and for searches")
   REQUIRE(found->results.size() == 2);
   CHECK(found->results[0].id == VectorId(uint64_t{1}));
   CHECK(found->results[0].metadata == R"({"text":"convert video files between formats"})");
+}
+
+TEST_CASE("clients at once do not disturb each other") {
+  // For the thread sanitizer more than for the checks.
+  constexpr uint64_t writers = 2, rounds = 40, rows = 100;
+  TestNode test;
+  for (const char* name : {"shared", "other"}) {
+    REQUIRE(test.node->create_database(spec_of(name, 8, Metric::cosine, 2)).ok());
+  }
+  std::atomic<int> failures{0};
+  std::atomic<uint64_t> writing{writers};
+  auto expect = [&](bool ok) { failures += ok ? 0 : 1; };
+  auto vector_of = [](uint64_t id) {
+    std::mt19937 random(static_cast<uint32_t>(id));
+    std::vector<float> values(8);
+    for (float& v : values) v = std::normal_distribution<float>()(random);
+    return values;
+  };
+  std::vector<std::thread> clients;
+  for (uint64_t writer = 0; writer < writers; ++writer) {
+    clients.emplace_back([&, writer] {
+      for (uint64_t round = 0; round < rounds; ++round) {
+        UpsertRequest request;
+        request.database = "shared";
+        uint64_t first = (round * writers + writer) * rows;
+        for (uint64_t id = first; id < first + rows; ++id) add(request, id, vector_of(id), "{}");
+        expect(test.node->upsert(std::move(request)).ok());
+        expect(test.node->get({"shared", VectorId(first + rows / 2)}).ok());
+        auto found = test.node->search(search_of("shared", vector_of(first), 1));
+        expect(found.ok() && found->results.size() == 1 && found->results[0].id == VectorId(first));
+      }
+      --writing;
+    });
+  }
+  clients.emplace_back([&] {
+    while (writing > 0) {
+      ListRequest list;
+      list.database = "shared";
+      list.limit = 50;
+      list.include_values = true;
+      expect(test.node->list(list).ok());
+      expect(test.node->describe_database("shared").ok());
+      expect(test.node->list_databases().ok());
+    }
+  });
+  clients.emplace_back([&] {
+    for (uint64_t round = 0; writing > 0; ++round) {
+      expect(test.node->upsert(upsert_of("other", round, vector_of(round), R"({"n": 1})")).ok());
+      DeleteRequest request;
+      request.database = "other";
+      request.filter = R"({"n": 1})";
+      auto deleted = test.node->remove(request);
+      expect(deleted.ok() && deleted->deleted == 1);
+      if (round % 8 == 7) {
+        expect(test.node->drop_database("other").ok());
+        expect(test.node->create_database(spec_of("other", 8, Metric::cosine, 2)).ok());
+      }
+    }
+  });
+  for (std::thread& client : clients) client.join();
+  CHECK(failures == 0);
+  CHECK(test.node->describe_database("shared")->vectors == writers * rounds * rows);
+  CHECK(test.node->wait_until_indexed("shared").ok());
+}
+
+TEST_CASE("calls in flight are answered when the node is closed") {
+  TestNode test;
+  REQUIRE(test.node->create_database(spec_of("d", 2, Metric::l2, 2)).ok());
+  constexpr int calls = 200;
+  std::atomic<int> answers{0};
+  for (int i = 0; i < calls; ++i) {
+    auto request = upsert_of("d", static_cast<uint64_t>(i), {float(i), 1});
+    test.node->api().upsert(std::move(request), [&](Result<UpsertReply>) { ++answers; });
+  }
+  CHECK(test.node->close().ok());
+  CHECK(answers == calls);
 }
 
 TEST_CASE("a second node cannot open the directory; a foreign one is refused") {
