@@ -18,6 +18,7 @@ constexpr int retry_low_ms = 200, retry_high_ms = 500;
 // that neither uses. So the lower id dials, and the other only after a long wait.
 constexpr uint64_t patience_ms = 3000;
 constexpr uint64_t announce_interval_ms = 2000;
+constexpr uint64_t ping_interval_ms = 500;
 constexpr auto connect_timeout = std::chrono::seconds(5);
 constexpr auto hello_timeout = std::chrono::seconds(2);
 constexpr auto join_timeout = std::chrono::seconds(10);
@@ -32,14 +33,31 @@ void put_off(peer_pointer self, uint64_t node) {
   state.links[node].retry_ms = now_ms(self) + delay;
 }
 
-void link_lost(peer_pointer self, uint64_t node) {
-  peer_state::Link& link = self->state.links[node];
-  link.remote = nullptr;
-  put_off(self, node);
-  auto waiting = std::exchange(link.waiting, {});
+void fail_waiting(peer_pointer self, uint64_t node, const std::string& why) {
+  auto waiting = std::exchange(self->state.links[node].waiting, {});
   for (auto& [call, fail] : waiting) {
-    fail(unavailable("the connection to node " + std::to_string(node) + " was lost; try again"));
+    fail(unavailable(why + "; what was asked of it may have been done, try again"));
   }
+}
+
+void link_lost(peer_pointer self, uint64_t node) {
+  self->state.links[node].remote = nullptr;
+  put_off(self, node);
+  fail_waiting(self, node, "the connection to node " + std::to_string(node) + " was lost");
+}
+
+// Only while something waits for it: silence costs nobody anything otherwise.
+void ping(peer_pointer self, uint64_t node) {
+  peer_state::Link& link = self->state.links[node];
+  link.ping_ms = 0;
+  auto again = [self, node] { self->state.links[node].ping_ms = now_ms(self) + ping_interval_ms; };
+  self->request(link.remote, hello_timeout,
+                Hello{self->state.context->membership->cluster_id(), self->state.id()})
+      .then([again](const HelloReply&) { again(); },
+            [self, node, again](const caf::error&) {
+              again();
+              fail_waiting(self, node, "node " + std::to_string(node) + " does not answer");
+            });
 }
 
 void link_up(peer_pointer self, uint64_t node, const peer_actor& remote) {
@@ -50,6 +68,7 @@ void link_up(peer_pointer self, uint64_t node, const peer_actor& remote) {
     link_lost(self, node);
   }
   link.remote = remote;
+  link.ping_ms = now_ms(self) + ping_interval_ms;
   self->monitor(remote);
 }
 
@@ -307,6 +326,8 @@ peer_actor::behavior_type peer(peer_pointer self, NodeContextPtr context) {
         uint64_t now = now_ms(self);
         for (auto& again : std::exchange(state.held, {})) again();
         for (auto& [node, link] : state.links) {
+          bool asked = link.remote && !link.waiting.empty();
+          if (asked && link.ping_ms != 0 && now >= link.ping_ms) ping(self, node);
           if (link.remote || link.connecting || link.address.empty() || now < link.retry_ms) {
             continue;
           }

@@ -10,7 +10,8 @@
 // here and is asked anew every tick, for some seconds: elections are short.
 //
 // CAF bounces nothing that was sent to a node that is lost, so every request that
-// goes out is remembered, and answered with `unavailable` when its link breaks.
+// goes out is remembered, and answered with `unavailable` when its link breaks or
+// the other node, paused perhaps, does not answer for some seconds.
 #pragma once
 
 #include <map>
@@ -29,6 +30,7 @@ struct peer_state {
     peer_actor remote;    // null: not connected
     bool connecting = false;
     uint64_t retry_ms = 0;
+    uint64_t ping_ms = 0;  // when to ask whether it still answers; 0: being asked
     // Calls that have no answer yet: how to fail them.
     std::map<uint64_t, std::function<void(const Status&)>> waiting;
   };
