@@ -19,6 +19,7 @@ constexpr int retry_low_ms = 200, retry_high_ms = 500;
 constexpr uint64_t patience_ms = 3000;
 constexpr uint64_t announce_interval_ms = 2000;
 constexpr uint64_t ping_interval_ms = 500;
+constexpr uint64_t join_interval_ms = 1000;
 constexpr auto connect_timeout = std::chrono::seconds(5);
 constexpr auto hello_timeout = std::chrono::seconds(2);
 constexpr auto join_timeout = std::chrono::seconds(10);
@@ -120,10 +121,11 @@ void join(peer_pointer self) {
   state.joining = true;
   const std::string& target = targets[state.next_join++ % targets.size()];
   auto over = [self](const std::string& why) {
-    self->state.joining = false;
-    if (!why.empty()) {
-      self->state.context->say(LogLevel::warning, "peer", "cannot join the cluster yet: " + why);
-    }
+    peer_state& now = self->state;
+    now.joining = false;
+    now.join_ms = now_ms(self) + join_interval_ms;
+    if (why.empty() || why == std::exchange(now.join_failure, why)) return;
+    now.context->say(LogLevel::warning, "peer", "cannot join the cluster yet: " + why);
   };
   connect(self, target, [self, over](Result<peer_actor> remote) {
     if (!remote.ok()) return over(remote.status().message());
@@ -334,7 +336,8 @@ peer_actor::behavior_type peer(peer_pointer self, NodeContextPtr context) {
           connect_to(self, node);
         }
         bool member = !state.context->membership->cluster_id().empty();
-        if (!member && !state.joining && !state.context->config.join.empty()) join(self);
+        bool may_join = !state.joining && !state.context->config.join.empty();
+        if (!member && may_join && now >= state.join_ms) join(self);
         if (member) announce(self);
         self->delayed_send(self, tick_interval, Tick{});
       },

@@ -44,7 +44,9 @@ struct peer_state {
   uint64_t next_call = 1;
   uint64_t random = 0;  // state of the generator
   bool joining = false;
-  size_t next_join = 0;  // of the addresses to join by
+  size_t next_join = 0;      // of the addresses to join by
+  uint64_t join_ms = 0;      // when to try again
+  std::string join_failure;  // said already
   uint64_t announce_ms = 0;
 
   uint64_t id() const { return context->config.node_id; }
