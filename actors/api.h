@@ -28,6 +28,7 @@ struct Limits {
   static constexpr size_t metadata_bytes_max = 64 * 1024;  // of one vector, as JSON text
   static constexpr size_t text_bytes_max = 64 * 1024;      // of one vector or search
   static constexpr size_t name_bytes_max = 128;            // of a database
+  static constexpr size_t request_id_bytes_max = 128;
 };
 
 // A database's name is 1 to 128 characters of [A-Za-z0-9_.-], starting with a
@@ -52,6 +53,14 @@ struct SegmentInfo {
   uint64_t dead_rows = 0;
 };
 
+// One replica of a shard, as its leader knows it.
+struct ReplicaInfo {
+  uint64_t node = 0;
+  bool voter = false;      // false: it is still catching up
+  uint64_t log_index = 0;  // how much of the log it is known to have
+  double copied = -1;      // of the state that it is being sent, 0 to 1; -1: none
+};
+
 struct ShardInfo {
   uint64_t shard = 0;  // raft group id; unique in the cluster
   std::vector<uint64_t> nodes;
@@ -60,6 +69,7 @@ struct ShardInfo {
   uint64_t indexed_vectors = 0;  // those in a built index (or too few to need one)
   uint64_t applied_index = 0;
   std::vector<SegmentInfo> segments;
+  std::vector<ReplicaInfo> replicas;  // while it moves
 };
 
 struct DatabaseInfo {
@@ -81,6 +91,9 @@ struct UpsertRequest {
   uint32_t dimension = 0;             // of `values`; must be the database's
   std::vector<std::string> metadata;  // JSON objects as text; "" for none; empty or n long
   std::vector<std::string> texts;     // to be embedded; empty or n long
+  // Tells a repeated request from a new one: however often it arrives, it is carried
+  // out once. At most Limits::request_id_bytes_max bytes; "": one is drawn.
+  std::string request_id;
 };
 
 struct UpsertReply {
@@ -92,7 +105,8 @@ struct UpsertReply {
 struct DeleteRequest {
   std::string database;
   std::vector<VectorId> ids;
-  std::string filter;  // JSON text
+  std::string filter;      // JSON text
+  std::string request_id;  // as in UpsertRequest; of no use with a filter
 };
 
 struct DeleteReply {
@@ -172,9 +186,24 @@ struct SearchBatchReply {
 struct NodeInfo {
   uint64_t id = 0;
   std::string name;
-  std::string address;
+  std::string address;          // of its API
+  std::string cluster_address;  // for other nodes
   std::vector<std::string> roles;
   bool alive = true;
+  std::string state;  // "active", "draining", or "drained": it holds nothing any more
+  uint64_t replicas = 0;
+  uint64_t leads = 0;  // shards
+};
+
+// A shard on its way from one node to another.
+struct TaskInfo {
+  std::string kind;  // why: "drain", "replace", "replicas" or "balance"
+  std::string database;
+  uint64_t shard = 0;
+  uint64_t from = 0;    // node; 0: none, a replica is added
+  uint64_t to = 0;      // node; 0: none, a replica is taken away
+  std::string state;    // "waiting", "copying", "catching up" or "removing"
+  double progress = 0;  // 0 to 1
 };
 
 struct ClusterInfo {
@@ -183,6 +212,23 @@ struct ClusterInfo {
   uint64_t catalog_version = 0;
   std::vector<NodeInfo> nodes;
   std::vector<DatabaseInfo> databases;
+  std::vector<TaskInfo> tasks;
+};
+
+enum class NodeChange : uint8_t {
+  drain,     // its replicas go to other nodes, and it gets no new ones
+  activate,  // takes a drain back
+  remove,    // an empty node leaves the cluster for good
+};
+
+struct ChangeNodeRequest {
+  std::string node;  // name or id
+  NodeChange change = NodeChange::drain;
+};
+
+struct AlterDatabaseRequest {
+  std::string name;
+  uint32_t replicas = 0;
 };
 
 // The asynchronous face of a node. Each call returns at once and calls `done`
@@ -200,6 +246,8 @@ class Api {
   virtual void describe_database(std::string name, Done<DatabaseInfo> done) = 0;
   virtual void drop_database(std::string name, Done<DatabaseInfo> done) = 0;
 
+  virtual void alter_database(AlterDatabaseRequest request, Done<DatabaseInfo> done) = 0;
+
   virtual void upsert(UpsertRequest request, Done<UpsertReply> done) = 0;
   virtual void remove(DeleteRequest request, Done<DeleteReply> done) = 0;
   virtual void get(GetRequest request, Done<StoredVector> done) = 0;
@@ -208,6 +256,9 @@ class Api {
   virtual void search_batch(SearchBatchRequest request, Done<SearchBatchReply> done) = 0;
 
   virtual void cluster(Done<ClusterInfo> done) = 0;
+  // Answered when it is decided; what has to move then moves. With the node as it is
+  // then, or was before it was removed.
+  virtual void change_node(ChangeNodeRequest request, Done<NodeInfo> done) = 0;
   // Fails with `unavailable` and the reason until every shard of this node serves.
   virtual void ready(Done<std::string> done) = 0;
 };

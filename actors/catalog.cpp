@@ -1,6 +1,7 @@
 #include "actors/catalog.h"
 
 #include <algorithm>
+#include <set>
 
 #include "index/embedder.h"
 #include "storage/record.h"
@@ -22,7 +23,7 @@ DatabaseRecord to_record(const DatabaseEntry& entry) {
   out.nprobe = spec.index.nprobe;
   out.embedder = spec.embedder;
   out.replicas = spec.replicas;
-  for (const ShardPlacement& shard : entry.shards) out.shards.push_back({shard.group, shard.nodes});
+  out.shards = entry.shards;
   return out;
 }
 
@@ -44,19 +45,30 @@ Result<DatabaseEntry> from_record(const DatabaseRecord& record) {
   out.spec.embedder = record.embedder;
   out.spec.replicas = record.replicas;
   out.spec.shards = static_cast<uint32_t>(record.shards.size());
-  for (const auto& shard : record.shards) out.shards.push_back({shard.group, shard.nodes});
+  out.shards = record.shards;
   Status valid = validate(out.spec);
   if (!valid.ok())
     return corruption("the catalog holds an impossible database: " + valid.message());
   return out;
 }
 
-NodeRecord to_record(const NodeEntry& node) {
-  return {node.id, node.name, node.address, node.api_address};
+// Nodes that may hold replicas of new databases.
+size_t workers(const ClusterMap& map) {
+  return static_cast<size_t>(std::count_if(map.nodes.begin(), map.nodes.end(), [](const auto& n) {
+    return !n.second.draining && has_role(n.second, NodeRole::worker);
+  }));
 }
 
-NodeEntry from_record(const NodeRecord& node) {
-  return {node.id, node.name, node.address, node.api_address};
+std::string count_of(size_t n, const std::string& what) {
+  return std::to_string(n) + " " + what + (n == 1 ? "" : "s");
+}
+
+bool contains(const std::vector<uint64_t>& list, uint64_t value) {
+  return std::find(list.begin(), list.end(), value) != list.end();
+}
+
+Status unknown_node(uint64_t node) {
+  return not_found("the cluster has no node " + std::to_string(node));
 }
 
 bool is_name(const std::string& name) {
@@ -96,42 +108,154 @@ Status validate(const DatabaseSpec& spec) {
 Status Catalog::apply(uint64_t index, std::string_view command) {
   auto decoded = decode_catalog_command(command);
   if (!decoded.ok()) return decoded.status();
-  if (!decoded->drop.empty()) return drop(index, decoded->drop);
-  if (decoded->join.id != 0) return join(index, from_record(decoded->join));
-  auto entry = from_record(decoded->create);
+  index_ = index;
+  Status status = std::visit([this](const auto& one) { return carry_out(one); }, *decoded);
+  if (status.ok()) map_.version = index;
+  return status;
+}
+
+Status Catalog::carry_out(const DatabaseRecord& create) {
+  auto entry = from_record(create);
   if (!entry.ok()) return entry.status();
-  return create(index, *entry);
-}
-
-Status Catalog::create(uint64_t index, const DatabaseEntry& entry) {
-  if (map_.databases.count(entry.spec.name) > 0) {
-    return Status(Code::already_exists, "database \"" + entry.spec.name + "\" exists already");
+  if (map_.databases.count(entry->spec.name) > 0) {
+    return Status(Code::already_exists, "database \"" + entry->spec.name + "\" exists already");
   }
-  DatabaseEntry created = entry;
-  for (ShardPlacement& shard : created.shards) shard.group = next_group_++;
-  map_.databases.emplace(created.spec.name, std::move(created));
-  map_.version = index;
+  for (ShardPlacement& shard : entry->shards) {
+    shard.group = next_group_++;
+    shard.version = index_;
+  }
+  map_.databases.emplace(entry->spec.name, std::move(*entry));
   return {};
 }
 
-Status Catalog::drop(uint64_t index, const std::string& name) {
-  if (map_.databases.erase(name) == 0) {
-    return not_found("database \"" + name + "\" does not exist");
-  }
-  map_.version = index;
-  return {};
+Status Catalog::carry_out(const DropRecord& drop) {
+  if (map_.databases.erase(drop.name) > 0) return {};
+  return not_found("database \"" + drop.name + "\" does not exist");
 }
 
-Status Catalog::join(uint64_t index, const NodeEntry& node) {
+Status Catalog::carry_out(const NodeRecord& join) {
+  if (removed_.count(join.id) > 0) {
+    return Status(Code::failed_precondition,
+                  "node \"" + join.name +
+                      "\" was removed from this cluster; to come back it must start with an "
+                      "empty data directory");
+  }
   for (const auto& [id, other] : map_.nodes) {
-    if (id != node.id && other.name == node.name) {
-      return Status(Code::already_exists, "the cluster has a node named \"" + node.name +
+    if (id != join.id && other.name == join.name) {
+      return Status(Code::already_exists, "the cluster has a node named \"" + join.name +
                                               "\" already; choose another name");
     }
   }
-  map_.nodes[node.id] = node;
-  map_.version = index;
+  NodeEntry& node = map_.nodes[join.id];
+  bool draining = node.draining;
+  node = join;
+  node.draining = draining;
   return {};
+}
+
+Status Catalog::carry_out(const DrainRecord& drain) {
+  auto found = map_.nodes.find(drain.node);
+  if (found == map_.nodes.end()) return unknown_node(drain.node);
+  ClusterMap after = map_;
+  after.nodes[drain.node].draining = drain.draining;
+  size_t left = workers(after);
+  for (const auto& [name, entry] : map_.databases) {
+    if (!drain.draining || entry.spec.replicas <= left) continue;
+    return Status(Code::failed_precondition,
+                  "database \"" + name + "\" has " + count_of(entry.spec.replicas, "replica") +
+                      ", but without node \"" + found->second.name + "\" there would be " +
+                      count_of(left, "node") +
+                      " to put them on; add a node or lower its replicas first");
+  }
+  bool any_master = std::any_of(after.nodes.begin(), after.nodes.end(), [](const auto& node) {
+    return !node.second.draining && has_role(node.second, NodeRole::master);
+  });
+  if (!any_master) {
+    return Status(Code::failed_precondition, "node \"" + found->second.name +
+                                                 "\" is the last that can be master; add "
+                                                 "another first");
+  }
+  found->second.draining = drain.draining;
+  return {};
+}
+
+Status Catalog::carry_out(const RemoveRecord& remove) {
+  auto found = map_.nodes.find(remove.node);
+  if (found == map_.nodes.end()) return unknown_node(remove.node);
+  size_t replicas = 0;
+  for (const auto& [name, entry] : map_.databases) {
+    for (const ShardPlacement& shard : entry.shards) replicas += contains(shard.nodes, remove.node);
+  }
+  if (replicas > 0) {
+    return Status(Code::failed_precondition, "node \"" + found->second.name + "\" holds " +
+                                                 count_of(replicas, "replica") +
+                                                 "; drain it first, and wait until it is empty");
+  }
+  if (map_.nodes.size() == 1) {
+    return Status(Code::failed_precondition,
+                  "node \"" + found->second.name + "\" is the last of its cluster");
+  }
+  map_.nodes.erase(found);
+  removed_.insert(remove.node);
+  return {};
+}
+
+Status Catalog::carry_out(const ReplicasRecord& replicas) {
+  auto found = map_.databases.find(replicas.database);
+  if (found == map_.databases.end()) {
+    return not_found("database \"" + replicas.database + "\" does not exist");
+  }
+  DatabaseSpec spec = found->second.spec;
+  spec.replicas = replicas.replicas;
+  JADE_RETURN_IF_ERROR(validate(spec));
+  if (size_t nodes = workers(map_); spec.replicas > nodes) {
+    return Status(Code::failed_precondition, "replicas is " + std::to_string(spec.replicas) +
+                                                 ", but the cluster has " +
+                                                 count_of(nodes, "node") + " to put them on");
+  }
+  found->second.spec = spec;
+  return {};
+}
+
+Status Catalog::carry_out(const ShardRecord& place) {
+  ShardPlacement* placement = placement_of(place.group);
+  if (placement == nullptr) {
+    return not_found("shard " + std::to_string(place.group) + " does not exist");
+  }
+  if (placement->version != place.version) {
+    return Status(Code::failed_precondition,
+                  "shard " + std::to_string(place.group) + " has been placed anew since");
+  }
+  std::set<uint64_t> distinct(place.nodes.begin(), place.nodes.end());
+  bool known = std::all_of(distinct.begin(), distinct.end(),
+                           [this](uint64_t node) { return map_.nodes.count(node) > 0; });
+  auto among = [&](uint64_t node) { return distinct.count(node) > 0; };
+  bool within = std::all_of(place.leaving.begin(), place.leaving.end(), among) &&
+                std::all_of(place.joining.begin(), place.joining.end(), among);
+  if (distinct.size() != place.nodes.size() || !known || !within || target_of(place).empty()) {
+    return invalid_argument("shard " + std::to_string(place.group) + " cannot be placed so");
+  }
+  bool founded = placement->founded;
+  *placement = place;
+  placement->founded = founded;
+  placement->version = index_;
+  return {};
+}
+
+Status Catalog::carry_out(const FoundRecord& found) {
+  for (uint64_t group : found.groups) {
+    if (ShardPlacement* placement = placement_of(group)) placement->founded = true;
+  }
+  return {};
+}
+
+ShardPlacement* Catalog::placement_of(uint64_t group) {
+  for (auto& [name, entry] : map_.databases) {
+    for (ShardPlacement& placement : entry.shards) {
+      if (placement.group == group) return &placement;
+    }
+  }
+  return nullptr;
 }
 
 std::string Catalog::encode() const {
@@ -139,7 +263,8 @@ std::string Catalog::encode() const {
   state.version = map_.version;
   state.next_group = next_group_;
   for (const auto& [name, entry] : map_.databases) state.databases.push_back(to_record(entry));
-  for (const auto& [id, node] : map_.nodes) state.nodes.push_back(to_record(node));
+  for (const auto& [id, node] : map_.nodes) state.nodes.push_back(node);
+  state.removed.assign(removed_.begin(), removed_.end());
   return jade::encode(state);
 }
 
@@ -153,78 +278,33 @@ Status Catalog::restore(std::string_view bytes) {
     if (!entry.ok()) return entry.status();
     map.databases.emplace(record.name, std::move(*entry));
   }
-  for (const NodeRecord& node : state->nodes) map.nodes[node.id] = from_record(node);
+  for (const NodeRecord& node : state->nodes) map.nodes[node.id] = node;
   map_ = std::move(map);
+  removed_.clear();
+  removed_.insert(state->removed.begin(), state->removed.end());
   next_group_ = state->next_group;
   return {};
-}
-
-Result<std::vector<ShardPlacement>> place(const DatabaseSpec& spec, const ClusterMap& map) {
-  if (map.nodes.size() < spec.replicas) {
-    return Status(Code::failed_precondition,
-                  "replicas is " + std::to_string(spec.replicas) + ", but the cluster has " +
-                      std::to_string(map.nodes.size()) +
-                      (map.nodes.size() == 1 ? " node" : " nodes") + " to put them on");
-  }
-  struct Load {
-    size_t first = 0, all = 0;
-  };
-  std::map<uint64_t, Load> loads;
-  for (const auto& [id, node] : map.nodes) loads[id];
-  for (const auto& [name, entry] : map.databases) {
-    for (const ShardPlacement& shard : entry.shards) {
-      for (uint64_t node : shard.nodes) ++loads[node].all;
-      ++loads[shard.nodes.front()].first;
-    }
-  }
-  std::vector<ShardPlacement> out(spec.shards);
-  for (ShardPlacement& shard : out) {
-    std::vector<uint64_t> nodes;
-    for (const auto& [id, node] : map.nodes) nodes.push_back(id);
-    auto fewer_replicas = [&](uint64_t a, uint64_t b) { return loads[a].all < loads[b].all; };
-    std::stable_sort(nodes.begin(), nodes.end(), fewer_replicas);
-    nodes.resize(spec.replicas);
-    auto fewer_leaders = [&](uint64_t a, uint64_t b) { return loads[a].first < loads[b].first; };
-    std::stable_sort(nodes.begin(), nodes.end(), fewer_leaders);
-    for (uint64_t node : nodes) ++loads[node].all;
-    ++loads[nodes.front()].first;
-    shard.nodes = std::move(nodes);
-  }
-  return out;
 }
 
 std::string create_command(const DatabaseSpec& spec, const std::vector<ShardPlacement>& shards) {
   DatabaseEntry entry;
   entry.spec = spec;
   entry.shards = shards;
-  CatalogCommand command;
-  command.create = to_record(entry);
-  return encode(command);
+  return encode(CatalogCommand(to_record(entry)));
 }
 
-Result<std::string> complete_command(const std::string& command, const ClusterMap& map) {
-  auto decoded = decode_catalog_command(command);
-  if (!decoded.ok()) return decoded.status();
-  if (decoded->create.name.empty()) return command;
-  auto entry = from_record(decoded->create);
-  if (!entry.ok()) return entry.status();
-  // Whether the name is free is the better complaint.
-  if (map.find(entry->spec.name) != nullptr) return command;
-  auto placed = place(entry->spec, map);
-  if (!placed.ok()) return placed.status();
-  return create_command(entry->spec, *placed);
-}
-
-std::string join_command(const NodeEntry& node) {
-  CatalogCommand command;
-  command.join = to_record(node);
-  return encode(command);
-}
+std::string join_command(const NodeEntry& node) { return encode(CatalogCommand(node)); }
 
 std::string drop_command(const std::string& name) {
-  CatalogCommand command;
-  command.drop = name;
-  return encode(command);
+  return encode(CatalogCommand(DropRecord{name}));
+}
+
+std::optional<DatabaseSpec> created_by(const CatalogCommand& command) {
+  const auto* create = std::get_if<DatabaseRecord>(&command);
+  if (create == nullptr) return std::nullopt;
+  auto entry = from_record(*create);
+  if (!entry.ok()) return std::nullopt;
+  return entry->spec;
 }
 
 }  // namespace jade

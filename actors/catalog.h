@@ -3,6 +3,8 @@
 // the same commands in the same order give the same catalog on every master.
 #pragma once
 
+#include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -20,6 +22,7 @@ class Catalog {
   // command cannot be read.
   Status apply(uint64_t index, std::string_view command);
 
+  const ClusterMap& state() const { return map_; }
   // Shares nothing with the catalog: a copy for publishing.
   ClusterMapPtr map() const { return std::make_shared<const ClusterMap>(map_); }
   uint64_t version() const { return map_.version; }
@@ -29,31 +32,35 @@ class Catalog {
   Status restore(std::string_view state);
 
  private:
-  Status create(uint64_t index, const DatabaseEntry& entry);
-  Status drop(uint64_t index, const std::string& name);
-  Status join(uint64_t index, const NodeEntry& node);
+  // One for each kind of command.
+  Status carry_out(const DatabaseRecord& create);
+  Status carry_out(const DropRecord& drop);
+  Status carry_out(const NodeRecord& join);
+  Status carry_out(const DrainRecord& drain);
+  Status carry_out(const RemoveRecord& remove);
+  Status carry_out(const ReplicasRecord& replicas);
+  Status carry_out(const ShardRecord& place);
+  Status carry_out(const FoundRecord& found);
+  ShardPlacement* placement_of(uint64_t group);
 
   ClusterMap map_;
-  uint64_t next_group_ = 2;  // 1 is the metadata group itself
+  uint64_t index_ = 0;          // of the command at hand
+  std::set<uint64_t> removed_;  // nodes that must not come back
+  uint64_t next_group_ = 2;     // 1 is the metadata group itself
 };
-
-constexpr uint64_t metadata_group = 1;
 
 // What may be asked for, whatever exists: names, ranges, combinations. Says what
 // would be right.
 Status validate(const DatabaseSpec& spec);
 
-// Where the replicas of a new database go: on different nodes, those with the
-// fewest first. failed_precondition: there are not enough nodes.
-Result<std::vector<ShardPlacement>> place(const DatabaseSpec& spec, const ClusterMap& map);
-
 // The command that creates `spec` with its shards where `shards` says; the catalog
 // numbers their groups.
 std::string create_command(const DatabaseSpec& spec, const std::vector<ShardPlacement>& shards);
-// The same command with the placement that `map` suggests, where it creates.
-Result<std::string> complete_command(const std::string& command, const ClusterMap& map);
-// A node that is new, or that has another name or address than before.
+// A node that is new, or that has another name, address or role than before.
 std::string join_command(const NodeEntry& node);
 std::string drop_command(const std::string& name);
+
+// What `create_command` was made of; nothing for any other command.
+std::optional<DatabaseSpec> created_by(const CatalogCommand& command);
 
 }  // namespace jade

@@ -66,6 +66,9 @@ void ApiClient::describe_database(std::string name, Done<DatabaseInfo> done) {
 void ApiClient::drop_database(std::string name, Done<DatabaseInfo> done) {
   call<DatabaseInfo>(DropDatabase{std::move(name)}, std::move(done));
 }
+void ApiClient::alter_database(AlterDatabaseRequest request, Done<DatabaseInfo> done) {
+  call<DatabaseInfo>(AlterDatabase{std::move(request.name), request.replicas}, std::move(done));
+}
 void ApiClient::upsert(UpsertRequest request, Done<UpsertReply> done) {
   call<UpsertReply>(std::move(request), std::move(done));
 }
@@ -86,6 +89,9 @@ void ApiClient::search_batch(SearchBatchRequest request, Done<SearchBatchReply> 
 }
 void ApiClient::cluster(Done<ClusterInfo> done) {
   call<ClusterInfo>(DescribeCluster{}, std::move(done));
+}
+void ApiClient::change_node(ChangeNodeRequest request, Done<NodeInfo> done) {
+  call<NodeInfo>(std::move(request), std::move(done));
 }
 void ApiClient::ready(Done<std::string> done) { call<std::string>(CheckReady{}, std::move(done)); }
 

@@ -23,6 +23,7 @@ class ApiClient final : public Api {
   void list_databases(Done<std::vector<DatabaseInfo>> done) override;
   void describe_database(std::string name, Done<DatabaseInfo> done) override;
   void drop_database(std::string name, Done<DatabaseInfo> done) override;
+  void alter_database(AlterDatabaseRequest request, Done<DatabaseInfo> done) override;
   void upsert(UpsertRequest request, Done<UpsertReply> done) override;
   void remove(DeleteRequest request, Done<DeleteReply> done) override;
   void get(GetRequest request, Done<StoredVector> done) override;
@@ -30,6 +31,7 @@ class ApiClient final : public Api {
   void search(SearchRequest request, Done<SearchReply> done) override;
   void search_batch(SearchBatchRequest request, Done<SearchBatchReply> done) override;
   void cluster(Done<ClusterInfo> done) override;
+  void change_node(ChangeNodeRequest request, Done<NodeInfo> done) override;
   void ready(Done<std::string> done) override;
 
  private:

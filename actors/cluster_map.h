@@ -2,6 +2,7 @@
 // shards are. Immutable once published; a newer version replaces it whole.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -10,25 +11,34 @@
 #include <vector>
 
 #include "actors/api.h"
+#include "storage/record.h"
 
 namespace jade {
 
-struct ShardPlacement {
-  uint64_t group = 0;           // Raft group; unique in the cluster, never used again
-  std::vector<uint64_t> nodes;  // that hold a replica; the first leads if it can
-};
+constexpr uint64_t metadata_group = 1;  // those of shards follow
+
+using ShardPlacement = ShardRecord;
+
+enum class MoveReason : uint8_t { none, drain, replace, replicas, balance };
 
 struct DatabaseEntry {
   DatabaseSpec spec;
   std::vector<ShardPlacement> shards;  // an id belongs to shards[hash(id) % size]
 };
 
-struct NodeEntry {
-  uint64_t id = 0;  // unique for ever: drawn by the node itself
-  std::string name;
-  std::string address;      // HOST:PORT of its cluster port; empty: a cluster of one
-  std::string api_address;  // for display
+using NodeEntry = NodeRecord;
+
+// What a node is there for.
+enum class NodeRole : uint8_t {
+  master = 1,   // may vote on the catalog, and thus be the master
+  worker = 2,   // holds replicas
+  gateway = 4,  // answers clients
 };
+constexpr uint8_t all_roles = 7;
+
+inline bool has_role(const NodeEntry& node, NodeRole role) {
+  return node.roles == 0 || (node.roles & static_cast<uint8_t>(role)) != 0;
+}
 
 struct ClusterMap {
   uint64_t version = 0;  // index of the metadata log entry that made it
@@ -40,6 +50,16 @@ struct ClusterMap {
     return found == databases.end() ? nullptr : &found->second;
   }
 };
+
+// Those who hold the shard once its move is over.
+inline std::vector<uint64_t> target_of(const ShardPlacement& placement) {
+  std::vector<uint64_t> out;
+  for (uint64_t node : placement.nodes) {
+    const auto& leaving = placement.leaving;
+    if (std::find(leaving.begin(), leaving.end(), node) == leaving.end()) out.push_back(node);
+  }
+  return out;
+}
 
 // The placement of a group, or null.
 inline const ShardPlacement* find_placement(const ClusterMap& map, uint64_t group) {

@@ -71,6 +71,17 @@ gateway_actor::behavior_type gateway(gateway_actor::stateful_pointer<gateway_sta
                 fail);
         return promise;
       },
+      [=](AlterDatabase& alter) -> caf::result<DatabaseInfo> {
+        auto promise = self->make_response_promise<DatabaseInfo>();
+        std::string name = alter.name;
+        self->request(master, options.create_timeout, std::move(alter))
+            .then(
+                [=](const CatalogApplied& applied) {
+                  describe_when_served(self, node, query, applied.version, name, promise);
+                },
+                [=](const caf::error& error) mutable { promise.deliver(error); });
+        return promise;
+      },
       [=](ListDatabases list) { return self->delegate(query, list); },
       [=](DescribeDatabase& describe) { return self->delegate(query, std::move(describe)); },
       [=](UpsertRequest& request) -> caf::result<UpsertReply> {
@@ -101,6 +112,7 @@ gateway_actor::behavior_type gateway(gateway_actor::stateful_pointer<gateway_sta
       [=](SearchRequest& request) { return self->delegate(query, std::move(request)); },
       [=](SearchBatchRequest& request) { return self->delegate(query, std::move(request)); },
       [=](DescribeCluster describe) { return self->delegate(node, describe); },
+      [=](ChangeNodeRequest& change) { return self->delegate(node, std::move(change)); },
       [=](CheckReady check) { return self->delegate(node, check); },
   };
 }

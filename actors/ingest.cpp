@@ -6,10 +6,12 @@
 
 #include "actors/errors.h"
 #include "actors/gather.h"
+#include "actors/random.h"
 #include "actors/token.h"
 #include "index/embedder.h"
 #include "index/filter.h"
 #include "index/metadata.h"
+#include "storage/bytes.h"
 #include "storage/record.h"
 
 namespace jade {
@@ -117,10 +119,36 @@ struct Builder {
 
 using ShardWrites = std::vector<std::pair<replica_actor, ShardWrite>>;
 
+// Of the parts of one request: each shard counts those it gets.
+class PartIds {
+ public:
+  PartIds(std::string request, size_t shards) : request_(std::move(request)), parts_(shards) {}
+  std::string next(size_t shard) { return request_ + "/" + std::to_string(parts_[shard]++); }
+
+ private:
+  std::string request_;
+  std::vector<size_t> parts_;
+};
+
+// The client's request id, or one that was drawn; they never meet.
+std::string request_id(ingest_state& state, const std::string& given) {
+  if (!given.empty()) return "c" + given;
+  std::string drawn = "d";
+  for (int i = 0; i < 2; ++i) append_big_endian(drawn, next_random(state.random));
+  return drawn;
+}
+
+Status check_request_id(const std::string& id) {
+  if (id.size() <= Limits::request_id_bytes_max) return {};
+  return Status(Code::too_large, "the idempotency key has " + std::to_string(id.size()) +
+                                     " bytes; at most " +
+                                     std::to_string(Limits::request_id_bytes_max) + " are allowed");
+}
+
 // `distinct`: how many different ids there are.
 Result<ShardWrites> split_upsert(const Routes& routes, const DatabaseEntry& database,
-                                 const UpsertRequest& request, size_t command_bytes,
-                                 uint64_t* distinct) {
+                                 const UpsertRequest& request, const std::string& id,
+                                 size_t command_bytes, uint64_t* distinct) {
   auto shards = routes.all(database);
   if (!shards.ok()) return shards.status();
   // Of equal ids the last wins: only its row is written.
@@ -134,12 +162,13 @@ Result<ShardWrites> split_upsert(const Routes& routes, const DatabaseEntry& data
   *distinct = last.size();
 
   ShardWrites calls;
+  PartIds parts(id, shards->size());
   std::vector<Builder> builders(shards->size());
   auto flush = [&](size_t shard) {
     Builder& builder = builders[shard];
     if (builder.command.ids.empty()) return;
-    calls.emplace_back((*shards)[shard],
-                       ShardWrite{{database.shards[shard].group}, encode(builder.command)});
+    calls.emplace_back((*shards)[shard], ShardWrite{{database.shards[shard].group},
+                                                    encode(builder.command, parts.next(shard))});
     builder = Builder();
   };
   size_t row_bytes = database.spec.dimension * sizeof(float);
@@ -162,19 +191,21 @@ Result<ShardWrites> split_upsert(const Routes& routes, const DatabaseEntry& data
 }
 
 ShardWrites split_delete(const std::vector<replica_actor>& shards, const DatabaseEntry& database,
-                         const std::vector<VectorId>& ids, size_t command_bytes) {
+                         const std::vector<VectorId>& ids, const std::string& id,
+                         size_t command_bytes) {
   ShardWrites calls;
+  PartIds parts(id, shards.size());
   std::vector<DeleteCommand> commands(shards.size());
   std::vector<size_t> bytes(shards.size());
   auto flush = [&](size_t shard) {
     if (commands[shard].ids.empty()) return;
-    calls.emplace_back(shards[shard],
-                       ShardWrite{{database.shards[shard].group}, encode(commands[shard])});
+    calls.emplace_back(shards[shard], ShardWrite{{database.shards[shard].group},
+                                                 encode(commands[shard], parts.next(shard))});
     commands[shard] = DeleteCommand();
     bytes[shard] = 0;
   };
-  for (const VectorId& id : ids) {
-    std::string key = id.key();
+  for (const VectorId& vector : ids) {
+    std::string key = vector.key();
     size_t shard = shard_of(key, database);
     commands[shard].ids.push_back(std::move(key));
     bytes[shard] += commands[shard].ids.back().size() + 16;
@@ -182,6 +213,63 @@ ShardWrites split_delete(const std::vector<replica_actor>& shards, const Databas
   }
   for (size_t shard = 0; shard < shards.size(); ++shard) flush(shard);
   return calls;
+}
+
+using ingest_pointer = ingest_actor::stateful_pointer<ingest_state>;
+
+// Not at once: whoever cannot answer now can hardly answer in the same moment.
+constexpr auto retry_interval = std::chrono::milliseconds(50);
+
+void retry(ingest_pointer self, std::function<void()> attempt) {
+  if (self->state.retries.empty()) self->delayed_send(self, retry_interval, Tick{});
+  self->state.retries.push_back(std::move(attempt));
+}
+
+// Sends the write, and again while it may not have been done and time remains.
+void write(ingest_pointer self, const replica_actor& shard,
+           std::shared_ptr<const ShardWrite> request, uint64_t retry_until_ms,
+           std::function<void(Result<ShardWritten>)> done) {
+  const ingest_state& state = self->state;
+  self->request(shard, state.options.write_timeout, *request)
+      .then([done](ShardWritten& written) { done(written); },
+            [=](const caf::error& error) {
+              Status status = to_status(error);
+              bool again = status.code() == Code::unavailable && now_ms(self) < retry_until_ms;
+              if (!again) return done(status);
+              retry(self, [=] {
+                // The way may be another one now.
+                const Routes& routes = self->state.routes;
+                const ShardPlacement* placement =
+                    routes.map ? find_placement(*routes.map, request->route.group) : nullptr;
+                auto handle =
+                    placement != nullptr ? routes.shard(*placement) : Result<replica_actor>(status);
+                if (!handle.ok()) return done(status);
+                write(self, *handle, request, retry_until_ms, done);
+              });
+            });
+}
+
+// Calls finish(answers) when all are answered.
+template <class Finish>
+void write_all(ingest_pointer self, ShardWrites calls, Finish finish) {
+  struct State {
+    std::vector<Result<ShardWritten>> answers;
+    size_t missing;
+    Finish finish;
+  };
+  auto state = std::make_shared<State>(
+      State{std::vector<Result<ShardWritten>>(calls.size(), unavailable("no answer")), calls.size(),
+            std::move(finish)});
+  uint64_t retry_ms = static_cast<uint64_t>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(self->state.options.retry_for).count());
+  for (size_t i = 0; i < calls.size(); ++i) {
+    auto request = std::make_shared<const ShardWrite>(std::move(calls[i].second));
+    write(self, calls[i].first, std::move(request), now_ms(self) + retry_ms,
+          [state, i](Result<ShardWritten> answer) {
+            state->answers[i] = std::move(answer);
+            if (--state->missing == 0) state->finish(state->answers);
+          });
+  }
 }
 
 struct Written {
@@ -248,8 +336,12 @@ Status prepare_upsert(const DatabaseSpec& spec, UpsertRequest& request) {
 ingest_actor::behavior_type ingest(ingest_actor::stateful_pointer<ingest_state> self,
                                    IngestOptions options) {
   self->state.options = options;
+  self->state.random = mix(options.seed, now_ms(self) + 1);
   return {
       [self](RoutesChanged& changed) { self->state.routes.change(changed); },
+      [self](Tick) {
+        for (auto& attempt : std::exchange(self->state.retries, {})) attempt();
+      },
       [self](UpsertRequest& request) -> caf::result<UpsertReply> {
         auto database = self->state.routes.database(request.database);
         if (!database.ok()) return to_error(database.status());
@@ -257,20 +349,23 @@ ingest_actor::behavior_type ingest(ingest_actor::stateful_pointer<ingest_state> 
         if (Status status = prepare_upsert(entry.spec, request); !status.ok()) {
           return to_error(status);
         }
+        if (Status status = check_request_id(request.request_id); !status.ok()) {
+          return to_error(status);
+        }
         uint64_t distinct = 0;
         auto calls = split_upsert(self->state.routes, entry, request,
+                                  request_id(self->state, request.request_id),
                                   self->state.options.command_bytes, &distinct);
         if (!calls.ok()) return to_error(calls.status());
         auto promise = self->make_response_promise<UpsertReply>();
-        gather<ShardWritten>(self, self->state.options.write_timeout, std::move(*calls),
-                             [promise, distinct](auto& answers) mutable {
-                               auto written = sum(answers);
-                               if (!written.ok()) {
-                                 promise.deliver(to_error(written.status()));
-                               } else {
-                                 promise.deliver(UpsertReply{distinct, std::move(written->token)});
-                               }
-                             });
+        write_all(self, std::move(*calls), [promise, distinct](auto& answers) mutable {
+          auto written = sum(answers);
+          if (!written.ok()) {
+            promise.deliver(to_error(written.status()));
+          } else {
+            promise.deliver(UpsertReply{distinct, std::move(written->token)});
+          }
+        });
         return promise;
       },
       [self](DeleteRequest& request) -> caf::result<DeleteReply> {
@@ -304,9 +399,14 @@ ingest_actor::behavior_type ingest(ingest_actor::stateful_pointer<ingest_state> 
             return to_error(valid.with_context("ids[" + std::to_string(i) + "]"));
           }
         }
-        auto calls = split_delete(*shards, entry, request.ids, self->state.options.command_bytes);
+        if (Status status = check_request_id(request.request_id); !status.ok()) {
+          return to_error(status);
+        }
+        auto calls =
+            split_delete(*shards, entry, request.ids, request_id(self->state, request.request_id),
+                         self->state.options.command_bytes);
         auto promise = self->make_response_promise<DeleteReply>();
-        gather<ShardWritten>(self, timeout, std::move(calls), deliver_deleted(promise));
+        write_all(self, std::move(calls), deliver_deleted(promise));
         return promise;
       },
   };

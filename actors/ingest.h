@@ -12,12 +12,18 @@ struct IngestOptions {
   // One log entry. Larger requests become several; see Raft's limits in
   // actors/raft_host.h.
   size_t command_bytes = 256u << 10;
+  // A write whose answer was lost is sent again so long: its request id makes that
+  // harmless.
+  caf::timespan retry_for = std::chrono::seconds(6);
+  uint64_t seed = 0;  // of the request ids that are drawn; another one in each life
 };
 
 struct ingest_state {
   static inline const char* name = "ingest";
   IngestOptions options;
   Routes routes;
+  uint64_t random = 0;                         // state of the generator
+  std::vector<std::function<void()>> retries;  // at the next tick
 };
 
 ingest_actor::behavior_type ingest(ingest_actor::stateful_pointer<ingest_state> self,

@@ -1,12 +1,14 @@
 #include "actors/master.h"
 
 #include "actors/errors.h"
+#include "actors/raft_membership.h"
 #include "actors/random.h"
 
 namespace jade {
 namespace {
 
-constexpr size_t voters_max = 5;
+// A node that was heard of since is alive.
+constexpr uint64_t alive_ms = 3000;
 
 }  // namespace
 
@@ -129,36 +131,89 @@ void master_state::publish() {
   }
 }
 
-void master_state::reconcile_members() {
-  if (!raft || !raft->serves() || raft->core()->changing()) return;
+void master_state::lead() {
+  if (!raft || !raft->serves()) {
+    serving_since_ms = 0;
+    return;
+  }
+  if (serving_since_ms == 0) serving_since_ms = now_ms(self);
+  reconcile_members();
+  plan();
+}
+
+NodeHealth master_state::health() const {
+  NodeHealth out;
   const RaftCore& core = *raft->core();
-  RaftConfiguration next = core.configuration();
-  ClusterMapPtr map = catalog.map();
-  auto change = [&] {
-    raft->change(next, [this](Result<uint64_t> changed) {
-      if (changed.ok()) return;
+  uint64_t now = now_ms(self), replace_after = context->config.replace_after_ms;
+  for (const auto& [id, entry] : catalog.state().nodes) {
+    // Who has just begun to lead knows nothing of the time before.
+    uint64_t heard = serving_since_ms;
+    if (auto found = core.progress().find(id); found != core.progress().end()) {
+      heard = std::max(heard, found->second.heard_ms);
+    }
+    if (id == context->config.node_id) heard = now;
+    if (now < heard + alive_ms) out.alive.insert(id);
+    if (replace_after > 0 && now >= heard + replace_after) out.lost.insert(id);
+  }
+  return out;
+}
+
+void master_state::reconcile_members() {
+  if (changing || raft->core()->changing()) return;
+  const RaftCore& core = *raft->core();
+  const ClusterMap& map = catalog.state();
+  if (map.nodes.empty()) return;
+  NodeHealth known = health();
+  std::set<uint64_t> voters, candidates;
+  for (const RaftMember& member : core.configuration().members) {
+    if (member.voter) voters.insert(member.node);
+    if (known.alive.count(member.node) > 0 && is_near(core, member.node)) {
+      candidates.insert(member.node);
+    }
+  }
+  std::set<uint64_t> wanted = plan_voters(map, known, voters, candidates);
+  std::map<uint64_t, MemberTarget> target;
+  for (const auto& [id, entry] : map.nodes) target[id] = {wanted.count(id) > 0, entry.address};
+  uint64_t now = now_ms(self);
+  uint64_t heard_since = now - std::min<uint64_t>(now, context->config.raft_election_timeout_ms);
+  MembershipStep step = next_step(core, context->config.node_id, target, heard_since);
+  if (step.kind == MembershipStep::Kind::hand_over) {
+    (void)raft->transfer(step.to);  // the next tick asks again
+  } else if (step.kind == MembershipStep::Kind::change) {
+    changing = true;
+    raft->change(step.next, [this](Result<uint64_t> changed) {
+      changing = false;
+      if (changed.ok() || changed.status().code() == Code::unavailable) return;
       context->say(LogLevel::warning, "master",
                    "a change of members did not take place: " + changed.status().to_string());
     });
-  };
-  for (const auto& [id, entry] : map->nodes) {
-    const RaftMember* member = next.find(id);
-    if (member != nullptr && member->address == entry.address) continue;
-    next.set(id, member != nullptr && member->voter, entry.address);
-    return change();
   }
-  // An odd number: one more vote than that guards against no further loss.
-  size_t wanted = std::min<size_t>(voters_max, (map->nodes.size() - 1) / 2 * 2 + 1);
-  if (map->nodes.empty() || next.voters() >= wanted) return;
-  uint64_t now = now_ms(self);
-  for (const auto& [id, progress] : core.progress()) {
-    bool near = progress.match + 16 >= core.last_index();
-    bool alive = now < progress.heard_ms + context->config.raft_election_timeout_ms;
-    const RaftMember* member = next.find(id);
-    if (member == nullptr || member->voter || !near || !alive) continue;
-    next.set(id, true, member->address);
-    return change();
+}
+
+void master_state::plan() {
+  if (planned) return;
+  auto move = plan_move(catalog.state(), health());
+  if (!move) return;
+  planned = true;
+  propose(encode(CatalogCommand(*move)), [this](Result<uint64_t>) { planned = false; });
+}
+
+Status master_state::check_removal(uint64_t leaver) const {
+  const RaftConfiguration& members = raft->core()->configuration();
+  if (!members.is_voter(leaver)) return {};
+  NodeHealth known = health();
+  size_t voters = 0, alive = 0;
+  for (const RaftMember& member : members.members) {
+    if (!member.voter || member.node == leaver) continue;
+    ++voters;
+    alive += known.alive.count(member.node);
   }
+  if (alive > voters / 2) return {};
+  return Status(Code::failed_precondition,
+                "without this node only " + std::to_string(alive) + " of the " +
+                    std::to_string(voters) +
+                    " nodes that vote on the catalog could be reached, which is no majority; "
+                    "start the others first");
 }
 
 void master_state::propose(const std::string& command, std::function<void(Result<uint64_t>)> done) {
@@ -188,10 +243,24 @@ caf::result<Reply> pass_to_leader(master_state& state, Request& request) {
 
 caf::result<CatalogApplied> master_state::change(ChangeCatalog& request) {
   if (!raft || !raft->serves()) return pass_to_leader<CatalogApplied>(*this, request);
-  auto complete = complete_command(request.command, *catalog.map());
-  if (!complete.ok()) return to_error(complete.status());
+  auto command = decode_catalog_command(request.command);
+  if (!command.ok()) return to_error(command.status());
+  // Whether the name is free is the better complaint.
+  auto created = created_by(*command);
+  if (created && catalog.state().find(created->name) == nullptr) {
+    auto placed = place(*created, catalog.state(), health());
+    if (!placed.ok()) return to_error(placed.status());
+    request.command = create_command(*created, *placed);
+  }
+  const auto* remove = std::get_if<RemoveRecord>(&*command);
+  const auto* drain = std::get_if<DrainRecord>(&*command);
+  uint64_t goes = remove != nullptr ? remove->node : 0;
+  if (drain != nullptr && drain->draining) goes = drain->node;
+  if (goes != 0) {
+    if (Status may = check_removal(goes); !may.ok()) return to_error(may);
+  }
   auto promise = stateful->make_response_promise<CatalogApplied>();
-  propose(*complete, [this, promise](Result<uint64_t> index) mutable {
+  propose(request.command, [this, promise](Result<uint64_t> index) mutable {
     if (!index.ok()) return (void)promise.deliver(to_error(index.status()));
     promise.deliver(CatalogApplied{catalog.version()});
   });
@@ -207,7 +276,8 @@ caf::result<JoinedCluster> master_state::join(JoinCluster& request) {
                                request.cluster_id + "; this is cluster " + cluster_id));
   }
   auto promise = stateful->make_response_promise<JoinedCluster>();
-  propose(join_command({request.node, request.name, request.address, request.api_address}),
+  propose(join_command({request.node, request.name, request.address, request.api_address, false,
+                        request.roles}),
           [promise, cluster_id](Result<uint64_t> index) mutable {
             if (!index.ok()) return (void)promise.deliver(to_error(index.status()));
             promise.deliver(JoinedCluster{cluster_id});
@@ -239,6 +309,11 @@ master_actor::behavior_type master(master_actor::stateful_pointer<master_state> 
         ChangeCatalog change{{metadata_group}, drop_command(drop.name)};
         return self->state.change(change);
       },
+      [self](AlterDatabase& alter) {
+        ReplicasRecord replicas{std::move(alter.name), alter.replicas};
+        ChangeCatalog change{{metadata_group}, encode(CatalogCommand(std::move(replicas)))};
+        return self->state.change(change);
+      },
       [self](ChangeCatalog& change) { return self->state.change(change); },
       [self](JoinCluster& request) { return self->state.join(request); },
       [self](RaftWire& wire) {
@@ -267,7 +342,7 @@ master_actor::behavior_type master(master_actor::stateful_pointer<master_state> 
         if (self->state.stopping) return;
         if (self->state.raft) {
           self->state.raft->tick();
-          self->state.reconcile_members();
+          self->state.lead();
           self->state.after_event();
         } else {
           self->state.restart();

@@ -9,6 +9,7 @@
 
 #include "actors/catalog.h"
 #include "actors/node.h"
+#include "actors/planner.h"
 #include "actors/raft_host.h"
 
 namespace jade {
@@ -35,6 +36,9 @@ struct master_state : public RaftDriver {
   bool members_known = false;
   std::optional<RaftSnapshot> offered;  // another's state, to take the place of ours
   bool caught_up = false;
+  uint64_t serving_since_ms = 0;  // as leader; 0: it is none
+  bool planned = false;           // a plan is on its way into the catalog
+  bool changing = false;          // so is a change of members
   bool stopping = false;
 
   Status start();
@@ -42,8 +46,15 @@ struct master_state : public RaftDriver {
   void restart();
   void after_event();
   void publish();
+  // Each tick: what a leader has to do.
+  void lead();
   // As leader: one step towards the members and voters that there should be.
   void reconcile_members();
+  // As leader: one step towards the replicas that there should be, where they should be.
+  void plan();
+  NodeHealth health() const;
+  // As leader: why the node must not leave now; ok when it may.
+  Status check_removal(uint64_t leaver) const;
   void propose(const std::string& command, std::function<void(Result<uint64_t>)> done);
   // As leader: gives the command what only the master knows, and carries it out.
   caf::result<CatalogApplied> change(ChangeCatalog& request);

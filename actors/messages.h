@@ -115,6 +115,7 @@ struct ShardDeleteMatching {
 
 struct ShardDescribe {
   Route route;
+  bool by_leader = false;  // who also knows of the others
 };
 
 // The state of a shard for a replica that lacks entries which the leader has
@@ -123,6 +124,7 @@ struct FetchState {
   Route route;
   uint64_t transfer = 0;  // 0: the first piece
   std::string after;      // the last key of the piece before
+  uint64_t from = 0;      // the node that asks
   // The last entry that the asking replica has acknowledged.
   uint64_t last_index = 0;
   uint64_t last_term = 0;
@@ -175,12 +177,14 @@ struct JoinCluster {
   std::string name;
   std::string address;
   std::string api_address;
+  uint8_t roles = 0;
 };
 struct JoinedCluster {
   std::string cluster_id;
 };
 
-// A catalog command whose placement the master fills in.
+// A catalog command. The master decides where the shards of a new database go, and
+// what must not happen while nodes are away.
 struct ChangeCatalog {
   Route route;
   std::string command;
@@ -256,6 +260,11 @@ struct MatchedRows {
   std::shared_ptr<std::vector<std::pair<std::string, uint64_t>>> rows;  // id key, row
 };
 
+// The map has changed: node to shard.
+struct Placed {
+  ShardPlacement placement;
+};
+
 // To itself, after a delay of the actor clock.
 struct Tick {};
 
@@ -270,6 +279,10 @@ struct CreateDatabase {
 };
 struct DropDatabase {
   std::string name;
+};
+struct AlterDatabase {
+  std::string name;
+  uint32_t replicas = 0;
 };
 struct ListDatabases {};
 struct DescribeDatabase {
@@ -329,7 +342,8 @@ using replica_actor = caf::typed_actor<
 // reads are handed to searchers with an immutable snapshot.
 using shard_actor =
     replica_actor::extend<caf::replies_to<ShardDigestRequest>::with<ShardDigest>,
-                          caf::replies_to<Stop>::with<Stopped>, caf::reacts_to<Tick>>;
+                          caf::reacts_to<Placed>, caf::replies_to<Stop>::with<Stopped>,
+                          caf::reacts_to<Tick>>;
 
 // A node as other nodes see it, and the way from here to them.
 using peer_actor = replica_actor::extend<
@@ -356,6 +370,7 @@ using blocking_actor = caf::typed_actor<caf::replies_to<BlockingTask>::with<Task
 using master_actor =
     caf::typed_actor<caf::replies_to<CreateDatabase>::with<CatalogApplied>,
                      caf::replies_to<DropDatabase>::with<CatalogApplied>,
+                     caf::replies_to<AlterDatabase>::with<CatalogApplied>,
                      caf::replies_to<ChangeCatalog>::with<CatalogApplied>,
                      caf::replies_to<JoinCluster>::with<JoinedCluster>,
                      caf::replies_to<DescribeMaster>::with<MasterInfo>, caf::reacts_to<RaftWire>,
@@ -368,11 +383,12 @@ using node_actor =
                      caf::replies_to<AwaitVersion>::with<CatalogApplied>,
                      caf::replies_to<CheckReady>::with<std::string>,
                      caf::replies_to<DescribeCluster>::with<ClusterInfo>,
+                     caf::replies_to<ChangeNodeRequest>::with<NodeInfo>,
                      caf::replies_to<ShardDigestRequest>::with<ShardDigest>,
                      caf::replies_to<Stop>::with<Stopped>, caf::reacts_to<Tick>>;
 
 // Validates writes, splits them by shard, waits for all.
-using ingest_actor = caf::typed_actor<caf::reacts_to<RoutesChanged>,
+using ingest_actor = caf::typed_actor<caf::reacts_to<RoutesChanged>, caf::reacts_to<Tick>,
                                       caf::replies_to<UpsertRequest>::with<UpsertReply>,
                                       caf::replies_to<DeleteRequest>::with<DeleteReply>>;
 
@@ -388,6 +404,7 @@ using query_actor = caf::typed_actor<
 using gateway_actor = caf::typed_actor<
     caf::reacts_to<RoutesChanged>, caf::replies_to<CreateDatabase>::with<DatabaseInfo>,
     caf::replies_to<DropDatabase>::with<DatabaseInfo>,
+    caf::replies_to<AlterDatabase>::with<DatabaseInfo>,
     caf::replies_to<ListDatabases>::with<DatabaseInfos>,
     caf::replies_to<DescribeDatabase>::with<DatabaseInfo>,
     caf::replies_to<UpsertRequest>::with<UpsertReply>,
@@ -396,6 +413,7 @@ using gateway_actor = caf::typed_actor<
     caf::replies_to<SearchRequest>::with<SearchReply>,
     caf::replies_to<SearchBatchRequest>::with<SearchBatchReply>,
     caf::replies_to<DescribeCluster>::with<ClusterInfo>,
+    caf::replies_to<ChangeNodeRequest>::with<NodeInfo>,
     caf::replies_to<CheckReady>::with<std::string>>;
 
 // A shard that is in neither map is starting.
@@ -436,19 +454,20 @@ JADE_INSPECT(ShardList, x.route, x.after, x.limit, x.include_metadata, x.include
              x.consistency)
 JADE_INSPECT(ShardVectors, x.rows)
 JADE_INSPECT(ShardDeleteMatching, x.route, x.filter)
-JADE_INSPECT(ShardDescribe, x.route)
+JADE_INSPECT(ShardDescribe, x.route, x.by_leader)
 JADE_INSPECT(ShardDigestRequest, x.group)
 JADE_INSPECT(ShardDigest, x.applied_index, x.digest)
 JADE_INSPECT(SegmentInfo, x.id, x.state, x.kind, x.rows, x.dead_rows)
+JADE_INSPECT(ReplicaInfo, x.node, x.voter, x.log_index, x.copied)
 JADE_INSPECT(ShardInfo, x.shard, x.nodes, x.leader, x.vectors, x.indexed_vectors, x.applied_index,
-             x.segments)
-JADE_INSPECT(FetchState, x.route, x.transfer, x.after, x.last_index, x.last_term)
+             x.segments, x.replicas)
+JADE_INSPECT(FetchState, x.route, x.transfer, x.after, x.from, x.last_index, x.last_term)
 JADE_INSPECT(StateChunk, x.transfer, x.bytes, x.last_key, x.index, x.term, x.configuration_index,
              x.configuration)
 JADE_INSPECT(RaftWire, x.group, x.from, x.bytes)
 JADE_INSPECT(Hello, x.cluster_id, x.node)
 JADE_INSPECT(HelloReply, x.cluster_id, x.node)
-JADE_INSPECT(JoinCluster, x.route, x.cluster_id, x.node, x.name, x.address, x.api_address)
+JADE_INSPECT(JoinCluster, x.route, x.cluster_id, x.node, x.name, x.address, x.api_address, x.roles)
 JADE_INSPECT(JoinedCluster, x.cluster_id)
 JADE_INSPECT(ChangeCatalog, x.route, x.command)
 JADE_INSPECT(CatalogApplied, x.version)
@@ -499,12 +518,16 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::DigestTask)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::ExportTask)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::MatchTask)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::MatchedRows)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::Placed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::Tick)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::Stop)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::Stopped)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::RoutesChanged)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::CreateDatabase)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::DropDatabase)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::AlterDatabase)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::ChangeNodeRequest)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::NodeInfo)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::ListDatabases)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::DescribeDatabase)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::DescribeCluster)

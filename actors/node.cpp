@@ -82,7 +82,9 @@ Result<std::unique_ptr<NodeRuntime>> NodeRuntime::start(caf::actor_system& syste
   node->peer_ = system.spawn(jade::peer, NodeContextPtr(context));
   node->node_ = system.spawn(jade::supervisor, NodeContextPtr(context), node->peer_);
   node->master_ = system.spawn(jade::master, NodeContextPtr(context), node->node_, node->peer_);
-  node->ingest_ = system.spawn(ingest, IngestOptions{});
+  IngestOptions ingest_options;
+  ingest_options.seed = mix(node->context_->seams.seed, 0x196e57u);
+  node->ingest_ = system.spawn(ingest, ingest_options);
   node->query_ = system.spawn(query, QueryOptions{});
   GatewayOptions gateway_options;
   gateway_options.inflight_bytes_max = config.inflight_bytes_max;

@@ -47,6 +47,10 @@ struct NodeConfig {
   // For a directory that is a member already it changes nothing.
   std::vector<std::string> join;
   uint64_t node_id = 0;  // of a new directory; 0: draw one
+  uint8_t roles = all_roles;
+  // How long a node may be silent before its replicas are placed elsewhere; 0: for
+  // ever. Each node's own, which counts while it is the master.
+  uint64_t replace_after_ms = 300'000;
   uint32_t searchers = 2;
   uint32_t builders = 1;
   uint32_t clients = 2;

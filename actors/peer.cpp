@@ -130,8 +130,9 @@ void join(peer_pointer self) {
   connect(self, target, [self, over](Result<peer_actor> remote) {
     if (!remote.ok()) return over(remote.status().message());
     const NodeConfig& config = self->state.context->config;
-    JoinCluster ask{{metadata_group}, "", config.node_id, config.name, config.cluster_address,
-                    config.address};
+    JoinCluster ask{
+        {metadata_group}, "",          config.node_id, config.name, config.cluster_address,
+        config.address,   config.roles};
     self->request(*remote, join_timeout, ask)
         .then(
             [self, over](const JoinedCluster& joined) {
@@ -159,19 +160,27 @@ void announce(peer_pointer self) {
   const NodeConfig& config = state.context->config;
   bool same = known != state.map->nodes.end() && known->second.name == config.name &&
               known->second.address == config.cluster_address &&
-              known->second.api_address == config.address;
+              known->second.api_address == config.address && known->second.roles == config.roles;
   if (same) return;
   state.announce_ms = now_ms(self) + announce_interval_ms;
-  JoinCluster ask{{metadata_group},       state.context->membership->cluster_id(),
-                  config.node_id,         config.name,
-                  config.cluster_address, config.address};
+  JoinCluster ask{{metadata_group},
+                  state.context->membership->cluster_id(),
+                  config.node_id,
+                  config.name,
+                  config.cluster_address,
+                  config.address,
+                  config.roles};
   self->request(state.master, join_timeout, ask)
-      .then([](const JoinedCluster&) {},
-            [self](const caf::error& error) {
-              Status status = to_status(error);
-              if (status.code() == Code::unavailable) return;  // no master just now
-              self->state.context->say(LogLevel::error, "peer", status.to_string());
-            });
+      .then(
+          [](const JoinedCluster&) {},
+          [self](const caf::error& error) {
+            Status status = to_status(error);
+            if (status.code() == Code::unavailable) return;  // no master just now
+            if (std::exchange(self->state.announce_failure, status.message()) == status.message()) {
+              return;
+            }
+            self->state.context->say(LogLevel::error, "peer", status.to_string());
+          });
 }
 
 // Nothing was done yet, and nobody can do it now: later.
@@ -253,11 +262,15 @@ shard_actor peer_state::shard(uint64_t group) const {
 uint64_t peer_state::reachable(uint64_t group) const {
   const ShardPlacement* placement = map ? find_placement(*map, group) : nullptr;
   if (placement == nullptr) return 0;
+  uint64_t newcomer = 0;
   for (uint64_t node : placement->nodes) {
     auto link = links.find(node);
-    if (link != links.end() && link->second.remote) return node;
+    if (link == links.end() || !link->second.remote) continue;
+    const auto& still = placement->joining;
+    if (std::find(still.begin(), still.end(), node) == still.end()) return node;
+    newcomer = node;
   }
-  return 0;
+  return newcomer;
 }
 
 peer_actor::behavior_type peer(peer_pointer self, NodeContextPtr context) {
@@ -304,6 +317,7 @@ peer_actor::behavior_type peer(peer_pointer self, NodeContextPtr context) {
         self->send(link->second.remote, std::move(out.wire));
       },
       [self](MembersChanged& changed) {
+        for (auto& [node, link] : self->state.links) link.address.clear();
         for (RaftMember& member : changed.members) {
           if (member.node == self->state.id() || member.address.empty()) continue;
           auto [link, added] = self->state.links.try_emplace(member.node);

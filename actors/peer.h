@@ -48,6 +48,7 @@ struct peer_state {
   uint64_t join_ms = 0;      // when to try again
   std::string join_failure;  // said already
   uint64_t announce_ms = 0;
+  std::string announce_failure;  // said already
 
   uint64_t id() const { return context->config.node_id; }
   shard_actor shard(uint64_t group) const;

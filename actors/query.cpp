@@ -184,7 +184,8 @@ void describe(query_actor::stateful_pointer<query_state> self,
       shard.shard = placement.group;
       shard.nodes = placement.nodes;
       if (auto handle = routes.shard(placement); handle.ok()) {
-        calls.emplace_back(*handle, ShardDescribe{{placement.group}});
+        bool moving = !placement.joining.empty() || !placement.leaving.empty();
+        calls.emplace_back(*handle, ShardDescribe{{placement.group}, moving});
         where.emplace_back(infos->size(), info.placement.size());
       }
       info.placement.push_back(std::move(shard));

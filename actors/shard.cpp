@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "actors/errors.h"
+#include "actors/raft_membership.h"
 #include "actors/random.h"
 
 namespace jade {
@@ -16,6 +17,10 @@ constexpr uint64_t resume_interval_ms = 1000;
 constexpr uint64_t transfer_idle_ms = 30'000;
 constexpr uint64_t build_pause_min_ms = 1000;
 constexpr uint64_t build_pause_max_ms = 60'000;
+// How long another leads before it hands over to the one that should.
+constexpr uint64_t prefer_after_ms = 5000;
+constexpr uint64_t report_interval_ms = 1000;
+constexpr auto report_timeout = std::chrono::seconds(5);
 
 }  // namespace
 
@@ -87,7 +92,9 @@ Status shard_state::start() {
   RaftHost::Options options;
   options.group = group;
   options.node = context->config.node_id;
-  for (uint64_t founder : founders) options.founders.push_back({founder, true, {}});
+  for (uint64_t member : placement.nodes) {
+    if (may_found) options.founders.push_back({member, true, {}});
+  }
   options.durable_state = true;
   options.applied_index = replica->applied_index();
   options.tick_ms = context->config.raft_tick_ms;
@@ -203,8 +210,9 @@ void shard_state::propose(std::string command, std::function<void(Result<ShardWr
   if (!raft) return done(suspended);
   last_write_ms = now_ms(self);
   raft->propose(command, [this, done = std::move(done)](Result<uint64_t> index) {
-    // Called right after the entry was applied, so the count is its own.
+    // Called right after the entry was applied, so count and outcome are its own.
     if (!index.ok()) return done(index.status());
+    if (Status outcome = replica->last_outcome(); !outcome.ok()) return done(outcome);
     done(ShardWritten{group, *index, replica->last_affected()});
   });
   after_event();
@@ -261,8 +269,7 @@ void delete_next(shard_pointer self, std::shared_ptr<DeleteMatched> work) {
 template <class Reply, class Request>
 caf::result<Reply> pass_to_leader(shard_pointer self, Request& request) {
   shard_state& shard = self->state;
-  if (!shard.raft) return to_error(shard.suspended);
-  uint64_t leader = shard.raft->leader();
+  uint64_t leader = shard.raft ? shard.raft->leader() : shard.another(request.route.waits);
   request.route.node = leader == 0 ? Route::nobody : leader;
   return self->delegate(shard.peer, std::move(request));
 }
@@ -272,6 +279,8 @@ caf::result<Reply> pass_to_leader(shard_pointer self, Request& request) {
 template <class Reply, class Request, class MakeTask>
 caf::result<Reply> read(shard_pointer self, Request& request, uint64_t applied_min, MakeTask task) {
   shard_state& shard = self->state;
+  // One that has not caught up yet can still pass it on.
+  if (!shard.announced && shard.follows()) return pass_to_leader<Reply>(self, request);
   if (Status status = shard.check_open(); !status.ok()) return to_error(status);
   bool token = request.consistency == Consistency::session && applied_min > 0;
   bool here = request.consistency == Consistency::eventual ||
@@ -279,8 +288,8 @@ caf::result<Reply> read(shard_pointer self, Request& request, uint64_t applied_m
               // Nobody else can have written since the log failed.
               (!shard.raft && shard.alone() && request.consistency == Consistency::session);
   if (here) return self->delegate(shard.pick_searcher(), task(std::move(request)));
+  if (shard.follows()) return pass_to_leader<Reply>(self, request);
   if (!shard.raft) return to_error(shard.suspended);
-  if (!shard.raft->is_leader()) return pass_to_leader<Reply>(self, request);
   if (token) {
     return to_error(unavailable("shard " + std::to_string(shard.group) + " has applied entry " +
                                 std::to_string(shard.replica->applied_index()) +
@@ -300,8 +309,8 @@ caf::result<Reply> read(shard_pointer self, Request& request, uint64_t applied_m
 }  // namespace
 
 caf::result<StateChunk> shard_state::fetch(shard_pointer actor, FetchState& request) {
+  if (follows()) return pass_to_leader<StateChunk>(actor, request);
   if (Status status = check_open(); !status.ok()) return to_error(status);
-  if (raft && !raft->is_leader()) return pass_to_leader<StateChunk>(actor, request);
   if (!raft || !raft->serves()) {
     return to_error(raft ? unavailable("the shard's leader is not ready; try again") : suspended);
   }
@@ -326,13 +335,16 @@ caf::result<StateChunk> shard_state::fetch(shard_pointer actor, FetchState& requ
     chunk.configuration_index = configuration_index;
     chunk.configuration = configuration.encode();
     chunk.transfer = mix(context->seams.seed, now_ms(self) + ++life_of_transfers) | 1;
-    found = transfers.emplace(chunk.transfer, Transfer{replica->snapshot(), chunk, 0}).first;
+    found =
+        transfers.emplace(chunk.transfer, Transfer{replica->snapshot(), chunk, 0, request.from, 0})
+            .first;
     raft->hold_log(true);
   }
   if (found == transfers.end()) {
     return to_error(not_found("this copy of the state was given up; begin another"));
   }
   found->second.used_ms = now_ms(self);
+  found->second.progress = replica->share_before(request.after);
   return actor->delegate(pick_searcher(), ExportTask{found->second.view, std::move(request.after),
                                                      found->second.chunk});
 }
@@ -354,6 +366,101 @@ void shard_state::hand_over() {
   }
 }
 
+void shard_state::reconcile_members() {
+  if (!raft || !raft->serves() || !announced) {
+    leading_since_ms = 0;
+    return;
+  }
+  uint64_t now = now_ms(self);
+  if (leading_since_ms == 0) leading_since_ms = now;
+  const RaftCore& core = *raft->core();
+  // By an older placement than has been followed already, a node could be made a
+  // member that has given up its replica since.
+  if (core.changing() || changing || placing || placement.version < replica->placed()) return;
+  std::map<uint64_t, MemberTarget> target;
+  for (uint64_t member : target_of(placement)) target[member];
+  uint64_t heard_since = now - std::min<uint64_t>(now, context->config.raft_election_timeout_ms);
+  MembershipStep step = next_step(core, context->config.node_id, target, heard_since);
+  bool moving = !placement.leaving.empty() || !placement.joining.empty();
+  if ((step.kind != MembershipStep::Kind::none || moving) &&
+      placement.version > replica->placed()) {
+    placing = true;
+    raft->propose(encode(PlacedCommand{placement.version}),
+                  [this](Result<uint64_t>) { placing = false; });
+    return after_event();
+  }
+  switch (step.kind) {
+    case MembershipStep::Kind::wait: return;
+    case MembershipStep::Kind::change:
+      changing = true;
+      raft->change(step.next, [this](Result<uint64_t>) { changing = false; });
+      return after_event();
+    case MembershipStep::Kind::hand_over:
+      // It goes on by itself, or the next tick asks again.
+      (void)raft->transfer(step.to);
+      return after_event();
+    case MembershipStep::Kind::none: break;
+  }
+  if (!placement.founded) return report(FoundRecord{{group}});
+  if (!moving) return prefer_first();
+  ShardRecord settled = placement;
+  settled.nodes = target_of(placement);
+  settled.leaving.clear();
+  settled.joining.clear();
+  settled.reason = static_cast<uint8_t>(MoveReason::none);
+  report(settled);
+}
+
+void shard_state::prefer_first() {
+  uint64_t first = placement.nodes.front();
+  uint64_t now = now_ms(self);
+  if (first == context->config.node_id || now < leading_since_ms + prefer_after_ms) return;
+  const RaftCore& core = *raft->core();
+  auto found = core.progress().find(first);
+  bool alive = found != core.progress().end() &&
+               now < found->second.heard_ms + context->config.raft_election_timeout_ms;
+  if (!alive || !is_near(core, first)) return;
+  leading_since_ms = now;  // not again at once, should it not succeed
+  (void)raft->transfer(first);
+  after_event();
+}
+
+uint64_t shard_state::another(size_t turn) const {
+  std::vector<uint64_t> others = placement.nodes;
+  std::erase(others, context->config.node_id);
+  return others.empty() ? 0 : others[turn % others.size()];
+}
+
+void shard_state::report(const CatalogCommand& command) {
+  uint64_t now = now_ms(self);
+  if (now < report_ms) return;
+  report_ms = now + report_interval_ms;
+  // Said again until the map shows it; refused where it is out of date.
+  self->request(peer, report_timeout, ChangeCatalog{{metadata_group}, encode(command)})
+      .then([](const CatalogApplied&) {}, [](const caf::error&) {});
+}
+
+ShardInfo shard_state::describe() const {
+  ShardInfo info = replica->describe();
+  info.leader = raft ? raft->leader() : 0;
+  if (!raft || !raft->is_leader()) return info;
+  const RaftCore& core = *raft->core();
+  for (const RaftMember& member : core.configuration().members) {
+    ReplicaInfo replica_info;
+    replica_info.node = member.node;
+    replica_info.voter = member.voter;
+    replica_info.log_index = core.last_index();
+    if (auto found = core.progress().find(member.node); found != core.progress().end()) {
+      replica_info.log_index = found->second.match;
+    }
+    for (const auto& [id, transfer] : transfers) {
+      if (transfer.to == member.node) replica_info.copied = transfer.progress;
+    }
+    info.replicas.push_back(replica_info);
+  }
+  return info;
+}
+
 void shard_state::expire_transfers() {
   if (transfers.empty()) return;
   std::erase_if(transfers, [this](const auto& entry) {
@@ -363,14 +470,15 @@ void shard_state::expire_transfers() {
 }
 
 shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, node_actor node,
-                                 peer_actor peer, uint64_t group, std::vector<uint64_t> founders,
+                                 peer_actor peer, ShardPlacement placement, bool may_found,
                                  std::shared_ptr<std::unique_ptr<ShardReplica>> replica) {
   shard_state& state = self->state;
   state.context = std::move(context);
   state.node = std::move(node);
   state.peer = std::move(peer);
-  state.group = group;
-  state.founders = std::move(founders);
+  state.group = placement.group;
+  state.placement = std::move(placement);
+  state.may_found = may_found;
   state.replica = std::move(*replica);
   if (Status status = state.start(); !status.ok()) {
     state.fail(status);
@@ -382,10 +490,8 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
   return {
       [self](ShardWrite& write) -> caf::result<ShardWritten> {
         shard_state& shard = self->state;
+        if (shard.follows()) return pass_to_leader<ShardWritten>(self, write);
         if (Status status = shard.check_open(); !status.ok()) return to_error(status);
-        if (shard.raft && !shard.raft->is_leader()) {
-          return pass_to_leader<ShardWritten>(self, write);
-        }
         auto promise = self->make_response_promise<ShardWritten>();
         shard.propose(std::move(write.command), [promise](Result<ShardWritten> written) mutable {
           if (!written.ok()) {
@@ -413,10 +519,8 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
       },
       [self](ShardDeleteMatching& request) -> caf::result<ShardWritten> {
         shard_state& shard = self->state;
+        if (shard.follows()) return pass_to_leader<ShardWritten>(self, request);
         if (Status status = shard.check_open(); !status.ok()) return to_error(status);
-        if (shard.raft && !shard.raft->is_leader()) {
-          return pass_to_leader<ShardWritten>(self, request);
-        }
         if (!shard.raft) return to_error(shard.suspended);
         auto promise = self->make_response_promise<ShardWritten>();
         auto failed = [promise](const Status& status) mutable {
@@ -452,11 +556,16 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
         shard.raft->receive(*message);
         shard.after_event();
       },
-      [self](ShardDescribe) -> caf::result<ShardInfo> {
-        const shard_state& shard = self->state;
-        ShardInfo info = shard.replica->describe();
-        info.leader = shard.raft ? shard.raft->leader() : 0;
-        return info;
+      [self](ShardDescribe& request) -> caf::result<ShardInfo> {
+        shard_state& shard = self->state;
+        if (request.by_leader && shard.raft && !shard.raft->is_leader()) {
+          return pass_to_leader<ShardInfo>(self, request);
+        }
+        return shard.describe();
+      },
+      [self](Placed& placed) {
+        self->state.placement = std::move(placed.placement);
+        self->state.report_ms = 0;
       },
       [self](ShardDigestRequest) {
         shard_state& shard = self->state;
@@ -485,6 +594,7 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
         shard.expire_transfers();
         if (shard.raft) {
           shard.raft->tick();
+          shard.reconcile_members();
           shard.after_event();
         } else if (now_ms(self) >= shard.resume_at_ms) {
           shard.resume();

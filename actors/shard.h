@@ -5,7 +5,8 @@
 // and only then acknowledged. Searches and reads run on searchers over an
 // immutable snapshot of that state, so they never block and never see half a
 // write. The leader also decides, by log entry, when rows are sealed and which
-// segments are merged; builders carry it out.
+// segments are merged; builders carry it out. And it changes the group's members,
+// one by one, until they are those of the shard's placement in the cluster map.
 #pragma once
 
 #include <map>
@@ -28,7 +29,8 @@ struct shard_state : public RaftDriver {
   node_actor node;
   peer_actor peer;
   uint64_t group = 0;
-  std::vector<uint64_t> founders;
+  ShardPlacement placement;  // as this node knows it
+  bool may_found = false;    // the group may be new: without a log, begin one
   std::unique_ptr<ShardReplica> replica;
   std::unique_ptr<RaftHost> raft;  // null while suspended
   Status suspended;                // why
@@ -51,10 +53,16 @@ struct shard_state : public RaftDriver {
     std::shared_ptr<const ShardSnapshot> view;
     StateChunk chunk;  // all but the pieces
     uint64_t used_ms = 0;
+    uint64_t to = 0;      // the node
+    double progress = 0;  // 0 to 1
   };
   std::map<uint64_t, Transfer> transfers;
   uint64_t life_of_transfers = 0;  // how many there were
   uint64_t last_write_ms = 0;
+  bool placing = false;           // proposed that the members follow the placement
+  bool changing = false;          // proposed a change of members
+  uint64_t report_ms = 0;         // when to tell the master again
+  uint64_t leading_since_ms = 0;  // 0: does not lead
 
   Status start();
   // When a write to the log failed: answers what waits with the reason. Reads go
@@ -74,10 +82,22 @@ struct shard_state : public RaftDriver {
   void expire_transfers();
   // Before it stops: asks another replica to lead.
   void hand_over();
+  // As leader: one step towards the members that the placement names; when they are
+  // there, tells the master.
+  void reconcile_members();
+  // The first of the placement leads if it can, so that leaders are spread.
+  void prefer_first();
+  // Tells the catalog what came of the placement.
+  void report(const CatalogCommand& command);
+  ShardInfo describe() const;
   const searcher_actor& pick_searcher();
   // Ok where this replica can be asked; it may have to pass the question on.
   Status check_open() const;
-  bool alone() const { return founders.size() == 1; }
+  // Another replica may lead, so questions can be passed on to it. One that cannot
+  // write its log does not lead for long, and cannot know who does.
+  bool follows() const { return !stopping && (raft ? !raft->is_leader() : !alone()); }
+  uint64_t another(size_t turn) const;
+  bool alone() const { return placement.nodes.size() == 1; }
 
   uint64_t raft_now_ms() override;
   void raft_append(uint64_t number, LogAppend append) override;
@@ -91,7 +111,7 @@ struct shard_state : public RaftDriver {
 
 shard_actor::behavior_type shard(shard_actor::stateful_pointer<shard_state> self,
                                  NodeContextPtr context, node_actor node, peer_actor peer,
-                                 uint64_t group, std::vector<uint64_t> founders,
+                                 ShardPlacement placement, bool may_found,
                                  std::shared_ptr<std::unique_ptr<ShardReplica>> replica);
 
 }  // namespace jade

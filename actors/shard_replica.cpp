@@ -9,6 +9,7 @@
 #include "actors/random.h"
 #include "index/segment_builder.h"
 #include "index/segment_io.h"
+#include "storage/crc32c.h"
 #include "storage/data_dir.h"
 
 namespace jade {
@@ -21,6 +22,8 @@ constexpr uint64_t fold_divisor = 16;
 // One graph does not grow beyond this: merging it would take hours.
 constexpr uint64_t rows_per_segment_max = 4'000'000;
 constexpr size_t value_bytes = sizeof(float);
+// A client that has no answer asks again within seconds. They are about 10 MB.
+constexpr size_t requests_kept = 100'000;
 
 std::string data_directory(const std::string& dir) { return dir + "/data"; }
 std::string segments_directory(const std::string& dir) { return dir + "/segments"; }
@@ -96,6 +99,8 @@ Status ShardReplica::load(const Warn& warn) {
   JADE_RETURN_IF_ERROR(scanned);
   live_rows_ = 0;
   for (const Part& part : parts_) live_rows_ += part.live();
+  JADE_RETURN_IF_ERROR(
+      store_->scan_requests([this](Request request) { remember(std::move(request)); }));
 
   // What a crash left between building and listing, or between replacing and
   // removing.
@@ -164,8 +169,16 @@ Status ShardReplica::apply(uint64_t index, uint64_t term, std::string_view comma
   JADE_ASSERT(index > meta_.applied_index);
   ShardStore::Batch batch;
   last_affected_ = 0;
+  last_outcome_ = Status();
   batch_rows_.clear();
+  std::optional<Request> request;
   CommandVisitor visitor;
+  visitor.begin = [&](std::string_view id) {
+    uint32_t fingerprint = crc32c(command);
+    if (!begin_request(id, fingerprint)) return false;
+    request = Request{index, 0, fingerprint, std::string(id)};
+    return true;
+  };
   visitor.begin_upsert = [this](size_t, uint32_t dimension) {
     if (dimension == options_.dimension) return Status();
     return corruption("an upsert of dimension " + std::to_string(dimension) +
@@ -182,13 +195,45 @@ Status ShardReplica::apply(uint64_t index, uint64_t term, std::string_view comma
     apply_merge(merge);
     return Status();
   };
+  visitor.placed = [this](const PlacedCommand& placed) {
+    meta_.placed = std::max(meta_.placed, placed.version);
+    return Status();
+  };
   JADE_RETURN_IF_ERROR(visit_command(command, visitor));
+  if (request) {
+    request->affected = last_affected_;
+    batch.remember(*request);
+    if (requests_.size() >= requests_kept) batch.forget_request(requests_.front().index);
+    remember(*std::move(request));
+  }
   meta_.applied_index = index;
   meta_.applied_term = term;
   update_meta();
   batch.set_state(meta_);
   snapshot_.reset();
   return store_->commit(batch);
+}
+
+bool ShardReplica::begin_request(std::string_view id, uint32_t fingerprint) {
+  auto found = request_by_id_.find(id);
+  if (found == request_by_id_.end()) return true;
+  if (found->second->fingerprint == fingerprint) {
+    last_affected_ = found->second->affected;
+  } else {
+    last_outcome_ = Status(Code::failed_precondition,
+                           "this idempotency key was used for another request; choose a new one "
+                           "for each");
+  }
+  return false;
+}
+
+void ShardReplica::remember(Request request) {
+  if (requests_.size() >= requests_kept) {
+    request_by_id_.erase(requests_.front().id);
+    requests_.pop_front();
+  }
+  requests_.push_back(std::move(request));
+  request_by_id_[requests_.back().id] = &requests_.back();
 }
 
 Status ShardReplica::pass(uint64_t index, uint64_t term) {
@@ -486,6 +531,12 @@ ShardInfo ShardReplica::describe() const {
     info.segments.push_back(std::move(segment));
   }
   return info;
+}
+
+double ShardReplica::share_before(std::string_view key) const {
+  // Nearly all of it are the records.
+  auto row = ShardStore::row_of_key(key);
+  return row ? std::min(1.0, static_cast<double>(*row) / static_cast<double>(meta_.next_row)) : 0;
 }
 
 std::string shard_directory(const std::string& data_dir, uint64_t group) {

@@ -13,6 +13,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -84,8 +85,14 @@ class ShardReplica {
   Status apply(uint64_t index, uint64_t term, std::string_view command);
   // Takes note that entries up to `index` hold nothing for this state machine.
   Status pass(uint64_t index, uint64_t term);
-  // Rows written or deleted by the last entry.
+  // Rows written or deleted by the last entry; by the earlier one where it repeats
+  // a request.
   uint64_t last_affected() const { return last_affected_; }
+  // failed_precondition: the last entry changed nothing, as its request id stands for
+  // another command.
+  const Status& last_outcome() const { return last_outcome_; }
+  // Version of the placement that the group's members follow.
+  uint64_t placed() const { return meta_.placed; }
 
   std::shared_ptr<const ShardSnapshot> snapshot();
 
@@ -104,6 +111,8 @@ class ShardReplica {
   void cancel_builds();
 
   ShardInfo describe() const;
+  // Which part of the state lies before the store's `key`, about: 0 to 1.
+  double share_before(std::string_view key) const;
 
  private:
   struct Part {
@@ -145,6 +154,9 @@ class ShardReplica {
   void apply_merge(MergeCommand command);
   // Whether a merge of it is decided and not built yet.
   bool is_merging(uint64_t segment) const;
+  // Whether the command with this request id is yet to be carried out.
+  bool begin_request(std::string_view id, uint32_t fingerprint);
+  void remember(Request request);
   void kill_row(uint64_t row);
   Part* part_of(uint64_t row);
   // Where `sources` lie next to each other in parts_; the end when they do not.
@@ -166,7 +178,10 @@ class ShardReplica {
   std::unordered_map<std::string, uint64_t> batch_rows_;  // ids of the entry at hand
   std::shared_ptr<const ShardSnapshot> snapshot_;
   std::shared_ptr<std::atomic<bool>> cancel_ = std::make_shared<std::atomic<bool>>(false);
+  std::deque<Request> requests_;  // by log entry; the latest requests_kept
+  std::unordered_map<std::string_view, const Request*> request_by_id_;
   uint64_t last_affected_ = 0;
+  Status last_outcome_;
   uint64_t live_rows_ = 0;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "actors/catalog.h"
 #include "actors/errors.h"
 #include "actors/shard.h"
 #include "actors/shard_replica.h"
@@ -11,6 +12,7 @@ namespace {
 
 constexpr auto restart_interval = std::chrono::seconds(1);
 constexpr auto fetch_timeout = std::chrono::seconds(10);
+constexpr auto change_timeout = std::chrono::seconds(30);
 
 const DatabaseEntry* owner_of(const ClusterMap& map, uint64_t group) {
   for (const auto& [name, entry] : map.databases) {
@@ -81,7 +83,12 @@ void supervisor_state::adopt(ClusterMapPtr next, bool is_current) {
   }
   for (uint64_t group : gone) retire(group);
   for (uint64_t group : wanted) {
-    if (shards.count(group) == 0) open(group);
+    auto known = shards.find(group);
+    if (known == shards.end()) {
+      open(group);
+    } else if (known->second.actor && known->second.state != HostedShard::State::stopping) {
+      self->send(known->second.actor, Placed{*find_placement(*map, group)});
+    }
   }
   changed();
 }
@@ -100,12 +107,19 @@ void supervisor_state::open(uint64_t group) {
 
 void supervisor_state::open_drained(uint64_t group, const DatabaseSpec& spec) {
   auto opened_replica = std::make_shared<std::unique_ptr<ShardReplica>>();
-  auto incomplete = std::make_shared<bool>(false);
+  struct Found {
+    bool incomplete = false;
+    bool begun = false;  // there is a log
+  };
+  auto on_disk = std::make_shared<Found>();
   auto options = replica_options(*context, spec, group);
   self->request(context->opener, caf::infinite,
-                BlockingTask{[opened_replica, incomplete, options, context = context] {
-                  *incomplete = is_replacing(*context, options.group);
-                  if (*incomplete) return Status();
+                BlockingTask{[opened_replica, on_disk, options, context = context] {
+                  on_disk->incomplete = is_replacing(*context, options.group);
+                  if (on_disk->incomplete) return Status();
+                  auto groups = context->log->groups();
+                  if (!groups.ok()) return groups.status();
+                  on_disk->begun = std::count(groups->begin(), groups->end(), options.group) > 0;
                   auto replica = ShardReplica::open(
                       options, [log = context->seams.log](std::string_view message) {
                         log(LogLevel::warning, "shard", message);
@@ -115,17 +129,22 @@ void supervisor_state::open_drained(uint64_t group, const DatabaseSpec& spec) {
                   return Status();
                 }})
       .then(
-          [this, group, opened_replica, incomplete](const TaskDone& done) {
+          [this, group, opened_replica, on_disk](const TaskDone& done) {
             auto found = shards.find(group);
             if (found == shards.end() || found->second.state != HostedShard::State::opening) return;
             if (!done.status.ok()) return fail(group, done.status);
-            if (*incomplete) return replace(group);
+            if (on_disk->incomplete) return replace(group);
             const ShardPlacement* placement = find_placement(*map, group);
-            std::vector<uint64_t> founders;
-            if (placement != nullptr) founders = placement->nodes;
+            if (placement == nullptr) return retire(group);
+            // By an old map this node could begin a group anew that it was a member of
+            // before. The current one tells, and then the shard is opened again.
+            if (!on_disk->begun && !current) {
+              shards.erase(found);
+              return;
+            }
             found->second.state = HostedShard::State::catching_up;
-            found->second.actor = self->spawn(jade::shard, context, node_actor(self), peer, group,
-                                              founders, opened_replica);
+            found->second.actor = self->spawn(jade::shard, context, node_actor(self), peer,
+                                              *placement, !placement->founded, opened_replica);
             self->monitor(found->second.actor);
             changed();  // its Raft messages can be delivered from now on
           },
@@ -160,6 +179,13 @@ bool supervisor_state::has_peers(uint64_t group) const {
   return placement != nullptr && placement->nodes.size() > 1;
 }
 
+bool supervisor_state::is_joining(uint64_t group) const {
+  const ShardPlacement* placement = map ? find_placement(*map, group) : nullptr;
+  if (placement == nullptr) return false;
+  const auto& joining = placement->joining;
+  return std::count(joining.begin(), joining.end(), context->config.node_id) > 0;
+}
+
 void supervisor_state::replace(uint64_t group) {
   auto found = shards.find(group);
   if (found == shards.end() || found->second.state == HostedShard::State::stopping) return;
@@ -173,6 +199,7 @@ void supervisor_state::replace(uint64_t group) {
     // No append of the replica is on its way any more once the log is drained.
     auto last = std::make_shared<FetchState>();
     last->route.group = group;
+    last->from = context->config.node_id;
     self->request(context->log_writer, caf::infinite, DrainLog{})
         .then([this, group, last](const LogAppended&) {
           auto read = [context = context, group, last] {
@@ -279,6 +306,9 @@ void supervisor_state::remove(uint64_t group) {
                 }})
       .then([this, group](const TaskDone&) {
         shards.erase(group);
+        // It may have been given back meanwhile.
+        bool wanted = groups_here(*map, context->config.node_id).count(group) > 0;
+        if (wanted && !stopping) open(group);
         changed();
       });
 }
@@ -318,6 +348,7 @@ bool supervisor_state::settled(const AwaitVersion& await) const {
   for (const auto& [group, shard] : shards) {
     const DatabaseEntry* entry = owner_of(*map, group);
     if (!await.database.empty() && entry != nullptr && entry->spec.name != await.database) continue;
+    if (is_joining(group)) continue;
     if (shard.state != HostedShard::State::serving && shard.state != HostedShard::State::failed) {
       return false;
     }
@@ -335,7 +366,7 @@ Status supervisor_state::readiness(const std::string& database) const {
     return unavailable("the cluster does not know this node yet");
   }
   for (const auto& [group, shard] : shards) {
-    if (shard.state == HostedShard::State::serving) continue;
+    if (shard.state == HostedShard::State::serving || is_joining(group)) continue;
     const DatabaseEntry* entry = owner_of(*map, group);
     if (entry == nullptr || (!database.empty() && entry->spec.name != database)) continue;
     std::string what =
@@ -374,6 +405,154 @@ caf::result<Stopped> supervisor_state::stop() {
   return promise;
 }
 
+namespace {
+
+std::vector<std::string> role_names(const NodeEntry& node) {
+  std::vector<std::string> out;
+  if (has_role(node, NodeRole::master)) out.emplace_back("master");
+  if (has_role(node, NodeRole::worker)) out.emplace_back("worker");
+  if (has_role(node, NodeRole::gateway)) out.emplace_back("gateway");
+  return out;
+}
+
+NodeInfo describe_node(const ClusterMap& map, const NodeEntry& node) {
+  NodeInfo info;
+  info.id = node.id;
+  info.name = node.name;
+  info.address = node.api_address;
+  info.cluster_address = node.address;
+  info.roles = role_names(node);
+  for (const auto& [name, entry] : map.databases) {
+    for (const ShardPlacement& shard : entry.shards) {
+      info.replicas +=
+          static_cast<uint64_t>(std::count(shard.nodes.begin(), shard.nodes.end(), node.id));
+    }
+  }
+  info.state = !node.draining ? "active" : info.replicas > 0 ? "draining" : "drained";
+  return info;
+}
+
+const char* reason_name(uint8_t reason) {
+  switch (static_cast<MoveReason>(reason)) {
+    case MoveReason::drain: return "drain";
+    case MoveReason::replace: return "replace";
+    case MoveReason::balance: return "balance";
+    case MoveReason::none:
+    case MoveReason::replicas: break;
+  }
+  return "replicas";
+}
+
+// `shard`: as its leader tells.
+TaskInfo describe_move(const std::string& database, const ShardPlacement& placement,
+                       const ShardInfo& shard) {
+  TaskInfo task;
+  task.kind = reason_name(placement.reason);
+  task.database = database;
+  task.shard = placement.group;
+  if (!placement.leaving.empty()) task.from = placement.leaving.front();
+  if (!placement.joining.empty()) task.to = placement.joining.front();
+  task.state = task.to == 0 ? "removing" : "waiting";
+  for (const ReplicaInfo& replica : shard.replicas) {
+    if (replica.node != task.to) continue;
+    if (replica.voter) {
+      task.state = "removing";
+      task.progress = 1;
+    } else if (replica.copied >= 0) {
+      task.state = "copying";
+      task.progress = replica.copied;
+    } else if (replica.log_index > 0) {
+      task.state = "catching up";
+      task.progress = shard.applied_index == 0
+                          ? 0
+                          : std::min(1.0, static_cast<double>(replica.log_index) /
+                                              static_cast<double>(shard.applied_index));
+    }
+  }
+  return task;
+}
+
+// What the databases' shards say of nodes and moves.
+void describe_shards(const ClusterMap& map, ClusterInfo& info) {
+  for (const DatabaseInfo& database : info.databases) {
+    const DatabaseEntry* entry = map.find(database.spec.name);
+    for (const ShardInfo& shard : database.placement) {
+      for (NodeInfo& node : info.nodes) node.leads += node.id == shard.leader;
+      if (entry == nullptr) continue;
+      for (const ShardPlacement& placement : entry->shards) {
+        bool moves = !placement.leaving.empty() || !placement.joining.empty();
+        if (placement.group != shard.shard || !moves) continue;
+        info.tasks.push_back(describe_move(database.spec.name, placement, shard));
+      }
+    }
+  }
+}
+
+}  // namespace
+
+caf::result<ClusterInfo> supervisor_state::describe() {
+  if (!map) return to_error(readiness(""));
+  auto promise = self->make_response_promise<ClusterInfo>();
+  auto info = std::make_shared<ClusterInfo>();
+  info->cluster_id = context->membership->cluster_id();
+  info->catalog_version = map->version;
+  for (const auto& [id, node] : map->nodes) {
+    info->nodes.push_back(describe_node(*map, node));
+    info->nodes.back().alive = id == context->config.node_id;
+  }
+  auto fail = [promise](const caf::error& error) mutable { promise.deliver(error); };
+  auto with_databases = [this, info, promise, known = map](DatabaseInfos& databases) mutable {
+    info->databases = std::move(databases);
+    describe_shards(*known, *info);
+    promise.deliver(std::move(*info));
+  };
+  auto with_peers = [this, info, fail, with_databases](const PeerStates& peers) {
+    for (NodeInfo& node : info->nodes) {
+      node.alive =
+          node.alive || std::count(peers.connected.begin(), peers.connected.end(), node.id) > 0;
+    }
+    self->request(gateway, std::chrono::seconds(30), ListDatabases{}).then(with_databases, fail);
+  };
+  self->request(master, std::chrono::seconds(10), DescribeMaster{})
+      .then(
+          [this, info, fail, with_peers](const MasterInfo& leader) {
+            info->master = leader.leader;
+            self->request(peer, std::chrono::seconds(10), DescribePeers{}).then(with_peers, fail);
+          },
+          fail);
+  return promise;
+}
+
+caf::result<NodeInfo> supervisor_state::change_node(const ChangeNodeRequest& request) {
+  if (!map) return to_error(readiness(""));
+  auto found = std::find_if(map->nodes.begin(), map->nodes.end(), [&](const auto& node) {
+    return node.second.name == request.node || std::to_string(node.first) == request.node;
+  });
+  if (found == map->nodes.end()) {
+    return to_error(not_found("the cluster has no node \"" + request.node + "\""));
+  }
+  NodeEntry node = found->second;
+  CatalogCommand command = request.change == NodeChange::remove
+                               ? CatalogCommand(RemoveRecord{node.id})
+                               : DrainRecord{node.id, request.change == NodeChange::drain};
+  auto promise = self->make_response_promise<NodeInfo>();
+  auto fail = [promise](const caf::error& error) mutable { promise.deliver(error); };
+  self->request(master, change_timeout, ChangeCatalog{{metadata_group}, encode(command)})
+      .then(
+          [=, this](const CatalogApplied& applied) {
+            self->request(node_actor(self), change_timeout, AwaitVersion{applied.version, {}})
+                .then(
+                    [=, this](const CatalogApplied&) mutable {
+                      auto now = map->nodes.find(node.id);
+                      promise.deliver(
+                          describe_node(*map, now == map->nodes.end() ? node : now->second));
+                    },
+                    fail);
+          },
+          fail);
+  return promise;
+}
+
 node_actor::behavior_type supervisor(node_actor::stateful_pointer<supervisor_state> self,
                                      NodeContextPtr context, peer_actor peer) {
   self->state.self = self;
@@ -409,46 +588,8 @@ node_actor::behavior_type supervisor(node_actor::stateful_pointer<supervisor_sta
         if (Status status = self->state.readiness(""); !status.ok()) return to_error(status);
         return std::string("ready");
       },
-      [self](DescribeCluster) -> caf::result<ClusterInfo> {
-        const supervisor_state& state = self->state;
-        if (!state.map) return to_error(state.readiness(""));
-        auto promise = self->make_response_promise<ClusterInfo>();
-        auto info = std::make_shared<ClusterInfo>();
-        info->cluster_id = state.context->membership->cluster_id();
-        info->catalog_version = state.map->version;
-        for (const auto& [id, node] : state.map->nodes) {
-          info->nodes.push_back({id,
-                                 node.name,
-                                 node.api_address,
-                                 {"master", "worker", "gateway"},
-                                 id == state.context->config.node_id});
-        }
-        auto fail = [promise](const caf::error& error) mutable { promise.deliver(error); };
-        self->request(state.master, std::chrono::seconds(10), DescribeMaster{})
-            .then(
-                [=](const MasterInfo& master) {
-                  info->master = master.leader;
-                  self->request(self->state.peer, std::chrono::seconds(10), DescribePeers{})
-                      .then(
-                          [=](const PeerStates& peers) {
-                            for (NodeInfo& node : info->nodes) {
-                              node.alive = node.alive || std::count(peers.connected.begin(),
-                                                                    peers.connected.end(), node.id);
-                            }
-                            self->request(self->state.gateway, std::chrono::seconds(30),
-                                          ListDatabases{})
-                                .then(
-                                    [=](DatabaseInfos& databases) mutable {
-                                      info->databases = std::move(databases);
-                                      promise.deliver(std::move(*info));
-                                    },
-                                    fail);
-                          },
-                          fail);
-                },
-                fail);
-        return promise;
-      },
+      [self](DescribeCluster) { return self->state.describe(); },
+      [self](ChangeNodeRequest& request) { return self->state.change_node(request); },
       [self](ShardDigestRequest request) -> caf::result<ShardDigest> {
         auto found = self->state.shards.find(request.group);
         if (found == self->state.shards.end() || !found->second.actor) {

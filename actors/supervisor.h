@@ -57,6 +57,10 @@ struct supervisor_state {
   void fetch(uint64_t group, FetchState request);
   void fetched(uint64_t group, const FetchState& request, StateChunk& chunk);
   bool has_peers(uint64_t group) const;
+  // This node is still getting its replica; the others answer meanwhile.
+  bool is_joining(uint64_t group) const;
+  caf::result<ClusterInfo> describe();
+  caf::result<NodeInfo> change_node(const ChangeNodeRequest& request);
   void retire(uint64_t group);
   void remove(uint64_t group);
   // Tells the gateway, and those who wait for a version.

@@ -194,6 +194,8 @@ Status Handlers::check_content_type(const Route& route, const HttpRequest& reque
 void Handlers::handle(const RouteMatch& match, HttpRequest& request, Responder respond) {
   auto database = percent_decode(match.database);
   if (!database) return respond(error_response(database.status()));
+  auto node = percent_decode(match.node);
+  if (!node) return respond(error_response(node.status()));
   VectorId id;
   if (!match.vector_id.empty()) {
     auto text = percent_decode(match.vector_id);
@@ -229,18 +231,26 @@ void Handlers::handle(const RouteMatch& match, HttpRequest& request, Responder r
     case RouteId::drop_database:
       return api_.drop_database(*std::move(database),
                                 answer<DatabaseInfo>(std::move(respond), encode_database));
+    case RouteId::alter_database:
+      return alter_database(*std::move(database), request, std::move(respond));
     case RouteId::upsert: return upsert(*std::move(database), request, std::move(respond));
     case RouteId::list_vectors:
       return list_vectors(*std::move(database), match.query, std::move(respond));
     case RouteId::get_vector:
       return get_vector(*std::move(database), std::move(id), std::move(respond));
     case RouteId::delete_vector:
-      return delete_vector(*std::move(database), std::move(id), std::move(respond));
+      return delete_vector(*std::move(database), std::move(id), request, std::move(respond));
     case RouteId::delete_vectors:
       return delete_vectors(*std::move(database), request, std::move(respond));
     case RouteId::search: return search(*std::move(database), request, std::move(respond));
     case RouteId::search_batch:
       return search_batch(*std::move(database), request, false, std::move(respond));
+    case RouteId::drain_node:
+      return change_node(*std::move(node), NodeChange::drain, std::move(respond));
+    case RouteId::activate_node:
+      return change_node(*std::move(node), NodeChange::activate, std::move(respond));
+    case RouteId::remove_node:
+      return change_node(*std::move(node), NodeChange::remove, std::move(respond));
   }
 }
 
@@ -251,12 +261,24 @@ void Handlers::create_database(HttpRequest& request, Responder respond) {
                        answer<DatabaseInfo>(std::move(respond), encode_database, 201));
 }
 
+void Handlers::alter_database(std::string database, HttpRequest& request, Responder respond) {
+  auto alter = decode_alter(request.body);
+  if (!alter) return respond(error_response(alter.status()));
+  alter->name = std::move(database);
+  api_.alter_database(*std::move(alter), answer<DatabaseInfo>(std::move(respond), encode_database));
+}
+
+void Handlers::change_node(std::string node, NodeChange change, Responder respond) {
+  api_.change_node({std::move(node), change}, answer<NodeInfo>(std::move(respond), encode_node));
+}
+
 void Handlers::upsert(std::string database, HttpRequest& request, Responder respond) {
   auto decoded = request.content_type == MediaType::binary ? decode_upsert(request.body)
                                                            : decode_json_upsert(request.body);
   request.body = {};
   if (!decoded) return respond(error_response(decoded.status()));
   decoded->database = std::move(database);
+  decoded->request_id = std::move(request.idempotency_key);
   api_.upsert(*std::move(decoded), answer<UpsertReply>(std::move(respond), encode_upsert_reply));
 }
 
@@ -278,17 +300,20 @@ void Handlers::get_vector(std::string database, VectorId id, Responder respond) 
            }));
 }
 
-void Handlers::delete_vector(std::string database, VectorId id, Responder respond) {
-  DeleteRequest request;
-  request.database = std::move(database);
-  request.ids.push_back(std::move(id));
-  api_.remove(std::move(request), answer<DeleteReply>(std::move(respond), encode_delete_reply));
+void Handlers::delete_vector(std::string database, VectorId id, HttpRequest& request,
+                             Responder respond) {
+  DeleteRequest deletion;
+  deletion.database = std::move(database);
+  deletion.ids.push_back(std::move(id));
+  deletion.request_id = std::move(request.idempotency_key);
+  api_.remove(std::move(deletion), answer<DeleteReply>(std::move(respond), encode_delete_reply));
 }
 
 void Handlers::delete_vectors(std::string database, HttpRequest& request, Responder respond) {
   auto decoded = decode_delete(request.body);
   if (!decoded) return respond(error_response(decoded.status()));
   decoded->database = std::move(database);
+  decoded->request_id = std::move(request.idempotency_key);
   api_.remove(*std::move(decoded), answer<DeleteReply>(std::move(respond), encode_delete_reply));
 }
 

@@ -12,7 +12,7 @@ inline constexpr std::string_view content_type_json = "application/json";
 inline constexpr std::string_view content_type_binary = "application/vnd.jade.vectors";
 inline constexpr std::string_view content_type_metrics = "text/plain; version=0.0.4; charset=utf-8";
 
-enum class HttpMethod : uint8_t { get, post, del, head, other };
+enum class HttpMethod : uint8_t { get, post, patch, del, head, other };
 
 enum class MediaType : uint8_t { none, json, binary, other };
 // Of a Content-Type value; parameters such as charset are ignored.
@@ -22,6 +22,7 @@ struct HttpRequest {
   HttpMethod method = HttpMethod::get;
   MediaType content_type = MediaType::none;
   bool accepts_binary = false;  // Accept names content_type_binary
+  std::string idempotency_key;  // of the Idempotency-Key header
   std::string target;           // path and query as sent, still percent-encoded
   std::string body;             // with capacity for 64 bytes more: the JSON reader's padding
 };

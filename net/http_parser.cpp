@@ -21,6 +21,7 @@ HttpMethod to_method(http::verb verb) {
     case http::verb::get: return HttpMethod::get;
     case http::verb::head: return HttpMethod::head;
     case http::verb::post: return HttpMethod::post;
+    case http::verb::patch: return HttpMethod::patch;
     case http::verb::delete_: return HttpMethod::del;
     default: return HttpMethod::other;
   }
@@ -54,7 +55,8 @@ class Grammar : public http::basic_parser<true> {
 
   void on_response_impl(int, string_view, int, error_code&) override {}
 
-  void on_field_impl(http::field name, string_view, string_view value, error_code&) override {
+  void on_field_impl(http::field name, string_view name_text, string_view value,
+                     error_code&) override {
     switch (name) {
       case http::field::host: has_host = true; break;
       case http::field::content_type:
@@ -70,7 +72,15 @@ class Grammar : public http::basic_parser<true> {
         expects_continue = boost::beast::iequals(value, "100-continue");
         bad_expectation = !expects_continue;
         break;
-      default: break;
+      default:
+        // Quoted or not, as clients of the draft standard differ.
+        if (boost::beast::iequals(name_text, "Idempotency-Key")) {
+          if (value.size() >= 2 && value.front() == '"' && value.back() == '"') {
+            value = value.substr(1, value.size() - 2);
+          }
+          request.idempotency_key.assign(value.data(), value.size());
+        }
+        break;
     }
   }
 

@@ -21,6 +21,7 @@ namespace jade {
 inline constexpr uint32_t json_depth_max = 32;
 
 Result<DatabaseSpec> decode_create(std::string& body);
+Result<AlterDatabaseRequest> decode_alter(std::string& body);
 Result<UpsertRequest> decode_json_upsert(std::string& body);
 Result<DeleteRequest> decode_delete(std::string& body);
 Result<SearchRequest> decode_json_search(std::string& body);
@@ -32,6 +33,7 @@ Result<std::string> decode_json_string(std::string_view text);
 // decoders read by these very lists.
 namespace json_fields {
 std::span<const std::string_view> create();
+std::span<const std::string_view> alter();
 std::span<const std::string_view> index();
 std::span<const std::string_view> upsert();
 std::span<const std::string_view> upsert_vector();
@@ -58,6 +60,7 @@ std::string encode_search_json(const SearchReply& reply, Include include, double
 // `includes` is as long as the results.
 std::string encode_search_batch_json(const SearchBatchReply& reply,
                                      std::span<const Include> includes, double took_ms);
+std::string encode_node(const NodeInfo& node);
 std::string encode_cluster(const ClusterInfo& info);
 
 }  // namespace jade

@@ -6,6 +6,7 @@ namespace {
 
 // Each enum below counts through the list of names beside it.
 enum CreateField { c_name, c_dimension, c_metric, c_shards, c_replicas, c_index, c_embedder };
+constexpr std::string_view alter_names[] = {"replicas"};
 constexpr std::string_view create_names[] = {"name",     "dimension", "metric",  "shards",
                                              "replicas", "index",     "embedder"};
 enum IndexField { i_type, i_m, i_ef_construction, i_ef_search, i_nlist, i_nprobe };
@@ -238,6 +239,17 @@ Result<DatabaseSpec> decode_create(std::string& body) {
   return spec;
 }
 
+Result<AlterDatabaseRequest> decode_alter(std::string& body) {
+  AlterDatabaseRequest request;
+  uint32_t seen = 0;
+  JsonDocument document(body);
+  JADE_RETURN_IF_ERROR(document.read(
+      alter_names, seen,
+      [&](size_t, JsonValue v, const JsonPath& at) { return read_uint(v, at, request.replicas); }));
+  if (!has(seen, 0)) return missing_field(alter_names[0], {});
+  return request;
+}
+
 Result<UpsertRequest> decode_json_upsert(std::string& body) { return UpsertReader().read(body); }
 
 Result<DeleteRequest> decode_delete(std::string& body) {
@@ -299,6 +311,7 @@ Result<SearchBatchRequest> decode_json_search_batch(std::string& body) {
 
 namespace json_fields {
 std::span<const std::string_view> create() { return create_names; }
+std::span<const std::string_view> alter() { return alter_names; }
 std::span<const std::string_view> index() { return index_names; }
 std::span<const std::string_view> upsert() { return upsert_names; }
 std::span<const std::string_view> upsert_vector() { return vector_names; }

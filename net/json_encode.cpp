@@ -99,10 +99,24 @@ void append_databases(std::string& out, const std::vector<DatabaseInfo>& infos) 
 
 void append_node_info(std::string& out, const NodeInfo& node) {
   JsonObject object(out);
-  object.field("id", node.id).field("name", node.name).field("address", node.address);
+  object.field("id", node.id)
+      .field("name", node.name)
+      .field("address", node.address)
+      .field("cluster_address", node.cluster_address);
   append_array(object.key("roles"), node.roles,
                [&](const std::string& role) { append_string(out, role); });
   object.key("alive") += node.alive ? "true" : "false";
+  object.field("state", node.state).field("replicas", node.replicas).field("leads", node.leads);
+  object.close();
+}
+
+void append_task(std::string& out, const TaskInfo& task) {
+  JsonObject object(out);
+  object.field("kind", task.kind).field("database", task.database).field("shard", task.shard);
+  append_node(object.key("from"), task.from);
+  append_node(object.key("to"), task.to);
+  object.field("state", task.state);
+  append_double(object.key("progress"), task.progress);
   object.close();
 }
 
@@ -184,6 +198,12 @@ std::string encode_search_batch_json(const SearchBatchReply& reply,
   return out;
 }
 
+std::string encode_node(const NodeInfo& node) {
+  std::string out;
+  append_node_info(out, node);
+  return out;
+}
+
 std::string encode_cluster(const ClusterInfo& info) {
   std::string out;
   JsonObject object(out);
@@ -193,6 +213,8 @@ std::string encode_cluster(const ClusterInfo& info) {
   append_array(object.key("nodes"), info.nodes,
                [&](const NodeInfo& node) { append_node_info(out, node); });
   append_databases(object.key("databases"), info.databases);
+  append_array(object.key("tasks"), info.tasks,
+               [&](const TaskInfo& task) { append_task(out, task); });
   object.close();
   return out;
 }

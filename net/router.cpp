@@ -20,6 +20,7 @@ constexpr Route table[route_count] = {
     {RouteId::list_databases, get, "/v1/databases", "list_databases"},
     {RouteId::describe_database, get, "/v1/databases/{db}", "describe_database"},
     {RouteId::drop_database, del, "/v1/databases/{db}", "drop_database"},
+    {RouteId::alter_database, patch, "/v1/databases/{db}", "alter_database", body},
     {RouteId::upsert, post, "/v1/databases/{db}/vectors", "upsert", body, binary},
     {RouteId::list_vectors, get, "/v1/databases/{db}/vectors", "list_vectors"},
     {RouteId::get_vector, get, "/v1/databases/{db}/vectors/{id}", "get_vector"},
@@ -27,6 +28,9 @@ constexpr Route table[route_count] = {
     {RouteId::delete_vectors, post, "/v1/databases/{db}/vectors/delete", "delete_vectors", body},
     {RouteId::search, post, "/v1/databases/{db}/search", "search", body, binary},
     {RouteId::search_batch, post, "/v1/databases/{db}/search/batch", "search_batch", body, binary},
+    {RouteId::drain_node, post, "/v1/cluster/nodes/{node}/drain", "drain_node"},
+    {RouteId::activate_node, post, "/v1/cluster/nodes/{node}/activate", "activate_node"},
+    {RouteId::remove_node, del, "/v1/cluster/nodes/{node}", "remove_node"},
 };
 
 // Takes the first segment, of which both start with "/".
@@ -45,6 +49,8 @@ bool matches(std::string_view pattern, std::string_view path, RouteMatch& match)
       match.database = found;
     } else if (expected == "{id}" && !found.empty()) {
       match.vector_id = found;
+    } else if (expected == "{node}" && !found.empty()) {
+      match.node = found;
     } else if (expected != found) {
       return false;
     }
@@ -92,6 +98,7 @@ std::string_view to_string(HttpMethod method) {
   switch (method) {
     case get: return "GET";
     case post: return "POST";
+    case patch: return "PATCH";
     case del: return "DELETE";
     case head: return "HEAD";
     case other: break;

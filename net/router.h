@@ -22,6 +22,7 @@ enum class RouteId : uint8_t {
   list_databases,
   describe_database,
   drop_database,
+  alter_database,
   upsert,
   list_vectors,
   get_vector,
@@ -29,13 +30,16 @@ enum class RouteId : uint8_t {
   delete_vectors,
   search,
   search_batch,
+  drain_node,
+  activate_node,
+  remove_node,
 };
-inline constexpr size_t route_count = 17;
+inline constexpr size_t route_count = 21;
 
 struct Route {
   RouteId id;
   HttpMethod method;
-  // Segments in braces match one segment each: {db}, {id}.
+  // Segments in braces match one segment each: {db}, {id}, {node}.
   std::string_view pattern;
   std::string_view name;    // of the operation, in metrics and OpenAPI
   bool has_body = false;    // which must then be JSON...
@@ -50,6 +54,7 @@ struct RouteMatch {
   // Still percent-encoded, as in the target; they point into it.
   std::string_view database;
   std::string_view vector_id;
+  std::string_view node;
   std::string_view query;
 };
 

@@ -167,6 +167,17 @@ void SimDisk::maybe_flip(char* bytes, size_t size) {
   ++flips_;
 }
 
+void SimDisk::wipe() {
+  std::lock_guard lock(mutex_);
+  note("wipe", "/", files_.size());
+  ++generation_;
+  files_.clear();
+  directories_.clear();
+  locks_.clear();
+  capacity_ = UINT64_MAX;
+  faults_ = {};
+}
+
 uint64_t SimDisk::used_bytes() const {
   std::lock_guard lock(mutex_);
   uint64_t used = 0;

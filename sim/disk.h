@@ -49,6 +49,8 @@ class SimDisk final : public leveldb::Env {
   void crash();
   // The machine loses power: crash(), and unsynced bytes may be lost or torn.
   void lose_power();
+  // Everything on it is gone; no process may run on it.
+  void wipe();
   // Bytes that fit; writes beyond fail with "No space left on device".
   void set_capacity(uint64_t bytes) { capacity_ = bytes; }
   uint64_t used_bytes() const;

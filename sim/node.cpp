@@ -61,6 +61,14 @@ void SimNode::lose_power() {
   end_process();
 }
 
+void SimNode::replace_disk(NodeConfig config) {
+  crash();
+  disk_.wipe();
+  disk_.CreateDir("/node");
+  config_ = std::move(config);
+  config_.data_dir = "/node/data";
+}
+
 void SimNode::end_process() {
   if (!system_) return;
   if (network_ != nullptr) network_->drop(*system_);

@@ -31,6 +31,9 @@ class SimNode {
   void crash();
   // The same, and the machine loses what it had not synced.
   void lose_power();
+  // The same, and the machine gets an empty disk and another configuration.
+  void replace_disk(NodeConfig config);
+  const NodeConfig& config() const { return config_; }
 
   Api& api() { return runtime_->api(); }
   NodeRuntime& runtime() { return *runtime_; }

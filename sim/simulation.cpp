@@ -24,6 +24,12 @@ constexpr const char* database = "sim";
 // A few vectors that all clients of a cluster write and read, for the order of things.
 constexpr const char* shared_database = "shared";
 constexpr uint64_t shared_keys = 5;
+// Moves come to an end within this, once nothing is the matter any more.
+constexpr uint64_t settling_ns_max = 120'000 * ms;
+
+constexpr const char* fault_names[fault_count] = {
+    "crash", "power_loss", "disk_full", "read_corruption", "partition", "disconnect", "pause",
+    "drift", "lost_disk",  "join",      "drain",           "remove",    "replicas"};
 
 class Simulation {
  public:
@@ -33,17 +39,22 @@ class Simulation {
         network_(mix(options.seed, 0x52u), LatencyRange{}),
         model_(options.nodes > 1) {
     report_.seed = options.seed;
-    for (uint32_t i = 0; i < options.nodes; ++i) {
+    uint32_t machines = options.nodes + (options.nodes > 1 ? options.spares : 0);
+    machines_.resize(machines);
+    for (uint32_t i = 0; i < machines; ++i) {
+      machines_[i].member = i < options.nodes;
+      if (enabled(Fault::drift) && machines > 1) {
+        machines_[i].drift_permille = static_cast<int64_t>(draw(401)) - 200;
+      }
       auto connecting = [this, i](const std::string& host, uint16_t port) {
         prepare_connection(i, host, port);
       };
       nodes_.push_back(std::make_unique<SimNode>(
-          mix(options.seed, 0x60u + i), [this] { return now_ns_; }, config(i),
+          mix(options.seed, 0x60u + i), [this, i] { return local_ns(i); }, config(i),
           options.nodes > 1 ? &network_ : nullptr, connecting,
           [this, i](LogLevel, std::string_view component, std::string_view message) {
             say(i, std::string(component) + ": " + std::string(message));
           }));
-      machines_.emplace_back();
     }
     clients_.resize(options.clients);
   }
@@ -54,13 +65,17 @@ class Simulation {
   }
 
   SimulationReport run() {
-    for (size_t i = 0; i < nodes_.size() && ok(); ++i) start_node(i);
+    for (size_t i = 0; i < nodes_.size() && ok(); ++i) {
+      if (machines_[i].member) start_node(i);
+    }
     if (ok()) create_database();
     next_fault_ns_ = now_ns_ + fault_delay();
+    next_operation_ns_ = now_ns_ + operator_delay();
     next_checkpoint_ns_ = now_ns_ + checkpoint_delay();
     uint64_t end_ns = options_.simulated_ms * ms;
     while (ok() && now_ns_ < end_ns) {
       if (now_ns_ >= next_fault_ns_) strike();
+      if (now_ns_ >= next_operation_ns_) operate();
       for (size_t i = 0; i < nodes_.size() && ok(); ++i) look_after(i);
       if (network_over_ns_ != none && now_ns_ >= network_over_ns_) heal_network();
       if (ok() && now_ns_ >= next_checkpoint_ns_ && calm()) {
@@ -92,12 +107,19 @@ class Simulation {
     uint64_t restart_ns = 0;       // when it does not run
     uint64_t disk_over_ns = none;  // of a disk fault
     uint64_t paused_until_ns = 0;
+    bool member = true;          // otherwise a spare, with nothing on its disk
+    uint64_t life = 0;           // of its disk: each is another node
+    uint64_t seen_version = 0;   // of a catalog that knew the node; 0: none yet
+    int64_t drift_permille = 0;  // of its clock
   };
 
   NodeConfig config(uint32_t index) const {
     NodeConfig config;
-    config.node_id = index + 1;
-    config.name = "node-" + std::to_string(index + 1);
+    std::string machine = "node-" + std::to_string(index + 1);
+    uint64_t life = machines_[index].life;
+    config.node_id = index + 1 + 100 * life;
+    config.name = life == 0 ? machine : machine + "." + std::to_string(life);
+    config.replace_after_ms = options_.replace_after_ms;
     config.searchers = 2;
     config.builders = 2;
     config.clients = 2;
@@ -107,8 +129,11 @@ class Simulation {
     config.raft_snapshot_entries = options_.snapshot_entries;
     config.raft_retained_bytes = options_.retained_bytes;
     if (options_.nodes > 1) {
-      config.cluster_address = config.name + ":1";
-      if (index > 0) config.join = {"node-1:1"};
+      config.cluster_address = machine + ":1";
+      for (uint32_t i = 1; i <= machines_.size(); ++i) {
+        bool other = i != index + 1 && (index > 0 || life > 0);
+        if (other) config.join.push_back("node-" + std::to_string(i) + ":1");
+      }
     }
     return config;
   }
@@ -124,6 +149,42 @@ class Simulation {
     if (options_.fault_interval_ms == 0) return none / 2;
     return (1 + draw(2 * options_.fault_interval_ms)) * ms;
   }
+  uint64_t operator_delay() {
+    if (options_.operator_interval_ms == 0 || !cluster()) return none / 2;
+    return (1 + draw(2 * options_.operator_interval_ms)) * ms;
+  }
+  bool enabled(Fault fault) const { return options_.faults.count(fault) > 0; }
+  // What a machine's clock shows.
+  uint64_t local_ns(size_t node) const {
+    int64_t now = static_cast<int64_t>(now_ns_);
+    return static_cast<uint64_t>(now + now / 1000 * machines_[node].drift_permille);
+  }
+  // When it will show this.
+  uint64_t global_ns(size_t node, uint64_t local) const {
+    int64_t rate = 1000 + machines_[node].drift_permille;
+    int64_t wanted = static_cast<int64_t>(local);
+    int64_t global = wanted / rate * 1000;
+    while (global + global / 1000 * machines_[node].drift_permille < wanted) global += 500;
+    return static_cast<uint64_t>(global);
+  }
+  std::vector<size_t> members() const {
+    std::vector<size_t> out;
+    for (size_t i = 0; i < machines_.size(); ++i) {
+      if (machines_[i].member) out.push_back(i);
+    }
+    return out;
+  }
+  size_t pick_member() {
+    std::vector<size_t> all = members();
+    return all[draw(all.size())];
+  }
+  // The machine that is this node now; none: no machine is.
+  size_t machine_of(uint64_t node) const {
+    for (size_t i : members()) {
+      if (nodes_[i]->config().node_id == node) return i;
+    }
+    return none;
+  }
   uint64_t checkpoint_delay() { return (1000 + draw(2000)) * ms; }
   void note(uint64_t what) { trace_ = (trace_ ^ what) * 0x100000001b3u; }
   void say(size_t node, const std::string& what) const {
@@ -137,7 +198,7 @@ class Simulation {
   // All nodes run and no fault is under way.
   bool calm() const {
     if (network_over_ns_ != none) return false;
-    for (size_t i = 0; i < nodes_.size(); ++i) {
+    for (size_t i : members()) {
       if (!nodes_[i]->running() || machines_[i].disk_over_ns != none || paused(i)) return false;
     }
     return true;
@@ -177,7 +238,7 @@ class Simulation {
     now_ns_ = std::max(now_ns_, then_ns);
     note(now_ns_);
     for (size_t i = 0; i < nodes_.size(); ++i) {
-      if (nodes_[i]->running() && !paused(i)) nodes_[i]->system().advance_to(now_ns_);
+      if (nodes_[i]->running() && !paused(i)) nodes_[i]->system().advance_to(local_ns(i));
     }
   }
 
@@ -192,7 +253,8 @@ class Simulation {
       if (paused(i)) {
         earlier(machines_[i].paused_until_ns);
       } else {
-        earlier(nodes_[i]->system().next_timeout_ns());
+        auto due = nodes_[i]->system().next_timeout_ns();
+        if (due) earlier(global_ns(i, *due));
       }
     }
     if (cluster()) earlier(network_.next_arrival_ns(now_ns_));
@@ -200,10 +262,12 @@ class Simulation {
   }
 
   uint64_t next_event_ns() {
-    uint64_t next = std::min(next_fault_ns_, network_over_ns_);
+    uint64_t next = std::min({next_fault_ns_, next_operation_ns_, network_over_ns_});
     for (size_t i = 0; i < nodes_.size(); ++i) {
       next = std::min(next, machines_[i].disk_over_ns);
-      if (!nodes_[i]->running()) next = std::min(next, machines_[i].restart_ns);
+      if (machines_[i].member && !nodes_[i]->running()) {
+        next = std::min(next, machines_[i].restart_ns);
+      }
     }
     if (calm()) next = std::min(next, next_checkpoint_ns_);
     if (auto due = next_due_ns()) next = std::min(next, *due);
@@ -242,7 +306,7 @@ class Simulation {
   Result<T> ask(const std::function<void(Api&, Api::Done<T>)>& call,
                 std::optional<size_t> node = std::nullopt) {
     auto answer = std::make_shared<std::optional<Result<T>>>();
-    size_t asked = node ? *node : draw(nodes_.size());
+    size_t asked = node ? *node : pick_member();
     call(nodes_[asked]->api(), [answer](Result<T> result) { answer->emplace(std::move(result)); });
     if (!run_until([&] { return answer->has_value(); }, recovery_ns_max)) {
       return Status(Code::deadline_exceeded, "the node did not answer");
@@ -280,7 +344,8 @@ class Simulation {
   void look_after(size_t index) {
     Machine& machine = machines_[index];
     if (machine.disk_over_ns != none && now_ns_ >= machine.disk_over_ns) end_disk_fault(index);
-    if (ok() && !nodes_[index]->running() && now_ns_ >= machine.restart_ns) start_node(index);
+    bool down = machine.member && !nodes_[index]->running();
+    if (ok() && down && now_ns_ >= machine.restart_ns) start_node(index);
   }
 
   // A node wants to reach another: let it, where both and the network are well.
@@ -318,13 +383,14 @@ class Simulation {
   bool await_ready() {
     uint64_t stop_ns = now_ns_ + recovery_ns_max;
     std::string last;
-    for (size_t i = 0; i < nodes_.size();) {
-      auto ready = ask<std::string>([](Api& api, auto done) { api.ready(done); }, i);
+    std::vector<size_t> all = members();
+    for (size_t i = 0; i < all.size();) {
+      auto ready = ask<std::string>([](Api& api, auto done) { api.ready(done); }, all[i]);
       if (ready.ok()) {
         ++i;
         continue;
       }
-      last = "node " + std::to_string(i + 1) + ": " + ready.status().to_string();
+      last = "node " + std::to_string(all[i] + 1) + ": " + ready.status().to_string();
       if (now_ns_ >= stop_ns) {
         fail("a node does not become ready: " + last);
         return false;
@@ -338,13 +404,17 @@ class Simulation {
     note(power ? 2 : 1);
     say(index, power ? "loses power" : "crashes");
     SimNode& node = *nodes_[index];
+    ++report_.faults[power ? Fault::power_loss : Fault::crash];
     if (power) {
-      ++report_.power_losses;
       node.lose_power();
     } else {
-      ++report_.crashes;
       node.crash();
     }
+    process_ended(index);
+    machines_[index].restart_ns = now_ns_ + draw(500) * ms;
+  }
+
+  void process_ended(size_t index) {
     machines_[index].paused_until_ns = 0;
     // Whatever was asked of it is unanswered for good.
     for (Client& client : clients_) {
@@ -352,62 +422,70 @@ class Simulation {
       client.busy = false;
       client.ready_ns = now_ns_ + draw(50) * ms;
     }
-    machines_[index].restart_ns = now_ns_ + draw(500) * ms;
+    if (operating_ && operated_node_ == index) operating_ = false;
+  }
+
+  // The machine has an empty disk. As a member it comes back as another node.
+  void replace_disk(size_t index, bool member) {
+    Machine& machine = machines_[index];
+    ++machine.life;
+    machine.member = member;
+    machine.disk_over_ns = none;
+    machine.seen_version = 0;
+    nodes_[index]->replace_disk(config(static_cast<uint32_t>(index)));
+    process_ended(index);
+    machine.restart_ns = now_ns_ + draw(2000) * ms;
   }
 
   void strike() {
     next_fault_ns_ = now_ns_ + fault_delay();
-    size_t index = draw(nodes_.size());
+    size_t index = pick_member();
     SimNode& node = *nodes_[index];
     Machine& machine = machines_[index];
     bool well = node.running() && machine.disk_over_ns == none && !paused(index);
-    std::vector<int> kinds;
-    if (options_.crashes && well) kinds.push_back(0);
-    if (options_.power_loss && well) kinds.push_back(1);
-    if (options_.disk_full && well) kinds.push_back(2);
-    if (options_.read_corruption && well) kinds.push_back(3);
-    if (cluster()) {
-      if (options_.partitions && network_over_ns_ == none) kinds.push_back(4);
-      if (options_.disconnects) kinds.push_back(5);
-      if (options_.pauses && well) kinds.push_back(6);
-    }
+    std::vector<Fault> kinds;
+    auto may = [&](Fault fault, bool now) {
+      if (enabled(fault) && now) kinds.push_back(fault);
+    };
+    may(Fault::crash, well);
+    may(Fault::power_loss, well);
+    may(Fault::disk_full, well);
+    may(Fault::read_corruption, well);
+    may(Fault::partition, cluster() && network_over_ns_ == none);
+    may(Fault::disconnect, cluster());
+    may(Fault::pause, cluster() && well);
     if (kinds.empty()) return;
-    int kind = kinds[draw(kinds.size())];
+    Fault kind = kinds[draw(kinds.size())];
     note(3 + static_cast<uint64_t>(kind));
-    switch (kind) {
-      case 0: return end_process(index, false);
-      case 1: return end_process(index, true);
-      case 2:
-        ++report_.full_disks;
-        say(index, "has a full disk");
-        node.disk().set_capacity(node.disk().used_bytes() + draw(20'000));
-        machine.disk_over_ns = now_ns_ + (100 + draw(1000)) * ms;
-        return;
-      case 3:
-        ++report_.corrupt_periods;
-        say(index, "reads flipped bits");
-        node.disk().set_faults({.read_corruption = 0.05});
-        machine.disk_over_ns = now_ns_ + (100 + draw(1000)) * ms;
-        return;
-      case 4: return partition();
-      case 5: {
-        size_t other = draw(nodes_.size());
-        if (other == index || !node.running() || !nodes_[other]->running()) return;
-        ++report_.disconnects;
-        say(index, "loses its connection with node " + std::to_string(other + 1));
-        return network_.disconnect(node.system(), nodes_[other]->system());
-      }
-      case 6:
-        ++report_.pauses;
-        say(index, "pauses");
-        machine.paused_until_ns = now_ns_ + (50 + draw(4000)) * ms;
-        return;
+    if (kind == Fault::crash || kind == Fault::power_loss) {
+      return end_process(index, kind == Fault::power_loss);
     }
+    ++report_.faults[kind];
+    if (kind == Fault::partition) return partition();
+    if (kind == Fault::disconnect) return disconnect(index);
+    if (kind == Fault::pause) {
+      say(index, "pauses");
+      machine.paused_until_ns = now_ns_ + (50 + draw(4000)) * ms;
+    } else if (kind == Fault::disk_full) {
+      say(index, "has a full disk");
+      node.disk().set_capacity(node.disk().used_bytes() + draw(20'000));
+      machine.disk_over_ns = now_ns_ + (100 + draw(1000)) * ms;
+    } else {
+      say(index, "reads flipped bits");
+      node.disk().set_faults({.read_corruption = 0.05});
+      machine.disk_over_ns = now_ns_ + (100 + draw(1000)) * ms;
+    }
+  }
+
+  void disconnect(size_t index) {
+    size_t other = pick_member();
+    if (other == index || !nodes_[index]->running() || !nodes_[other]->running()) return;
+    say(index, "loses its connection with node " + std::to_string(other + 1));
+    network_.disconnect(nodes_[index]->system(), nodes_[other]->system());
   }
 
   // Cuts the cluster in two, or only what goes from one part to the other.
   void partition() {
-    ++report_.partitions;
     uint64_t side = 1 + draw((1u << nodes_.size()) - 2);
     bool both = draw(3) > 0;
     for (size_t a = 0; a < nodes_.size(); ++a) {
@@ -455,8 +533,188 @@ class Simulation {
     }
     if (network_over_ns_ != none) heal_network();
     advance_to(now_ns_);
-    for (size_t i = 0; i < nodes_.size() && ok(); ++i) {
-      if (!nodes_[i]->running()) start_node(i);
+    for (size_t i : members()) {
+      if (ok() && !nodes_[i]->running()) start_node(i);
+    }
+  }
+
+  // ---- the operator --------------------------------------------------------------
+  //
+  // Looks at the cluster from time to time, as `jade status` would, and does
+  // something about it.
+
+  void operate() {
+    next_operation_ns_ = now_ns_ + operator_delay();
+    size_t index = pick_member();
+    if (operating_ || !nodes_[index]->running()) return;
+    operating_ = true;
+    operated_node_ = index;
+    nodes_[index]->api().cluster(operated<ClusterInfo>([this](Result<ClusterInfo>& info) {
+      if (!info.ok()) return check_error(info.status());
+      retire_removed(*info);
+      act(*info);
+    }));
+  }
+
+  template <class T>
+  Api::Done<T> operated(std::function<void(Result<T>&)> check) {
+    uint64_t generation = nodes_[operated_node_]->starts();
+    size_t node = operated_node_;
+    return [this, node, generation, check](Result<T> result) {
+      bool same = operating_ && operated_node_ == node && nodes_[node]->starts() == generation;
+      if (!same) return;
+      operating_ = false;
+      check(result);
+    };
+  }
+
+  // Machines whose node is gone from the catalog become spares.
+  void retire_removed(const ClusterInfo& info) {
+    for (size_t i : members()) {
+      Machine& machine = machines_[i];
+      bool known = std::any_of(info.nodes.begin(), info.nodes.end(), [&](const NodeInfo& node) {
+        return node.id == nodes_[i]->config().node_id;
+      });
+      if (known) {
+        machine.seen_version = std::max(machine.seen_version, info.catalog_version);
+      } else if (machine.seen_version > 0 && info.catalog_version > machine.seen_version) {
+        say(i, "was removed");
+        replace_disk(i, false);
+      }
+    }
+  }
+
+  void act(const ClusterInfo& info) {
+    std::vector<Fault> kinds;
+    for (Fault kind :
+         {Fault::lost_disk, Fault::join, Fault::drain, Fault::remove, Fault::replicas}) {
+      if (enabled(kind)) kinds.push_back(kind);
+    }
+    if (kinds.empty()) return;
+    Fault kind = kinds[draw(kinds.size())];
+    note(40 + static_cast<uint64_t>(kind));
+    const NodeInfo& node = info.nodes[draw(info.nodes.size())];
+    switch (kind) {
+      case Fault::lost_disk: return lose_disk(info);
+      case Fault::join: return join_spare();
+      case Fault::drain: {
+        bool back = node.state != "active";
+        return change_node(node, back ? NodeChange::activate : NodeChange::drain, kind);
+      }
+      case Fault::remove:
+        for (const NodeInfo& empty : info.nodes) {
+          if (empty.replicas == 0 && (empty.state == "drained" || machine_of(empty.id) == none)) {
+            return change_node(empty, NodeChange::remove, kind);
+          }
+        }
+        return;
+      default: return change_replicas(static_cast<uint32_t>(1 + draw(3)));
+    }
+  }
+
+  void join_spare() {
+    for (size_t i = 0; i < machines_.size(); ++i) {
+      if (machines_[i].member) continue;
+      machines_[i].member = true;
+      machines_[i].restart_ns = now_ns_;
+      ++report_.faults[Fault::join];
+      return say(i, "is to join");
+    }
+  }
+
+  // Only what a cluster must survive: everything else is well, and there are others.
+  void lose_disk(const ClusterInfo& info) {
+    if (!calm() || !info.tasks.empty()) return;
+    for (const NodeInfo& node : info.nodes) {
+      if (!node.alive || machine_of(node.id) == none) return;
+    }
+    for (const DatabaseInfo& db : info.databases) {
+      for (const ShardInfo& shard : db.placement) {
+        if (shard.nodes.size() < 3) return;
+      }
+    }
+    size_t index = pick_member();
+    say(index, "loses its disk");
+    ++report_.faults[Fault::lost_disk];
+    replace_disk(index, true);
+  }
+
+  void change_node(const NodeInfo& node, NodeChange change, Fault kind) {
+    if (change != NodeChange::remove && machine_of(node.id) == none) return;
+    size_t index = pick_member();
+    if (!nodes_[index]->running()) return;
+    operating_ = true;
+    operated_node_ = index;
+    say(index, std::string(change == NodeChange::drain      ? "drains "
+                           : change == NodeChange::activate ? "takes back "
+                                                            : "removes ") +
+                   node.name);
+    nodes_[index]->api().change_node({std::to_string(node.id), change},
+                                     operated<NodeInfo>([this, kind](auto& changed) {
+                                       if (changed.ok()) ++report_.faults[kind];
+                                       check_operation(changed.status());
+                                     }));
+  }
+
+  void change_replicas(uint32_t replicas) {
+    size_t index = pick_member();
+    if (!nodes_[index]->running()) return;
+    operating_ = true;
+    operated_node_ = index;
+    say(index, "wants " + std::to_string(replicas) + " replicas");
+    nodes_[index]->api().alter_database(
+        {database, replicas}, operated<DatabaseInfo>([this](Result<DatabaseInfo>& changed) {
+          if (changed.ok()) ++report_.faults[Fault::replicas];
+          check_operation(changed.status());
+        }));
+  }
+
+  // What was true when the operator looked need not be true any more.
+  void check_operation(const Status& status) {
+    bool refused = status.code() == Code::failed_precondition || status.code() == Code::not_found;
+    if (!status.ok() && !refused) check_error(status);
+  }
+
+  // Each shard has the replicas that it should have, and nothing is on its way.
+  std::string unsettled(const ClusterInfo& info) const {
+    if (!info.tasks.empty()) {
+      return "a move of shard " + std::to_string(info.tasks[0].shard) + " does not end: it is " +
+             info.tasks[0].state;
+    }
+    for (const DatabaseInfo& db : info.databases) {
+      for (const ShardInfo& shard : db.placement) {
+        std::string which = "shard " + std::to_string(shard.shard);
+        if (shard.nodes.size() != db.spec.replicas) {
+          return which + " has " + std::to_string(shard.nodes.size()) + " replicas";
+        }
+        for (uint64_t node : shard.nodes) {
+          if (machine_of(node) == none) return which + " has a replica on a lost node";
+        }
+      }
+    }
+    return {};
+  }
+
+  // Whether there are nodes for all replicas at all.
+  bool can_settle(const ClusterInfo& info) const {
+    auto usable = std::count_if(info.nodes.begin(), info.nodes.end(), [&](const NodeInfo& node) {
+      return node.state == "active" && machine_of(node.id) != none;
+    });
+    return std::all_of(info.databases.begin(), info.databases.end(), [&](const DatabaseInfo& db) {
+      return db.spec.replicas <= static_cast<uint64_t>(usable);
+    });
+  }
+
+  void await_settled() {
+    uint64_t stop_ns = now_ns_ + settling_ns_max;
+    for (;;) {
+      auto info = insist<ClusterInfo>([](Api& api, auto done) { api.cluster(done); });
+      if (!info.ok()) return fail("looking at the cluster: " + info.status().to_string());
+      retire_removed(*info);
+      std::string why = unsettled(*info);
+      if (why.empty() || !can_settle(*info)) return;
+      if (now_ns_ >= stop_ns) return fail("the cluster does not settle: " + why);
+      run_until([] { return false; }, 500 * ms);
     }
   }
 
@@ -467,7 +725,7 @@ class Simulation {
       Client& client = clients_[i];
       if (client.busy || client.ready_ns > now_ns_) continue;
       // Any node answers; one that is down refuses the connection.
-      client.node = draw(nodes_.size());
+      client.node = pick_member();
       if (!nodes_[client.node]->running()) {
         client.ready_ns = now_ns_ + 20 * ms;
         continue;
@@ -707,10 +965,12 @@ class Simulation {
     heal();
     if (!ok()) return;
     auto idle = [this] {
-      return std::none_of(clients_.begin(), clients_.end(), [](const Client& c) { return c.busy; });
+      return !operating_ &&
+             std::none_of(clients_.begin(), clients_.end(), [](const Client& c) { return c.busy; });
     };
     if (!run_until(idle, 120'000 * ms)) return fail("a request was never answered");
-    if (!await_ready()) return;
+    if (cluster()) await_settled();
+    if (!ok() || !await_ready()) return;
     // Whatever was given up on its way has arrived by now, or never will.
     if (cluster()) run_until([] { return false; }, 2000 * ms);
     model_.settle();
@@ -722,6 +982,7 @@ class Simulation {
     model_.unsettle();
     // Not a burst of everything that was due meanwhile.
     next_fault_ns_ = std::max(next_fault_ns_, now_ns_ + ms);
+    next_operation_ns_ = std::max(next_operation_ns_, now_ns_ + ms);
   }
 
   void compare_contents() {
@@ -830,8 +1091,12 @@ class Simulation {
     std::map<std::pair<uint64_t, uint64_t>, ShardDigest> out;
     for (const ShardInfo& shard : info->placement) {
       for (uint64_t node : shard.nodes) {
+        size_t machine = machine_of(node);
+        if (machine == none) continue;  // there were not enough nodes to replace it
         auto digest = ask<ShardDigest>(
-            [&](Api&, auto done) { nodes_[node - 1]->runtime().digest(shard.shard, done); });
+            [&](Api&, auto done) { nodes_[machine]->runtime().digest(shard.shard, done); });
+        // A move may have begun since.
+        if (digest.status().code() == Code::unavailable) continue;
         if (!digest.ok()) {
           fail("digest: " + digest.status().to_string());
           return std::nullopt;
@@ -859,7 +1124,7 @@ class Simulation {
   void compare_replay() {
     auto before = digests();
     if (!before) return;
-    size_t index = draw(nodes_.size());
+    size_t index = pick_member();
     end_process(index, draw(2) == 0);
     start_node(index);
     if (!ok() || !await_ready()) return;
@@ -867,7 +1132,8 @@ class Simulation {
     auto after = digests();
     if (!after) return;
     for (const auto& [where, digest] : *before) {
-      if (after->at(where).digest == digest.digest) continue;
+      auto same = after->find(where);
+      if (same == after->end() || same->second.digest == digest.digest) continue;
       return fail("the contents differ after a restart without writes");
     }
   }
@@ -887,11 +1153,29 @@ class Simulation {
   uint64_t versions_ = 0;
   uint64_t next_fault_ns_ = none;
   uint64_t next_checkpoint_ns_ = none;
+  uint64_t next_operation_ns_ = none;
+  bool operating_ = false;    // waits for an answer
+  size_t operated_node_ = 0;  // that was asked
   uint64_t trace_ = 0;
   SimulationReport report_;
 };
 
 }  // namespace
+
+const char* name_of(Fault fault) { return fault_names[static_cast<size_t>(fault)]; }
+
+std::optional<Fault> fault_of(std::string_view name) {
+  for (size_t i = 0; i < fault_count; ++i) {
+    if (name == fault_names[i]) return static_cast<Fault>(i);
+  }
+  return std::nullopt;
+}
+
+std::set<Fault> all_faults() {
+  std::set<Fault> out;
+  for (size_t i = 0; i < fault_count; ++i) out.insert(static_cast<Fault>(i));
+  return out;
+}
 
 SimulationReport simulate(const SimulationOptions& options) { return Simulation(options).run(); }
 

@@ -9,15 +9,44 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
+#include <optional>
+#include <set>
 #include <string>
+#include <string_view>
 
 namespace jade::sim {
+
+// What may happen to a cluster, beside its clients.
+enum class Fault : uint8_t {
+  crash,            // the process dies
+  power_loss,       // so does the machine: unsynced bytes are lost or torn
+  disk_full,        // for a while
+  read_corruption,  // flipped bits in what is read, for a while
+  // With several nodes:
+  partition,   // between two parts of the cluster, both ways or one
+  disconnect,  // of the connection of two nodes
+  pause,       // of a process, as by SIGSTOP
+  drift,       // clocks run up to a fifth too fast or too slow
+  lost_disk,   // a node comes back as a new one, with nothing; one at a time
+  // What operators do:
+  join,      // a spare machine becomes a node
+  drain,     // a node is emptied, and may be taken back
+  remove,    // an empty node leaves the cluster
+  replicas,  // of the database: another number
+};
+constexpr size_t fault_count = 13;
+const char* name_of(Fault fault);
+// Nothing: no fault has this name.
+std::optional<Fault> fault_of(std::string_view name);
+std::set<Fault> all_faults();
 
 // Named chances and sizes, with the reason for each default.
 struct SimulationOptions {
   uint64_t seed = 1;
   uint64_t simulated_ms = 20'000;
   uint32_t nodes = 1;            // each shard has a replica on up to three of them
+  uint32_t spares = 1;           // machines that may join a cluster
   uint32_t clients = 3;          // more than one, so that operations overlap
   uint32_t ids_per_client = 60;  // few, so that updates and deletes meet
   uint32_t dimension = 8;
@@ -27,16 +56,11 @@ struct SimulationOptions {
   uint32_t seal_rows_max = 64;
   uint32_t snapshot_entries = 24;
   uint32_t retained_bytes = 10'000;  // so that replicas have to be copied
-  // Mean time between faults; 0: none.
+  uint64_t replace_after_ms = 6000;  // of lost nodes
+  // Mean time between faults, and between what operators do; 0: none.
   uint64_t fault_interval_ms = 1500;
-  bool crashes = true;          // the process dies
-  bool power_loss = true;       // so does the machine: unsynced bytes are lost or torn
-  bool disk_full = true;        // for a while
-  bool read_corruption = true;  // flipped bits in what is read, for a while
-  // With several nodes:
-  bool partitions = true;   // between two parts of the cluster, both ways or one
-  bool disconnects = true;  // of the connection of two nodes
-  bool pauses = true;       // of a process, as by SIGSTOP
+  uint64_t operator_interval_ms = 3000;
+  std::set<Fault> faults = all_faults();  // that may happen
   // Told what happens and what the nodes say, a line each; null: nobody listens.
   std::function<void(const std::string& line)> log;
 };
@@ -52,14 +76,8 @@ struct SimulationReport {
   uint64_t reads_checked = 0;
   uint64_t searches_checked = 0;
   uint64_t checkpoints = 0;
-  uint64_t crashes = 0;
-  uint64_t power_losses = 0;
-  uint64_t full_disks = 0;
-  uint64_t corrupt_periods = 0;
-  uint64_t partitions = 0;
-  uint64_t disconnects = 0;
-  uint64_t pauses = 0;
-  uint64_t bytes_sent = 0;  // between nodes
+  std::map<Fault, uint64_t> faults;  // that happened
+  uint64_t bytes_sent = 0;           // between nodes
 };
 
 SimulationReport simulate(const SimulationOptions& options);

@@ -18,7 +18,9 @@ struct Command {
     delete @1 :Delete;
     seal @2 :Seal;
     merge @3 :Merge;
+    placed @4 :UInt64;  # the members change from here on as this version of the placement says
   }
+  request @5 :Data;  # who asks twice with the same one is answered twice, but heeded once
 }
 
 # Rows as columns of one length.
@@ -54,6 +56,7 @@ struct ShardState {
   nextSegment @3 :UInt64;
   segments @4 :List(Segment);  # by row; the last one grows
   merges @5 :List(Merge);      # decided, not yet built here
+  placed @6 :UInt64;           # of the last such command; 0: none
 }
 
 struct Segment {
@@ -69,7 +72,22 @@ struct CatalogCommand {
     create @0 :Database;
     drop @1 :Text;
     join @2 :Node;
+    drain @3 :Drain;
+    remove @4 :UInt64;     # the node
+    replicas @5 :Replicas;
+    place @6 :Database.Shard;  # whose version is that of the placement it takes the place of
+    found @7 :List(UInt64);    # the groups
   }
+}
+
+struct Drain {
+  node @0 :UInt64;
+  draining @1 :Bool;
+}
+
+struct Replicas {
+  database @0 :Text;
+  replicas @1 :UInt32;
 }
 
 struct Node {
@@ -77,6 +95,8 @@ struct Node {
   name @1 :Text;
   address @2 :Text;     # HOST:PORT of its cluster port
   apiAddress @3 :Text;  # HOST:PORT of its API, for display
+  draining @4 :Bool;    # its replicas go elsewhere
+  roles @5 :UInt8;      # bits: 1 master, 2 worker, 4 gateway; 0: all of them
 }
 
 struct Database {
@@ -96,6 +116,11 @@ struct Database {
   struct Shard {
     group @0 :UInt64;
     nodes @1 :List(UInt64);
+    leaving @2 :List(UInt64);  # those of `nodes` that are to give up their replica
+    joining @3 :List(UInt64);  # those that are to get one
+    version @4 :UInt64;        # index of the log entry that placed it so
+    founded @5 :Bool;          # it has had a leader: a member without a log waits for one
+    reason @6 :UInt8;          # why it moves: 1 drain, 2 replace, 3 replicas, 4 balance
   }
 }
 
@@ -104,4 +129,5 @@ struct CatalogState {
   nextGroup @1 :UInt64;
   databases @2 :List(Database);
   nodes @3 :List(Node);
+  removed @4 :List(UInt64);  # nodes that must not come back
 }

@@ -92,11 +92,50 @@ void write(wire::Node::Builder out, const NodeRecord& node) {
   out.setName(as_text(node.name));
   out.setAddress(as_text(node.address));
   out.setApiAddress(as_text(node.api_address));
+  out.setDraining(node.draining);
+  out.setRoles(node.roles);
 }
 
 NodeRecord read(wire::Node::Reader in) {
-  return {in.getId(), std::string(view(in.getName())), std::string(view(in.getAddress())),
-          std::string(view(in.getApiAddress()))};
+  return {in.getId(),
+          std::string(view(in.getName())),
+          std::string(view(in.getAddress())),
+          std::string(view(in.getApiAddress())),
+          in.getDraining(),
+          in.getRoles()};
+}
+
+template <class Builder>
+void write_numbers(Builder out, const std::vector<uint64_t>& numbers) {
+  for (unsigned i = 0; i < out.size(); ++i) out.set(i, numbers[i]);
+}
+
+template <class Reader>
+std::vector<uint64_t> read_numbers(Reader in) {
+  std::vector<uint64_t> out;
+  for (uint64_t number : in) out.push_back(number);
+  return out;
+}
+
+void write(wire::Database::Shard::Builder out, const ShardRecord& shard) {
+  auto length = [](const auto& list) { return static_cast<unsigned>(list.size()); };
+  out.setGroup(shard.group);
+  write_numbers(out.initNodes(length(shard.nodes)), shard.nodes);
+  write_numbers(out.initLeaving(length(shard.leaving)), shard.leaving);
+  write_numbers(out.initJoining(length(shard.joining)), shard.joining);
+  out.setVersion(shard.version);
+  out.setFounded(shard.founded);
+  out.setReason(shard.reason);
+}
+
+ShardRecord read(wire::Database::Shard::Reader in) {
+  return {in.getGroup(),
+          read_numbers(in.getNodes()),
+          read_numbers(in.getLeaving()),
+          read_numbers(in.getJoining()),
+          in.getVersion(),
+          in.getFounded(),
+          in.getReason()};
 }
 
 void write(wire::Database::Builder out, const DatabaseRecord& database) {
@@ -112,12 +151,7 @@ void write(wire::Database::Builder out, const DatabaseRecord& database) {
   out.setEmbedder(as_text(database.embedder));
   out.setReplicas(database.replicas);
   auto shards = out.initShards(static_cast<unsigned>(database.shards.size()));
-  for (unsigned i = 0; i < shards.size(); ++i) {
-    shards[i].setGroup(database.shards[i].group);
-    const auto& from = database.shards[i].nodes;
-    auto nodes = shards[i].initNodes(static_cast<unsigned>(from.size()));
-    for (unsigned j = 0; j < nodes.size(); ++j) nodes.set(j, from[j]);
-  }
+  for (unsigned i = 0; i < shards.size(); ++i) write(shards[i], database.shards[i]);
 }
 
 DatabaseRecord read(wire::Database::Reader in) {
@@ -133,12 +167,7 @@ DatabaseRecord read(wire::Database::Reader in) {
   out.nprobe = in.getNprobe();
   out.embedder = view(in.getEmbedder());
   out.replicas = in.getReplicas();
-  for (auto shard : in.getShards()) {
-    DatabaseRecord::Shard copy;
-    copy.group = shard.getGroup();
-    for (uint64_t node : shard.getNodes()) copy.nodes.push_back(node);
-    out.shards.push_back(std::move(copy));
-  }
+  for (auto shard : in.getShards()) out.shards.push_back(read(shard));
   return out;
 }
 
@@ -170,12 +199,14 @@ Status visit_delete(wire::Delete::Reader in, const CommandVisitor& visitor) {
 
 }  // namespace
 
-std::string encode(const UpsertCommand& command) {
-  size_t words = 64 + command.values.size() / 8 + command.ids.size() * 8;
+std::string encode(const UpsertCommand& command, std::string_view request) {
+  size_t words = 64 + request.size() / 8 + command.values.size() / 8 + command.ids.size() * 8;
   for (const auto& m : command.metadata) words += m.size() / 8 + 1;
   for (const auto& id : command.ids) words += id.size() / 8 + 1;
   capnp::MallocMessageBuilder message(static_cast<unsigned>(words));
-  auto out = message.initRoot<wire::Command>().initUpsert();
+  auto root = message.initRoot<wire::Command>();
+  if (!request.empty()) root.setRequest(as_data(request));
+  auto out = root.initUpsert();
   out.setDimension(command.dimension);
   out.setValues(as_data(command.values));
   auto ids = out.initIds(static_cast<unsigned>(command.ids.size()));
@@ -187,9 +218,11 @@ std::string encode(const UpsertCommand& command) {
   return to_bytes(message);
 }
 
-std::string encode(const DeleteCommand& command) {
+std::string encode(const DeleteCommand& command, std::string_view request) {
   capnp::MallocMessageBuilder message;
-  auto out = message.initRoot<wire::Command>().initDelete();
+  auto root = message.initRoot<wire::Command>();
+  if (!request.empty()) root.setRequest(as_data(request));
+  auto out = root.initDelete();
   auto ids = out.initIds(static_cast<unsigned>(command.ids.size()));
   for (unsigned i = 0; i < ids.size(); ++i) ids.set(i, as_data(command.ids[i]));
   auto rows = out.initRows(static_cast<unsigned>(command.rows.size()));
@@ -209,15 +242,24 @@ std::string encode(const MergeCommand& command) {
   return to_bytes(message);
 }
 
+std::string encode(const PlacedCommand& command) {
+  capnp::MallocMessageBuilder message;
+  message.initRoot<wire::Command>().setPlaced(command.version);
+  return to_bytes(message);
+}
+
 Status visit_command(std::string_view bytes, const CommandVisitor& visitor) {
   return decode_as("a log entry", [&]() -> Status {
     Reader reader(bytes);
     auto command = reader.root<wire::Command>();
+    std::string_view request = view(command.getRequest());
+    if (!request.empty() && visitor.begin && !visitor.begin(request)) return {};
     switch (command.which()) {
       case wire::Command::UPSERT: return visit_upsert(command.getUpsert(), visitor);
       case wire::Command::DELETE: return visit_delete(command.getDelete(), visitor);
       case wire::Command::SEAL: return visitor.seal({command.getSeal().getSegment()});
       case wire::Command::MERGE: return visitor.merge(read(command.getMerge()));
+      case wire::Command::PLACED: return visitor.placed({command.getPlaced()});
     }
     return corruption("a log entry holds a command of an unknown kind");
   });
@@ -260,6 +302,7 @@ std::string encode(const ShardStateMeta& state) {
   }
   auto merges = out.initMerges(static_cast<unsigned>(state.merges.size()));
   for (unsigned i = 0; i < merges.size(); ++i) write(merges[i], state.merges[i]);
+  out.setPlaced(state.placed);
   return to_bytes(message);
 }
 
@@ -277,37 +320,77 @@ Result<ShardStateMeta> decode_shard_state(std::string_view bytes) {
           {segment.getId(), segment.getBeginRow(), segment.getEndRow(), segment.getBuilt()});
     }
     for (auto merge : in.getMerges()) out.merges.push_back(read(merge));
+    out.placed = in.getPlaced();
     return out;
   });
 }
 
+namespace {
+
+struct CommandWriter {
+  wire::CatalogCommand::Builder out;
+
+  void operator()(const DatabaseRecord& create) { write(out.initCreate(), create); }
+  void operator()(const DropRecord& drop) { out.setDrop(as_text(drop.name)); }
+  void operator()(const NodeRecord& join) { write(out.initJoin(), join); }
+  void operator()(const DrainRecord& drain) {
+    auto to = out.initDrain();
+    to.setNode(drain.node);
+    to.setDraining(drain.draining);
+  }
+  void operator()(const RemoveRecord& remove) { out.setRemove(remove.node); }
+  void operator()(const ReplicasRecord& replicas) {
+    auto to = out.initReplicas();
+    to.setDatabase(as_text(replicas.database));
+    to.setReplicas(replicas.replicas);
+  }
+  void operator()(const ShardRecord& place) { write(out.initPlace(), place); }
+  void operator()(const FoundRecord& found) {
+    write_numbers(out.initFound(static_cast<unsigned>(found.groups.size())), found.groups);
+  }
+};
+
+CatalogCommand read(wire::CatalogCommand::Reader in) {
+  switch (in.which()) {
+    case wire::CatalogCommand::CREATE: return read(in.getCreate());
+    case wire::CatalogCommand::DROP: return DropRecord{std::string(view(in.getDrop()))};
+    case wire::CatalogCommand::JOIN: return read(in.getJoin());
+    case wire::CatalogCommand::DRAIN:
+      return DrainRecord{in.getDrain().getNode(), in.getDrain().getDraining()};
+    case wire::CatalogCommand::REMOVE: return RemoveRecord{in.getRemove()};
+    case wire::CatalogCommand::REPLICAS:
+      return ReplicasRecord{std::string(view(in.getReplicas().getDatabase())),
+                            in.getReplicas().getReplicas()};
+    case wire::CatalogCommand::PLACE: return read(in.getPlace());
+    case wire::CatalogCommand::FOUND: return FoundRecord{read_numbers(in.getFound())};
+  }
+  return DropRecord{};  // of an unknown kind
+}
+
+struct NamesNothing {
+  bool operator()(const DatabaseRecord& create) const { return create.name.empty(); }
+  bool operator()(const DropRecord& drop) const { return drop.name.empty(); }
+  bool operator()(const NodeRecord& join) const { return join.id == 0; }
+  bool operator()(const DrainRecord& drain) const { return drain.node == 0; }
+  bool operator()(const RemoveRecord& remove) const { return remove.node == 0; }
+  bool operator()(const ReplicasRecord& replicas) const { return replicas.database.empty(); }
+  bool operator()(const ShardRecord& place) const { return place.group == 0; }
+  bool operator()(const FoundRecord& found) const { return found.groups.empty(); }
+};
+
+}  // namespace
+
 std::string encode(const CatalogCommand& command) {
   capnp::MallocMessageBuilder message;
-  auto out = message.initRoot<wire::CatalogCommand>();
-  if (command.join.id != 0) {
-    write(out.initJoin(), command.join);
-  } else if (command.create.name.empty()) {
-    out.setDrop(as_text(command.drop));
-  } else {
-    write(out.initCreate(), command.create);
-  }
+  std::visit(CommandWriter{message.initRoot<wire::CatalogCommand>()}, command);
   return to_bytes(message);
 }
 
 Result<CatalogCommand> decode_catalog_command(std::string_view bytes) {
   return decode_as("a catalog command", [&]() -> Result<CatalogCommand> {
     Reader reader(bytes);
-    auto in = reader.root<wire::CatalogCommand>();
-    CatalogCommand out;
-    switch (in.which()) {
-      case wire::CatalogCommand::CREATE: out.create = read(in.getCreate()); break;
-      case wire::CatalogCommand::DROP: out.drop = view(in.getDrop()); break;
-      case wire::CatalogCommand::JOIN: out.join = read(in.getJoin()); break;
-      default: return corruption("a catalog command is of an unknown kind");
-    }
-    if (out.create.name.empty() && out.drop.empty() && out.join.id == 0) {
-      return corruption("a catalog command names nothing");
-    }
+    CatalogCommand out = read(reader.root<wire::CatalogCommand>());
+    if (std::visit(NamesNothing(), out)) return corruption("a catalog command names nothing");
     return out;
   });
 }
@@ -321,6 +404,7 @@ std::string encode(const CatalogState& state) {
   for (unsigned i = 0; i < databases.size(); ++i) write(databases[i], state.databases[i]);
   auto nodes = out.initNodes(static_cast<unsigned>(state.nodes.size()));
   for (unsigned i = 0; i < nodes.size(); ++i) write(nodes[i], state.nodes[i]);
+  write_numbers(out.initRemoved(static_cast<unsigned>(state.removed.size())), state.removed);
   return to_bytes(message);
 }
 
@@ -333,6 +417,7 @@ Result<CatalogState> decode_catalog_state(std::string_view bytes) {
     out.next_group = in.getNextGroup();
     for (auto database : in.getDatabases()) out.databases.push_back(read(database));
     for (auto node : in.getNodes()) out.nodes.push_back(read(node));
+    out.removed = read_numbers(in.getRemoved());
     return out;
   });
 }

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "storage/status.h"
@@ -35,10 +36,18 @@ struct MergeCommand {
   uint64_t seed = 0;
 };
 
-std::string encode(const UpsertCommand& command);
-std::string encode(const DeleteCommand& command);
+// From here on the leader changes the group's members as this version of its
+// placement says; an older one is not followed any more.
+struct PlacedCommand {
+  uint64_t version = 0;
+};
+
+// `request`: "" or what tells a repeated request from a new one.
+std::string encode(const UpsertCommand& command, std::string_view request = {});
+std::string encode(const DeleteCommand& command, std::string_view request = {});
 std::string encode(const SealCommand& command);
 std::string encode(const MergeCommand& command);
+std::string encode(const PlacedCommand& command);
 
 // One row of an upsert; the views live as long as the call.
 struct RowView {
@@ -49,12 +58,16 @@ struct RowView {
 
 // What to do with each kind of command. A failure of a function is the result.
 struct CommandVisitor {
+  // Where the command has a request id, called first. False: nothing else is to be
+  // done. May be empty.
+  std::function<bool(std::string_view request)> begin;
   // Called before the rows: their number and dimension.
   std::function<Status(size_t rows, uint32_t dimension)> begin_upsert;
   std::function<Status(const RowView& row)> upsert_row;
   std::function<Status(const DeleteCommand&)> erase;
   std::function<Status(const SealCommand&)> seal;
   std::function<Status(const MergeCommand&)> merge;
+  std::function<Status(const PlacedCommand&)> placed;
 };
 Status visit_command(std::string_view bytes, const CommandVisitor& visitor);
 
@@ -80,15 +93,28 @@ struct ShardStateMeta {
   uint64_t next_segment = 2;
   std::vector<SegmentMeta> segments;
   std::vector<MergeCommand> merges;
+  uint64_t placed = 0;  // version of the last PlacedCommand
 };
 std::string encode(const ShardStateMeta& state);
 Result<ShardStateMeta> decode_shard_state(std::string_view bytes);
 
+// Where the replicas of a shard are, and where they are going.
+struct ShardRecord {
+  uint64_t group = 0;             // Raft group; unique in the cluster, never used again
+  std::vector<uint64_t> nodes;    // that hold a replica; the first leads if it can
+  std::vector<uint64_t> leaving;  // those of them that are to give it up
+  std::vector<uint64_t> joining;  // those of them that are still getting it
+  // Index of the log entry that placed it so. As a command: of the placement that it
+  // takes the place of; nothing happens when that is not the latest any more.
+  uint64_t version = 0;
+  // It has had a leader: a member without a log waits for it to send one.
+  bool founded = false;
+  uint8_t reason = 0;  // why it moves: MoveReason
+
+  friend bool operator==(const ShardRecord&, const ShardRecord&) = default;
+};
+
 struct DatabaseRecord {
-  struct Shard {
-    uint64_t group = 0;
-    std::vector<uint64_t> nodes;
-  };
   std::string name;
   uint32_t dimension = 0;
   uint8_t metric = 0;
@@ -96,22 +122,42 @@ struct DatabaseRecord {
   uint32_t m = 0, ef_construction = 0, ef_search = 0, nlist = 0, nprobe = 0;
   std::string embedder;
   uint32_t replicas = 1;
-  std::vector<Shard> shards;
+  std::vector<ShardRecord> shards;
+
+  friend bool operator==(const DatabaseRecord&, const DatabaseRecord&) = default;
 };
 
 struct NodeRecord {
-  uint64_t id = 0;
+  uint64_t id = 0;  // unique for ever: drawn by the node itself
   std::string name;
-  std::string address;
-  std::string api_address;
+  std::string address;      // HOST:PORT of its cluster port; empty: a cluster of one
+  std::string api_address;  // for display
+  bool draining = false;    // its replicas go elsewhere, and it gets no new ones
+  uint8_t roles = 0;        // a set of NodeRole; 0: all of them
+
+  friend bool operator==(const NodeRecord&, const NodeRecord&) = default;
 };
 
-// Exactly one of `create` (name not empty), `drop` and `join` (id not 0).
-struct CatalogCommand {
-  DatabaseRecord create;
-  std::string drop;
-  NodeRecord join;
+// The commands of the catalog, beside DatabaseRecord (create) and NodeRecord (join).
+struct DropRecord {
+  std::string name;
 };
+struct DrainRecord {
+  uint64_t node = 0;
+  bool draining = false;
+};
+struct RemoveRecord {
+  uint64_t node = 0;
+};
+struct ReplicasRecord {
+  std::string database;
+  uint32_t replicas = 0;
+};
+struct FoundRecord {
+  std::vector<uint64_t> groups;
+};
+using CatalogCommand = std::variant<DatabaseRecord, DropRecord, NodeRecord, DrainRecord,
+                                    RemoveRecord, ReplicasRecord, ShardRecord, FoundRecord>;
 std::string encode(const CatalogCommand& command);
 Result<CatalogCommand> decode_catalog_command(std::string_view bytes);
 
@@ -120,6 +166,7 @@ struct CatalogState {
   uint64_t next_group = 0;
   std::vector<DatabaseRecord> databases;
   std::vector<NodeRecord> nodes;
+  std::vector<uint64_t> removed;
 };
 std::string encode(const CatalogState& state);
 Result<CatalogState> decode_catalog_state(std::string_view bytes);

@@ -11,6 +11,7 @@ constexpr char state_key[] = "m";
 constexpr char id_tag = 'i';
 constexpr char record_tag = 'r';
 constexpr char tombstone_tag = 'd';
+constexpr char request_tag = 'q';
 
 std::string row_key(char tag, uint64_t row) {
   std::string key(1, tag);
@@ -73,6 +74,18 @@ void ShardStore::Batch::forget_id(std::string_view id) { batch_.Delete(id_key(id
 
 void ShardStore::Batch::forget_tombstone(uint64_t row) {
   batch_.Delete(row_key(tombstone_tag, row));
+}
+
+void ShardStore::Batch::remember(const Request& request) {
+  std::string key = row_key(request_tag, request.index), value;
+  append_big_endian(value, request.affected);
+  append_big_endian(value, uint64_t{request.fingerprint});
+  value += request.id;
+  batch_.Put(key, checked(key, value));
+}
+
+void ShardStore::Batch::forget_request(uint64_t index) {
+  batch_.Delete(row_key(request_tag, index));
 }
 
 void ShardStore::Batch::set_state(const ShardStateMeta& state) {
@@ -153,6 +166,21 @@ Status ShardStore::scan_tombstones(const std::function<void(uint64_t)>& each) co
   return from_leveldb(it->status(), "reading tombstones");
 }
 
+Status ShardStore::scan_requests(const std::function<void(Request)>& each) const {
+  auto it = kv_->iterate({}, false);
+  for (it->Seek(std::string(1, request_tag)); it->Valid(); it->Next()) {
+    std::string_view key = view_of(it->key());
+    if (key.size() != 9 || key[0] != request_tag) break;
+    auto payload = unseal(key, view_of(it->value()), "a remembered request");
+    if (!payload.ok()) return payload.status();
+    if (payload->size() < 16) return corruption("a remembered request has a wrong length");
+    each({load_big_endian(key.substr(1)), load_big_endian(*payload),
+          static_cast<uint32_t>(load_big_endian(payload->substr(8))),
+          std::string(payload->substr(16))});
+  }
+  return from_leveldb(it->status(), "reading remembered requests");
+}
+
 Result<uint32_t> ShardStore::digest(const Snapshot& at) const {
   uint32_t crc = 0;
   Status failure;
@@ -177,6 +205,11 @@ Result<uint32_t> ShardStore::digest(const Snapshot& at) const {
   JADE_RETURN_IF_ERROR(scanned);
   if (!failure.ok()) return failure;
   return crc;
+}
+
+std::optional<uint64_t> ShardStore::row_of_key(std::string_view key) {
+  if (key.size() != 9 || key[0] != record_tag) return std::nullopt;
+  return load_big_endian(key.substr(1));
 }
 
 Result<ShardStore::Piece> ShardStore::export_piece(std::string_view after, const Snapshot& at,

@@ -5,6 +5,7 @@
 //   'i' id key      → the row of that id
 //   'r' row (BE64)  → the Record
 //   'd' row (BE64)  → nothing: the row is dead, but a segment still holds it
+//   'q' index (BE64) → the request that the log entry at `index` carried out
 //
 // Commits are not synced: the Raft log is the write-ahead log, and the state
 // names the entry it has applied. After power loss the store is at some earlier
@@ -24,6 +25,15 @@
 
 namespace jade {
 
+// What is remembered of a request, so that it is carried out once however often it
+// arrives.
+struct Request {
+  uint64_t index = 0;        // of its log entry
+  uint64_t affected = 0;     // rows
+  uint32_t fingerprint = 0;  // of the command: the same id with another one is refused
+  std::string id;
+};
+
 class ShardStore {
  public:
   static Result<std::shared_ptr<ShardStore>> open(leveldb::Env* env, const std::string& dir,
@@ -38,6 +48,8 @@ class ShardStore {
     void erase_row(uint64_t row);
     void forget_id(std::string_view id);
     void forget_tombstone(uint64_t row);
+    void remember(const Request& request);
+    void forget_request(uint64_t index);
     void set_state(const ShardStateMeta& state);
 
    private:
@@ -63,6 +75,8 @@ class ShardStore {
   Status scan_ids(std::string_view after, const Snapshot& at,
                   const std::function<bool(std::string_view id, uint64_t row)>& each) const;
   Status scan_tombstones(const std::function<void(uint64_t row)>& each) const;
+  // In the order of their log entries.
+  Status scan_requests(const std::function<void(Request request)>& each) const;
 
   // CRC32C over all (id, values, metadata) in the order of ids: the content that
   // replicas must share, whatever their rows and segments.
@@ -77,6 +91,8 @@ class ShardStore {
     std::string bytes;  // of each pair: u32 size of key, u32 of value, key, value
     std::string last_key;
   };
+  // The row whose record has this key; nothing for other keys.
+  static std::optional<uint64_t> row_of_key(std::string_view key);
   Result<Piece> export_piece(std::string_view after, const Snapshot& at, size_t bytes_max) const;
   // Puts what export_piece() gave elsewhere; unsynced. corruption: what came is not
   // what was stored there.

@@ -2,8 +2,11 @@
 #include <chrono>
 #include <cstdio>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "apps/commands.h"
+#include "apps/sim/scenario.h"
 #include "sim/simulation.h"
 
 namespace jade {
@@ -21,48 +24,36 @@ Exit codes: 0 all seeds passed; 1 a check failed, with the command that replays 
 Examples:
   jade sim --seed 1 --seeds 100
   jade sim --nodes 3 --seconds 60
-  jade sim --seed 4711 --no-power-loss --seconds 60)";
+  jade sim --scenario sim/scenarios/membership.toml --seeds 10
+  jade sim --seed 4711 --without power_loss,pause --seconds 60)";
 
 struct Arguments {
   sim::SimulationOptions options;
+  std::string scenario;  // file; "": none
+  std::vector<std::string> without;
   uint64_t seeds = 1;
   double seconds = 20;
-  bool no_crashes = false;
-  bool no_power_loss = false;
-  bool no_disk_full = false;
-  bool no_read_corruption = false;
-  bool no_partitions = false;
-  bool no_disconnects = false;
-  bool no_pauses = false;
   bool twice = false;
   bool log = false;
 };
+
+using Count = unsigned long long;
 
 void print(const sim::SimulationReport& report, double real_seconds) {
   double simulated = static_cast<double>(report.simulated_ns) / 1e9;
   std::printf(
       "seed %llu  trace %016llx  %s  %.1f s simulated, %.0f per real second  %llu writes (%llu "
-      "failed)  %llu reads  %llu searches  %llu checkpoints  faults: %llu crashes, %llu power, "
-      "%llu "
-      "full, %llu corrupt",
-      static_cast<unsigned long long>(report.seed),
-      static_cast<unsigned long long>(report.trace_hash), report.failure.empty() ? "ok" : "FAILED",
-      simulated, simulated / real_seconds,
-      static_cast<unsigned long long>(report.writes_acknowledged),
-      static_cast<unsigned long long>(report.writes_failed),
-      static_cast<unsigned long long>(report.reads_checked),
-      static_cast<unsigned long long>(report.searches_checked),
-      static_cast<unsigned long long>(report.checkpoints),
-      static_cast<unsigned long long>(report.crashes),
-      static_cast<unsigned long long>(report.power_losses),
-      static_cast<unsigned long long>(report.full_disks),
-      static_cast<unsigned long long>(report.corrupt_periods));
+      "failed)  %llu reads  %llu searches  %llu checkpoints ",
+      static_cast<Count>(report.seed), static_cast<Count>(report.trace_hash),
+      report.failure.empty() ? "ok" : "FAILED", simulated, simulated / real_seconds,
+      static_cast<Count>(report.writes_acknowledged), static_cast<Count>(report.writes_failed),
+      static_cast<Count>(report.reads_checked), static_cast<Count>(report.searches_checked),
+      static_cast<Count>(report.checkpoints));
+  for (const auto& [fault, times] : report.faults) {
+    std::printf(" %s %llu", sim::name_of(fault), static_cast<Count>(times));
+  }
   if (report.bytes_sent > 0) {
-    std::printf(", %llu partitions, %llu disconnects, %llu pauses  %.1f MB between nodes",
-                static_cast<unsigned long long>(report.partitions),
-                static_cast<unsigned long long>(report.disconnects),
-                static_cast<unsigned long long>(report.pauses),
-                static_cast<double>(report.bytes_sent) / 1e6);
+    std::printf("  %.1f MB between nodes", static_cast<double>(report.bytes_sent) / 1e6);
   }
   std::printf("\n");
   std::fflush(stdout);
@@ -73,29 +64,34 @@ std::string replay_command(const Arguments& arguments, uint64_t seed) {
   char seconds[32];
   std::snprintf(seconds, sizeof seconds, "%g", arguments.seconds);
   std::string command = "jade sim --seed " + std::to_string(seed) + " --seconds " + seconds;
-  if (arguments.options.nodes > 1) {
-    command += " --nodes " + std::to_string(arguments.options.nodes);
+  if (!arguments.scenario.empty()) command += " --scenario " + arguments.scenario;
+  const sim::SimulationOptions& options = arguments.options;
+  if (options.nodes > 1) {
+    command +=
+        " --nodes " + std::to_string(options.nodes) + " --spares " + std::to_string(options.spares);
   }
-  if (arguments.no_partitions) command += " --no-partitions";
-  if (arguments.no_disconnects) command += " --no-disconnects";
-  if (arguments.no_pauses) command += " --no-pauses";
-  if (arguments.no_crashes) command += " --no-crashes";
-  if (arguments.no_power_loss) command += " --no-power-loss";
-  if (arguments.no_disk_full) command += " --no-disk-full";
-  if (arguments.no_read_corruption) command += " --no-read-corruption";
+  for (size_t i = 0; i < arguments.without.size(); ++i) {
+    command += (i == 0 ? " --without " : ",") + arguments.without[i];
+  }
   return command;
+}
+
+Status exclude(Arguments& arguments) {
+  for (const std::string& name : arguments.without) {
+    auto fault = sim::fault_of(name);
+    if (!fault) return invalid_argument("--without: " + unknown_fault(name).message());
+    arguments.options.faults.erase(*fault);
+  }
+  return {};
 }
 
 int run(Arguments& arguments) {
   sim::SimulationOptions& options = arguments.options;
   options.simulated_ms = static_cast<uint64_t>(arguments.seconds * 1000);
-  options.crashes = !arguments.no_crashes;
-  options.power_loss = !arguments.no_power_loss;
-  options.disk_full = !arguments.no_disk_full;
-  options.read_corruption = !arguments.no_read_corruption;
-  options.partitions = !arguments.no_partitions;
-  options.disconnects = !arguments.no_disconnects;
-  options.pauses = !arguments.no_pauses;
+  if (Status status = exclude(arguments); !status.ok()) {
+    std::fprintf(stderr, "jade sim: %s\n", status.message().c_str());
+    return 2;
+  }
   if (arguments.log) {
     options.log = [](const std::string& line) { std::printf("  %s\n", line.c_str()); };
   }
@@ -131,6 +127,17 @@ void add_sim_command(CLI::App& app, int& exit_code) {
   CLI::App* command =
       app.add_subcommand("sim", "Simulate a node or a cluster under faults and check it");
   command->footer(footer);
+  command
+      ->add_option_function<std::string>(
+          "--scenario",
+          [arguments](const std::string& path) {
+            arguments->scenario = path;
+            Status status = read_scenario(path, arguments->options, arguments->seconds);
+            if (!status.ok()) throw CLI::ValidationError("--scenario", status.message());
+          },
+          "TOML file with settings of the run; options win over it")
+      ->type_name("FILE")
+      ->trigger_on_parse();
   command->add_option("--seed", arguments->options.seed, "The first seed")->capture_default_str();
   command->add_option("--seeds", arguments->seeds, "How many, one after another")
       ->check(CLI::Range(uint64_t{1}, uint64_t{1} << 40))
@@ -141,13 +148,12 @@ void add_sim_command(CLI::App& app, int& exit_code) {
   command->add_option("--nodes", arguments->options.nodes, "Machines of the cluster")
       ->check(CLI::Range(1, 9))
       ->capture_default_str();
-  command->add_flag("--no-partitions", arguments->no_partitions, "No parts that are cut off");
-  command->add_flag("--no-disconnects", arguments->no_disconnects, "No lost connections");
-  command->add_flag("--no-pauses", arguments->no_pauses, "No paused processes");
-  command->add_flag("--no-crashes", arguments->no_crashes, "No crashes of the process");
-  command->add_flag("--no-power-loss", arguments->no_power_loss, "No power loss");
-  command->add_flag("--no-disk-full", arguments->no_disk_full, "No full disks");
-  command->add_flag("--no-read-corruption", arguments->no_read_corruption, "No flipped bits");
+  command->add_option("--spares", arguments->options.spares, "Machines that may join it")
+      ->check(CLI::Range(0, 3))
+      ->capture_default_str();
+  command->add_option("--without", arguments->without, "What must not happen: " + fault_list())
+      ->delimiter(',')
+      ->type_name("FAULT,...");
   command->add_flag("--log", arguments->log, "Print what happens and what the nodes say");
   command->add_flag("--twice", arguments->twice, "Run each seed twice and compare the traces");
   command->callback([arguments, &exit_code] { exit_code = run(*arguments); });

@@ -73,6 +73,12 @@ class ModelApi : public Api {
       return last;
     });
   }
+  void alter_database(AlterDatabaseRequest r, Done<DatabaseInfo> done) override {
+    with<DatabaseInfo>(r.name, done, [this, r](Database& db) {
+      db.spec.replicas = r.replicas;
+      return info(db);
+    });
+  }
   void upsert(UpsertRequest r, Done<UpsertReply> done) override {
     with<UpsertReply>(r.database, done, [r](Database& db) -> Result<UpsertReply> {
       if (r.dimension != db.spec.dimension) {
@@ -137,9 +143,28 @@ class ModelApi : public Api {
   }
   void cluster(Done<ClusterInfo> done) override {
     answer<ClusterInfo>(done, [this]() -> Result<ClusterInfo> {
-      ClusterInfo cluster{"c1", 1, 7, {{1, "n1", "127.0.0.1:1", {"master", "worker"}, true}}, {}};
+      ClusterInfo cluster;
+      cluster.cluster_id = "c1";
+      cluster.master = 1;
+      cluster.catalog_version = 7;
+      NodeInfo node;
+      node.id = 1;
+      node.name = "n1";
+      node.address = "127.0.0.1:1";
+      node.roles = {"master", "worker"};
+      node.state = "active";
+      cluster.nodes = {node};
       cluster.databases = infos();
       return cluster;
+    });
+  }
+  void change_node(ChangeNodeRequest r, Done<NodeInfo> done) override {
+    answer<NodeInfo>(done, [r]() -> Result<NodeInfo> {
+      if (r.node != "node-1") return not_found("no node " + r.node);
+      NodeInfo node;
+      node.name = r.node;
+      node.state = r.change == NodeChange::drain ? "draining" : "active";
+      return node;
     });
   }
   void ready(Done<std::string> done) override {
@@ -184,8 +209,11 @@ class ModelApi : public Api {
 
   DatabaseInfo info(const Database& db) {
     uint64_t n = db.rows.size();
-    return {
-        db.spec, n, n, "ready", {{5, {1}, 1, n, n, 9, {{1, "growing", IndexKind::flat, n, 0}}}}};
+    return {db.spec,
+            n,
+            n,
+            "ready",
+            {{5, {1}, 1, n, n, 9, {{1, "growing", IndexKind::flat, n, 0}}, {}}}};
   }
   std::vector<DatabaseInfo> infos() {
     std::vector<DatabaseInfo> all;

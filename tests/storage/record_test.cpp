@@ -62,31 +62,14 @@ DatabaseRecord sample_database() {
   out.nprobe = 6;
   out.embedder = "lexical";
   out.replicas = 3;
-  out.shards = {{7, {1, 2, 3}}, {8, {}}};
+  out.shards = {{7, {1, 2, 3}, {2}, {3}, 12, true, 4}, {8, {}, {}, {}, 0, false, 0}};
   return out;
 }
 
-void check_same(const DatabaseRecord& a, const DatabaseRecord& b) {
-  CHECK(a.name == b.name);
-  CHECK(a.dimension == b.dimension);
-  CHECK(a.metric == b.metric);
-  CHECK(a.index_kind == b.index_kind);
-  CHECK(a.m == b.m);
-  CHECK(a.ef_construction == b.ef_construction);
-  CHECK(a.ef_search == b.ef_search);
-  CHECK(a.nlist == b.nlist);
-  CHECK(a.nprobe == b.nprobe);
-  CHECK(a.embedder == b.embedder);
-  CHECK(a.replicas == b.replicas);
-  REQUIRE(a.shards.size() == b.shards.size());
-  for (size_t i = 0; i < a.shards.size(); ++i) {
-    CHECK(a.shards[i].group == b.shards[i].group);
-    CHECK(a.shards[i].nodes == b.shards[i].nodes);
-  }
-}
+NodeRecord sample_node() { return {5, "n", "a:1", "b:2", true, 3}; }
 
 ShardStateMeta sample_state() {
-  return {9, 2, 100, 5, {{1, 0, 40, true}, {4, 40, 0, false}}, {{3, {1, 2}, 77}}};
+  return {9, 2, 100, 5, {{1, 0, 40, true}, {4, 40, 0, false}}, {{3, {1, 2}, 77}}, 31};
 }
 
 // Decodes what became of `bytes` after random damage: any answer will do, but
@@ -177,28 +160,66 @@ TEST_CASE("records, states and catalogs come back as they were") {
   REQUIRE(state->merges.size() == 1);
   CHECK(state->merges[0].sources == std::vector<uint64_t>{1, 2});
   CHECK(state->merges[0].seed == 77);
-  auto create = decode_catalog_command(encode(CatalogCommand{sample_database(), "", {}}));
-  REQUIRE(create.ok());
-  check_same(create->create, sample_database());
-  CHECK(create->drop.empty());
-  auto drop = decode_catalog_command(encode(CatalogCommand{{}, "docs", {}}));
-  REQUIRE(drop.ok());
-  CHECK(drop->drop == "docs");
-  CHECK(drop->create.name.empty());
-  CHECK(decode_catalog_command(encode(CatalogCommand{})).status().code() == Code::corruption);
+  CHECK(state->placed == 31);
   auto catalog = decode_catalog_state(
-      encode(CatalogState{4, 9, {sample_database(), {}}, {{5, "n", "a:1", "b:2"}}}));
+      encode(CatalogState{4, 9, {sample_database(), {}}, {sample_node()}, {6}}));
   REQUIRE(catalog.ok());
   CHECK(catalog->version == 4);
   CHECK(catalog->next_group == 9);
   REQUIRE(catalog->databases.size() == 2);
-  check_same(catalog->databases[0], sample_database());
+  CHECK(catalog->databases[0] == sample_database());
   REQUIRE(catalog->nodes.size() == 1);
-  CHECK(catalog->nodes[0].api_address == "b:2");
-  auto join = decode_catalog_command(encode(CatalogCommand{{}, "", {7, "n", "a:1", "b:2"}}));
-  REQUIRE(join.ok());
-  CHECK(join->join.id == 7);
-  CHECK(join->join.address == "a:1");
+  CHECK(catalog->nodes[0] == sample_node());
+  CHECK(catalog->removed == std::vector<uint64_t>{6});
+}
+
+TEST_CASE("catalog commands come back as they were") {
+  auto back = [](const CatalogCommand& command) {
+    auto decoded = decode_catalog_command(encode(command));
+    REQUIRE(decoded.ok());
+    REQUIRE(decoded->index() == command.index());
+    return *decoded;
+  };
+  CHECK(std::get<DatabaseRecord>(back(sample_database())) == sample_database());
+  CHECK(std::get<NodeRecord>(back(sample_node())) == sample_node());
+  CHECK(std::get<DropRecord>(back(DropRecord{"docs"})).name == "docs");
+  auto drain = std::get<DrainRecord>(back(DrainRecord{7, true}));
+  CHECK(drain.node == 7);
+  CHECK(drain.draining);
+  CHECK(std::get<RemoveRecord>(back(RemoveRecord{8})).node == 8);
+  auto replicas = std::get<ReplicasRecord>(back(ReplicasRecord{"docs", 3}));
+  CHECK(replicas.database == "docs");
+  CHECK(replicas.replicas == 3);
+  ShardRecord shard = sample_database().shards[0];
+  CHECK(std::get<ShardRecord>(back(shard)) == shard);
+  CHECK(std::get<FoundRecord>(back(FoundRecord{{3, 4}})).groups == std::vector<uint64_t>{3, 4});
+  for (const CatalogCommand& nothing :
+       {CatalogCommand(DatabaseRecord()), CatalogCommand(DropRecord()),
+        CatalogCommand(NodeRecord()), CatalogCommand(RemoveRecord()),
+        CatalogCommand(FoundRecord())}) {
+    CHECK(decode_catalog_command(encode(nothing)).status().code() == Code::corruption);
+  }
+}
+
+TEST_CASE("a request id comes first, and may end the visit") {
+  std::string bytes = encode(sample_upsert(), "key");
+  int rows = 0;
+  std::string seen;
+  CommandVisitor visitor;
+  visitor.begin_upsert = [](size_t, uint32_t) { return Status(); };
+  visitor.upsert_row = [&](const RowView&) {
+    ++rows;
+    return Status();
+  };
+  visitor.begin = [&](std::string_view id) {
+    seen = id;
+    return rows == 0;
+  };
+  CHECK(visit_command(bytes, visitor).ok());
+  CHECK(seen == "key");
+  CHECK(rows == 3);
+  CHECK(visit_command(bytes, visitor).ok());
+  CHECK(rows == 3);
 }
 
 TEST_CASE("damaged bytes give an error or a value") {
@@ -223,10 +244,10 @@ TEST_CASE("damaged bytes give an error or a value") {
                     [&](const std::string& b) { count(decode_record(b).status()); });
   survive_mutations(encode(sample_state()),
                     [&](const std::string& b) { count(decode_shard_state(b).status()); });
-  survive_mutations(encode(CatalogCommand{sample_database(), "", {}}),
+  survive_mutations(encode(CatalogCommand(sample_database())),
                     [&](const std::string& b) { count(decode_catalog_command(b).status()); });
   survive_mutations(
-      encode(CatalogState{4, 9, {sample_database(), sample_database()}, {{5, "n", "a:1", "b:2"}}}),
+      encode(CatalogState{4, 9, {sample_database(), sample_database()}, {sample_node()}, {6}}),
       [&](const std::string& b) { count(decode_catalog_state(b).status()); });
   CHECK(errors > 1000);
   CHECK(values > 1000);
