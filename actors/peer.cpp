@@ -108,8 +108,8 @@ void connect_to(peer_pointer self, uint64_t node) {
         .then(
             [self, node, over, remote = *remote](const HelloReply& reply) {
               over();
-              // The address may have been given to another node since.
-              if (reply.node == node) link_up(self, node, remote);
+              // The address may belong to another node than it did.
+              if (self->state.links.count(reply.node) > 0) link_up(self, reply.node, remote);
             },
             [over](const caf::error&) { over(); });
   });
@@ -259,6 +259,13 @@ shard_actor peer_state::shard(uint64_t group) const {
   return found == shards->end() ? shard_actor() : found->second;
 }
 
+bool peer_state::is_taken(const std::string& address) const {
+  return std::any_of(links.begin(), links.end(), [&](const auto& entry) {
+    const Link& link = entry.second;
+    return link.address == address && (link.remote || link.connecting);
+  });
+}
+
 uint64_t peer_state::reachable(uint64_t group) const {
   const ShardPlacement* placement = map ? find_placement(*map, group) : nullptr;
   if (placement == nullptr) return 0;
@@ -347,6 +354,7 @@ peer_actor::behavior_type peer(peer_pointer self, NodeContextPtr context) {
           if (link.remote || link.connecting || link.address.empty() || now < link.retry_ms) {
             continue;
           }
+          if (state.is_taken(link.address)) continue;
           connect_to(self, node);
         }
         bool member = !state.context->membership->cluster_id().empty();

@@ -52,6 +52,9 @@ struct peer_state {
 
   uint64_t id() const { return context->config.node_id; }
   shard_actor shard(uint64_t group) const;
+  // Another node is, or may be, at this address: one that was removed or lost its
+  // disk leaves it to its successor.
+  bool is_taken(const std::string& address) const;
   // A node that holds the group and can be reached; 0: none.
   uint64_t reachable(uint64_t group) const;
 };

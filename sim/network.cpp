@@ -16,6 +16,15 @@ SimNetwork::Link SimNetwork::connect(SimSystem& server, SimSystem& client, const
                                      uint16_t port) {
   auto acceptor = acceptors_.find(&server.multiplexer());
   JADE_ASSERT(acceptor != acceptors_.end());
+  Multiplexer& dialler = client.multiplexer();
+  if (dialler.has_pending_scribe(host, port)) {
+    // Prepared before and never dialled. It may lead to a process that has ended.
+    bool alive = std::any_of(links_.begin(), links_.end(), [&](const State& state) {
+      return !state.accepted && !state.closed && state.joins(&server.multiplexer(), &dialler);
+    });
+    if (alive) return links_.size() - 1;
+    (void)dialler.new_tcp_scribe(host, port);
+  }
   auto server_end = caf::io::connection_handle::from_int(next_handle_++);
   auto client_end = caf::io::connection_handle::from_int(next_handle_++);
   server.multiplexer().prepare_connection(acceptor->second, server_end, client.multiplexer(), host,

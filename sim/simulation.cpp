@@ -675,11 +675,29 @@ class Simulation {
     if (!status.ok() && !refused) check_error(status);
   }
 
+  static std::string members_of(const ClusterInfo& info, uint64_t group) {
+    std::string out;
+    for (const DatabaseInfo& db : info.databases) {
+      for (const ShardInfo& shard : db.placement) {
+        if (shard.shard != group) continue;
+        out += "; leader " + std::to_string(shard.leader) + " at entry " +
+               std::to_string(shard.applied_index) + ", members";
+        for (const ReplicaInfo& replica : shard.replicas) {
+          out += (replica.voter ? " voter " : " learner ") + std::to_string(replica.node) + " at " +
+                 std::to_string(replica.log_index);
+        }
+      }
+    }
+    return out;
+  }
+
   // Each shard has the replicas that it should have, and nothing is on its way.
   std::string unsettled(const ClusterInfo& info) const {
     if (!info.tasks.empty()) {
-      return "a move of shard " + std::to_string(info.tasks[0].shard) + " does not end: it is " +
-             info.tasks[0].state;
+      const TaskInfo& task = info.tasks[0];
+      return "the move of shard " + std::to_string(task.shard) + " from node " +
+             std::to_string(task.from) + " to " + std::to_string(task.to) +
+             " does not end: it is " + task.state + members_of(info, task.shard);
     }
     for (const DatabaseInfo& db : info.databases) {
       for (const ShardInfo& shard : db.placement) {
