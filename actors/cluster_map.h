@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,6 +36,13 @@ enum class NodeRole : uint8_t {
   gateway = 4,  // answers clients
 };
 constexpr uint8_t all_roles = 7;
+
+inline std::optional<NodeRole> parse_role(std::string_view name) {
+  if (name == "master") return NodeRole::master;
+  if (name == "worker") return NodeRole::worker;
+  if (name == "gateway") return NodeRole::gateway;
+  return std::nullopt;
+}
 
 inline bool has_role(const NodeEntry& node, NodeRole role) {
   return node.roles == 0 || (node.roles & static_cast<uint8_t>(role)) != 0;

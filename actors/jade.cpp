@@ -92,6 +92,23 @@ Status NodeOptions::validate() const {
     auto target = parse_address(address_of_member);
     if (!target.ok()) return target.status().with_context("join");
   }
+  uint8_t set = 0;
+  for (const std::string& role : roles) {
+    auto parsed = parse_role(role);
+    if (!parsed) {
+      return invalid_argument("roles names \"" + role + "\"; they are master, worker and gateway");
+    }
+    set |= static_cast<uint8_t>(*parsed);
+  }
+  bool founds = join.empty() && !roles.empty();
+  if (founds && (set & static_cast<uint8_t>(NodeRole::master)) == 0) {
+    return invalid_argument(
+        "roles lacks master, but without join this node founds a cluster; who founds one must be "
+        "able to be its master");
+  }
+  if (cluster_listen.empty() && set != 0 && set != all_roles) {
+    return invalid_argument("roles is given, but a cluster of one needs all of them");
+  }
   if (worker_threads > 1024) return invalid_argument("worker_threads must be at most 1024");
   if (builder_threads > 1024) return invalid_argument("builder_threads must be at most 1024");
   if (cache_bytes < (1u << 20)) return invalid_argument("cache_bytes must be at least 1 MiB");
@@ -136,6 +153,10 @@ Result<std::unique_ptr<Node>> Node::open(NodeOptions options) {
   config.inflight_bytes_max = options.inflight_bytes_max;
   config.cluster_address = options.cluster_listen;
   config.join = options.join;
+  for (const std::string& role : options.roles) {
+    config.roles |= static_cast<uint8_t>(*parse_role(role));
+  }
+  config.replace_after_ms = uint64_t{options.replace_after_s} * 1000;
   bool cluster = !options.cluster_listen.empty();
   if (cluster) {
     seams.connector = caf::actor_cast<caf::actor>(impl.system->middleman().actor_handle());

@@ -26,6 +26,13 @@ struct NodeOptions {
   // Cluster addresses of members: a new directory becomes one of their cluster.
   // Empty: it founds one. Changes nothing where the directory is a member already.
   std::vector<std::string> join;
+  // What the node is there for: "master" (may vote on the catalog and be the master),
+  // "worker" (holds replicas), "gateway" (answers clients; see
+  // HttpServerOptions::gateway). Empty: all. Who founds a cluster must be a master.
+  std::vector<std::string> roles;
+  // How long another node may be silent before its replicas are placed elsewhere; 0:
+  // for ever.
+  uint32_t replace_after_s = 300;
   // Threads that run actors and searches. 0: one a core.
   uint32_t worker_threads = 0;
   // Threads that build indexes in the background, at the lowest priority. At

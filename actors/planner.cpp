@@ -94,7 +94,10 @@ class Planner {
       std::erase(target, superfluous(target));
       return move_to(shard, target, MoveReason::replicas);
     }
-    uint64_t to = spare(shard);
+    // One that was to give up its replica still has it.
+    auto back = std::find_if(shard.leaving.begin(), shard.leaving.end(),
+                             [this](uint64_t node) { return usable(node); });
+    uint64_t to = back != shard.leaving.end() ? *back : spare(shard);
     if (to == 0) return std::nullopt;
     for (uint64_t& node : target) {
       if (may_stay(node)) continue;
@@ -215,8 +218,9 @@ std::set<uint64_t> plan_voters(const ClusterMap& map, const NodeHealth& health,
   for (const auto& [id, node] : map.nodes) {
     if (!node.draining && has_role(node, NodeRole::master)) eligible.push_back(id);
   }
+  if (eligible.empty()) return voters;
   // An odd number: one more vote than that guards against no further loss.
-  size_t wanted = eligible.empty() ? 0 : std::min(voters_max, (eligible.size() - 1) / 2 * 2 + 1);
+  size_t wanted = std::min(voters_max, (eligible.size() - 1) / 2 * 2 + 1);
   std::set<uint64_t> out;
   auto take = [&](auto&& which) {
     for (uint64_t node : eligible) {

@@ -169,13 +169,36 @@ void run_searches(query_actor::stateful_pointer<query_state> self, const Databas
 }
 
 // Shard infos of several databases at once.
+struct Description {
+  DatabaseInfos infos;
+  std::vector<std::pair<size_t, size_t>> asked;  // database and shard of each call
+
+  ShardInfo& shard(size_t call) { return infos[asked[call].first].placement[asked[call].second]; }
+};
+
+// What only the leaders know, of the shards that move; their silence changes nothing.
+void describe_moves(query_actor::stateful_pointer<query_state> self,
+                    std::shared_ptr<Description> description,
+                    std::vector<std::pair<replica_actor, ShardDescribe>> calls,
+                    std::function<void(DatabaseInfos)> done) {
+  gather<ShardInfo>(self, std::chrono::seconds(2), std::move(calls),
+                    [description, done](std::vector<Result<ShardInfo>>& answers) {
+                      for (size_t i = 0; i < answers.size(); ++i) {
+                        if (!answers[i].ok()) continue;
+                        description->shard(i).replicas = std::move(answers[i]->replicas);
+                        description->shard(i).leader = answers[i]->leader;
+                      }
+                      done(std::move(description->infos));
+                    });
+}
+
 void describe(query_actor::stateful_pointer<query_state> self,
               const std::vector<const DatabaseEntry*>& entries,
               std::function<void(DatabaseInfos)> done) {
   const Routes& routes = self->state.routes;
-  auto infos = std::make_shared<DatabaseInfos>();
-  std::vector<std::pair<replica_actor, ShardDescribe>> calls;
-  std::vector<std::pair<size_t, size_t>> where;  // database, shard of each call
+  auto all = std::make_shared<Description>();
+  auto moving = std::make_shared<Description>();
+  std::vector<std::pair<replica_actor, ShardDescribe>> calls, move_calls;
   for (const DatabaseEntry* entry : entries) {
     DatabaseInfo info;
     info.spec = entry->spec;
@@ -184,33 +207,38 @@ void describe(query_actor::stateful_pointer<query_state> self,
       shard.shard = placement.group;
       shard.nodes = placement.nodes;
       if (auto handle = routes.shard(placement); handle.ok()) {
-        bool moving = !placement.joining.empty() || !placement.leaving.empty();
-        calls.emplace_back(*handle, ShardDescribe{{placement.group}, moving});
-        where.emplace_back(infos->size(), info.placement.size());
+        std::pair where(all->infos.size(), info.placement.size());
+        calls.emplace_back(*handle, ShardDescribe{{placement.group}});
+        all->asked.push_back(where);
+        if (!placement.joining.empty() || !placement.leaving.empty()) {
+          move_calls.emplace_back(*handle, ShardDescribe{{placement.group}, true});
+          moving->asked.push_back(where);
+        }
       }
       info.placement.push_back(std::move(shard));
     }
-    infos->push_back(std::move(info));
+    all->infos.push_back(std::move(info));
   }
-  gather<ShardInfo>(self, self->state.options.read_timeout, std::move(calls),
-                    [infos, where, done](std::vector<Result<ShardInfo>>& answers) {
-                      for (size_t i = 0; i < answers.size(); ++i) {
-                        if (!answers[i].ok()) continue;  // shown without a leader
-                        ShardInfo& shard = (*infos)[where[i].first].placement[where[i].second];
-                        std::vector<uint64_t> nodes = std::move(shard.nodes);
-                        shard = std::move(*answers[i]);
-                        shard.nodes = std::move(nodes);
-                      }
-                      for (DatabaseInfo& info : *infos) {
-                        for (const ShardInfo& shard : info.placement) {
-                          info.vectors += shard.vectors;
-                          info.indexed_vectors += shard.indexed_vectors;
-                        }
-                        info.index_state =
-                            info.vectors == info.indexed_vectors ? "ready" : "indexing";
-                      }
-                      done(std::move(*infos));
-                    });
+  auto described = [=](std::vector<Result<ShardInfo>>& answers) {
+    for (size_t i = 0; i < answers.size(); ++i) {
+      if (!answers[i].ok()) continue;  // shown without a leader
+      ShardInfo& shard = all->shard(i);
+      std::vector<uint64_t> nodes = std::move(shard.nodes);
+      shard = std::move(*answers[i]);
+      shard.nodes = std::move(nodes);
+    }
+    for (DatabaseInfo& info : all->infos) {
+      for (const ShardInfo& shard : info.placement) {
+        info.vectors += shard.vectors;
+        info.indexed_vectors += shard.indexed_vectors;
+      }
+      info.index_state = info.vectors == info.indexed_vectors ? "ready" : "indexing";
+    }
+    if (move_calls.empty()) return done(std::move(all->infos));
+    moving->infos = std::move(all->infos);
+    describe_moves(self, moving, move_calls, done);
+  };
+  gather<ShardInfo>(self, self->state.options.read_timeout, std::move(calls), described);
 }
 
 }  // namespace

@@ -510,8 +510,12 @@ Status RaftCore::transfer(uint64_t node, uint64_t now_ms) {
   if (!configuration().is_voter(node)) {
     return invalid_argument("node " + std::to_string(node) + " does not vote in this group");
   }
+  // Asked again and again, it must still come to an end, for the message to be sent
+  // again.
+  if (transfer_to_ == node) return {};
   transfer_to_ = node;
   transfer_ms_ = now_ms_;
+  transfer_sent_ = false;
   try_hand_over();
   return {};
 }
@@ -519,8 +523,9 @@ Status RaftCore::transfer(uint64_t node, uint64_t now_ms) {
 void RaftCore::try_hand_over() {
   if (transfer_to_ == 0) return;
   auto found = progress_.find(transfer_to_);
-  if (found == progress_.end() || found->second.match != last_index() || lease_given_up_) return;
-  lease_given_up_ = true;
+  if (found == progress_.end() || found->second.match != last_index() || transfer_sent_) return;
+  transfer_sent_ = true;
+  lease_given_up_ = true;  // for good: the message may arrive at any time
   ready_.push_back(message_to(transfer_to_, RaftMessage::Kind::campaign_now));
 }
 

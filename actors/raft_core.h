@@ -235,6 +235,7 @@ class RaftCore {
   std::vector<RaftRead> reads_;
   uint64_t transfer_to_ = 0;
   uint64_t transfer_ms_ = 0;
+  bool transfer_sent_ = false;
   bool lease_given_up_ = false;  // asked another to lead: it may do so at any time
 
   std::optional<RaftOffer> offer_;

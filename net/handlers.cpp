@@ -194,6 +194,10 @@ Status Handlers::check_content_type(const Route& route, const HttpRequest& reque
 void Handlers::handle(const RouteMatch& match, HttpRequest& request, Responder respond) {
   auto database = percent_decode(match.database);
   if (!database) return respond(error_response(database.status()));
+  if (!gateway_ && match.route->pattern.starts_with("/v1/databases")) {
+    return respond(error_response(
+        unavailable("this node answers no clients, as its roles lack gateway; ask another")));
+  }
   auto node = percent_decode(match.node);
   if (!node) return respond(error_response(node.status()));
   VectorId id;

@@ -22,8 +22,9 @@ HttpResponse error_response(const Status& status, int status_code = 0);
 // Callable from any thread. `api` must outlive all answers.
 class Handlers {
  public:
-  Handlers(Api& api, std::shared_ptr<const Metrics> metrics)
-      : api_(api), metrics_(std::move(metrics)) {}
+  // `gateway`: see HttpServerOptions.
+  Handlers(Api& api, std::shared_ptr<const Metrics> metrics, bool gateway)
+      : api_(api), metrics_(std::move(metrics)), gateway_(gateway) {}
 
   // Whether the body that the header announces is one for the route: 415 if not.
   // Called before the body is received.
@@ -48,6 +49,7 @@ class Handlers {
 
   Api& api_;
   std::shared_ptr<const Metrics> metrics_;
+  bool gateway_;
 };
 
 }  // namespace jade

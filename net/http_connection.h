@@ -34,7 +34,8 @@ class HttpConnection;
 
 // What connections of all loops share.
 struct HttpShared {
-  HttpShared(HttpServerOptions o, Api& api) : options(std::move(o)), handlers(api, metrics) {}
+  HttpShared(HttpServerOptions o, Api& api)
+      : options(std::move(o)), handlers(api, metrics, options.gateway) {}
 
   HttpServerOptions options;
   std::shared_ptr<Metrics> metrics = std::make_shared<Metrics>();

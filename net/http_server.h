@@ -37,6 +37,9 @@ struct HttpServerOptions {
   uint32_t read_timeout_ms = 10'000;
   uint32_t write_timeout_ms = 10'000;
   uint32_t rate_bytes_per_s_min = 64u << 10;
+  // Whether clients are answered. Otherwise all but the state of node and cluster is
+  // refused with 503, for a load balancer to ask another node.
+  bool gateway = true;
   // Unusual events (out of file descriptors, ...); from any thread, must not block.
   std::function<void(std::string_view message)> warn;
 

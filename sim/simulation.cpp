@@ -76,6 +76,7 @@ class Simulation {
     while (ok() && now_ns_ < end_ns) {
       if (now_ns_ >= next_fault_ns_) strike();
       if (now_ns_ >= next_operation_ns_) operate();
+      if (looked_) act_on_what_was_seen();
       for (size_t i = 0; i < nodes_.size() && ok(); ++i) look_after(i);
       if (network_over_ns_ != none && now_ns_ >= network_over_ns_) heal_network();
       if (ok() && now_ns_ >= next_checkpoint_ns_ && calm()) {
@@ -551,9 +552,15 @@ class Simulation {
     operated_node_ = index;
     nodes_[index]->api().cluster(operated<ClusterInfo>([this](Result<ClusterInfo>& info) {
       if (!info.ok()) return check_error(info.status());
-      retire_removed(*info);
-      act(*info);
+      looked_ = std::move(*info);
     }));
+  }
+
+  // Not inside the node that told, as that may end by it.
+  void act_on_what_was_seen() {
+    ClusterInfo info = *std::exchange(looked_, std::nullopt);
+    retire_removed(info);
+    act(info);
   }
 
   template <class T>
@@ -675,6 +682,15 @@ class Simulation {
     if (!status.ok() && !refused) check_error(status);
   }
 
+  static std::string nodes_of(const ClusterInfo& info) {
+    std::string out = "; nodes";
+    for (const NodeInfo& node : info.nodes) {
+      out += " " + std::to_string(node.id) + " (" + node.state + ", " +
+             std::to_string(node.replicas) + " replicas)";
+    }
+    return out;
+  }
+
   static std::string members_of(const ClusterInfo& info, uint64_t group) {
     std::string out;
     for (const DatabaseInfo& db : info.databases) {
@@ -697,7 +713,7 @@ class Simulation {
       const TaskInfo& task = info.tasks[0];
       return "the move of shard " + std::to_string(task.shard) + " from node " +
              std::to_string(task.from) + " to " + std::to_string(task.to) +
-             " does not end: it is " + task.state + members_of(info, task.shard);
+             " does not end: it is " + task.state + members_of(info, task.shard) + nodes_of(info);
     }
     for (const DatabaseInfo& db : info.databases) {
       for (const ShardInfo& shard : db.placement) {
@@ -1125,16 +1141,36 @@ class Simulation {
     return out;
   }
 
-  // Replicas that have applied the same hold the same.
+  using Digests = std::map<std::pair<uint64_t, uint64_t>, ShardDigest>;  // by group and node
+
+  static bool level(const Digests& all) {
+    std::map<uint64_t, uint64_t> applied;
+    return std::all_of(all.begin(), all.end(), [&](const auto& one) {
+      uint64_t index = one.second.applied_index;
+      return applied.try_emplace(one.first.first, index).first->second == index;
+    });
+  }
+
+  // Replicas hold the same once they have applied the same, which takes no time to
+  // speak of when nothing is the matter.
   void compare_replicas() {
+    uint64_t stop_ns = now_ns_ + recovery_ns_max;
     auto all = digests();
+    while (all && !level(*all) && now_ns_ < stop_ns) {
+      run_until([] { return false; }, 200 * ms);
+      all = digests();
+    }
     if (!all) return;
-    std::map<uint64_t, std::pair<uint64_t, uint64_t>> first;  // by group: node, digest
+    using Seen = std::pair<uint64_t, ShardDigest>;  // node
+    std::map<uint64_t, Seen> first;                 // by group
     for (const auto& [where, digest] : *all) {
-      auto [at, added] = first.try_emplace(where.first, where.second, digest.digest);
-      if (at->second.second == digest.digest) continue;
+      auto [at, added] = first.try_emplace(where.first, where.second, digest);
+      const auto& [node, other] = at->second;
+      if (other.digest == digest.digest) continue;
       return fail("shard " + std::to_string(where.first) + " differs on nodes " +
-                  std::to_string(at->second.first) + " and " + std::to_string(where.second));
+                  std::to_string(node) + " (entry " + std::to_string(other.applied_index) +
+                  ") and " + std::to_string(where.second) + " (entry " +
+                  std::to_string(digest.applied_index) + ")");
     }
   }
 
@@ -1172,7 +1208,8 @@ class Simulation {
   uint64_t next_fault_ns_ = none;
   uint64_t next_checkpoint_ns_ = none;
   uint64_t next_operation_ns_ = none;
-  bool operating_ = false;    // waits for an answer
+  bool operating_ = false;  // waits for an answer
+  std::optional<ClusterInfo> looked_;
   size_t operated_node_ = 0;  // that was asked
   uint64_t trace_ = 0;
   SimulationReport report_;

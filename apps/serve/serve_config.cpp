@@ -63,6 +63,14 @@ std::vector<ServeSetting> make_settings() {
                    "Cluster addresses of members: become one of them; without it a new directory "
                    "founds a cluster",
                    &C::join),
+      text_setting("roles", "ROLE,...",
+                   "What the node is there for: master (may vote and lead), worker (holds "
+                   "replicas), gateway (answers clients)",
+                   &C::roles),
+      number_setting("replace_after_s", "S",
+                     "Time that a node may be silent before its replicas are placed elsewhere; "
+                     "0: for ever",
+                     &C::replace_after_s),
       text_setting("log_level", "LEVEL", "debug, info, warning or error", &C::log_level),
       text_setting("log_format", "FORMAT", "text, or json: one object a line", &C::log_format),
       number_setting("worker_threads", "N", "Threads for requests and searches; 0: one a core",
@@ -170,6 +178,12 @@ Status ServeConfig::validate() const {
   if (auto address = parse_listen_address(listen); !address) return address.status();
   JADE_RETURN_IF_ERROR(check_choice("log_level", log_level, {"debug", "info", "warning", "error"}));
   JADE_RETURN_IF_ERROR(check_choice("log_format", log_format, {"text", "json"}));
+  if (role_names().empty()) {
+    return invalid_argument("roles is empty; name some of master, worker and gateway");
+  }
+  for (const std::string& role : role_names()) {
+    JADE_RETURN_IF_ERROR(check_choice("roles", role, {"master", "worker", "gateway"}));
+  }
   JADE_RETURN_IF_ERROR(check_range("worker_threads", worker_threads, 0, 1024));
   JADE_RETURN_IF_ERROR(check_range("builder_threads", builder_threads, 0, 1024));
   JADE_RETURN_IF_ERROR(check_range("http_threads", http_threads, 1, 1024));
@@ -183,15 +197,22 @@ Status ServeConfig::validate() const {
   return check_range("shutdown_timeout_ms", shutdown_timeout_ms, 1, 3600000);
 }
 
-std::vector<std::string> ServeConfig::join_addresses() const {
+namespace {
+
+std::vector<std::string> split(const std::string& list) {
   std::vector<std::string> out;
-  for (size_t begin = 0; begin < join.size();) {
-    size_t comma = std::min(join.find(',', begin), join.size());
-    if (comma > begin) out.push_back(join.substr(begin, comma - begin));
+  for (size_t begin = 0; begin < list.size();) {
+    size_t comma = std::min(list.find(',', begin), list.size());
+    if (comma > begin) out.push_back(list.substr(begin, comma - begin));
     begin = comma + 1;
   }
   return out;
 }
+
+}  // namespace
+
+std::vector<std::string> ServeConfig::join_addresses() const { return split(join); }
+std::vector<std::string> ServeConfig::role_names() const { return split(roles); }
 
 Result<SettingValues> parse_config_file(std::string_view toml, const std::string& file) {
   toml::parse_result parsed = toml::parse(toml, file);

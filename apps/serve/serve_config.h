@@ -23,6 +23,8 @@ struct ServeConfig {
   std::string name;                       // "": node-1, or in a cluster its address there
   std::string cluster_listen;             // HOST:PORT; "": a cluster of one
   std::string join;                       // HOST:PORT,...
+  std::string roles = "master,worker,gateway";
+  uint32_t replace_after_s = 300;
   std::string log_level = "info";         // debug, info, warning, error
   std::string log_format = "text";        // text: one line a person reads; json: one object a line
   uint32_t worker_threads = 0;            // 0: one a core
@@ -38,6 +40,7 @@ struct ServeConfig {
   uint32_t shutdown_timeout_ms = 30000;
 
   std::vector<std::string> join_addresses() const;
+  std::vector<std::string> role_names() const;
 
   // Names the setting and the allowed range.
   Status validate() const;

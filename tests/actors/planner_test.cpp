@@ -178,6 +178,24 @@ TEST_CASE("a move to a node that is lost is turned to another") {
   CHECK(second->nodes.size() == 5);
 }
 
+TEST_CASE("a move that cannot end is taken back where no other node is left") {
+  ClusterMap map = cluster_of(3);
+  add_database(map, spec_of("a", 2, 3));
+  map.nodes[4] = {4, "n4", "", "", false, 0};
+  ShardPlacement& shard = map.databases["a"].shards[0];
+  shard.nodes = {4, 2, 3, 1};
+  shard.joining = {4};
+  shard.leaving = {1};
+  NodeHealth health;
+  health.alive = {1, 2, 3};
+  health.lost = {4};
+  auto move = plan_move(map, health);
+  REQUIRE(move);
+  CHECK(target_of(*move) == std::vector<uint64_t>{1, 2, 3});
+  CHECK(move->joining.empty());
+  CHECK(move->leaving == std::vector<uint64_t>{4});
+}
+
 TEST_CASE("a shard gets the replicas that its database asks for, more or fewer") {
   ClusterMap map = cluster_of(4);
   add_database(map, spec_of("a", 2, 1));

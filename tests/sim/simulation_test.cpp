@@ -71,7 +71,7 @@ TEST_CASE("clusters pass, and a seed is one run of them, too") {
     if (seed == 1) first_trace = report.trace_hash;
   }
   for (Fault fault : all_faults()) {
-    CAPTURE(name_of(fault));
+    CAPTURE(std::string(name_of(fault)));
     if (fault != Fault::drift) CHECK(faults[fault] > 0);
   }
   CHECK(copies > 0);  // replicas whose log could not be continued
