@@ -124,9 +124,18 @@ std::string roles_text(const json::value& node) {
   return joined(roles);
 }
 
+// By name: the order of the answer, by id, tells nobody anything.
+json::array nodes_by_name(const json::value& reply) {
+  json::array nodes = array_member(reply, "nodes");
+  std::stable_sort(nodes.begin(), nodes.end(), [](const json::value& a, const json::value& b) {
+    return text_member(a, "name") < text_member(b, "name");
+  });
+  return nodes;
+}
+
 Table nodes_table(const json::value& reply) {
   return table_of(
-      array_member(reply, "nodes"),
+      nodes_by_name(reply),
       {field_column("node", "name"), field_column("id", "id", true),
        field_column("address", "address"),
        field_column("cluster address", "cluster_address", false, true),
@@ -137,6 +146,7 @@ Table nodes_table(const json::value& reply) {
 std::string replicas_text(const json::value& shard, const Nodes& nodes) {
   std::vector<std::string> names;
   for (const json::value& id : array_member(shard, "nodes")) names.push_back(node_text(&id, nodes));
+  std::sort(names.begin(), names.end());
   return joined(names);
 }
 

@@ -32,6 +32,10 @@ Result<std::string> ask(const std::string& url) {
   if (!client) return client.status();
   auto response = (*client)->request("GET", "/v1/cluster");
   if (!response) return response.status();
+  if (!response->ok() && parse_media_type(response->content_type) != MediaType::json) {
+    return corruption("the answer is not that of a jade node: HTTP status " +
+                      std::to_string(response->status));
+  }
   JADE_RETURN_IF_ERROR(check_response(*response));
   return response->body;
 }

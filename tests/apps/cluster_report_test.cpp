@@ -24,10 +24,10 @@ bool contains(const std::string& text, const std::string& part) {
 
 TEST_CASE("a cluster reads as tables") {
   CHECK(report(R"({"cluster_id":"c1","master":2,"catalog_version":7,"nodes":[
-      {"id":1,"name":"a","address":"127.0.0.1:1","roles":["data"],"alive":false},
-      {"id":2,"name":"b","address":"127.0.0.1:2","roles":["catalog","data"],"alive":true}],
+      {"id":2,"name":"b","address":"127.0.0.1:2","roles":["catalog","data"],"alive":true},
+      {"id":1,"name":"a","address":"127.0.0.1:1","roles":["data"],"alive":false}],
       "databases":[{"name":"films","placement":[
-        {"shard":3,"nodes":[1,2],"leader":2,"vectors":12},
+        {"shard":3,"nodes":[2,1],"leader":2,"vectors":12},
         {"shard":4,"nodes":[2],"leader":null,"vectors":0}]}]})") ==
         "cluster  master  catalog version\n"
         "-------  ------  ---------------\n"
