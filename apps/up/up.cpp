@@ -1,6 +1,7 @@
 #include "apps/up/up.h"
 
 #include <filesystem>
+#include <fstream>
 
 #include "net/listen_socket.h"
 
@@ -11,6 +12,7 @@ namespace fs = std::filesystem;
 
 constexpr unsigned nodes_max = 9;
 constexpr const char* host = "127.0.0.1";
+constexpr uint16_t first_cluster_port = 9080;
 
 std::string name_of(unsigned node) { return "node-" + std::to_string(node); }
 uint16_t port_of(uint16_t first, unsigned node) { return static_cast<uint16_t>(first + node - 1); }
@@ -62,13 +64,37 @@ Status check_ports_free(const UpOptions& options) {
   return {};
 }
 
-// The first node's as well: from its presence the next start knows that it is the one
-// that founds, however early this one is ended.
+std::string port_file(const UpOptions& options) {
+  return (fs::path(options.data) / "cluster-port").string();
+}
+
+// Nodes remember each other by their cluster addresses: started on others they would
+// wait for each other in vain. 0: not known.
+uint16_t remembered_cluster_port(const UpOptions& options) {
+  uint16_t port = 0;
+  std::ifstream(port_file(options)) >> port;
+  return port;
+}
+
+Result<uint16_t> cluster_port_of(const UpOptions& options) {
+  uint16_t before = remembered_cluster_port(options);
+  if (options.cluster_port == 0) return before != 0 ? before : first_cluster_port;
+  if (before == 0 || before == options.cluster_port) return options.cluster_port;
+  return invalid_argument("--cluster-port is " + std::to_string(options.cluster_port) +
+                          ", but the nodes in " + options.data + " know each other by " +
+                          std::to_string(before) + " and what follows; leave it out");
+}
+
+// The first node's directory as well: from its presence the next start knows that it is
+// the one that founds, however early this one is ended.
 Status make_directories(const UpOptions& options) {
   std::error_code error;
   fs::create_directories(directory_of(options, 1), error);
-  if (!error) return {};
-  return invalid_argument("--data " + options.data + ": " + error.message());
+  if (error) return invalid_argument("--data " + options.data + ": " + error.message());
+  std::ofstream file(port_file(options));
+  if (file << options.cluster_port << std::endl) return {};
+  return invalid_argument("--data " + options.data + ": " + port_file(options) +
+                          " cannot be written");
 }
 
 }  // namespace
@@ -106,7 +132,10 @@ std::vector<PlannedNode> plan_nodes(const UpOptions& options, const std::set<uns
   return nodes;
 }
 
-Status up(const UpOptions& options) {
+Status up(UpOptions options) {
+  auto cluster_port = cluster_port_of(options);
+  if (!cluster_port) return cluster_port.status();
+  options.cluster_port = *cluster_port;
   JADE_RETURN_IF_ERROR(options.validate());
   JADE_RETURN_IF_ERROR(check_ports_free(options));
   std::set<unsigned> existing = existing_nodes(options);

@@ -16,10 +16,10 @@ struct UpOptions {
   std::string data = "./jade-cluster";  // node-1, node-2 ... are made in it
   // Of node 1; each other node has the next one.
   uint16_t port = 8080;
-  uint16_t cluster_port = 9080;
-  bool in_process = false;  // all nodes in this process instead of one process each
+  uint16_t cluster_port = 0;  // 0: as at the last start with this data; 9080 at the first
+  bool in_process = false;    // all nodes in this process instead of one process each
 
-  // Names the option and the allowed range.
+  // Names the option and the allowed range. For options with a cluster_port.
   Status validate() const;
 };
 
@@ -36,7 +36,7 @@ std::vector<PlannedNode> plan_nodes(const UpOptions& options, const std::set<uns
 // on standard output, one a line. The log of all is on standard error. To be called
 // from the main thread before it has started another. Fails where the cluster could not
 // be started or a node did not stop as it was told.
-Status up(const UpOptions& options);
+Status up(UpOptions options);
 
 // What up() does with the nodes that it has planned: a process each that is started
 // again when it dies, or all in this process.

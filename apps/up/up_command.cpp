@@ -33,10 +33,10 @@ void add_up_command(CLI::App& app, int& exit_code) {
       ->add_option("--port", options->port,
                    "HTTP port of the first node, on 127.0.0.1; each other has the next")
       ->capture_default_str();
-  command
-      ->add_option("--cluster-port", options->cluster_port,
-                   "Port of the first node for other nodes; each other has the next")
-      ->capture_default_str();
+  command->add_option(
+      "--cluster-port", options->cluster_port,
+      "Port of the first node for other nodes; each other has the next. Default: that "
+      "of the last start, or 9080");
   command->add_flag("--in-process", options->in_process,
                     "All nodes in this process instead of one process each");
   command->callback([options, &exit_code] {

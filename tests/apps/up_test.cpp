@@ -13,6 +13,12 @@ namespace {
 
 using namespace std::chrono_literals;
 
+UpOptions usual_options() {
+  UpOptions options;
+  options.cluster_port = 9080;
+  return options;
+}
+
 std::string join_of(const PlannedNode& node) {
   auto join = node.settings.find("join");
   return join == node.settings.end() ? "" : join->second;
@@ -27,7 +33,7 @@ std::string refusal(const UpOptions& options) {
 }  // namespace
 
 TEST_CASE("the first node founds, the others join it") {
-  UpOptions options;
+  UpOptions options = usual_options();
   options.data = "/d";
   auto nodes = plan_nodes(options, {});
   REQUIRE(nodes.size() == 3);
@@ -44,7 +50,7 @@ TEST_CASE("the first node founds, the others join it") {
 }
 
 TEST_CASE("a directory that is new joins those that are there, the first node's as well") {
-  UpOptions options;
+  UpOptions options = usual_options();
   auto grown = plan_nodes(options, {1, 2});
   CHECK(join_of(grown[0]).empty());
   CHECK(join_of(grown[2]) == "127.0.0.1:9080,127.0.0.1:9081");
@@ -53,7 +59,7 @@ TEST_CASE("a directory that is new joins those that are there, the first node's 
 }
 
 TEST_CASE("options that cannot be are refused by name") {
-  UpOptions options;
+  UpOptions options = usual_options();
   CHECK(options.validate().ok());
   options.nodes = 0;
   CHECK(refusal(options) == "--nodes is 0; it must be 1 to 9");
