@@ -16,5 +16,7 @@ void add_catalogue_command(CLI::App& app, int& exit_code);
 void add_search_command(CLI::App& app, int& exit_code);
 void add_bench_command(CLI::App& app, int& exit_code);
 void add_sim_command(CLI::App& app, int& exit_code);
+void add_status_command(CLI::App& app, int& exit_code);
+void add_up_command(CLI::App& app, int& exit_code);
 
 }  // namespace jade

@@ -7,6 +7,8 @@ namespace {
 
 constexpr const char* footer = R"(Examples:
   jade serve --data ./jade-data                       a node on http://127.0.0.1:8080
+  jade up --nodes 3                                   a cluster on this machine
+  jade status                                         its nodes, shards and tasks
   jade import base.fvecs --database sift --create     load a file of vectors
   jade search --database packages --text "convert video files"
   jade bench --base base.fvecs --queries query.fvecs --truth groundtruth.ivecs
@@ -23,6 +25,8 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   int exit_code = 0;
   jade::add_serve_command(app, exit_code);
+  jade::add_up_command(app, exit_code);
+  jade::add_status_command(app, exit_code);
   jade::add_import_command(app, exit_code);
   jade::add_catalogue_command(app, exit_code);
   jade::add_search_command(app, exit_code);

@@ -1,9 +1,5 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <string>
 
@@ -28,30 +24,8 @@ struct ServeArguments {
   SettingValues flags;
 };
 
-Result<SettingValues> read_config_file(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in || std::filesystem::is_directory(path)) {
-    return Status(Code::not_found, "configuration file " + path + " cannot be read");
-  }
-  std::string text(std::istreambuf_iterator<char>(in), {});
-  return parse_config_file(text, path);
-}
-
-Result<ServeConfig> config_of(const ServeArguments& arguments) {
-  std::string path = arguments.config_file;
-  if (const char* variable = std::getenv("JADE_CONFIG"); path.empty() && variable) path = variable;
-  SettingValues file;
-  if (!path.empty()) {
-    auto values = read_config_file(path);
-    if (!values) return values.status();
-    file = *values;
-  }
-  return resolve_config(file, settings_of_environment([](const char* n) { return std::getenv(n); }),
-                        arguments.flags);
-}
-
 Status run(const ServeArguments& arguments) {
-  auto config = config_of(arguments);
+  auto config = config_of_process(arguments.config_file, arguments.flags);
   if (!config) return config.status();
   if (!arguments.print_config) return serve(*config);
   std::printf("%s", to_toml(*config).c_str());

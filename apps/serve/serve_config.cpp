@@ -4,6 +4,10 @@
 #include <cctype>
 #include <charconv>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 
 #define TOML_EXCEPTIONS 0
 #define TOML_HEADER_ONLY 1
@@ -137,7 +141,7 @@ Status check_choice(std::string_view key, std::string_view value,
 }
 
 // A TOML basic string.
-std::string quoted(std::string_view text) {
+std::string toml_string(std::string_view text) {
   std::string out = "\"";
   for (char c : text) {
     auto byte = static_cast<unsigned char>(c);
@@ -152,6 +156,15 @@ std::string quoted(std::string_view text) {
     }
   }
   return out + '"';
+}
+
+Result<SettingValues> read_config_file(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in || std::filesystem::is_directory(path)) {
+    return Status(Code::not_found, "configuration file " + path + " cannot be read");
+  }
+  std::string text(std::istreambuf_iterator<char>(in), {});
+  return parse_config_file(text, path);
 }
 
 }  // namespace
@@ -269,12 +282,24 @@ Result<ServeConfig> resolve_config(const SettingValues& file, const SettingValue
   return config;
 }
 
+Result<ServeConfig> config_of_process(std::string file, const SettingValues& flags) {
+  if (const char* variable = std::getenv("JADE_CONFIG"); file.empty() && variable) file = variable;
+  SettingValues of_file;
+  if (!file.empty()) {
+    auto values = read_config_file(file);
+    if (!values) return values.status();
+    of_file = *values;
+  }
+  return resolve_config(
+      of_file, settings_of_environment([](const char* name) { return std::getenv(name); }), flags);
+}
+
 std::string to_toml(const ServeConfig& config) {
   std::string out;
   for (const auto& setting : serve_settings()) {
     std::string value = setting.get(config);
     out += "# " + setting.help + "\n";
-    out += setting.key + " = " + (setting.is_integer ? value : quoted(value)) + "\n";
+    out += setting.key + " = " + (setting.is_integer ? value : toml_string(value)) + "\n";
   }
   return out;
 }

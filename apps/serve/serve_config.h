@@ -78,6 +78,10 @@ SettingValues settings_of_environment(const std::function<const char*(const char
 Result<ServeConfig> resolve_config(const SettingValues& file, const SettingValues& environment,
                                    const SettingValues& flags);
 
+// The same of this process: its environment, and `file` or, where that is empty, the
+// file that JADE_CONFIG names, if any.
+Result<ServeConfig> config_of_process(std::string file, const SettingValues& flags);
+
 // TOML that parse_config_file() reads back as the same configuration.
 std::string to_toml(const ServeConfig& config);
 

@@ -1,9 +1,11 @@
 #include "apps/serve/serve_log.h"
 
+#include <spdlog/sinks/base_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <mutex>
 
 namespace jade {
 namespace {
@@ -45,6 +47,26 @@ spdlog::level::level_enum level_of(LogLevel level) {
   return spdlog::level::err;
 }
 
+class FunctionSink : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  explicit FunctionSink(LineSink take) : take_(std::move(take)) {}
+
+ private:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    spdlog::memory_buf_t line;
+    formatter_->format(message, line);
+    take_({line.data(), line.size()});
+  }
+  void flush_() override {}
+
+  LineSink take_;
+};
+
+spdlog::sink_ptr make_sink(LineSink sink) {
+  if (sink) return std::make_shared<FunctionSink>(std::move(sink));
+  return std::make_shared<spdlog::sinks::stderr_sink_mt>();
+}
+
 }  // namespace
 
 std::string format_event(LogFormat format, std::string_view component, std::string_view message,
@@ -59,10 +81,9 @@ std::string format_event(LogFormat format, std::string_view component, std::stri
   return out;
 }
 
-ServeLog::ServeLog(std::string_view level, std::string_view format)
+ServeLog::ServeLog(std::string_view level, std::string_view format, LineSink sink)
     : format_(format == "json" ? LogFormat::json : LogFormat::text),
-      logger_(std::make_shared<spdlog::logger>("jade",
-                                               std::make_shared<spdlog::sinks::stderr_sink_mt>())) {
+      logger_(std::make_shared<spdlog::logger>("jade", make_sink(std::move(sink)))) {
   constexpr const char* text_pattern = "time=%Y-%m-%dT%H:%M:%S.%eZ level=%l %v";
   constexpr const char* json_pattern = R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ","level":"%l",%v})";
   logger_->set_pattern(format_ == LogFormat::json ? json_pattern : text_pattern,

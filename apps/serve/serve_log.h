@@ -1,9 +1,10 @@
-// The log of `jade serve`: one line an event, on standard error.
+// The log of a served node: one line an event, on standard error unless told otherwise.
 //
 //   text  time=2024-05-01T12:00:00.123Z level=info component=serve msg="ready" url=http://...
 //   json  {"time":"2024-05-01T12:00:00.123Z","level":"info","component":"serve","msg":"ready",...}
 #pragma once
 
+#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <string>
@@ -28,11 +29,15 @@ enum class LogFormat : uint8_t { text, json };
 std::string format_event(LogFormat format, std::string_view component, std::string_view message,
                          std::initializer_list<LogField> fields);
 
+// Takes whole lines, each with its line break, one call at a time.
+using LineSink = std::function<void(std::string_view line)>;
+
 // All functions may be called from any thread.
 class ServeLog {
  public:
-  // `level` and `format` as in ServeConfig, and valid.
-  ServeLog(std::string_view level, std::string_view format);
+  // `level` and `format` as in ServeConfig, and valid. Without a sink it is standard
+  // error.
+  ServeLog(std::string_view level, std::string_view format, LineSink sink = {});
 
   void write(LogLevel level, std::string_view component, std::string_view message,
              std::initializer_list<LogField> fields = {});

@@ -4,6 +4,7 @@
 
 #include <boost/json.hpp>
 #include <string>
+#include <vector>
 
 namespace jade {
 
@@ -12,6 +13,16 @@ TEST_CASE("events read as key=value text") {
         "component=serve msg=\"ready\" url=http://[::1]:80");
   CHECK(format_event(LogFormat::text, "serve", "stopping", {{"why", "a b"}, {"none", ""}}) ==
         "component=serve msg=\"stopping\" why=\"a b\" none=\"\"");
+}
+
+TEST_CASE("a sink gets whole lines of the level that is wanted") {
+  std::vector<std::string> lines;
+  ServeLog log("info", "text", [&](std::string_view line) { lines.emplace_back(line); });
+  log.write(LogLevel::debug, "serve", "hidden");
+  log.write(LogLevel::warning, "serve", "seen", {{"a", "b"}});
+  REQUIRE(lines.size() == 1);
+  CHECK(lines[0].starts_with("time="));
+  CHECK(lines[0].ends_with(" level=warning component=serve msg=\"seen\" a=b\n"));
 }
 
 TEST_CASE("events are JSON objects whatever is in them") {

@@ -1,0 +1,83 @@
+#include "apps/serve/served_node.h"
+
+namespace jade {
+namespace {
+
+NodeOptions node_options(const ServeConfig& config, const ListenSocket& socket, ServeLog& log) {
+  NodeOptions options;
+  options.address = socket.address();
+  options.data_dir = config.data;
+  options.name = !config.name.empty()             ? config.name
+                 : !config.cluster_listen.empty() ? config.cluster_listen
+                                                  : "node-1";
+  options.cluster_listen = config.cluster_listen;
+  options.join = config.join_addresses();
+  options.worker_threads = config.worker_threads;
+  options.builder_threads = config.builder_threads;
+  options.cache_bytes = size_t{config.cache_mib} << 20;
+  options.inflight_bytes_max = size_t{config.inflight_mib_max} << 20;
+  options.log = [&log](LogLevel level, std::string_view component, std::string_view message) {
+    log.write(level, component, message);
+  };
+  return options;
+}
+
+HttpServerOptions http_options(const ServeConfig& config, ServeLog& log) {
+  HttpServerOptions options;
+  options.threads = config.http_threads;
+  options.body_bytes_max = size_t{config.body_mib_max} << 20;
+  options.inflight_body_bytes_max = size_t{config.inflight_mib_max} << 20;
+  options.connections_max = config.connections_max;
+  options.idle_timeout_ms = config.idle_timeout_ms;
+  options.read_timeout_ms = config.read_timeout_ms;
+  options.write_timeout_ms = config.write_timeout_ms;
+  options.warn = [&log](std::string_view message) {
+    log.write(LogLevel::warning, "http", message);
+  };
+  return options;
+}
+
+std::string url_of(const ListenAddress& address, uint16_t port) {
+  bool v6 = address.host.find(':') != std::string::npos;
+  return "http://" + (v6 ? "[" + address.host + "]" : address.host) + ":" + std::to_string(port);
+}
+
+}  // namespace
+
+ServedNode::ServedNode(const ServeConfig& config, LineSink sink)
+    : log_(config.log_level, config.log_format, std::move(sink)),
+      shutdown_timeout_ms_(config.shutdown_timeout_ms) {}
+
+Result<std::unique_ptr<ServedNode>> ServedNode::start(const ServeConfig& config, LineSink sink) {
+  JADE_RETURN_IF_ERROR(config.validate());
+  std::unique_ptr<ServedNode> node(new ServedNode(config, std::move(sink)));
+  JADE_RETURN_IF_ERROR(node->open(config));
+  return node;
+}
+
+Status ServedNode::open(const ServeConfig& config) {
+  ListenAddress address = *parse_listen_address(config.listen);
+  auto socket = ListenSocket::bind(address.host, address.port);
+  if (!socket) return socket.status();
+  auto node = Node::open(node_options(config, *socket, log_));
+  if (!node) return node.status();
+  node_ = std::move(*node);
+  auto server = HttpServer::start(http_options(config, log_), std::move(*socket), node_->api());
+  if (!server) return server.status();
+  server_ = std::move(*server);
+
+  url_ = url_of(address, server_->port());
+  log_.write(LogLevel::info, "serve", "ready",
+             {{"url", url_}, {"data", config.data}, {"version", JADE_VERSION}});
+  return {};
+}
+
+Status ServedNode::stop(const std::string& why) {
+  log_.write(LogLevel::info, "serve", "stopping", {{"signal", why}});
+  server_->stop(shutdown_timeout_ms_);
+  JADE_RETURN_IF_ERROR(node_->close().with_context("closing"));
+  log_.write(LogLevel::info, "serve", "stopped");
+  return {};
+}
+
+}  // namespace jade

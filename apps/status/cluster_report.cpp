@@ -1,0 +1,211 @@
+#include "apps/status/cluster_report.h"
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <cmath>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "apps/search/table.h"
+
+namespace jade {
+namespace {
+
+namespace json = boost::json;
+
+constexpr const char* nothing = "-";
+
+// Null, and empty for null, where it is missing.
+const json::value* member(const json::value& value, std::string_view key) {
+  const json::object* object = value.if_object();
+  const json::value* found = object ? object->if_contains(json::string_view(key)) : nullptr;
+  return found && !found->is_null() ? found : nullptr;
+}
+
+const json::array& array_member(const json::value& value, std::string_view key) {
+  static const json::array empty;
+  const json::value* found = member(value, key);
+  const json::array* array = found ? found->if_array() : nullptr;
+  return array ? *array : empty;
+}
+
+std::string text_of(const json::value& value) {
+  if (value.is_string()) return std::string(value.get_string());
+  return json::serialize(value);
+}
+
+std::string text_member(const json::value& value, std::string_view key) {
+  const json::value* found = member(value, key);
+  return found ? text_of(*found) : nothing;
+}
+
+std::string joined(const std::vector<std::string>& parts) {
+  std::string out;
+  for (const std::string& part : parts) out += (out.empty() ? "" : ", ") + part;
+  return out.empty() ? nothing : out;
+}
+
+// What shards say of nodes is their ids; people know their names.
+struct Node {
+  std::string name;
+  bool lost = false;
+};
+using Nodes = std::map<std::string, Node>;
+
+bool is_lost(const json::value& node) {
+  const json::value* alive = member(node, "alive");
+  return alive && alive->is_bool() && !alive->get_bool();
+}
+
+Nodes nodes_of(const json::value& reply) {
+  Nodes nodes;
+  for (const json::value& node : array_member(reply, "nodes")) {
+    nodes[text_member(node, "id")] = {text_member(node, "name"), is_lost(node)};
+  }
+  return nodes;
+}
+
+std::string node_text(const json::value* id, const Nodes& nodes) {
+  if (!id || id->is_null()) return "none";
+  auto found = nodes.find(text_of(*id));
+  if (found == nodes.end()) return "node with id " + text_of(*id);
+  return found->second.name + (found->second.lost ? " (lost)" : "");
+}
+
+struct Column {
+  std::string header;
+  std::function<std::string(const json::value&)> text;
+  bool right_aligned = false;
+  // The field that some row must have for the column to be shown; "": it always is.
+  std::string only_with;
+};
+
+Column field_column(std::string header, std::string key, bool right_aligned = false,
+                    bool optional = false) {
+  auto text = [key](const json::value& row) { return text_member(row, key); };
+  return {std::move(header), text, right_aligned, optional ? key : ""};
+}
+
+Table table_of(const json::array& rows, const std::vector<Column>& columns) {
+  Table table;
+  table.rows.resize(rows.size());
+  for (const Column& column : columns) {
+    bool shown = column.only_with.empty() ||
+                 std::any_of(rows.begin(), rows.end(), [&](const json::value& row) {
+                   return member(row, column.only_with) != nullptr;
+                 });
+    if (!shown) continue;
+    table.header.push_back(column.header);
+    table.right_aligned.push_back(column.right_aligned);
+    for (size_t i = 0; i < rows.size(); ++i) table.rows[i].push_back(column.text(rows[i]));
+  }
+  return table;
+}
+
+Table cluster_table(const json::value& reply, const Nodes& nodes) {
+  return {{"cluster", "master", "catalog version"},
+          {{text_member(reply, "cluster_id"), node_text(member(reply, "master"), nodes),
+            text_member(reply, "catalog_version")}},
+          {false, false, true}};
+}
+
+std::string alive_text(const json::value& node) {
+  const json::value* alive = member(node, "alive");
+  if (!alive) return nothing;
+  if (!alive->is_bool()) return text_of(*alive);
+  return is_lost(node) ? "lost" : "alive";
+}
+
+std::string roles_text(const json::value& node) {
+  std::vector<std::string> roles;
+  for (const json::value& role : array_member(node, "roles")) roles.push_back(text_of(role));
+  return joined(roles);
+}
+
+// By name: the order of the answer, by id, tells nobody anything.
+json::array nodes_by_name(const json::value& reply) {
+  json::array nodes = array_member(reply, "nodes");
+  std::stable_sort(nodes.begin(), nodes.end(), [](const json::value& a, const json::value& b) {
+    return text_member(a, "name") < text_member(b, "name");
+  });
+  return nodes;
+}
+
+Table nodes_table(const json::value& reply) {
+  return table_of(
+      nodes_by_name(reply),
+      {field_column("node", "name"), field_column("id", "id", true),
+       field_column("address", "address"),
+       field_column("cluster address", "cluster_address", false, true),
+       Column{"is", alive_text, false, ""}, field_column("state", "state", false, true),
+       field_column("replicas", "replicas", true, true), Column{"roles", roles_text, false, ""}});
+}
+
+std::string replicas_text(const json::value& shard, const Nodes& nodes) {
+  std::vector<std::string> names;
+  for (const json::value& id : array_member(shard, "nodes")) names.push_back(node_text(&id, nodes));
+  std::sort(names.begin(), names.end());
+  return joined(names);
+}
+
+Table shards_table(const json::value& reply, const Nodes& nodes) {
+  Table table{{"database", "shard", "vectors", "leader", "replicas"},
+              {},
+              {false, true, true, false, false}};
+  for (const json::value& database : array_member(reply, "databases")) {
+    for (const json::value& shard : array_member(database, "placement")) {
+      table.rows.push_back({text_member(database, "name"), text_member(shard, "shard"),
+                            text_member(shard, "vectors"),
+                            node_text(member(shard, "leader"), nodes),
+                            replicas_text(shard, nodes)});
+    }
+  }
+  return table;
+}
+
+std::string progress_text(const json::value& task) {
+  const json::value* progress = member(task, "progress");
+  if (!progress || !progress->is_number()) return text_member(task, "progress");
+  double percent = 100 * progress->to_number<double>();
+  if (!(percent >= 0 && percent <= 100)) return text_of(*progress);
+  // Downwards: what is not done is not shown as done.
+  return std::to_string(static_cast<int>(std::floor(percent + 1e-9))) + " %";
+}
+
+Table tasks_table(const json::value& reply) {
+  return table_of(
+      array_member(reply, "tasks"),
+      {field_column("task", "kind"), field_column("database", "database"),
+       field_column("shard", "shard", true), field_column("from", "from"), field_column("to", "to"),
+       field_column("state", "state"), Column{"progress", progress_text, true, ""}});
+}
+
+Status check(const json::value& reply) {
+  const json::value* nodes = member(reply, "nodes");
+  const json::value* cluster = member(reply, "cluster_id");
+  if (cluster && cluster->is_string() && nodes && nodes->is_array()) return {};
+  return corruption("the answer is not that of a jade node");
+}
+
+}  // namespace
+
+Result<std::string> report_of_cluster(std::string_view text, size_t width) {
+  json::error_code error;
+  json::value reply = json::parse({text.data(), text.size()}, error);
+  if (error) {
+    return corruption("the answer is not that of a jade node: no JSON (" + error.message() + ")");
+  }
+  JADE_RETURN_IF_ERROR(check(reply));
+  Nodes nodes = nodes_of(reply);
+  std::string out = render(cluster_table(reply, nodes), width);
+  out += "\n" + render(nodes_table(reply), width);
+  Table shards = shards_table(reply, nodes);
+  out += shards.rows.empty() ? "\nno databases yet\n" : "\n" + render(shards, width);
+  Table tasks = tasks_table(reply);
+  if (!tasks.rows.empty()) out += "\n" + render(tasks, width);
+  return out;
+}
+
+}  // namespace jade

@@ -1,0 +1,117 @@
+#include "apps/status/cluster_report.h"
+
+#include <doctest/doctest.h>
+
+#include <limits>
+#include <string>
+
+namespace jade {
+namespace {
+
+constexpr size_t unlimited = std::numeric_limits<size_t>::max();
+
+std::string report(const std::string& reply, size_t width = unlimited) {
+  auto text = report_of_cluster(reply, width);
+  REQUIRE_MESSAGE(text.ok(), text.status().to_string());
+  return *text;
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("a cluster reads as tables") {
+  CHECK(report(R"({"cluster_id":"c1","master":2,"catalog_version":7,"nodes":[
+      {"id":2,"name":"b","address":"127.0.0.1:2","roles":["catalog","data"],"alive":true},
+      {"id":1,"name":"a","address":"127.0.0.1:1","roles":["data"],"alive":false}],
+      "databases":[{"name":"films","placement":[
+        {"shard":3,"nodes":[2,1],"leader":2,"vectors":12},
+        {"shard":4,"nodes":[2],"leader":null,"vectors":0}]}]})") ==
+        "cluster  master  catalog version\n"
+        "-------  ------  ---------------\n"
+        "c1       b                     7\n"
+        "\n"
+        "node  id  address      is     roles\n"
+        "----  --  -----------  -----  -------------\n"
+        "a      1  127.0.0.1:1  lost   data\n"
+        "b      2  127.0.0.1:2  alive  catalog, data\n"
+        "\n"
+        "database  shard  vectors  leader  replicas\n"
+        "--------  -----  -------  ------  -----------\n"
+        "films         3       12  b       a (lost), b\n"
+        "films         4        0  none    b\n");
+}
+
+TEST_CASE("states, replicas and tasks are shown where a node tells them") {
+  CHECK(report(R"({"cluster_id":"c1","master":1,"catalog_version":7,"nodes":[
+      {"id":1,"name":"a","address":"h:1","cluster_address":"h:9","roles":["data"],"alive":true,
+       "state":"draining","replicas":3},
+      {"id":2,"name":"b","address":"h:2","roles":["data"],"alive":true}],
+      "databases":[],
+      "tasks":[{"kind":"drain","database":"films","shard":7,"from":"a","to":"b",
+                "state":"copying","progress":0.42},
+               {"kind":"replicas","database":"films","shard":8,"from":null,"to":"b",
+                "state":"waiting","progress":0}]})") ==
+        "cluster  master  catalog version\n"
+        "-------  ------  ---------------\n"
+        "c1       a                     7\n"
+        "\n"
+        "node  id  address  cluster address  is     state     replicas  roles\n"
+        "----  --  -------  ---------------  -----  --------  --------  -----\n"
+        "a      1  h:1      h:9              alive  draining         3  data\n"
+        "b      2  h:2      -                alive  -                -  data\n"
+        "\n"
+        "no databases yet\n"
+        "\n"
+        "task      database  shard  from  to  state    progress\n"
+        "--------  --------  -----  ----  --  -------  --------\n"
+        "drain     films         7  a     b   copying      42 %\n"
+        "replicas  films         8  -     b   waiting       0 %\n");
+}
+
+TEST_CASE("missing, odd and unknown fields do not hide the rest") {
+  std::string text = report(R"({"cluster_id":"c1","master":9,"new":{"x":[1]},"nodes":[
+      {"id":1,"name":["odd"],"alive":"perhaps","roles":"all","state":5,"colour":"red"},
+      7, {"name":"unnumbered"}],
+      "databases":[{"placement":[{"nodes":[1,5,null]},3]},4,{"name":"bare"}],
+      "tasks":[{"progress":"much"},{"progress":7.5},{"progress":0.9999},{}]})");
+  CHECK(contains(text, "node with id 9"));
+  CHECK(contains(text, "[\"odd\"]"));
+  CHECK(contains(text, "perhaps"));
+  CHECK(contains(text, "unnumbered"));
+  CHECK(contains(text, "[\"odd\"], node with id 5, none"));
+  CHECK(contains(text, "much\n"));
+  CHECK(contains(text, " 7.5E0\n"));
+  CHECK(contains(text, " 99 %\n"));
+  CHECK_FALSE(contains(text, "colour"));
+}
+
+TEST_CASE("tasks and databases of a wrong type are none") {
+  std::string text = report(R"({"cluster_id":"c1","nodes":[],"databases":1,"tasks":"no"})");
+  CHECK(contains(text, "no databases yet"));
+  CHECK_FALSE(contains(text, "task"));
+}
+
+TEST_CASE("a cluster fits the terminal, and cannot steer it") {
+  std::string text = report(R"({"cluster_id":"\u001b[2J","nodes":[],"databases":[
+      {"name":"d","placement":[{"shard":1,"vectors":1,"leader":1,
+       "nodes":[100000001,100000002,100000003]}]}]})",
+                            60);
+  CHECK_FALSE(contains(text, "\x1B"));
+  CHECK(contains(text, "…\n"));
+}
+
+TEST_CASE("what is no cluster is said to be none") {
+  for (std::string text :
+       {"", "<html>", "[]", "{}", "42", R"({"cluster_id":"c"})", R"({"cluster_id":1,"nodes":[]})",
+        R"({"cluster_id":"c","nodes":{}})", R"({"cluster_id":"c","nodes":[]} x)"}) {
+    auto result = report_of_cluster(text, 80);
+    REQUIRE_FALSE(result.ok());
+    CHECK(result.status().code() == Code::corruption);
+    CHECK(contains(result.status().message(), "not that of a jade node"));
+  }
+}
+
+}  // namespace jade
