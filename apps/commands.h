@@ -13,6 +13,7 @@ namespace jade {
 void add_serve_command(CLI::App& app, int& exit_code);
 void add_import_command(CLI::App& app, int& exit_code);
 void add_catalogue_command(CLI::App& app, int& exit_code);
+void add_node_command(CLI::App& app, int& exit_code);
 void add_search_command(CLI::App& app, int& exit_code);
 void add_bench_command(CLI::App& app, int& exit_code);
 void add_sim_command(CLI::App& app, int& exit_code);

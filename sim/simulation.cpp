@@ -630,16 +630,18 @@ class Simulation {
   }
 
   // Only what a cluster must survive: everything else is well, and there are others.
+  // Who has asked for fewer than three replicas wants to survive no such thing.
   void lose_disk(const ClusterInfo& info) {
-    if (!calm() || !info.tasks.empty()) return;
+    if (!calm() || !info.tasks.empty() || asked_for_few_) return;
     for (const NodeInfo& node : info.nodes) {
       if (!node.alive || machine_of(node.id) == none) return;
     }
     for (const DatabaseInfo& db : info.databases) {
       for (const ShardInfo& shard : db.placement) {
-        if (shard.nodes.size() < 3) return;
+        if (shard.nodes.size() < 3 || db.spec.replicas < 3) return;
       }
     }
+    lost_a_disk_ = true;
     size_t index = pick_member();
     say(index, "loses its disk");
     ++report_.faults[Fault::lost_disk];
@@ -665,7 +667,8 @@ class Simulation {
 
   void change_replicas(uint32_t replicas) {
     size_t index = pick_member();
-    if (!nodes_[index]->running()) return;
+    if (!nodes_[index]->running() || (lost_a_disk_ && replicas < 3)) return;
+    asked_for_few_ = asked_for_few_ || replicas < 3;
     operating_ = true;
     operated_node_ = index;
     say(index, "wants " + std::to_string(replicas) + " replicas");
@@ -1004,6 +1007,7 @@ class Simulation {
     };
     if (!run_until(idle, 120'000 * ms)) return fail("a request was never answered");
     if (cluster()) await_settled();
+    lost_a_disk_ = asked_for_few_ = false;
     if (!ok() || !await_ready()) return;
     // Whatever was given up on its way has arrived by now, or never will.
     if (cluster()) run_until([] { return false; }, 2000 * ms);
@@ -1208,6 +1212,9 @@ class Simulation {
   uint64_t next_fault_ns_ = none;
   uint64_t next_checkpoint_ns_ = none;
   uint64_t next_operation_ns_ = none;
+  // Since the last time that everything was well:
+  bool lost_a_disk_ = false;
+  bool asked_for_few_ = false;
   bool operating_ = false;  // waits for an answer
   std::optional<ClusterInfo> looked_;
   size_t operated_node_ = 0;  // that was asked

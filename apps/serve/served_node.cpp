@@ -1,5 +1,7 @@
 #include "apps/serve/served_node.h"
 
+#include <algorithm>
+
 namespace jade {
 namespace {
 
@@ -12,6 +14,8 @@ NodeOptions node_options(const ServeConfig& config, const ListenSocket& socket, 
                                                   : "node-1";
   options.cluster_listen = config.cluster_listen;
   options.join = config.join_addresses();
+  options.roles = config.role_names();
+  options.replace_after_s = config.replace_after_s;
   options.worker_threads = config.worker_threads;
   options.builder_threads = config.builder_threads;
   options.cache_bytes = size_t{config.cache_mib} << 20;
@@ -24,6 +28,8 @@ NodeOptions node_options(const ServeConfig& config, const ListenSocket& socket, 
 
 HttpServerOptions http_options(const ServeConfig& config, ServeLog& log) {
   HttpServerOptions options;
+  auto roles = config.role_names();
+  options.gateway = std::find(roles.begin(), roles.end(), "gateway") != roles.end();
   options.threads = config.http_threads;
   options.body_bytes_max = size_t{config.body_mib_max} << 20;
   options.inflight_body_bytes_max = size_t{config.inflight_mib_max} << 20;

@@ -174,11 +174,16 @@ std::string progress_text(const json::value& task) {
   return std::to_string(static_cast<int>(std::floor(percent + 1e-9))) + " %";
 }
 
-Table tasks_table(const json::value& reply) {
+Column node_column(std::string key, const Nodes& nodes) {
+  auto text = [key, &nodes](const json::value& row) { return node_text(member(row, key), nodes); };
+  return {key, text, false, ""};
+}
+
+Table tasks_table(const json::value& reply, const Nodes& nodes) {
   return table_of(
       array_member(reply, "tasks"),
       {field_column("task", "kind"), field_column("database", "database"),
-       field_column("shard", "shard", true), field_column("from", "from"), field_column("to", "to"),
+       field_column("shard", "shard", true), node_column("from", nodes), node_column("to", nodes),
        field_column("state", "state"), Column{"progress", progress_text, true, ""}});
 }
 
@@ -203,7 +208,7 @@ Result<std::string> report_of_cluster(std::string_view text, size_t width) {
   out += "\n" + render(nodes_table(reply), width);
   Table shards = shards_table(reply, nodes);
   out += shards.rows.empty() ? "\nno databases yet\n" : "\n" + render(shards, width);
-  Table tasks = tasks_table(reply);
+  Table tasks = tasks_table(reply, nodes);
   if (!tasks.rows.empty()) out += "\n" + render(tasks, width);
   return out;
 }

@@ -50,9 +50,9 @@ TEST_CASE("states, replicas and tasks are shown where a node tells them") {
        "state":"draining","replicas":3},
       {"id":2,"name":"b","address":"h:2","roles":["data"],"alive":true}],
       "databases":[],
-      "tasks":[{"kind":"drain","database":"films","shard":7,"from":"a","to":"b",
+      "tasks":[{"kind":"drain","database":"films","shard":7,"from":1,"to":2,
                 "state":"copying","progress":0.42},
-               {"kind":"replicas","database":"films","shard":8,"from":null,"to":"b",
+               {"kind":"replicas","database":"films","shard":8,"from":null,"to":2,
                 "state":"waiting","progress":0}]})") ==
         "cluster  master  catalog version\n"
         "-------  ------  ---------------\n"
@@ -68,7 +68,7 @@ TEST_CASE("states, replicas and tasks are shown where a node tells them") {
         "task      database  shard  from  to  state    progress\n"
         "--------  --------  -----  ----  --  -------  --------\n"
         "drain     films         7  a     b   copying      42 %\n"
-        "replicas  films         8  -     b   waiting       0 %\n");
+        "replicas  films         8  none  b   waiting       0 %\n");
 }
 
 TEST_CASE("missing, odd and unknown fields do not hide the rest") {

@@ -1,0 +1,144 @@
+#include <CLI/CLI.hpp>
+#include <boost/json.hpp>
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "apps/commands.h"
+#include "net/http_client.h"
+#include "net/url.h"
+
+namespace jade {
+namespace {
+
+namespace json = boost::json;
+
+constexpr const char* footer = R"(
+Draining moves all replicas of a node to the others, while everything is served as
+before. A node that is empty can be removed, and be switched off for good; so can one
+that is lost, once its replicas have been placed elsewhere.
+
+Examples:
+  jade node drain node-2 --wait && jade node remove node-2
+  jade node activate node-2      takes a drain back)";
+
+// How often a drain that is waited for is looked at.
+constexpr auto poll_interval = std::chrono::milliseconds(500);
+
+struct Arguments {
+  std::string url = "http://127.0.0.1:8080";
+  std::string node;
+  bool wait = false;
+};
+
+Result<json::value> ask(HttpClient& client, std::string_view method, const std::string& target) {
+  auto response = client.request(method, target);
+  if (!response) return response.status();
+  JADE_RETURN_IF_ERROR(check_response(*response));
+  json::error_code error;
+  json::value reply = json::parse(response->body, error);
+  if (error || !reply.is_object()) return corruption("the answer is not that of a jade node");
+  return reply;
+}
+
+struct NodeState {
+  std::string name;
+  std::string state;
+  int64_t replicas = 0;
+};
+
+Result<NodeState> read_node(const json::value& node) {
+  const json::object& fields = node.as_object();
+  const json::value* name = fields.if_contains("name");
+  const json::value* state = fields.if_contains("state");
+  const json::value* replicas = fields.if_contains("replicas");
+  bool whole =
+      name && name->is_string() && state && state->is_string() && replicas && replicas->is_int64();
+  if (!whole) return corruption("the answer is not that of a jade node");
+  return NodeState{std::string(name->as_string()), std::string(state->as_string()),
+                   replicas->as_int64()};
+}
+
+Result<NodeState> find_node(HttpClient& client, const std::string& name) {
+  auto cluster = ask(client, "GET", "/v1/cluster");
+  if (!cluster) return cluster.status();
+  const json::value* nodes = cluster->as_object().if_contains("nodes");
+  if (nodes == nullptr || !nodes->is_array()) {
+    return corruption("the answer is not that of a jade node");
+  }
+  for (const json::value& one : nodes->as_array()) {
+    if (!one.is_object()) continue;
+    auto node = read_node(one);
+    if (node && node->name == name) return node;
+  }
+  return not_found("the cluster has no node \"" + name + "\" any more");
+}
+
+void say(const NodeState& node) {
+  std::printf("%s: %s, %lld replicas\n", node.name.c_str(), node.state.c_str(),
+              static_cast<long long>(node.replicas));
+  std::fflush(stdout);
+}
+
+// Until it holds nothing; says whenever that is one replica nearer.
+Status await_drained(HttpClient& client, NodeState node) {
+  while (node.state == "draining") {
+    std::this_thread::sleep_for(poll_interval);
+    auto now = find_node(client, node.name);
+    if (!now) return now.status();
+    if (now->replicas != node.replicas || now->state != node.state) say(*now);
+    node = *now;
+  }
+  if (node.state == "drained") return {};
+  return Status(Code::failed_precondition, "the drain of \"" + node.name + "\" was taken back");
+}
+
+Status change(const Arguments& arguments, std::string_view action) {
+  auto client = HttpClient::connect(arguments.url);
+  if (!client) return client.status();
+  std::string path = "/v1/cluster/nodes/" + percent_encode(arguments.node);
+  auto reply = action == "remove" ? ask(**client, "DELETE", path)
+                                  : ask(**client, "POST", path + "/" + std::string(action));
+  if (!reply) return reply.status();
+  auto node = read_node(*reply);
+  if (!node) return node.status();
+  if (action == "remove") {
+    std::printf("%s: removed\n", node->name.c_str());
+    return {};
+  }
+  say(*node);
+  return arguments.wait ? await_drained(**client, *node) : Status();
+}
+
+void add_action(CLI::App& node, const std::string& action, const std::string& help,
+                std::shared_ptr<Arguments> arguments, int& exit_code) {
+  CLI::App* command = node.add_subcommand(action, help);
+  command->add_option("node", arguments->node, "Name or id of the node")->required();
+  command->add_option("--url", arguments->url, "Any node of the cluster")->capture_default_str();
+  if (action == "drain") {
+    command->add_flag("--wait", arguments->wait, "Return when the node is empty");
+  }
+  command->callback([arguments, action, &exit_code] {
+    Status status = change(*arguments, action);
+    if (status.ok()) return;
+    std::fprintf(stderr, "jade node %s: %s\n", action.c_str(), status.message().c_str());
+    exit_code = 1;
+  });
+}
+
+}  // namespace
+
+void add_node_command(CLI::App& app, int& exit_code) {
+  CLI::App* node = app.add_subcommand("node", "Drain, take back or remove a node of a cluster");
+  node->footer(footer);
+  node->require_subcommand(1);
+  auto arguments = std::make_shared<Arguments>();
+  add_action(*node, "drain", "Move all replicas of a node to the others", arguments, exit_code);
+  add_action(*node, "activate", "Take a drain back", arguments, exit_code);
+  add_action(*node, "remove", "Remove an empty node from the cluster for good", arguments,
+             exit_code);
+}
+
+}  // namespace jade
