@@ -136,7 +136,10 @@ void master_state::lead() {
     serving_since_ms = 0;
     return;
   }
-  if (serving_since_ms == 0) serving_since_ms = now_ms(self);
+  uint64_t now = now_ms(self);
+  if (serving_since_ms == 0) serving_since_ms = now;
+  // Who has just begun to lead cannot tell yet who is there.
+  if (now < serving_since_ms + context->config.raft_election_timeout_ms) return;
   reconcile_members();
   plan();
 }
@@ -278,9 +281,11 @@ caf::result<JoinedCluster> master_state::join(JoinCluster& request) {
   auto promise = stateful->make_response_promise<JoinedCluster>();
   propose(join_command({request.node, request.name, request.address, request.api_address, false,
                         request.roles}),
-          [promise, cluster_id](Result<uint64_t> index) mutable {
+          [this, promise, cluster_id](Result<uint64_t> index) mutable {
             if (!index.ok()) return (void)promise.deliver(to_error(index.status()));
-            promise.deliver(JoinedCluster{cluster_id});
+            JoinedCluster joined{cluster_id, {}};
+            if (raft && raft->core()) joined.members = raft->core()->configuration().members;
+            promise.deliver(std::move(joined));
           });
   return promise;
 }

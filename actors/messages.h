@@ -181,6 +181,7 @@ struct JoinCluster {
 };
 struct JoinedCluster {
   std::string cluster_id;
+  std::vector<RaftMember> members;  // of the metadata group: whom to connect to
 };
 
 // A catalog command. The master decides where the shards of a new database go, and
@@ -468,7 +469,8 @@ JADE_INSPECT(RaftWire, x.group, x.from, x.bytes)
 JADE_INSPECT(Hello, x.cluster_id, x.node)
 JADE_INSPECT(HelloReply, x.cluster_id, x.node)
 JADE_INSPECT(JoinCluster, x.route, x.cluster_id, x.node, x.name, x.address, x.api_address, x.roles)
-JADE_INSPECT(JoinedCluster, x.cluster_id)
+JADE_INSPECT(RaftMember, x.node, x.voter, x.address)
+JADE_INSPECT(JoinedCluster, x.cluster_id, x.members)
 JADE_INSPECT(ChangeCatalog, x.route, x.command)
 JADE_INSPECT(CatalogApplied, x.version)
 

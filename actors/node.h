@@ -47,7 +47,7 @@ struct NodeConfig {
   // For a directory that is a member already it changes nothing.
   std::vector<std::string> join;
   uint64_t node_id = 0;  // of a new directory; 0: draw one
-  uint8_t roles = 0;  // a set of NodeRole; 0: all
+  uint8_t roles = 0;     // a set of NodeRole; 0: all
   // How long a node may be silent before its replicas are placed elsewhere; 0: for
   // ever. Each node's own, which counts while it is the master.
   uint64_t replace_after_ms = 300'000;

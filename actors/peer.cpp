@@ -115,6 +115,18 @@ void connect_to(peer_pointer self, uint64_t node) {
   });
 }
 
+// Whom to connect to. The others are let be once they are gone.
+void know(peer_pointer self, const std::vector<RaftMember>& members) {
+  peer_state& state = self->state;
+  for (auto& [node, link] : state.links) link.address.clear();
+  for (const RaftMember& member : members) {
+    if (member.node == state.id() || member.address.empty()) continue;
+    auto [link, added] = state.links.try_emplace(member.node);
+    link->second.address = member.address;
+    if (added && member.node < state.id()) put_off(self, member.node);
+  }
+}
+
 void join(peer_pointer self) {
   peer_state& state = self->state;
   const auto& targets = state.context->config.join;
@@ -136,6 +148,8 @@ void join(peer_pointer self) {
     self->request(*remote, join_timeout, ask)
         .then(
             [self, over](const JoinedCluster& joined) {
+              // The master reaches this node, or is reached by it, at once.
+              know(self, joined.members);
               auto adopted = [context = self->state.context, id = joined.cluster_id] {
                 // Whoever has joined one cluster must never found another, also when
                 // it ends before the first entry has come, and is started without
@@ -323,15 +337,7 @@ peer_actor::behavior_type peer(peer_pointer self, NodeContextPtr context) {
         if (link == self->state.links.end() || !link->second.remote) return;
         self->send(link->second.remote, std::move(out.wire));
       },
-      [self](MembersChanged& changed) {
-        for (auto& [node, link] : self->state.links) link.address.clear();
-        for (RaftMember& member : changed.members) {
-          if (member.node == self->state.id() || member.address.empty()) continue;
-          auto [link, added] = self->state.links.try_emplace(member.node);
-          link->second.address = std::move(member.address);
-          if (added && member.node < self->state.id()) put_off(self, member.node);
-        }
-      },
+      [self](MembersChanged& changed) { know(self, changed.members); },
       [self](RoutesChanged& routes) {
         self->state.map = std::move(routes.map);
         self->state.shards = std::move(routes.replicas);

@@ -1,6 +1,7 @@
 #include "actors/planner.h"
 
 #include <algorithm>
+#include <tuple>
 
 namespace jade {
 namespace {
@@ -73,14 +74,17 @@ class Planner {
     return best;
   }
 
-  // Of those that must not stay, otherwise of the most loaded.
+  // One that must not stay, or else cannot be reached, or else is the most loaded.
   uint64_t superfluous(const std::vector<uint64_t>& target) const {
-    uint64_t worst = target.back();
-    for (uint64_t node : target) {
-      if (!may_stay(node)) return node;
-      if (loads_.at(node).replicas > loads_.at(worst).replicas) worst = node;
-    }
-    return worst;
+    auto better = [this](uint64_t a, uint64_t b) {
+      auto badness = [this](uint64_t node) {
+        auto load = loads_.find(node);
+        return std::tuple(!may_stay(node), !usable(node),
+                          load == loads_.end() ? size_t{0} : load->second.replicas);
+      };
+      return badness(a) < badness(b);
+    };
+    return *std::max_element(target.begin(), target.end(), better);
   }
 
   std::optional<ShardRecord> mend(const ShardPlacement& shard, uint32_t replicas) const {

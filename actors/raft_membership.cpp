@@ -1,5 +1,7 @@
 #include "actors/raft_membership.h"
 
+#include <algorithm>
+
 namespace jade {
 namespace {
 
@@ -56,7 +58,11 @@ class Stepper {
   MembershipStep take_away() const {
     const RaftConfiguration& now = core_.configuration();
     bool waiting = false, self_goes = false;
-    for (const RaftMember& member : now.members) {
+    // First those who cannot be heard: they are of no use to anybody.
+    std::vector<RaftMember> members = now.members;
+    std::stable_partition(members.begin(), members.end(),
+                          [this](const RaftMember& member) { return !alive(member.node); });
+    for (const RaftMember& member : members) {
       auto wanted = target_.find(member.node);
       bool stays = wanted != target_.end() && (wanted->second.voter || !member.voter);
       if (stays) continue;

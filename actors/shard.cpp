@@ -372,7 +372,12 @@ void shard_state::reconcile_members() {
     return;
   }
   uint64_t now = now_ms(self);
-  if (leading_since_ms == 0) leading_since_ms = now;
+  if (leading_since_ms == 0) {
+    leading_since_ms = now;
+    prefer_ms = now + prefer_after_ms;
+  }
+  // Who has just begun to lead cannot tell yet who is there.
+  if (now < leading_since_ms + context->config.raft_election_timeout_ms) return;
   const RaftCore& core = *raft->core();
   // By an older placement than has been followed already, a node could be made a
   // member that has given up its replica since.
@@ -414,13 +419,13 @@ void shard_state::reconcile_members() {
 void shard_state::prefer_first() {
   uint64_t first = placement.nodes.front();
   uint64_t now = now_ms(self);
-  if (first == context->config.node_id || now < leading_since_ms + prefer_after_ms) return;
+  if (first == context->config.node_id || now < prefer_ms) return;
   const RaftCore& core = *raft->core();
   auto found = core.progress().find(first);
   bool alive = found != core.progress().end() &&
                now < found->second.heard_ms + context->config.raft_election_timeout_ms;
   if (!alive || !is_near(core, first)) return;
-  leading_since_ms = now;  // not again at once, should it not succeed
+  prefer_ms = now + prefer_after_ms;  // not again at once, should it not succeed
   (void)raft->transfer(first);
   after_event();
 }

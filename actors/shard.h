@@ -62,6 +62,7 @@ struct shard_state : public RaftDriver {
   bool placing = false;           // proposed that the members follow the placement
   bool changing = false;          // proposed a change of members
   uint64_t report_ms = 0;         // when to tell the master again
+  uint64_t prefer_ms = 0;         // when to hand over to the one that should lead
   uint64_t leading_since_ms = 0;  // 0: does not lead
 
   Status start();

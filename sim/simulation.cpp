@@ -749,6 +749,7 @@ class Simulation {
       if (!info.ok()) return fail("looking at the cluster: " + info.status().to_string());
       retire_removed(*info);
       std::string why = unsettled(*info);
+      if (why.empty()) lost_a_disk_ = asked_for_few_ = false;
       if (why.empty() || !can_settle(*info)) return;
       if (now_ns_ >= stop_ns) return fail("the cluster does not settle: " + why);
       run_until([] { return false; }, 500 * ms);
@@ -1007,7 +1008,6 @@ class Simulation {
     };
     if (!run_until(idle, 120'000 * ms)) return fail("a request was never answered");
     if (cluster()) await_settled();
-    lost_a_disk_ = asked_for_few_ = false;
     if (!ok() || !await_ready()) return;
     // Whatever was given up on its way has arrived by now, or never will.
     if (cluster()) run_until([] { return false; }, 2000 * ms);
