@@ -136,10 +136,7 @@ void master_state::lead() {
     serving_since_ms = 0;
     return;
   }
-  uint64_t now = now_ms(self);
-  if (serving_since_ms == 0) serving_since_ms = now;
-  // Who has just begun to lead cannot tell yet who is there.
-  if (now < serving_since_ms + context->config.raft_election_timeout_ms) return;
+  if (serving_since_ms == 0) serving_since_ms = now_ms(self);
   reconcile_members();
   plan();
 }

@@ -41,7 +41,9 @@ class Stepper {
   bool alive(uint64_t node) const {
     if (node == self_) return true;
     auto found = core_.progress().find(node);
-    return found != core_.progress().end() && found->second.heard_ms >= heard_since_ms_;
+    // A new leader supposes that it has just heard of everybody, and probes.
+    return found != core_.progress().end() && !found->second.probing &&
+           found->second.heard_ms >= heard_since_ms_;
   }
 
   // Those that can be heard could decide alone.

@@ -31,8 +31,8 @@ struct MembershipStep {
   uint64_t to = 0;
 };
 
-// By node. `heard_since_ms`: members that were heard of since then count as alive; the
-// leader must have led before that.
+// By node. `heard_since_ms`: members that were heard of since then count as alive, if
+// it was this leader that they answered.
 MembershipStep next_step(const RaftCore& core, uint64_t self,
                          const std::map<uint64_t, MemberTarget>& target, uint64_t heard_since_ms);
 

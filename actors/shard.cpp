@@ -376,8 +376,6 @@ void shard_state::reconcile_members() {
     leading_since_ms = now;
     prefer_ms = now + prefer_after_ms;
   }
-  // Who has just begun to lead cannot tell yet who is there.
-  if (now < leading_since_ms + context->config.raft_election_timeout_ms) return;
   const RaftCore& core = *raft->core();
   // By an older placement than has been followed already, a node could be made a
   // member that has given up its replica since.

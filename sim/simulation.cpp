@@ -1050,12 +1050,25 @@ class Simulation {
         observe(id, found->second);
       }
     }
-    auto info =
-        insist<DatabaseInfo>([](Api& api, auto done) { api.describe_database(database, done); });
+    auto info = describe_whole();
     if (!info.ok()) return fail("describing: " + info.status().to_string());
     if (ok() && info->vectors != model_.live()) {
       fail("the database counts " + std::to_string(info->vectors) + " vectors; there are " +
            std::to_string(model_.live()));
+    }
+  }
+
+  // A shard that is just being moved may be shown without what it holds.
+  Result<DatabaseInfo> describe_whole() {
+    uint64_t stop_ns = now_ns_ + recovery_ns_max;
+    for (;;) {
+      auto info =
+          insist<DatabaseInfo>([](Api& api, auto done) { api.describe_database(database, done); });
+      if (!info.ok() || now_ns_ >= stop_ns) return info;
+      bool whole = std::all_of(info->placement.begin(), info->placement.end(),
+                               [](const ShardInfo& shard) { return shard.applied_index > 0; });
+      if (whole) return info;
+      run_until([] { return false; }, 100 * ms);
     }
   }
 
