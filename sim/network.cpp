@@ -55,13 +55,20 @@ void SimNetwork::disconnect(const SimSystem& one, const SimSystem& other) {
   }
 }
 
-void SimNetwork::drop(const SimSystem& system) {
+void SimNetwork::drop(SimSystem& system) {
+  // CAF would accept what waits while it ends, when nobody can take it any more.
+  system.multiplexer().pending_connects().clear();
   const Multiplexer* gone = &system.multiplexer();
   for (State& state : links_) {
     if (state.closed) continue;
     const Direction &server = state.directions[0], &client = state.directions[1];
     if (server.receiver != gone && client.receiver != gone) continue;
     state.closed = true;
+    if (server.receiver != gone) {
+      // Nobody is there any more to be accepted.
+      std::erase_if(server.receiver->pending_connects(),
+                    [&](const auto& pending) { return pending.second == server.handle; });
+    }
     close(server.receiver == gone ? client : server);
   }
   std::erase_if(links_, [](const State& state) { return state.closed; });

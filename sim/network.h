@@ -37,7 +37,7 @@ class SimNetwork {
   void disconnect(Link link);
   void disconnect(const SimSystem& one, const SimSystem& other);
   // The system is about to end: the other ends see their connections closed.
-  void drop(const SimSystem& system);
+  void drop(SimSystem& system);
 
   // Lets one thing arrive that is due at `now_ns`, if any.
   bool deliver(uint64_t now_ns);

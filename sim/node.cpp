@@ -79,6 +79,8 @@ void SimNode::end_process() {
   while (system_->runnable() > 0) system_->run(0);
   runtime_.reset();
   while (system_->runnable() > 0) system_->run(0);
+  // It may have dialled while it ended.
+  if (network_ != nullptr) network_->drop(*system_);
   system_.reset();
   disk_.drain();
   disk_.run_eagerly(false);
