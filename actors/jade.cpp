@@ -186,7 +186,7 @@ Status Node::Impl::publish(const std::string& listen) {
   auto [host, port] = *parse_address(listen);
   Status status;
   if (tls) {
-    status = tls->publish(runtime->peer(), host, port);
+    status = tls->publish(caf::actor_cast<caf::actor>(runtime->peer()), host, port).status();
   } else if (!system->middleman().publish(runtime->peer(), port, host.c_str(), true)) {
     status = unavailable("no such address, or in use");
   }

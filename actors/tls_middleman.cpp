@@ -242,18 +242,19 @@ TlsMiddleman::~TlsMiddleman() {
 
 caf::actor TlsMiddleman::connector() const { return caf::actor_cast<caf::actor>(actor_); }
 
-Status TlsMiddleman::publish(const peer_actor& peer, const std::string& host, uint16_t port) {
+Result<uint16_t> TlsMiddleman::publish(const caf::actor& actor, const std::string& host,
+                                       uint16_t port) {
   auto listener = TlsListener::listen(shared_->tls, host, port, shared_->refusals);
   if (!listener.ok()) return listener.status();
   shared_->listener = std::move(*listener);
-  Status status;
+  Result<uint16_t> published = shared_->listener->port();
   caf::scoped_actor self(system_, true);
   self->request(actor_, caf::infinite, caf::publish_atom::value, port,
-                caf::actor_cast<caf::strong_actor_ptr>(peer), system_.message_types(peer), host,
+                caf::actor_cast<caf::strong_actor_ptr>(actor), system_.message_types(actor), host,
                 true)
       .receive([](uint16_t) {},
-               [&](const caf::error& error) { status = unavailable(system_.render(error)); });
-  return status;
+               [&](const caf::error& error) { published = unavailable(system_.render(error)); });
+  return published;
 }
 
 }  // namespace jade

@@ -8,7 +8,6 @@
 #include <string>
 
 #include "actors/cluster_tls.h"
-#include "actors/messages.h"
 
 namespace jade {
 
@@ -23,8 +22,8 @@ class TlsMiddleman {
 
   // Answers as CAF's own middleman does.
   caf::actor connector() const;
-  // At most once.
-  Status publish(const peer_actor& peer, const std::string& host, uint16_t port);
+  // What others that connect get; at most once. Port 0: any. Returns the port.
+  Result<uint16_t> publish(const caf::actor& actor, const std::string& host, uint16_t port);
 
   struct Shared;  // of the implementation
 
