@@ -29,6 +29,7 @@ struct Config : caf::actor_system_config {
   Config() {
     load<caf::io::middleman>();
     set("scheduler.max-threads", size_t{2});
+    set("scheduler.policy", caf::atom("sharing"));  // as a node has it
     set("logger.verbosity", caf::atom("quiet"));
   }
 };
