@@ -19,6 +19,9 @@ namespace {
 
 constexpr int backlog = 128;
 constexpr uint64_t pause_without_descriptors_ms = 100;
+// Longer than a pause that the cluster rides out, and than a few lost packets.
+constexpr int silence_ms_max = 10000;
+constexpr int keepalive_s = 5;
 
 using AddressesPtr = OpensslPtr<addrinfo, freeaddrinfo>;
 
@@ -49,14 +52,18 @@ Descriptor new_socket(const addrinfo& address) {
                            address.ai_protocol));
 }
 
-void set_option(int fd, int level, int option) {
-  int one = 1;
-  setsockopt(fd, level, option, &one, sizeof one);
+void set_option(int fd, int level, int option, int value) {
+  setsockopt(fd, level, option, &value, sizeof value);
 }
 
+// A machine that lost its power says no goodbye, and by itself TCP hopes for a quarter
+// of an hour; the connection must go for a new one to be made.
 void set_options(int fd) {
-  set_option(fd, IPPROTO_TCP, TCP_NODELAY);
-  set_option(fd, SOL_SOCKET, SO_KEEPALIVE);
+  set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, silence_ms_max);
+  set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, keepalive_s);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, keepalive_s);
 }
 
 Result<Descriptor> bind_and_listen(const std::string& host, uint16_t port) {
@@ -65,7 +72,7 @@ Result<Descriptor> bind_and_listen(const std::string& host, uint16_t port) {
   int error = 0;
   for (const addrinfo* at = addresses->get(); at != nullptr; at = at->ai_next) {
     Descriptor fd = new_socket(*at);
-    if (fd) set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR);
+    if (fd) set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
     if (fd && bind(fd.get(), at->ai_addr, at->ai_addrlen) == 0 &&
         ::listen(fd.get(), backlog) == 0) {
       return fd;
