@@ -18,6 +18,9 @@ namespace jade {
 namespace {
 
 constexpr int backlog = 128;
+// Under way. Over it, the oldest of the address with most of them goes.
+constexpr size_t handshakes_max = 64;
+constexpr uint64_t handshake_ms_max = 5000;
 constexpr uint64_t pause_without_descriptors_ms = 100;
 // Longer than a pause that the cluster rides out, and than a few lost packets.
 constexpr int silence_ms_max = 10000;
@@ -201,12 +204,12 @@ Result<TlsConnection> tls_dial(const ClusterTls& tls, const std::string& host, u
 
 Result<std::unique_ptr<TlsListener>> TlsListener::listen(std::shared_ptr<const ClusterTls> tls,
                                                          const std::string& host, uint16_t port,
-                                                         RefusalLog& refusals, Limits limits) {
+                                                         RefusalLog& refusals) {
   auto socket = bind_and_listen(host, port);
   if (!socket.ok()) return socket.status();
   auto bound = port_of(socket->get());
   if (!bound.ok()) return bound.status();
-  std::unique_ptr<TlsListener> listener(new TlsListener(std::move(tls), refusals, limits));
+  std::unique_ptr<TlsListener> listener(new TlsListener(std::move(tls), refusals));
   listener->socket_ = std::move(*socket);
   listener->port_ = *bound;
   listener->stop_event_ = Descriptor(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
@@ -280,7 +283,7 @@ void TlsListener::accept_all() {
     set_options(fd.get());
     Handshake handshake;
     handshake.connection = {text_of(address, size), std::move(fd), tls_->session()};
-    handshake.deadline_ms = tls_clock_ms() + limits_.handshake_ms_max;
+    handshake.deadline_ms = tls_clock_ms() + handshake_ms_max;
     SSL* session = handshake.connection.session.get();
     if (session == nullptr || SSL_set_fd(session, handshake.connection.socket.get()) != 1) continue;
     SSL_set_accept_state(session);
@@ -290,7 +293,7 @@ void TlsListener::accept_all() {
 }
 
 void TlsListener::make_room() {
-  if (handshakes_.size() < limits_.handshakes_max) return;
+  if (handshakes_.size() < handshakes_max) return;
   std::map<std::string, size_t> counts;
   for (const Handshake& handshake : handshakes_) ++counts[handshake.connection.remote];
   auto most = std::max_element(counts.begin(), counts.end(),

@@ -53,21 +53,10 @@ Result<TlsConnection> tls_dial(const ClusterTls& tls, const std::string& host, u
 
 class TlsListener {
  public:
-  struct Limits {
-    // Handshakes under way. Over it, the oldest of the address with most of them goes.
-    size_t handshakes_max = 64;
-    uint64_t handshake_ms_max = 5000;
-  };
-
   // `refusals` outlives the listener.
   static Result<std::unique_ptr<TlsListener>> listen(std::shared_ptr<const ClusterTls> tls,
                                                      const std::string& host, uint16_t port,
-                                                     RefusalLog& refusals, Limits limits);
-  static Result<std::unique_ptr<TlsListener>> listen(std::shared_ptr<const ClusterTls> tls,
-                                                     const std::string& host, uint16_t port,
-                                                     RefusalLog& refusals) {
-    return listen(std::move(tls), host, port, refusals, Limits());
-  }
+                                                     RefusalLog& refusals);
   ~TlsListener();
   TlsListener(const TlsListener&) = delete;
   TlsListener& operator=(const TlsListener&) = delete;
@@ -86,8 +75,8 @@ class TlsListener {
     short awaited = 0;  // of poll()
   };
 
-  TlsListener(std::shared_ptr<const ClusterTls> tls, RefusalLog& refusals, Limits limits)
-      : tls_(std::move(tls)), refusals_(refusals), limits_(limits) {}
+  TlsListener(std::shared_ptr<const ClusterTls> tls, RefusalLog& refusals)
+      : tls_(std::move(tls)), refusals_(refusals) {}
 
   void run();
   void accept_all();
@@ -98,7 +87,6 @@ class TlsListener {
 
   const std::shared_ptr<const ClusterTls> tls_;
   RefusalLog& refusals_;
-  const Limits limits_;
   Descriptor socket_, stop_event_, ready_event_;
   uint16_t port_ = 0;
   std::list<Handshake> handshakes_;  // oldest first
