@@ -1,5 +1,6 @@
 #include "actors/jade.h"
 
+#include <arpa/inet.h>
 #include <leveldb/env.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -15,6 +16,7 @@
 #include "actors/errors.h"
 #include "actors/node.h"
 #include "actors/peer.h"
+#include "actors/tls_middleman.h"
 
 namespace jade {
 namespace {
@@ -62,9 +64,99 @@ Result<T> wait_for(Call call) {
 
 namespace {
 
-// CAF's protocol believes what it is sent.
+constexpr int warn_before_days = 30;
+
 bool is_loopback(const std::string& host) {
-  return host == "localhost" || host == "::1" || host.rfind("127.", 0) == 0;
+  in_addr v4{};
+  if (inet_pton(AF_INET, host.c_str(), &v4) == 1) return ntohl(v4.s_addr) >> 24 == 127;
+  return host == "localhost" || host == "::1";
+}
+
+bool is_wildcard(const std::string& host) { return host == "0.0.0.0" || host == "::"; }
+
+TlsFiles tls_files(const NodeOptions& options) {
+  return {options.cluster_cert, options.cluster_key, options.cluster_ca};
+}
+
+// CAF's protocol believes what it is sent: who speaks it must be known to be a node.
+Status check_reachable_by_nodes_only(const std::string& setting, const std::string& address,
+                                     bool tls) {
+  auto target = parse_address(address);
+  if (!target.ok()) return target.status().with_context(setting);
+  if (tls || is_loopback(target->first)) return {};
+  return invalid_argument(
+      setting + " is \"" + address +
+      "\"; without TLS only loopback addresses such as 127.0.0.1:7100 are possible. Give "
+      "cluster_cert, cluster_key and cluster_ca; `jade certs` makes the files");
+}
+
+Status check_cluster_address(const NodeOptions& options, bool tls) {
+  const std::string& listen = options.cluster_listen;
+  const std::string& address = options.cluster_address;
+  JADE_RETURN_IF_ERROR(check_reachable_by_nodes_only("cluster_listen", listen, tls));
+  if (address.empty()) {
+    if (!is_wildcard(parse_address(listen)->first)) return {};
+    return invalid_argument("cluster_listen is \"" + listen +
+                            "\", which no other node can connect to; give cluster_address as well");
+  }
+  JADE_RETURN_IF_ERROR(check_reachable_by_nodes_only("cluster_address", address, tls));
+  if (!is_wildcard(parse_address(address)->first)) return {};
+  return invalid_argument("cluster_address is \"" + address +
+                          "\"; name the address at which other nodes reach this one");
+}
+
+Status check_tls(const TlsFiles& files) {
+  for (auto [name, path] :
+       {std::pair("cluster_cert", &files.certificate), std::pair("cluster_key", &files.key),
+        std::pair("cluster_ca", &files.ca)}) {
+    if (!path->empty()) continue;
+    return invalid_argument(std::string(name) +
+                            " is missing; cluster_cert, cluster_key and cluster_ca go together");
+  }
+  return ClusterTls::load(files).status();
+}
+
+// Whatever concerns other nodes.
+Status check_cluster(const NodeOptions& options) {
+  bool tls = tls_files(options).any();
+  if (options.cluster_listen.empty()) {
+    for (auto [name, given] : {std::pair("join", !options.join.empty()),
+                               std::pair("cluster_address", !options.cluster_address.empty()),
+                               std::pair("cluster_cert", tls)}) {
+      if (!given) continue;
+      return invalid_argument(std::string(name) +
+                              " is given, but cluster_listen is not; the others must be able "
+                              "to reach this node");
+    }
+    return {};
+  }
+  if (tls) JADE_RETURN_IF_ERROR(check_tls(tls_files(options)));
+  JADE_RETURN_IF_ERROR(check_cluster_address(options, tls));
+  for (const std::string& member : options.join) {
+    JADE_RETURN_IF_ERROR(check_reachable_by_nodes_only("join", member, tls));
+  }
+  return {};
+}
+
+Status check_roles(const NodeOptions& options) {
+  uint8_t set = 0;
+  for (const std::string& role : options.roles) {
+    auto parsed = parse_role(role);
+    if (!parsed) {
+      return invalid_argument("roles names \"" + role + "\"; they are master, worker and gateway");
+    }
+    set |= static_cast<uint8_t>(*parsed);
+  }
+  bool founds = options.join.empty() && !options.roles.empty();
+  if (founds && (set & static_cast<uint8_t>(NodeRole::master)) == 0) {
+    return invalid_argument(
+        "roles lacks master, but without join this node founds a cluster; who founds one must be "
+        "able to be its master");
+  }
+  if (options.cluster_listen.empty() && set != 0 && set != all_roles) {
+    return invalid_argument("roles is given, but a cluster of one needs all of them");
+  }
+  return {};
 }
 
 }  // namespace
@@ -74,41 +166,8 @@ Status NodeOptions::validate() const {
   if (name.empty() || name.size() > Limits::name_bytes_max) {
     return invalid_argument("name must have 1 to 128 characters");
   }
-  if (!cluster_listen.empty()) {
-    auto target = parse_address(cluster_listen);
-    if (!target.ok()) return target.status().with_context("cluster_listen");
-    if (!is_loopback(target->first)) {
-      return invalid_argument("cluster_listen is \"" + cluster_listen +
-                              "\"; only loopback addresses such as 127.0.0.1:7100 are possible, "
-                              "as connections between nodes are not encrypted");
-    }
-  }
-  for (const std::string& address_of_member : join) {
-    if (cluster_listen.empty()) {
-      return invalid_argument(
-          "join is given, but cluster_listen is not; the others must be able "
-          "to reach this node");
-    }
-    auto target = parse_address(address_of_member);
-    if (!target.ok()) return target.status().with_context("join");
-  }
-  uint8_t set = 0;
-  for (const std::string& role : roles) {
-    auto parsed = parse_role(role);
-    if (!parsed) {
-      return invalid_argument("roles names \"" + role + "\"; they are master, worker and gateway");
-    }
-    set |= static_cast<uint8_t>(*parsed);
-  }
-  bool founds = join.empty() && !roles.empty();
-  if (founds && (set & static_cast<uint8_t>(NodeRole::master)) == 0) {
-    return invalid_argument(
-        "roles lacks master, but without join this node founds a cluster; who founds one must be "
-        "able to be its master");
-  }
-  if (cluster_listen.empty() && set != 0 && set != all_roles) {
-    return invalid_argument("roles is given, but a cluster of one needs all of them");
-  }
+  JADE_RETURN_IF_ERROR(check_cluster(*this));
+  JADE_RETURN_IF_ERROR(check_roles(*this));
   if (worker_threads > 1024) return invalid_argument("worker_threads must be at most 1024");
   if (builder_threads > 1024) return invalid_argument("builder_threads must be at most 1024");
   if (cache_bytes < (1u << 20)) return invalid_argument("cache_bytes must be at least 1 MiB");
@@ -122,8 +181,41 @@ struct Node::Impl {
   // In the order of their making; destroyed in reverse.
   std::unique_ptr<SystemConfig> config;
   std::unique_ptr<caf::actor_system> system;
+  std::unique_ptr<TlsMiddleman> tls;  // null: CAF's own connections
   std::unique_ptr<NodeRuntime> runtime;
+
+  Status load_tls(const NodeOptions& options, const LogSink& log);
+  caf::actor connector() const;
+  Status publish(const std::string& listen);
 };
+
+Status Node::Impl::load_tls(const NodeOptions& options, const LogSink& log) {
+  if (!tls_files(options).any()) return {};
+  auto loaded = ClusterTls::load(tls_files(options));
+  if (!loaded.ok()) return loaded.status();
+  LogLevel level = (*loaded)->days_left() < warn_before_days ? LogLevel::warning : LogLevel::info;
+  log(level, "cluster", "certificate of " + (*loaded)->describe());
+  tls = std::make_unique<TlsMiddleman>(*system, std::move(*loaded), log);
+  return {};
+}
+
+caf::actor Node::Impl::connector() const {
+  if (tls) return tls->connector();
+  return caf::actor_cast<caf::actor>(system->middleman().actor_handle());
+}
+
+Status Node::Impl::publish(const std::string& listen) {
+  auto [host, port] = *parse_address(listen);
+  Status status;
+  if (tls) {
+    status = tls->publish(caf::actor_cast<caf::actor>(runtime->peer()), host, port).status();
+  } else if (!system->middleman().publish(runtime->peer(), port, host.c_str(), true)) {
+    status = unavailable("no such address, or in use");
+  }
+  if (status.ok()) return {};
+  return unavailable("cluster address " + listen + " cannot be listened on; is it in use? (" +
+                     status.message() + ")");
+}
 
 Node::Node() : impl_(std::make_unique<Impl>()) {}
 
@@ -151,7 +243,8 @@ Result<std::unique_ptr<Node>> Node::open(NodeOptions options) {
   config.builders = options.builder_threads > 0 ? options.builder_threads : std::max(1u, cores / 4);
   config.cache_bytes = options.cache_bytes;
   config.inflight_bytes_max = options.inflight_bytes_max;
-  config.cluster_address = options.cluster_listen;
+  config.cluster_address =
+      options.cluster_address.empty() ? options.cluster_listen : options.cluster_address;
   config.join = options.join;
   for (const std::string& role : options.roles) {
     config.roles |= static_cast<uint8_t>(*parse_role(role));
@@ -159,19 +252,14 @@ Result<std::unique_ptr<Node>> Node::open(NodeOptions options) {
   config.replace_after_ms = uint64_t{options.replace_after_s} * 1000;
   bool cluster = !options.cluster_listen.empty();
   if (cluster) {
-    seams.connector = caf::actor_cast<caf::actor>(impl.system->middleman().actor_handle());
+    JADE_RETURN_IF_ERROR(impl.load_tls(options, seams.log));
+    seams.connector = impl.connector();
   }
   auto runtime = NodeRuntime::start(*impl.system, std::move(seams), config);
   if (!runtime.ok()) return runtime.status();
   impl.runtime = std::move(*runtime);
   if (cluster) {
-    auto listen = parse_address(options.cluster_listen);
-    auto port = impl.system->middleman().publish(impl.runtime->peer(), listen->second,
-                                                 listen->first.c_str(), true);
-    if (!port) {
-      return unavailable("cluster address " + options.cluster_listen +
-                         " cannot be listened on; is it in use?");
-    }
+    JADE_RETURN_IF_ERROR(impl.publish(options.cluster_listen));
     return node;
   }
 
@@ -196,6 +284,7 @@ Status Node::close() {
   impl.runtime->stop([&stopped] { stopped.set_value(); });
   stopped.get_future().wait();
   impl.runtime.reset();
+  impl.tls.reset();
   impl.system.reset();
   return {};
 }

@@ -21,8 +21,14 @@ struct NodeOptions {
   std::string name = "node-1";
   std::string address;  // where its API is reached; only shown
   // HOST:PORT for other nodes; empty: a cluster of one. What comes in there is
-  // trusted, so only loopback addresses are taken.
+  // trusted, so without the certificate below only loopback addresses are taken.
   std::string cluster_listen;
+  // HOST:PORT at which they reach it; empty: cluster_listen. Must be given where
+  // that is an address of all interfaces, such as 0.0.0.0.
+  std::string cluster_address;
+  // PEM files for TLS between nodes, all three or none (`jade certs` makes them): this
+  // node's certificate, its key, and the authority that signs those of all nodes.
+  std::string cluster_cert, cluster_key, cluster_ca;
   // Cluster addresses of members: a new directory becomes one of their cluster.
   // Empty: it founds one. Changes nothing where the directory is a member already.
   std::vector<std::string> join;
@@ -46,6 +52,7 @@ struct NodeOptions {
   // Called from any thread; must not block. Empty: warnings and errors go to stderr.
   std::function<void(LogLevel, std::string_view component, std::string_view message)> log;
 
+  // Reads the certificate.
   Status validate() const;
 };
 

@@ -11,6 +11,7 @@ class App;
 namespace jade {
 
 void add_serve_command(CLI::App& app, int& exit_code);
+void add_certs_command(CLI::App& app, int& exit_code);
 void add_import_command(CLI::App& app, int& exit_code);
 void add_catalogue_command(CLI::App& app, int& exit_code);
 void add_node_command(CLI::App& app, int& exit_code);

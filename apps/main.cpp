@@ -9,6 +9,7 @@ constexpr const char* footer = R"(Examples:
   jade serve --data ./jade-data                       a node on http://127.0.0.1:8080
   jade up --nodes 3                                   a cluster on this machine
   jade status                                         its nodes, shards and tasks
+  jade certs --dir certs --node n1=10.0.0.1           TLS between nodes on several machines
   jade import base.fvecs --database sift --create     load a file of vectors
   jade search --database packages --text "convert video files"
   jade bench --base base.fvecs --queries query.fvecs --truth groundtruth.ivecs
@@ -27,6 +28,7 @@ int main(int argc, char** argv) {
   jade::add_serve_command(app, exit_code);
   jade::add_up_command(app, exit_code);
   jade::add_status_command(app, exit_code);
+  jade::add_certs_command(app, exit_code);
   jade::add_import_command(app, exit_code);
   jade::add_catalogue_command(app, exit_code);
   jade::add_search_command(app, exit_code);

@@ -30,6 +30,7 @@ function(jade_import name header)
 endfunction()
 
 jade_import(caf caf/all.hpp LIBRARIES caf_io caf_core LINK Threads::Threads)
+jade_import(openssl openssl/ssl.h LIBRARIES ssl crypto)
 jade_import(raft raft.h LIBRARIES raft)
 jade_import(leveldb leveldb/db.h LIBRARIES leveldb)
 jade_import(faiss faiss/IndexHNSW.h LIBRARIES faiss openblas LINK OpenMP::OpenMP_CXX)

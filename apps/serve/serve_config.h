@@ -22,14 +22,18 @@ struct ServeConfig {
   std::string listen = "127.0.0.1:8080";  // HOST:PORT, [IPV6]:PORT; port 0: any free one
   std::string name;                       // "": node-1, or in a cluster its address there
   std::string cluster_listen;             // HOST:PORT; "": a cluster of one
-  std::string join;                       // HOST:PORT,...
+  std::string cluster_address;            // HOST:PORT; "": cluster_listen
+  std::string cluster_cert;               // PEM files; "": no TLS between nodes
+  std::string cluster_key;
+  std::string cluster_ca;
+  std::string join;  // HOST:PORT,...
   std::string roles = "master,worker,gateway";
-  uint32_t replace_after_s = 300;
-  std::string log_level = "info";         // debug, info, warning, error
-  std::string log_format = "text";        // text: one line a person reads; json: one object a line
-  uint32_t worker_threads = 0;            // 0: one a core
-  uint32_t builder_threads = 0;           // 0: a quarter of the cores, at least one
-  uint32_t http_threads = 1;  // event loops; one carries tens of thousands of requests/s
+  uint32_t replace_after_s = 300;   // 0: for ever
+  std::string log_level = "info";   // debug, info, warning, error
+  std::string log_format = "text";  // text: one line a person reads; json: one object a line
+  uint32_t worker_threads = 0;      // 0: one a core
+  uint32_t builder_threads = 0;     // 0: a quarter of the cores, at least one
+  uint32_t http_threads = 1;        // event loops; one carries tens of thousands of requests/s
   uint32_t cache_mib = 64;
   uint32_t inflight_mib_max = 256;
   uint32_t body_mib_max = 64;

@@ -5,14 +5,21 @@
 namespace jade {
 namespace {
 
-NodeOptions node_options(const ServeConfig& config, const ListenSocket& socket, ServeLog& log) {
+std::string default_name(const ServeConfig& config) {
+  if (!config.cluster_address.empty()) return config.cluster_address;
+  if (!config.cluster_listen.empty()) return config.cluster_listen;
+  return "node-1";
+}
+
+NodeOptions node_options(const ServeConfig& config, ServeLog& log) {
   NodeOptions options;
-  options.address = socket.address();
   options.data_dir = config.data;
-  options.name = !config.name.empty()             ? config.name
-                 : !config.cluster_listen.empty() ? config.cluster_listen
-                                                  : "node-1";
+  options.name = !config.name.empty() ? config.name : default_name(config);
   options.cluster_listen = config.cluster_listen;
+  options.cluster_address = config.cluster_address;
+  options.cluster_cert = config.cluster_cert;
+  options.cluster_key = config.cluster_key;
+  options.cluster_ca = config.cluster_ca;
   options.join = config.join_addresses();
   options.roles = config.role_names();
   options.replace_after_s = config.replace_after_s;
@@ -63,9 +70,12 @@ Result<std::unique_ptr<ServedNode>> ServedNode::start(const ServeConfig& config,
 
 Status ServedNode::open(const ServeConfig& config) {
   ListenAddress address = *parse_listen_address(config.listen);
+  NodeOptions options = node_options(config, log_);
+  JADE_RETURN_IF_ERROR(options.validate());
   auto socket = ListenSocket::bind(address.host, address.port);
   if (!socket) return socket.status();
-  auto node = Node::open(node_options(config, *socket, log_));
+  options.address = socket->address();
+  auto node = Node::open(std::move(options));
   if (!node) return node.status();
   node_ = std::move(*node);
   auto server = HttpServer::start(http_options(config, log_), std::move(*socket), node_->api());

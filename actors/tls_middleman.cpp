@@ -1,0 +1,260 @@
+#include "actors/tls_middleman.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <caf/io/all.hpp>
+#include <caf/io/basp_broker.hpp>
+#include <caf/io/middleman_actor_impl.hpp>
+#include <caf/io/network/acceptor_impl.hpp>
+#include <caf/io/network/default_multiplexer.hpp>
+#include <caf/io/network/stream_impl.hpp>
+
+#include "actors/tls_listener.h"
+
+namespace jade {
+
+// What the actor, which CAF owns, and the connections need.
+struct TlsMiddleman::Shared {
+  Shared(std::shared_ptr<const ClusterTls> own, LogSink log)
+      : tls(std::move(own)), refusals(std::move(log)) {}
+
+  std::shared_ptr<const ClusterTls> tls;
+  RefusalLog refusals;
+  std::unique_ptr<TlsListener> listener;  // after refusals, which it uses
+};
+
+namespace {
+
+using caf::io::network::native_socket;
+using caf::io::network::rw_state;
+using Multiplexer = caf::io::network::default_multiplexer;
+using SharedPtr = std::shared_ptr<TlsMiddleman::Shared>;
+
+// Of the peer's answer to a connection and to the handshake: the peer actor gives up
+// on a dial after 5 s, and those to other nodes wait behind this one.
+constexpr std::chrono::milliseconds dial_limit(2000);
+// Then other connections and reading get their turn.
+constexpr size_t write_bytes_max = 256u << 10;
+// A key is good for a few hundred GiB.
+constexpr uint64_t key_bytes_max = uint64_t{64} << 30;
+
+// Reads and writes for CAF's streams; only in the thread of the multiplexer.
+class TlsPolicy {
+ public:
+  TlsPolicy(SslPtr session, std::string remote, SharedPtr shared)
+      : session_(std::move(session)), remote_(std::move(remote)), shared_(std::move(shared)) {}
+
+  rw_state read_some(size_t& result, native_socket, void* to, size_t size) {
+    result = 0;
+    if (size == 0) return rw_state::indeterminate;
+    ERR_clear_error();
+    int got = SSL_read(session_.get(), to, static_cast<int>(std::min<size_t>(size, INT_MAX)));
+    if (got <= 0) return failed_or_later(got);
+    result = static_cast<size_t>(got);
+    return rw_state::success;
+  }
+
+  // OpenSSL writes a record at a time, CAF calls once for each turn of its loop.
+  rw_state write_some(size_t& result, native_socket, const void* from, size_t size) {
+    result = 0;
+    if (size == 0) return rw_state::indeterminate;
+    size_t end = std::min(size, write_bytes_max);
+    while (result < end) {
+      ERR_clear_error();
+      int put = SSL_write(session_.get(), static_cast<const char*>(from) + result,
+                          static_cast<int>(end - result));
+      if (put <= 0) return failed_or_later(put);
+      result += static_cast<size_t>(put);
+      renew_key(static_cast<size_t>(put));
+    }
+    return rw_state::success;
+  }
+
+  // Whether what was already taken from the socket is enough to go on with.
+  bool must_read_more(native_socket, size_t threshold) {
+    return static_cast<size_t>(SSL_pending(session_.get())) >= threshold;
+  }
+
+ private:
+  rw_state failed_or_later(int result) {
+    switch (SSL_get_error(session_.get(), result)) {
+      case SSL_ERROR_WANT_READ:
+      case SSL_ERROR_WANT_WRITE: return rw_state::success;
+      case SSL_ERROR_SSL:
+        shared_->refusals.say("lost the connection with " + remote_,
+                              handshake_failure(session_.get()), tls_clock_ms());
+        return rw_state::failure;
+      default: return rw_state::failure;
+    }
+  }
+
+  void renew_key(size_t written) {
+    key_bytes_ += written;
+    if (key_bytes_ < key_bytes_max) return;
+    key_bytes_ = 0;
+    SSL_key_update(session_.get(), SSL_KEY_UPDATE_NOT_REQUESTED);
+  }
+
+  SslPtr session_;
+  std::string remote_;
+  SharedPtr shared_;
+  uint64_t key_bytes_ = 0;  // written with the present key
+};
+
+// A connection, as CAF wants to have it.
+class TlsScribe : public caf::io::scribe {
+ public:
+  TlsScribe(Multiplexer& multiplexer, TlsConnection connection, const SharedPtr& shared)
+      : TlsScribe(multiplexer, connection.socket.release(), std::move(connection), shared) {}
+
+  void configure_read(caf::io::receive_policy::config config) override {
+    stream_.configure_read(config);
+    if (!std::exchange(launched_, true)) stream_.start(this);
+  }
+  void ack_writes(bool enable) override { stream_.ack_writes(enable); }
+  std::vector<char>& wr_buf() override { return stream_.wr_buf(); }
+  std::vector<char>& rd_buf() override { return stream_.rd_buf(); }
+  void flush() override { stream_.flush(this); }
+  void graceful_shutdown() override {
+    stream_.graceful_shutdown();
+    detach(&stream_.backend(), false);
+  }
+  void add_to_loop() override { stream_.activate(this); }
+  void remove_from_loop() override { stream_.passivate(); }
+  std::string addr() const override {
+    auto address = caf::io::network::remote_addr_of_fd(stream_.fd());
+    return address ? *address : "";
+  }
+  uint16_t port() const override {
+    auto found = caf::io::network::remote_port_of_fd(stream_.fd());
+    return found ? *found : uint16_t{0};
+  }
+
+ private:
+  // The stream closes `socket`.
+  TlsScribe(Multiplexer& multiplexer, int socket, TlsConnection&& connection,
+            const SharedPtr& shared)
+      : scribe(caf::io::network::conn_hdl_from_socket(socket)),
+        stream_(multiplexer, socket, std::move(connection.session), std::move(connection.remote),
+                shared) {}
+
+  bool launched_ = false;
+  caf::io::network::stream_impl<TlsPolicy> stream_;
+};
+
+// Counts down the listener's event; whoever is told of that takes the connection.
+struct ReadyPolicy {
+  static bool try_accept(native_socket& result, native_socket event) {
+    uint64_t one = 0;
+    if (read(event, &one, sizeof one) != sizeof one) return false;
+    result = event;
+    return true;
+  }
+};
+
+// Hands connections to CAF once they have come through the handshake.
+class TlsDoorman : public caf::io::doorman {
+ public:
+  TlsDoorman(Multiplexer& multiplexer, int event, SharedPtr shared)
+      : doorman(caf::io::network::accept_hdl_from_socket(event)),
+        acceptor_(multiplexer, event),
+        shared_(std::move(shared)) {}
+
+  using doorman::new_connection;
+  bool new_connection() override {
+    auto connection = shared_->listener->take();
+    // The broker may have let go of its connections in the same turn of the loop.
+    if (!connection || detached()) return false;
+    auto scribe =
+        caf::make_counted<TlsScribe>(acceptor_.backend(), std::move(*connection), shared_);
+    auto handle = scribe->hdl();
+    parent()->add_scribe(std::move(scribe));
+    return doorman::new_connection(&acceptor_.backend(), handle);
+  }
+  void launch() override { acceptor_.start(this); }
+  void graceful_shutdown() override {
+    acceptor_.graceful_shutdown();
+    detach(&acceptor_.backend(), false);
+  }
+  void add_to_loop() override { acceptor_.activate(this); }
+  void remove_from_loop() override { acceptor_.passivate(); }
+  std::string addr() const override { return ""; }
+  uint16_t port() const override { return shared_->listener->port(); }
+
+ private:
+  caf::io::network::acceptor_impl<ReadyPolicy> acceptor_;
+  SharedPtr shared_;
+};
+
+// CAF's middleman, with other connections.
+class TlsMiddlemanActor : public caf::io::middleman_actor_impl {
+ public:
+  TlsMiddlemanActor(caf::actor_config& config, caf::actor broker, SharedPtr shared)
+      : middleman_actor_impl(config, std::move(broker)), shared_(std::move(shared)) {}
+
+  const char* name() const override { return "tls_middleman"; }
+
+ protected:
+  caf::expected<caf::io::scribe_ptr> connect(const std::string& host, uint16_t port) override {
+    auto connection = tls_dial(*shared_->tls, host, port, dial_limit);
+    if (connection.ok()) {
+      return caf::make_counted<TlsScribe>(multiplexer(), std::move(*connection), shared_);
+    }
+    // That it cannot be reached is said by whoever wanted to.
+    if (connection.status().code() == Code::failed_precondition) {
+      shared_->refusals.say("no connection to " + host + ":" + std::to_string(port),
+                            connection.status().message(), tls_clock_ms());
+    }
+    return caf::make_error(caf::sec::cannot_connect_to_node);
+  }
+
+  // Listening has begun in publish().
+  caf::expected<caf::io::doorman_ptr> open(uint16_t, const char*, bool) override {
+    int event = fcntl(shared_->listener->ready_fd(), F_DUPFD_CLOEXEC, 0);
+    if (event < 0) return caf::make_error(caf::sec::cannot_open_port);
+    return caf::make_counted<TlsDoorman>(multiplexer(), event, shared_);
+  }
+
+ private:
+  Multiplexer& multiplexer() { return dynamic_cast<Multiplexer&>(system().middleman().backend()); }
+
+  SharedPtr shared_;
+};
+
+}  // namespace
+
+TlsMiddleman::TlsMiddleman(caf::actor_system& system, std::shared_ptr<const ClusterTls> tls,
+                           LogSink log)
+    : system_(system), shared_(std::make_shared<Shared>(std::move(tls), std::move(log))) {
+  caf::io::middleman& plain = system.middleman();
+  plain.run_later(block_sigpipe);
+  actor_ = system.spawn<TlsMiddlemanActor, caf::detached + caf::hidden>(
+      plain.named_broker<caf::io::basp_broker>(caf::atom("BASP")), shared_);
+}
+
+TlsMiddleman::~TlsMiddleman() {
+  caf::scoped_actor self(system_, true);
+  self->send_exit(actor_, caf::exit_reason::kill);
+  self->wait_for(actor_);
+}
+
+caf::actor TlsMiddleman::connector() const { return caf::actor_cast<caf::actor>(actor_); }
+
+Result<uint16_t> TlsMiddleman::publish(const caf::actor& actor, const std::string& host,
+                                       uint16_t port) {
+  auto listener = TlsListener::listen(shared_->tls, host, port, shared_->refusals);
+  if (!listener.ok()) return listener.status();
+  shared_->listener = std::move(*listener);
+  Result<uint16_t> published = shared_->listener->port();
+  caf::scoped_actor self(system_, true);
+  self->request(actor_, caf::infinite, caf::publish_atom::value, port,
+                caf::actor_cast<caf::strong_actor_ptr>(actor), system_.message_types(actor), host,
+                true)
+      .receive([](uint16_t) {},
+               [&](const caf::error& error) { published = unavailable(system_.render(error)); });
+  return published;
+}
+
+}  // namespace jade

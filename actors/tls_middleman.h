@@ -1,0 +1,36 @@
+// CAF's connections between nodes, over TLS. CAF gets to see a connection only when
+// both sides have shown their certificates.
+#pragma once
+
+#include <caf/all.hpp>
+#include <caf/io/middleman_actor.hpp>
+#include <memory>
+#include <string>
+
+#include "actors/cluster_tls.h"
+
+namespace jade {
+
+class TlsMiddleman {
+ public:
+  // `system` has CAF's middleman and outlives this.
+  TlsMiddleman(caf::actor_system& system, std::shared_ptr<const ClusterTls> tls, LogSink log);
+  // Ends listening and dialling; connections that are up belong to CAF.
+  ~TlsMiddleman();
+  TlsMiddleman(const TlsMiddleman&) = delete;
+  TlsMiddleman& operator=(const TlsMiddleman&) = delete;
+
+  // Answers as CAF's own middleman does.
+  caf::actor connector() const;
+  // What others that connect get; at most once. Port 0: any. Returns the port.
+  Result<uint16_t> publish(const caf::actor& actor, const std::string& host, uint16_t port);
+
+  struct Shared;  // of the implementation
+
+ private:
+  caf::actor_system& system_;
+  std::shared_ptr<Shared> shared_;
+  caf::io::middleman_actor actor_;
+};
+
+}  // namespace jade
