@@ -46,15 +46,16 @@ class Stepper {
            found->second.heard_ms >= heard_since_ms_;
   }
 
-  // Those that can be heard could decide alone.
+  // Those that can be heard and have the log could decide alone. One that is far behind
+  // may need a copy of the state first, and decides nothing until it has it.
   bool lives(const RaftConfiguration& configuration) const {
-    size_t voters = 0, heard = 0;
+    size_t voters = 0, ready = 0;
     for (const RaftMember& member : configuration.members) {
       if (!member.voter) continue;
       ++voters;
-      heard += alive(member.node);
+      ready += member.node == self_ || (alive(member.node) && is_near(core_, member.node));
     }
-    return heard > voters / 2;
+    return ready > voters / 2;
   }
 
   MembershipStep take_away() const {
@@ -102,7 +103,8 @@ class Stepper {
 bool is_near(const RaftCore& core, uint64_t member) {
   auto found = core.progress().find(member);
   return found != core.progress().end() && !found->second.probing &&
-         found->second.match + near_entries >= core.last_index();
+         found->second.match + near_entries >= core.last_index() &&
+         found->second.match + 1 >= core.first_index();
 }
 
 MembershipStep next_step(const RaftCore& core, uint64_t self,

@@ -309,21 +309,25 @@ caf::result<Reply> read(shard_pointer self, Request& request, uint64_t applied_m
 }  // namespace
 
 caf::result<StateChunk> shard_state::fetch(shard_pointer actor, FetchState& request) {
-  if (follows()) return pass_to_leader<StateChunk>(actor, request);
-  if (Status status = check_open(); !status.ok()) return to_error(status);
-  if (!raft || !raft->serves()) {
-    return to_error(raft ? unavailable("the shard's leader is not ready; try again") : suspended);
-  }
   auto found = transfers.find(request.transfer);
+  if (found == transfers.end() && follows() && (!raft || raft->leader() != 0)) {
+    return pass_to_leader<StateChunk>(actor, request);
+  }
+  if (stopping) return to_error(unavailable("the shard is closing"));
+  if (!raft) return to_error(suspended);
   if (request.transfer == 0) {
     const RaftCore& core = *raft->core();
     StateChunk chunk;
     chunk.index = replica->applied_index();
-    // What the asking replica acknowledged counts: if its log is a part of ours, the
-    // state must hold all of it, as it gives that log up.
-    bool ours = request.last_index >= core.first_index() - 1 &&
-                request.last_index <= core.last_index() &&
-                core.term_at(request.last_index) == request.last_term;
+    // What the asking replica acknowledged counts: the state must hold all of it, as it
+    // gives its log up. A leader has all that was ever committed, so what is in that log
+    // but not in ours never was; unless there is a later leader, of whose term the asking
+    // replica then knows. Without a leader anybody may answer who has applied so much:
+    // there may be none before the asking replica votes again.
+    bool leads = raft->is_leader() && request.last_term <= core.term();
+    bool ours = !leads || (request.last_index >= core.first_index() - 1 &&
+                           request.last_index <= core.last_index() &&
+                           core.term_at(request.last_index) == request.last_term);
     bool known = chunk.index >= core.first_index() - 1 && chunk.index > 0;
     if (!known || (ours && chunk.index < request.last_index)) {
       return to_error(
