@@ -299,8 +299,15 @@ caf::result<Reply> read(shard_pointer self, Request& request, uint64_t applied_m
   auto promise = self->template make_response_promise<Reply>();
   auto held = std::make_shared<Request>(std::move(request));
   shard.raft->read([self, promise, held, task](Result<uint64_t> index) mutable {
-    if (!index.ok()) return (void)promise.deliver(to_error(index.status()));
-    promise.delegate(self->state.pick_searcher(), task(std::move(*held)));
+    if (index.ok()) {
+      promise.delegate(self->state.pick_searcher(), task(std::move(*held)));
+    } else if (index.status().code() == Code::unavailable && !self->state.stopping) {
+      // It leads no more: whoever does answers, as soon as there is one.
+      held->route.node = Route::nobody;
+      promise.delegate(self->state.peer, std::move(*held));
+    } else {
+      promise.deliver(to_error(index.status()));
+    }
   });
   shard.after_event();
   return promise;

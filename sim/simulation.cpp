@@ -99,8 +99,9 @@ class Simulation {
   struct Client {
     bool busy = false;
     uint64_t ready_ns = 0;
-    size_t node = 0;          // that was asked
-    uint64_t generation = 0;  // of its process
+    size_t node = 0;                            // that was asked
+    uint64_t generation = 0;                    // of its process
+    std::shared_ptr<const UpsertRequest> done;  // the last that was acknowledged
   };
 
   // What is the matter with a node, beyond whether its process runs.
@@ -773,6 +774,8 @@ class Simulation {
       uint64_t dice = draw(100);
       if (cluster() && draw(3) == 0) {
         begin_shared(i, dice);
+      } else if (client.done && draw(12) == 0) {
+        begin_repetition(i);
       } else if (dice < 45) {
         begin_upsert(i);
       } else if (dice < 60) {
@@ -822,12 +825,23 @@ class Simulation {
       auto values = vector_of(id, version, options_.dimension);
       request.values.append(reinterpret_cast<const char*>(values.data()), values.size() * 4);
     }
+    request.request_id = "upsert-" + std::to_string(versions_);
     nodes_[clients_[client].node]->api().upsert(
-        std::move(request),
-        answered<UpsertReply>(client, [this, written](Result<UpsertReply>& reply) {
+        request,
+        answered<UpsertReply>(client, [this, client, written, request](Result<UpsertReply>& reply) {
           if (!reply.ok()) return check_write_error(reply.status());
           ++report_.writes_acknowledged;
           for (auto [id, version] : written) model_.acknowledge(id, version);
+          clients_[client].done = std::make_shared<const UpsertRequest>(request);
+        }));
+  }
+
+  // A client that did not get its answer, or a proxy, asks again, perhaps late. It
+  // changes nothing.
+  void begin_repetition(uint32_t client) {
+    nodes_[clients_[client].node]->api().upsert(
+        *clients_[client].done, answered<UpsertReply>(client, [this](Result<UpsertReply>& reply) {
+          if (!reply.ok()) check_error(reply.status());
         }));
   }
 
@@ -1058,16 +1072,15 @@ class Simulation {
     }
   }
 
-  // A shard that is just being moved may be shown without what it holds.
+  // A shard that is just being moved may be shown without what it holds, and a replica
+  // that is catching up counts what it has. Not for long.
   Result<DatabaseInfo> describe_whole() {
     uint64_t stop_ns = now_ns_ + recovery_ns_max;
     for (;;) {
       auto info =
           insist<DatabaseInfo>([](Api& api, auto done) { api.describe_database(database, done); });
       if (!info.ok() || now_ns_ >= stop_ns) return info;
-      bool whole = std::all_of(info->placement.begin(), info->placement.end(),
-                               [](const ShardInfo& shard) { return shard.applied_index > 0; });
-      if (whole) return info;
+      if (info->vectors == model_.live()) return info;
       run_until([] { return false; }, 100 * ms);
     }
   }

@@ -87,13 +87,13 @@ TEST_CASE("clusters pass, and a seed is one run of them, too") {
 
 TEST_CASE("nodes come and go under load") {
   std::map<Fault, uint64_t> faults;
-  for (uint64_t seed = 1; seed <= 3; ++seed) {
+  for (uint64_t seed = 1; seed <= 5; ++seed) {
     CAPTURE(seed);
     SimulationOptions options;
     options.seed = seed;
     options.nodes = 4;
     options.spares = 2;
-    options.simulated_ms = 15'000;
+    options.simulated_ms = 20'000;
     options.operator_interval_ms = 300;
     options.faults = {Fault::join, Fault::drain, Fault::remove, Fault::replicas, Fault::lost_disk};
     SimulationReport report = simulate(options);
