@@ -160,6 +160,9 @@ struct SearchRequest {
   std::optional<uint32_t> nprobe;        // IVF
   std::optional<float> score_threshold;  // only results at least this good
   bool exact = false;                    // compare with every vector, whatever the index
+  // Where shards cannot be reached, answer with what the others have found, and say
+  // which are missing. Otherwise such a search fails with `unavailable`.
+  bool partial = false;
 };
 
 struct SearchHit {
@@ -172,6 +175,7 @@ struct SearchHit {
 // Best first, ties by id.
 struct SearchReply {
   std::vector<SearchHit> results;
+  std::vector<uint64_t> missing_shards;  // only where SearchRequest::partial allowed it
 };
 
 struct SearchBatchRequest {

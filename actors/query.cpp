@@ -43,7 +43,7 @@ bool same_parameters(const SearchRequest& a, const SearchRequest& b) {
   return a.k == b.k && a.ef_search == b.ef_search && a.nprobe == b.nprobe && a.filter == b.filter &&
          a.exact == b.exact && a.include_metadata == b.include_metadata &&
          a.include_values == b.include_values && a.consistency == b.consistency &&
-         a.score_threshold == b.score_threshold && a.token == b.token;
+         a.score_threshold == b.score_threshold && a.token == b.token && a.partial == b.partial;
 }
 
 void append_floats(std::string& out, const std::vector<float>& values) {
@@ -93,18 +93,26 @@ struct Group {
 };
 
 struct SearchPlan {
-  std::vector<std::pair<replica_actor, ShardSearch>> calls;  // groups × shards
+  std::vector<std::pair<replica_actor, ShardSearch>> calls;
+  // The slots of the calls among groups × shards; a shard that is not reachable from
+  // here is not asked.
+  std::vector<size_t> slots;
   std::vector<Group> groups;
-  std::vector<uint32_t> k;  // of each search
-  size_t shards = 0;
+  std::vector<bool> partial;      // of each group
+  std::vector<uint32_t> k;        // of each search
+  std::vector<uint64_t> shards;   // Raft groups
+  std::vector<Status> reachable;  // of each shard
 };
 
 Result<SearchPlan> plan(const Routes& routes, const DatabaseEntry& entry,
                         std::vector<SearchRequest>& searches, bool batch) {
   SearchPlan out;
-  auto shards = routes.all(entry);
-  if (!shards.ok()) return shards.status();
-  out.shards = shards->size();
+  std::vector<Result<replica_actor>> handles;
+  for (const ShardPlacement& placement : entry.shards) {
+    handles.push_back(routes.shard(placement));
+    out.shards.push_back(placement.group);
+    out.reachable.push_back(handles.back().status());
+  }
   for (size_t i = 0; i < searches.size(); ++i) {
     if (Status status = prepare_search(entry.spec, searches[i]); !status.ok()) {
       return batch ? status.with_context("searches[" + std::to_string(i) + "]") : status;
@@ -114,6 +122,7 @@ Result<SearchPlan> plan(const Routes& routes, const DatabaseEntry& entry,
       ++out.groups.back().count;
     } else {
       out.groups.push_back({i, 1});
+      out.partial.push_back(searches[i].partial);
     }
   }
   for (const Group& group : out.groups) {
@@ -124,32 +133,51 @@ Result<SearchPlan> plan(const Routes& routes, const DatabaseEntry& entry,
     }
     auto token = decode_token(first.token);
     if (!token.ok()) return token.status();
-    for (size_t s = 0; s < shards->size(); ++s) {
-      question.route.group = entry.shards[s].group;
+    size_t g = static_cast<size_t>(&group - out.groups.data());
+    for (size_t s = 0; s < handles.size(); ++s) {
+      if (!handles[s].ok()) continue;
+      question.route.group = out.shards[s];
       auto seen = token->find(question.route.group);
       question.applied_min = seen == token->end() ? 0 : seen->second;
-      out.calls.emplace_back((*shards)[s], s + 1 < shards->size() ? question : std::move(question));
+      out.slots.push_back(g * handles.size() + s);
+      out.calls.emplace_back(*handles[s], s + 1 < handles.size() ? question : std::move(question));
     }
   }
   return out;
 }
 
+bool is_absence(const Status& status) {
+  return status.code() == Code::unavailable || status.code() == Code::deadline_exceeded;
+}
+
+// `answers`: groups × shards.
 Result<std::vector<SearchReply>> merge_answers(const DatabaseSpec& spec, const SearchPlan& plan,
                                                std::vector<Result<ShardHits>>& answers) {
-  for (const auto& answer : answers) {
-    if (!answer.ok()) return answer.status();
-  }
   std::vector<SearchReply> replies;
   for (size_t g = 0; g < plan.groups.size(); ++g) {
+    std::vector<ShardHits*> found;
+    std::vector<uint64_t> missing;
+    for (size_t s = 0; s < plan.shards.size(); ++s) {
+      auto& answer = answers[g * plan.shards.size() + s];
+      if (answer.ok()) {
+        found.push_back(&*answer);
+        continue;
+      }
+      if (!is_absence(answer.status())) return answer.status();
+      missing.push_back(plan.shards[s]);
+      if (plan.partial[g] && missing.size() < plan.shards.size()) continue;
+      return answer.status().with_context("shard " + std::to_string(plan.shards[s]) +
+                                          " of database \"" + spec.name + "\"");
+    }
     for (size_t i = 0; i < plan.groups[g].count; ++i) {
       std::vector<std::vector<ShardHit>*> parts;
-      for (size_t s = 0; s < plan.shards; ++s) {
-        auto& queries = answers[g * plan.shards + s]->queries;
-        if (i >= queries.size()) return internal_error("a shard answered too few queries");
-        parts.push_back(&queries[i]);
+      for (ShardHits* hits : found) {
+        if (i >= hits->queries.size()) return internal_error("a shard answered too few queries");
+        parts.push_back(&hits->queries[i]);
       }
       auto merged = merge_hits(spec, plan.k[plan.groups[g].first + i], parts);
       if (!merged.ok()) return merged.status();
+      merged->missing_shards = missing;
       replies.push_back(std::move(*merged));
     }
   }
@@ -163,7 +191,13 @@ void run_searches(query_actor::stateful_pointer<query_state> self, const Databas
   auto calls = std::move(planned.calls);
   auto finish = [spec = entry.spec, planned = std::move(planned),
                  done](std::vector<Result<ShardHits>>& answers) mutable {
-    done(merge_answers(spec, planned, answers));
+    std::vector<Result<ShardHits>> all;
+    for (size_t i = 0; i < planned.groups.size() * planned.shards.size(); ++i) {
+      const Status& reachable = planned.reachable[i % planned.shards.size()];
+      all.emplace_back(reachable.ok() ? unavailable("no answer") : reachable);
+    }
+    for (size_t i = 0; i < answers.size(); ++i) all[planned.slots[i]] = std::move(answers[i]);
+    done(merge_answers(spec, planned, all));
   };
   gather<ShardHits>(self, self->state.options.read_timeout, std::move(calls), std::move(finish));
 }

@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <chrono>
+#include <span>
 
 #include "net/binary_codec.h"
 #include "net/json_codec.h"
@@ -112,6 +113,14 @@ struct SearchPlan {
   bool binary = false;
   Clock::time_point start = Clock::now();
 };
+
+Status check_partial(const SearchPlan& plan, std::span<const SearchRequest> searches) {
+  for (const SearchRequest& search : searches) {
+    if (!search.partial || !plan.binary) continue;
+    return invalid_argument("partial needs a JSON reply; a binary one cannot say what is missing");
+  }
+  return {};
+}
 
 void answer_one(const Responder& respond, SearchPlan plan, Include include,
                 Result<SearchReply>& result) {
@@ -328,6 +337,9 @@ void Handlers::search(std::string database, HttpRequest& request, Responder resp
   SearchPlan plan{request.accepts_binary};
   auto decoded = decode_json_search(request.body);
   if (!decoded) return respond(error_response(decoded.status()));
+  if (Status status = check_partial(plan, {&*decoded, 1}); !status.ok()) {
+    return respond(error_response(status));
+  }
   decoded->database = std::move(database);
   Include include = include_of(*decoded);
   api_.search(*std::move(decoded), [respond, plan, include](Result<SearchReply> result) {
@@ -342,6 +354,9 @@ void Handlers::search_batch(std::string database, HttpRequest& request, bool one
   auto decoded = request.content_type == MediaType::binary ? decode_search(request.body)
                                                            : decode_json_search_batch(request.body);
   if (!decoded) return respond(error_response(decoded.status()));
+  if (Status status = check_partial(plan, decoded->searches); !status.ok()) {
+    return respond(error_response(status));
+  }
   if (one && !plan.binary && decoded->searches.size() != 1) {
     return respond(error_response(
         invalid_argument("the body has " + std::to_string(decoded->searches.size()) +

@@ -29,11 +29,12 @@ enum SearchField {
   s_ef_search,
   s_nprobe,
   s_score_threshold,
-  s_exact
+  s_exact,
+  s_partial
 };
 constexpr std::string_view search_names[] = {
     "vector", "text",      "k",      "filter",          "include", "consistency",
-    "token",  "ef_search", "nprobe", "score_threshold", "exact"};
+    "token",  "ef_search", "nprobe", "score_threshold", "exact",   "partial"};
 enum BatchField { b_searches };
 constexpr std::string_view batch_names[] = {"searches"};
 
@@ -192,7 +193,8 @@ Status read_search_field(size_t i, JsonValue& v, const JsonPath& at, SearchReque
     case s_ef_search: return read_uint(v, at, search.ef_search.emplace());
     case s_nprobe: return read_uint(v, at, search.nprobe.emplace());
     case s_score_threshold: return read_float(v, at, search.score_threshold.emplace());
-    default: return read_bool(v, at, search.exact);
+    case s_exact: return read_bool(v, at, search.exact);
+    default: return read_bool(v, at, search.partial);
   }
 }
 

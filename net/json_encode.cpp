@@ -1,4 +1,7 @@
 #include "net/json_codec.h"
+
+#include <algorithm>
+
 #include "net/json_writer.h"
 
 namespace jade {
@@ -175,12 +178,22 @@ std::string encode_page(const ListReply& reply, Include include) {
   return out;
 }
 
+// Only where something is missing.
+void append_missing(JsonObject& object, std::vector<uint64_t> shards) {
+  if (shards.empty()) return;
+  std::sort(shards.begin(), shards.end());
+  shards.erase(std::unique(shards.begin(), shards.end()), shards.end());
+  object.key("partial") += "true";
+  append_uints(object.key("missing_shards"), shards);
+}
+
 std::string encode_search_json(const SearchReply& reply, Include include, double took_ms) {
   std::string out;
   out.reserve(64 + 64 * reply.results.size());
   JsonObject object(out);
   append_hits(object.key("results"), reply, include);
   append_double(object.key("took_ms"), took_ms);
+  append_missing(object, reply.missing_shards);
   object.close();
   return out;
 }
@@ -194,6 +207,11 @@ std::string encode_search_batch_json(const SearchBatchReply& reply,
   append_array(object.key("results"), reply.results,
                [&](const SearchReply& one) { append_hits(out, one, includes[i++]); });
   append_double(object.key("took_ms"), took_ms);
+  std::vector<uint64_t> missing;
+  for (const SearchReply& one : reply.results) {
+    missing.insert(missing.end(), one.missing_shards.begin(), one.missing_shards.end());
+  }
+  append_missing(object, std::move(missing));
   object.close();
   return out;
 }

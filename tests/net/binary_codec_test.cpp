@@ -205,7 +205,7 @@ TEST_CASE("mutated bodies are read or refused, never more") {
   sample.ids = {VectorId("a"), 2, VectorId("c")};
   SearchRequest options;
   options.filter = R"({"a":1})";
-  TimedSearchReply reply{{{{{1, 1, "{}", {1}}, {VectorId("b"), 2, "{}", {2}}}}}, 5};
+  TimedSearchReply reply{{{{{1, 1, "{}", {1}}, {VectorId("b"), 2, "{}", {2}}}, {}}}, 5};
   float query[2] = {1, 2};
   const std::string valid[] = {sample.encode(), encode_search(options, query, 1, 2),
                                encode_search_reply(reply)};
