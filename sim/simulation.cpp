@@ -398,6 +398,12 @@ class Simulation {
         return false;
       }
       run_until([] { return false; }, 100 * ms);
+      // Its removal may have become known only now.
+      auto info = ask<ClusterInfo>([](Api& api, auto done) { api.cluster(done); });
+      if (!info.ok()) continue;
+      retire_removed(*info);
+      all = members();
+      i = std::min(i, all.size() - 1);
     }
     return true;
   }
