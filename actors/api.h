@@ -41,6 +41,10 @@ struct DatabaseSpec {
   uint32_t replicas = 1;  // each on a node of its own, at most Limits::replicas_max
   IndexOptions index;
   std::string embedder;  // empty: none. See index/embedder.h
+  // Empty: an id tells its shard. Otherwise the metadata field whose value does, a
+  // string or an integer: all vectors of one value (of a tenant, say) are in one shard,
+  // every vector must have it, and ids are unique within it. Cannot be changed.
+  std::string shard_key;
 
   friend bool operator==(const DatabaseSpec&, const DatabaseSpec&) = default;
 };
@@ -63,6 +67,8 @@ struct ReplicaInfo {
 
 struct ShardInfo {
   uint64_t shard = 0;  // raft group id; unique in the cluster
+  // It has the ids whose hashes are from here to where the next shard's begin.
+  uint64_t hash_begin = 0;
   std::vector<uint64_t> nodes;
   uint64_t leader = 0;  // node id; 0: none known
   uint64_t vectors = 0;
@@ -105,8 +111,9 @@ struct UpsertReply {
 struct DeleteRequest {
   std::string database;
   std::vector<VectorId> ids;
-  std::string filter;      // JSON text
-  std::string request_id;  // as in UpsertRequest; of no use with a filter
+  std::string filter;           // JSON text
+  std::optional<VectorId> key;  // value of the shard key; with ids, where there is one
+  std::string request_id;       // as in UpsertRequest; of no use with a filter
 };
 
 struct DeleteReply {
@@ -123,6 +130,7 @@ struct StoredVector {
 struct GetRequest {
   std::string database;
   VectorId id;
+  std::optional<VectorId> key = std::nullopt;  // value of the shard key, where there is one
 };
 
 // Pages over all vectors in the order of their ids.
@@ -130,6 +138,7 @@ struct ListRequest {
   std::string database;
   uint32_t limit = Limits::page_limit_default;
   std::optional<VectorId> after;  // exclusive
+  std::optional<VectorId> key;    // value of the shard key, where there is one
   bool include_metadata = true;
   bool include_values = false;
 };
@@ -152,6 +161,8 @@ struct SearchRequest {
   std::string text;
   uint32_t k = 10;     // 1 to Limits::k_max
   std::string filter;  // JSON text; "": none
+  // Only vectors with this value of the shard key; only their shard is asked.
+  std::optional<VectorId> key;
   bool include_metadata = true;
   bool include_values = false;
   Consistency consistency = Consistency::session;
@@ -199,14 +210,17 @@ struct NodeInfo {
   uint64_t leads = 0;  // shards
 };
 
-// A shard on its way from one node to another.
+// A shard on its way from one node to another, or being split in two.
 struct TaskInfo {
-  std::string kind;  // why: "drain", "replace", "replicas" or "balance"
+  std::string kind;  // why: "drain", "replace", "replicas", "balance" or "split"
   std::string database;
   uint64_t shard = 0;
-  uint64_t from = 0;    // node; 0: none, a replica is added
-  uint64_t to = 0;      // node; 0: none, a replica is taken away
-  std::string state;    // "waiting", "copying", "catching up" or "removing"
+  uint64_t from = 0;   // node; 0: none, a replica is added
+  uint64_t to = 0;     // node; 0: none, a replica is taken away
+  uint64_t child = 0;  // the shard that is split off; 0: none
+  // "waiting", "copying", "catching up" or "removing"; of a split, "dividing" or
+  // "trimming"
+  std::string state;
   double progress = 0;  // 0 to 1
 };
 
@@ -230,6 +244,11 @@ struct ChangeNodeRequest {
   NodeChange change = NodeChange::drain;
 };
 
+struct SplitShardRequest {
+  std::string database;
+  uint64_t shard = 0;  // ShardInfo::shard
+};
+
 struct AlterDatabaseRequest {
   std::string name;
   uint32_t replicas = 0;
@@ -251,6 +270,9 @@ class Api {
   virtual void drop_database(std::string name, Done<DatabaseInfo> done) = 0;
 
   virtual void alter_database(AlterDatabaseRequest request, Done<DatabaseInfo> done) = 0;
+  // One more shard gets half of what this one has. Answered when it is decided; then it
+  // happens while both serve.
+  virtual void split_shard(SplitShardRequest request, Done<DatabaseInfo> done) = 0;
 
   virtual void upsert(UpsertRequest request, Done<UpsertReply> done) = 0;
   virtual void remove(DeleteRequest request, Done<DeleteReply> done) = 0;

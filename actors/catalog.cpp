@@ -23,6 +23,7 @@ DatabaseRecord to_record(const DatabaseEntry& entry) {
   out.nprobe = spec.index.nprobe;
   out.embedder = spec.embedder;
   out.replicas = spec.replicas;
+  out.shard_key = spec.shard_key;
   out.shards = entry.shards;
   return out;
 }
@@ -44,12 +45,33 @@ Result<DatabaseEntry> from_record(const DatabaseRecord& record) {
   out.spec.index.nprobe = record.nprobe;
   out.spec.embedder = record.embedder;
   out.spec.replicas = record.replicas;
+  out.spec.shard_key = record.shard_key;
   out.spec.shards = static_cast<uint32_t>(record.shards.size());
   out.shards = record.shards;
   Status valid = validate(out.spec);
   if (!valid.ok())
     return corruption("the catalog holds an impossible database: " + valid.message());
   return out;
+}
+
+// Every hash belongs to one shard.
+Status check_ranges(const DatabaseEntry& entry) {
+  auto ascends = [](const ShardPlacement& a, const ShardPlacement& b) {
+    return a.hash_begin >= b.hash_begin;
+  };
+  bool whole =
+      entry.shards.front().hash_begin == 0 &&
+      std::adjacent_find(entry.shards.begin(), entry.shards.end(), ascends) == entry.shards.end();
+  if (whole) return {};
+  return corruption("the catalog holds shards of database \"" + entry.spec.name +
+                    "\" that do not share out all ids; it was written by a version that did not "
+                    "know ranges of hashes, or is damaged");
+}
+
+// The hashes in n ranges of one size.
+void share_out(std::vector<ShardPlacement>& shards) {
+  uint64_t step = UINT64_MAX / shards.size() + 1;
+  for (size_t i = 0; i < shards.size(); ++i) shards[i].hash_begin = i * step;
 }
 
 // Nodes that may hold replicas of new databases.
@@ -69,6 +91,10 @@ bool contains(const std::vector<uint64_t>& list, uint64_t value) {
 
 Status unknown_node(uint64_t node) {
   return not_found("the cluster has no node " + std::to_string(node));
+}
+
+Status unknown_shard(uint64_t group) {
+  return not_found("shard " + std::to_string(group) + " does not exist");
 }
 
 bool is_name(const std::string& name) {
@@ -100,6 +126,13 @@ Status validate(const DatabaseSpec& spec) {
     return invalid_argument("replicas is " + std::to_string(spec.replicas) + "; it must be 1 to " +
                             std::to_string(Limits::replicas_max));
   }
+  // A dot would name a field of a field in filters.
+  if (!spec.shard_key.empty() &&
+      (!is_name(spec.shard_key) || spec.shard_key.find('.') != std::string::npos)) {
+    return invalid_argument(
+        "shard_key must be 1 to 128 characters of A-Z, a-z, 0-9, '_' and '-', the first a letter "
+        "or digit: the name of a metadata field");
+  }
   JADE_RETURN_IF_ERROR(spec.index.validate());
   if (spec.embedder.empty()) return {};
   return check_embedder(spec.embedder, spec.dimension);
@@ -120,6 +153,7 @@ Status Catalog::carry_out(const DatabaseRecord& create) {
   if (map_.databases.count(entry->spec.name) > 0) {
     return Status(Code::already_exists, "database \"" + entry->spec.name + "\" exists already");
   }
+  share_out(entry->shards);
   for (ShardPlacement& shard : entry->shards) {
     shard.group = next_group_++;
     shard.version = index_;
@@ -219,9 +253,7 @@ Status Catalog::carry_out(const ReplicasRecord& replicas) {
 
 Status Catalog::carry_out(const ShardRecord& place) {
   ShardPlacement* placement = placement_of(place.group);
-  if (placement == nullptr) {
-    return not_found("shard " + std::to_string(place.group) + " does not exist");
-  }
+  if (placement == nullptr) return unknown_shard(place.group);
   if (placement->version != place.version) {
     return Status(Code::failed_precondition,
                   "shard " + std::to_string(place.group) + " has been placed anew since");
@@ -235,11 +267,83 @@ Status Catalog::carry_out(const ShardRecord& place) {
   if (distinct.size() != place.nodes.size() || !known || !within || target_of(place).empty()) {
     return invalid_argument("shard " + std::to_string(place.group) + " cannot be placed so");
   }
-  bool founded = placement->founded;
-  *placement = place;
-  placement->founded = founded;
+  if (placement->is_splitting()) {
+    return Status(Code::failed_precondition,
+                  "shard " + std::to_string(place.group) + " is being split");
+  }
+  placement->nodes = place.nodes;
+  placement->leaving = place.leaving;
+  placement->joining = place.joining;
+  placement->reason = place.reason;
   placement->version = index_;
   return {};
+}
+
+Status Catalog::carry_out(const SplitRecord& split) {
+  auto [entry, shard] = shard_of(split.group);
+  if (entry == nullptr || (!split.database.empty() && entry->spec.name != split.database)) {
+    std::string of = split.database.empty() ? "" : " of database \"" + split.database + "\"";
+    return not_found("there is no shard " + std::to_string(split.group) + of);
+  }
+  if (split.step == SplitStep::begin) return begin_split(*entry, shard);
+  ShardPlacement& parent = entry->shards[shard];
+  // Said more than once.
+  bool due =
+      split.step == SplitStep::cut_over ? parent.child != 0 && !parent.divided : parent.divided;
+  if (!due) {
+    return Status(Code::failed_precondition,
+                  "shard " + std::to_string(split.group) + " is not at this step of a split");
+  }
+  if (split.step == SplitStep::cut_over) {
+    cut_over(*entry, shard);
+    return {};
+  }
+  ShardPlacement& child = entry->shards[shard + 1];
+  parent.child = parent.child_begin = child.parent = 0;
+  parent.divided = false;
+  parent.version = child.version = index_;
+  return {};
+}
+
+Status Catalog::begin_split(DatabaseEntry& entry, size_t shard) {
+  ShardPlacement& parent = entry.shards[shard];
+  auto refuse = [&](const std::string& why) {
+    return Status(Code::failed_precondition, "shard " + std::to_string(parent.group) + " " + why);
+  };
+  if (parent.is_splitting()) return refuse("is being split already");
+  if (!parent.leaving.empty() || !parent.joining.empty()) {
+    return refuse("is being moved; try again when that is over");
+  }
+  if (entry.shards.size() >= Limits::shards_max) {
+    return refuse("cannot be split: its database has " + std::to_string(entry.shards.size()) +
+                  " shards, and more are not allowed");
+  }
+  // The whole range of hashes is one more than can be counted.
+  uint64_t half = (hash_end(entry, shard) - parent.hash_begin - 1) / 2 + 1;
+  if (half <= 1) return refuse("holds a single hash and cannot be split");
+  parent.child = next_group_++;
+  parent.child_begin = parent.hash_begin + half;
+  parent.version = index_;
+  return {};
+}
+
+void Catalog::cut_over(DatabaseEntry& entry, size_t shard) {
+  ShardPlacement& parent = entry.shards[shard];
+  parent.divided = true;
+  parent.version = index_;
+  ShardPlacement child;
+  child.group = parent.child;
+  child.nodes = parent.nodes;
+  // Its members begin with a part of the parent's state and log: none of them founds it.
+  child.founded = true;
+  // Another should lead it.
+  if (child.nodes.size() > 1)
+    std::rotate(child.nodes.begin(), child.nodes.begin() + 1, child.nodes.end());
+  child.version = index_;
+  child.hash_begin = parent.child_begin;
+  child.parent = parent.group;
+  entry.shards.insert(entry.shards.begin() + static_cast<std::ptrdiff_t>(shard) + 1, child);
+  entry.spec.shards = static_cast<uint32_t>(entry.shards.size());
 }
 
 Status Catalog::carry_out(const FoundRecord& found) {
@@ -249,13 +353,18 @@ Status Catalog::carry_out(const FoundRecord& found) {
   return {};
 }
 
-ShardPlacement* Catalog::placement_of(uint64_t group) {
+std::pair<DatabaseEntry*, size_t> Catalog::shard_of(uint64_t group) {
   for (auto& [name, entry] : map_.databases) {
-    for (ShardPlacement& placement : entry.shards) {
-      if (placement.group == group) return &placement;
+    for (size_t i = 0; i < entry.shards.size(); ++i) {
+      if (entry.shards[i].group == group) return {&entry, i};
     }
   }
-  return nullptr;
+  return {nullptr, 0};
+}
+
+ShardPlacement* Catalog::placement_of(uint64_t group) {
+  auto [entry, shard] = shard_of(group);
+  return entry == nullptr ? nullptr : &entry->shards[shard];
 }
 
 std::string Catalog::encode() const {
@@ -276,6 +385,7 @@ Status Catalog::restore(std::string_view bytes) {
   for (const DatabaseRecord& record : state->databases) {
     auto entry = from_record(record);
     if (!entry.ok()) return entry.status();
+    JADE_RETURN_IF_ERROR(check_ranges(*entry));
     map.databases.emplace(record.name, std::move(*entry));
   }
   for (const NodeRecord& node : state->nodes) map.nodes[node.id] = node;

@@ -41,7 +41,12 @@ class Catalog {
   Status carry_out(const ReplicasRecord& replicas);
   Status carry_out(const ShardRecord& place);
   Status carry_out(const FoundRecord& found);
+  Status carry_out(const SplitRecord& split);
+  Status begin_split(DatabaseEntry& entry, size_t shard);
+  void cut_over(DatabaseEntry& entry, size_t shard);
   ShardPlacement* placement_of(uint64_t group);
+  // Null: there is no such shard.
+  std::pair<DatabaseEntry*, size_t> shard_of(uint64_t group);
 
   ClusterMap map_;
   uint64_t index_ = 0;          // of the command at hand

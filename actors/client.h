@@ -24,6 +24,7 @@ class ApiClient final : public Api {
   void describe_database(std::string name, Done<DatabaseInfo> done) override;
   void drop_database(std::string name, Done<DatabaseInfo> done) override;
   void alter_database(AlterDatabaseRequest request, Done<DatabaseInfo> done) override;
+  void split_shard(SplitShardRequest request, Done<DatabaseInfo> done) override;
   void upsert(UpsertRequest request, Done<UpsertReply> done) override;
   void remove(DeleteRequest request, Done<DeleteReply> done) override;
   void get(GetRequest request, Done<StoredVector> done) override;

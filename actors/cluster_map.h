@@ -13,6 +13,7 @@
 
 #include "actors/api.h"
 #include "storage/record.h"
+#include "storage/row_key.h"
 
 namespace jade {
 
@@ -24,7 +25,7 @@ enum class MoveReason : uint8_t { none, drain, replace, replicas, balance };
 
 struct DatabaseEntry {
   DatabaseSpec spec;
-  std::vector<ShardPlacement> shards;  // an id belongs to shards[hash(id) % size]
+  std::vector<ShardPlacement> shards;  // by hash_begin, the first of which is 0
 };
 
 using NodeEntry = NodeRecord;
@@ -81,9 +82,20 @@ inline const ShardPlacement* find_placement(const ClusterMap& map, uint64_t grou
 
 using ClusterMapPtr = std::shared_ptr<const ClusterMap>;
 
-// By the key form of an id.
+// The shard that an id belongs to, by its key form.
 inline size_t shard_of(std::string_view id_key, const DatabaseEntry& database) {
-  return VectorId::hash_of_key(id_key) % database.shards.size();
+  auto after = std::upper_bound(
+      database.shards.begin(), database.shards.end(), hash_of_row_key(id_key),
+      [](uint64_t hash, const ShardPlacement& shard) { return hash < shard.hash_begin; });
+  return static_cast<size_t>(after - database.shards.begin()) - 1;
 }
+
+// Where the hashes of a shard end; 0: with the greatest there is.
+inline uint64_t hash_end(const DatabaseEntry& database, size_t shard) {
+  return shard + 1 < database.shards.size() ? database.shards[shard + 1].hash_begin : 0;
+}
+
+// Whether a shard whose hashes end there has this one.
+inline bool is_before(uint64_t hash, uint64_t hash_end) { return hash_end == 0 || hash < hash_end; }
 
 }  // namespace jade

@@ -31,22 +31,22 @@ gateway_actor::behavior_type gateway(gateway_actor::stateful_pointer<gateway_sta
                                      GatewayOptions options, ingest_actor ingest, query_actor query,
                                      master_actor master, node_actor node) {
   self->state.options = options;
+  auto change_database = [=](std::string name, auto& change) -> caf::result<DatabaseInfo> {
+    auto promise = self->make_response_promise<DatabaseInfo>();
+    self->request(master, options.create_timeout, std::move(change))
+        .then(
+            [=](const CatalogApplied& applied) {
+              describe_when_served(self, node, query, applied.version, name, promise);
+            },
+            [=](const caf::error& error) mutable { promise.deliver(error); });
+    return promise;
+  };
   return {
       [=](RoutesChanged& routes) {
         self->send(ingest, routes);
         self->send(query, routes);
       },
-      [=](CreateDatabase& create) -> caf::result<DatabaseInfo> {
-        auto promise = self->make_response_promise<DatabaseInfo>();
-        std::string name = create.spec.name;
-        self->request(master, options.create_timeout, std::move(create))
-            .then(
-                [=](const CatalogApplied& applied) {
-                  describe_when_served(self, node, query, applied.version, name, promise);
-                },
-                [=](const caf::error& error) mutable { promise.deliver(error); });
-        return promise;
-      },
+      [=](CreateDatabase& create) { return change_database(create.spec.name, create); },
       [=](DropDatabase& drop) -> caf::result<DatabaseInfo> {
         // Answered with what it was.
         auto promise = self->make_response_promise<DatabaseInfo>();
@@ -71,17 +71,8 @@ gateway_actor::behavior_type gateway(gateway_actor::stateful_pointer<gateway_sta
                 fail);
         return promise;
       },
-      [=](AlterDatabase& alter) -> caf::result<DatabaseInfo> {
-        auto promise = self->make_response_promise<DatabaseInfo>();
-        std::string name = alter.name;
-        self->request(master, options.create_timeout, std::move(alter))
-            .then(
-                [=](const CatalogApplied& applied) {
-                  describe_when_served(self, node, query, applied.version, name, promise);
-                },
-                [=](const caf::error& error) mutable { promise.deliver(error); });
-        return promise;
-      },
+      [=](AlterDatabase& alter) { return change_database(alter.name, alter); },
+      [=](SplitShard& split) { return change_database(split.database, split); },
       [=](ListDatabases list) { return self->delegate(query, list); },
       [=](DescribeDatabase& describe) { return self->delegate(query, std::move(describe)); },
       [=](UpsertRequest& request) -> caf::result<UpsertReply> {

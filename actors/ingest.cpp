@@ -7,11 +7,13 @@
 #include "actors/errors.h"
 #include "actors/gather.h"
 #include "actors/random.h"
+#include "actors/shard_key.h"
 #include "actors/token.h"
 #include "index/embedder.h"
 #include "index/filter.h"
 #include "index/metadata.h"
 #include "storage/bytes.h"
+#include "storage/crc32c.h"
 #include "storage/record.h"
 
 namespace jade {
@@ -111,25 +113,6 @@ Status check_values(const DatabaseSpec& spec, const UpsertRequest& request) {
   return {};
 }
 
-// One command of rows of one shard, being filled.
-struct Builder {
-  UpsertCommand command;
-  size_t bytes = 0;
-};
-
-using ShardWrites = std::vector<std::pair<replica_actor, ShardWrite>>;
-
-// Of the parts of one request: each shard counts those it gets.
-class PartIds {
- public:
-  PartIds(std::string request, size_t shards) : request_(std::move(request)), parts_(shards) {}
-  std::string next(size_t shard) { return request_ + "/" + std::to_string(parts_[shard]++); }
-
- private:
-  std::string request_;
-  std::vector<size_t> parts_;
-};
-
 // The client's request id, or one that was drawn; they never meet.
 std::string request_id(ingest_state& state, const std::string& given) {
   if (!given.empty()) return "c" + given;
@@ -145,166 +128,298 @@ Status check_request_id(const std::string& id) {
                                      std::to_string(Limits::request_id_bytes_max) + " are allowed");
 }
 
-// `distinct`: how many different ids there are.
-Result<ShardWrites> split_upsert(const Routes& routes, const DatabaseEntry& database,
-                                 const UpsertRequest& request, const std::string& id,
-                                 size_t command_bytes, uint64_t* distinct) {
-  auto shards = routes.all(database);
-  if (!shards.ok()) return shards.status();
-  // Of equal ids the last wins: only its row is written.
-  std::vector<std::string> keys(request.ids.size());
-  std::unordered_map<std::string_view, size_t> last;
-  last.reserve(keys.size());
-  for (size_t i = 0; i < keys.size(); ++i) {
-    keys[i] = request.ids[i].key();
-    last[keys[i]] = i;
+// Of a whole request, so that its parts are known again however shards have been split
+// since. Never 0.
+class Fingerprint {
+ public:
+  void add(std::string_view part) {
+    uint64_t size = part.size();
+    crc_ = crc32c({reinterpret_cast<const char*>(&size), sizeof size}, crc_);
+    crc_ = crc32c(part, crc_);
   }
-  *distinct = last.size();
+  uint32_t value() const { return crc_ == 0 ? 1 : crc_; }
 
-  ShardWrites calls;
-  PartIds parts(id, shards->size());
-  std::vector<Builder> builders(shards->size());
-  auto flush = [&](size_t shard) {
-    Builder& builder = builders[shard];
-    if (builder.command.ids.empty()) return;
-    calls.emplace_back((*shards)[shard], ShardWrite{{database.shards[shard].group},
-                                                    encode(builder.command, parts.next(shard))});
-    builder = Builder();
-  };
-  size_t row_bytes = database.spec.dimension * sizeof(float);
-  for (size_t i = 0; i < keys.size(); ++i) {
-    if (last[keys[i]] != i) continue;
-    size_t shard = shard_of(keys[i], database);
-    Builder& builder = builders[shard];
-    std::string_view metadata =
-        request.metadata.empty() ? std::string_view() : std::string_view(request.metadata[i]);
-    size_t bytes = keys[i].size() + row_bytes + metadata.size() + 32;
-    if (builder.bytes + bytes > command_bytes) flush(shard);
-    builder.bytes += bytes;
-    builder.command.dimension = database.spec.dimension;
-    builder.command.ids.push_back(keys[i]);
-    builder.command.values.append(request.values, i * row_bytes, row_bytes);
-    builder.command.metadata.emplace_back(metadata);
+ private:
+  uint32_t crc_ = 0;
+};
+
+// A command of one shard.
+struct Part {
+  uint64_t group = 0;
+  std::string command;
+};
+
+// Fills commands with rows, one for each shard that rows belong to. A request is cut
+// into parts by the order and size of its rows alone; the rows of a part that belong to
+// one shard are one command there, with the request's id and the number of the part.
+// Whichever shard has a row now, or gets it by a split, knows by that whether the row
+// has been written.
+template <class Command>
+class Splitter {
+ public:
+  Splitter(const DatabaseEntry& database, std::string request, uint32_t fingerprint,
+           size_t part_bytes)
+      : database_(database),
+        request_(std::move(request)),
+        fingerprint_(fingerprint),
+        part_bytes_(part_bytes),
+        commands_(database.shards.size()) {}
+
+  // The command that a row of so many bytes goes to.
+  Command& take(std::string_view row_key, size_t bytes) {
+    if (bytes_ > 0 && bytes_ + bytes > part_bytes_) flush();
+    bytes_ += bytes;
+    return commands_[shard_of(row_key, database_)];
   }
-  for (size_t shard = 0; shard < builders.size(); ++shard) flush(shard);
-  return calls;
+
+  std::vector<Part> finish() {
+    flush();
+    return std::move(parts_);
+  }
+
+ private:
+  void flush() {
+    std::string id = request_ + "/" + std::to_string(number_++);
+    for (size_t shard = 0; shard < commands_.size(); ++shard) {
+      if (commands_[shard].ids.empty()) continue;
+      parts_.push_back(
+          {database_.shards[shard].group, encode(commands_[shard], RequestId{id, fingerprint_})});
+      commands_[shard] = Command();
+    }
+    bytes_ = 0;
+  }
+
+  const DatabaseEntry& database_;
+  std::string request_;
+  uint32_t fingerprint_;
+  size_t part_bytes_;
+  std::vector<Command> commands_;
+  std::vector<Part> parts_;
+  size_t bytes_ = 0;
+  size_t number_ = 0;
+};
+
+void add_row(UpsertCommand& command, uint32_t dimension, const RowView& row) {
+  command.dimension = dimension;
+  command.ids.emplace_back(row.id);
+  command.values.append(row.values);
+  command.metadata.emplace_back(row.metadata);
 }
 
-ShardWrites split_delete(const std::vector<replica_actor>& shards, const DatabaseEntry& database,
-                         const std::vector<VectorId>& ids, const std::string& id,
-                         size_t command_bytes) {
-  ShardWrites calls;
-  PartIds parts(id, shards.size());
-  std::vector<DeleteCommand> commands(shards.size());
-  std::vector<size_t> bytes(shards.size());
-  auto flush = [&](size_t shard) {
-    if (commands[shard].ids.empty()) return;
-    calls.emplace_back(shards[shard], ShardWrite{{database.shards[shard].group},
-                                                 encode(commands[shard], parts.next(shard))});
-    commands[shard] = DeleteCommand();
-    bytes[shard] = 0;
-  };
-  for (const VectorId& vector : ids) {
-    std::string key = vector.key();
-    size_t shard = shard_of(key, database);
-    commands[shard].ids.push_back(std::move(key));
-    bytes[shard] += commands[shard].ids.back().size() + 16;
-    if (bytes[shard] > command_bytes) flush(shard);
+// `distinct`: how many different ids there are.
+Result<std::vector<Part>> split_upsert(const DatabaseEntry& database, const UpsertRequest& request,
+                                       const std::string& id, size_t part_bytes,
+                                       uint64_t* distinct) {
+  std::vector<std::string> keys(request.ids.size());
+  Fingerprint fingerprint;
+  for (size_t i = 0; i < keys.size(); ++i) {
+    std::string_view metadata =
+        request.metadata.empty() ? std::string_view() : std::string_view(request.metadata[i]);
+    auto shard_key = key_of_metadata(database.spec, metadata);
+    if (!shard_key.ok()) return shard_key.status().with_context(place(i, "metadata"));
+    keys[i] = row_key(*shard_key, request.ids[i]);
+    fingerprint.add(keys[i]);
+    fingerprint.add(metadata);
   }
-  for (size_t shard = 0; shard < shards.size(); ++shard) flush(shard);
-  return calls;
+  fingerprint.add(request.values);
+  // Of equal ids the last wins: only its row is written.
+  std::unordered_map<std::string_view, size_t> last;
+  last.reserve(keys.size());
+  for (size_t i = 0; i < keys.size(); ++i) last[keys[i]] = i;
+  *distinct = last.size();
+
+  size_t row_bytes = database.spec.dimension * sizeof(float);
+  Splitter<UpsertCommand> splitter(database, id, fingerprint.value(), part_bytes);
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (last[keys[i]] != i) continue;
+    std::string_view values = std::string_view(request.values).substr(i * row_bytes, row_bytes);
+    std::string_view metadata =
+        request.metadata.empty() ? std::string_view() : std::string_view(request.metadata[i]);
+    UpsertCommand& command =
+        splitter.take(keys[i], keys[i].size() + row_bytes + metadata.size() + 32);
+    add_row(command, database.spec.dimension, {keys[i], values, metadata});
+  }
+  return splitter.finish();
+}
+
+std::vector<Part> split_delete(const DatabaseEntry& database, const DeleteRequest& request,
+                               const std::string& id, size_t part_bytes) {
+  Fingerprint fingerprint;
+  for (const VectorId& vector : request.ids) fingerprint.add(row_key(request.key, vector));
+  Splitter<DeleteCommand> splitter(database, id, fingerprint.value(), part_bytes);
+  for (const VectorId& vector : request.ids) {
+    std::string key = row_key(request.key, vector);
+    DeleteCommand& command = splitter.take(key, key.size() + 16);
+    command.ids.push_back(std::move(key));
+  }
+  return splitter.finish();
+}
+
+// The rows of a command where they belong now: its shard may have been split.
+Result<std::vector<Part>> split_again(const DatabaseEntry& database, const std::string& command) {
+  std::vector<UpsertCommand> upserts(database.shards.size());
+  std::vector<DeleteCommand> deletes(database.shards.size());
+  std::string id;
+  RequestId request;
+  CommandVisitor visitor;
+  visitor.begin = [&](RequestId found) {
+    id = found.id;
+    request = {id, found.fingerprint};
+    return true;
+  };
+  uint32_t dimension = 0;
+  visitor.begin_upsert = [&](size_t, uint32_t d) {
+    dimension = d;
+    return Status();
+  };
+  visitor.upsert_row = [&](const RowView& row) {
+    add_row(upserts[shard_of(row.id, database)], dimension, row);
+    return Status();
+  };
+  visitor.erase = [&](const DeleteCommand& erase) {
+    for (const std::string& key : erase.ids) {
+      deletes[shard_of(key, database)].ids.push_back(key);
+    }
+    return Status();
+  };
+  // Only those two are sent from here.
+  JADE_RETURN_IF_ERROR(visit_command(command, visitor));
+  std::vector<Part> parts;
+  for (size_t shard = 0; shard < database.shards.size(); ++shard) {
+    uint64_t group = database.shards[shard].group;
+    if (!upserts[shard].ids.empty()) parts.push_back({group, encode(upserts[shard], request)});
+    if (!deletes[shard].ids.empty()) parts.push_back({group, encode(deletes[shard], request)});
+  }
+  return parts;
 }
 
 using ingest_pointer = ingest_actor::stateful_pointer<ingest_state>;
-
-// Not at once: whoever cannot answer now can hardly answer in the same moment.
-constexpr auto retry_interval = std::chrono::milliseconds(50);
-
-void retry(ingest_pointer self, std::function<void()> attempt) {
-  if (self->state.retries.empty()) self->delayed_send(self, retry_interval, Tick{});
-  self->state.retries.push_back(std::move(attempt));
-}
-
-// Sends the write, and again while it may not have been done and time remains.
-void write(ingest_pointer self, const replica_actor& shard,
-           std::shared_ptr<const ShardWrite> request, uint64_t retry_until_ms,
-           std::function<void(Result<ShardWritten>)> done) {
-  const ingest_state& state = self->state;
-  self->request(shard, state.options.write_timeout, *request)
-      .then([done](ShardWritten& written) { done(written); },
-            [=](const caf::error& error) {
-              Status status = to_status(error);
-              bool again = status.code() == Code::unavailable && now_ms(self) < retry_until_ms;
-              if (!again) return done(status);
-              retry(self, [=] {
-                // The way may be another one now.
-                const Routes& routes = self->state.routes;
-                const ShardPlacement* placement =
-                    routes.map ? find_placement(*routes.map, request->route.group) : nullptr;
-                auto handle =
-                    placement != nullptr ? routes.shard(*placement) : Result<replica_actor>(status);
-                if (!handle.ok()) return done(status);
-                write(self, *handle, request, retry_until_ms, done);
-              });
-            });
-}
-
-// Calls finish(answers) when all are answered.
-template <class Finish>
-void write_all(ingest_pointer self, ShardWrites calls, Finish finish) {
-  struct State {
-    std::vector<Result<ShardWritten>> answers;
-    size_t missing;
-    Finish finish;
-  };
-  auto state = std::make_shared<State>(
-      State{std::vector<Result<ShardWritten>>(calls.size(), unavailable("no answer")), calls.size(),
-            std::move(finish)});
-  uint64_t retry_ms = static_cast<uint64_t>(
-      std::chrono::duration_cast<std::chrono::milliseconds>(self->state.options.retry_for).count());
-  for (size_t i = 0; i < calls.size(); ++i) {
-    auto request = std::make_shared<const ShardWrite>(std::move(calls[i].second));
-    write(self, calls[i].first, std::move(request), now_ms(self) + retry_ms,
-          [state, i](Result<ShardWritten> answer) {
-            state->answers[i] = std::move(answer);
-            if (--state->missing == 0) state->finish(state->answers);
-          });
-  }
-}
 
 struct Written {
   uint64_t affected = 0;
   std::string token;
 };
 
-Result<Written> sum(const std::vector<Result<ShardWritten>>& answers) {
-  Written out;
+// One request: its parts are written at once, and those whose answer is lost again,
+// while time remains.
+struct Writing {
+  std::string database;
+  uint64_t retry_until_ms = 0;
+  size_t sent = 0;
+  size_t missing = 0;
+  uint64_t affected = 0;
   AppliedIndexes indexes;
-  for (const auto& answer : answers) {
-    if (!answer.ok()) {
-      if (answers.size() == 1) return answer.status();
-      return Status(
-          answer.status().code(),
-          answer.status().message() +
-              " (other parts of this request may have been written; sending it again is safe)");
-    }
-    out.affected += answer->affected;
-    uint64_t& index = indexes[answer->group];
-    index = std::max(index, answer->index);
+  Status failure;  // of any part
+  std::function<void(Result<Written>)> done;
+
+  void finish_one() {
+    if (--missing > 0) return;
+    if (failure.ok()) return done(Written{affected, encode_token(indexes)});
+    if (sent == 1) return done(failure);
+    done(Status(failure.code(),
+                failure.message() +
+                    " (other parts of this request may have been written; sending it again is "
+                    "safe)"));
   }
-  out.token = encode_token(indexes);
-  return out;
+  void fail(const Status& status) {
+    failure = status;
+    finish_one();
+  }
+};
+
+void write(ingest_pointer self, std::shared_ptr<Writing> all, Part part);
+
+// By the map of now.
+void write_again(ingest_pointer self, const std::shared_ptr<Writing>& all, const Part& part) {
+  auto database = self->state.routes.database(all->database);
+  if (!database.ok()) return all->fail(database.status());
+  auto parts = split_again(**database, part.command);
+  if (!parts.ok()) return all->fail(parts.status());
+  all->missing += parts->size() - 1;
+  for (Part& again : *parts) write(self, all, std::move(again));
+}
+
+void write(ingest_pointer self, std::shared_ptr<Writing> all, Part part) {
+  const Routes& routes = self->state.routes;
+  const ShardPlacement* placement = routes.map ? find_placement(*routes.map, part.group) : nullptr;
+  if (placement == nullptr) {
+    return all->fail(not_found("shard " + std::to_string(part.group) + " does not exist"));
+  }
+  auto shard = routes.shard(*placement);
+  if (!shard.ok()) return all->fail(shard.status());
+  auto kept = std::make_shared<const Part>(std::move(part));
+  self->request(*shard, self->state.options.write_timeout, ShardWrite{{kept->group}, kept->command})
+      .then(
+          [all](const ShardWritten& written) {
+            all->affected += written.affected;
+            uint64_t& index = all->indexes[written.group];
+            index = std::max(index, written.index);
+            all->finish_one();
+          },
+          [=](const caf::error& error) {
+            Status status = to_status(error);
+            bool again = status.code() == Code::unavailable || status.code() == Code::moved;
+            if (!again || now_ms(self) >= all->retry_until_ms) return all->fail(status);
+            self->state.retries.add(self, [=] { write_again(self, all, *kept); });
+          });
+}
+
+void write_all(ingest_pointer self, const std::string& database, std::vector<Part> parts,
+               std::function<void(Result<Written>)> done) {
+  auto all = std::make_shared<Writing>();
+  all->database = database;
+  all->retry_until_ms = now_ms(self) + to_ms(self->state.options.retry_for);
+  all->sent = all->missing = parts.size();
+  all->done = std::move(done);
+  for (Part& part : parts) write(self, all, std::move(part));
 }
 
 auto deliver_deleted(caf::typed_response_promise<DeleteReply> promise) {
-  return [promise](const std::vector<Result<ShardWritten>>& answers) mutable {
-    auto written = sum(answers);
-    if (!written.ok()) {
-      promise.deliver(to_error(written.status()));
-    } else {
-      promise.deliver(DeleteReply{written->affected, std::move(written->token)});
-    }
+  return [promise](Result<Written> written) mutable {
+    if (!written.ok()) return (void)promise.deliver(to_error(written.status()));
+    promise.deliver(DeleteReply{written->affected, std::move(written->token)});
   };
+}
+
+// Deletes by filter, in every shard, and in those that were split meanwhile again.
+void delete_matching(ingest_pointer self, std::shared_ptr<Writing> all,
+                     std::shared_ptr<const DeleteRequest> request) {
+  const Routes& routes = self->state.routes;
+  auto database = routes.database(all->database);
+  if (!database.ok()) return all->done(database.status());
+  const DatabaseEntry& entry = **database;
+  ShardDeleteMatching question;
+  question.filter = filter_of_key(entry.spec, request->key, request->filter);
+  std::vector<std::pair<replica_actor, ShardDeleteMatching>> calls;
+  for (size_t s = 0; s < entry.shards.size(); ++s) {
+    if (request->key && s != shard_of(row_key_prefix(*request->key), entry)) continue;
+    auto shard = routes.shard(entry.shards[s]);
+    if (!shard.ok()) return all->done(shard.status());
+    question.route.group = entry.shards[s].group;
+    question.hash_end = hash_end(entry, s);
+    calls.emplace_back(*shard, question);
+  }
+  gather<ShardWritten>(self, self->state.options.write_timeout, std::move(calls),
+                       [=](std::vector<Result<ShardWritten>>& answers) {
+                         bool moved = false;
+                         all->sent = answers.size();
+                         all->missing = 1;
+                         all->failure = Status();
+                         for (const auto& answer : answers) {
+                           if (!answer.ok()) {
+                             all->failure = answer.status();
+                             moved = moved || answer.status().code() == Code::moved;
+                             continue;
+                           }
+                           all->affected += answer->affected;
+                           uint64_t& index = all->indexes[answer->group];
+                           index = std::max(index, answer->index);
+                         }
+                         if (!moved || now_ms(self) >= all->retry_until_ms)
+                           return all->finish_one();
+                         self->state.retries.add(self,
+                                                 [=] { delete_matching(self, all, request); });
+                       });
 }
 
 }  // namespace
@@ -339,9 +454,7 @@ ingest_actor::behavior_type ingest(ingest_actor::stateful_pointer<ingest_state> 
   self->state.random = mix(options.seed, now_ms(self) + 1);
   return {
       [self](RoutesChanged& changed) { self->state.routes.change(changed); },
-      [self](Tick) {
-        for (auto& attempt : std::exchange(self->state.retries, {})) attempt();
-      },
+      [self](Tick) { self->state.retries.run(); },
       [self](UpsertRequest& request) -> caf::result<UpsertReply> {
         auto database = self->state.routes.database(request.database);
         if (!database.ok()) return to_error(database.status());
@@ -353,60 +466,54 @@ ingest_actor::behavior_type ingest(ingest_actor::stateful_pointer<ingest_state> 
           return to_error(status);
         }
         uint64_t distinct = 0;
-        auto calls = split_upsert(self->state.routes, entry, request,
-                                  request_id(self->state, request.request_id),
+        auto parts = split_upsert(entry, request, request_id(self->state, request.request_id),
                                   self->state.options.command_bytes, &distinct);
-        if (!calls.ok()) return to_error(calls.status());
+        if (!parts.ok()) return to_error(parts.status());
         auto promise = self->make_response_promise<UpsertReply>();
-        write_all(self, std::move(*calls), [promise, distinct](auto& answers) mutable {
-          auto written = sum(answers);
-          if (!written.ok()) {
-            promise.deliver(to_error(written.status()));
-          } else {
-            promise.deliver(UpsertReply{distinct, std::move(written->token)});
-          }
-        });
+        write_all(self, request.database, std::move(*parts),
+                  [promise, distinct](Result<Written> written) mutable {
+                    if (!written.ok()) return (void)promise.deliver(to_error(written.status()));
+                    promise.deliver(UpsertReply{distinct, std::move(written->token)});
+                  });
         return promise;
       },
       [self](DeleteRequest& request) -> caf::result<DeleteReply> {
         auto database = self->state.routes.database(request.database);
         if (!database.ok()) return to_error(database.status());
         const DatabaseEntry& entry = **database;
-        auto shards = self->state.routes.all(entry);
-        if (!shards.ok()) return to_error(shards.status());
-        caf::timespan timeout = self->state.options.write_timeout;
-        if (!request.filter.empty()) {
+        bool by_ids = request.filter.empty();
+        Status valid = check_key(entry.spec, request.key, by_ids && !request.ids.empty());
+        if (!valid.ok()) return to_error(valid);
+        if (!by_ids) {
           if (!request.ids.empty()) {
             return to_error(invalid_argument("give either ids or filter, not both"));
           }
           if (auto filter = parse_filter(request.filter); !filter.ok()) {
             return to_error(filter.status().with_context("filter"));
           }
-          std::vector<std::pair<replica_actor, ShardDeleteMatching>> calls;
-          for (size_t i = 0; i < shards->size(); ++i) {
-            calls.emplace_back((*shards)[i],
-                               ShardDeleteMatching{{entry.shards[i].group}, request.filter});
-          }
           auto promise = self->make_response_promise<DeleteReply>();
-          gather<ShardWritten>(self, timeout, std::move(calls), deliver_deleted(promise));
+          auto all = std::make_shared<Writing>();
+          all->database = request.database;
+          all->retry_until_ms = now_ms(self) + to_ms(self->state.options.retry_for);
+          all->done = deliver_deleted(promise);
+          delete_matching(self, all, std::make_shared<const DeleteRequest>(std::move(request)));
           return promise;
         }
         if (request.ids.empty()) {
           return to_error(invalid_argument("ids is empty; give at least one"));
         }
         for (size_t i = 0; i < request.ids.size(); ++i) {
-          if (Status valid = request.ids[i].validate(); !valid.ok()) {
-            return to_error(valid.with_context("ids[" + std::to_string(i) + "]"));
+          if (Status valid_id = request.ids[i].validate(); !valid_id.ok()) {
+            return to_error(valid_id.with_context("ids[" + std::to_string(i) + "]"));
           }
         }
         if (Status status = check_request_id(request.request_id); !status.ok()) {
           return to_error(status);
         }
-        auto calls =
-            split_delete(*shards, entry, request.ids, request_id(self->state, request.request_id),
-                         self->state.options.command_bytes);
         auto promise = self->make_response_promise<DeleteReply>();
-        write_all(self, std::move(calls), deliver_deleted(promise));
+        auto parts = split_delete(entry, request, request_id(self->state, request.request_id),
+                                  self->state.options.command_bytes);
+        write_all(self, request.database, std::move(parts), deliver_deleted(promise));
         return promise;
       },
   };

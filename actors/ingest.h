@@ -3,14 +3,15 @@
 #pragma once
 
 #include "actors/messages.h"
+#include "actors/retry.h"
 #include "actors/routes.h"
 
 namespace jade {
 
 struct IngestOptions {
   caf::timespan write_timeout = std::chrono::seconds(30);
-  // One log entry. Larger requests become several; see Raft's limits in
-  // actors/raft_host.h.
+  // The rows that become one log entry of each shard they belong to. Larger requests
+  // become several; see Raft's limits in actors/raft_host.h.
   size_t command_bytes = 256u << 10;
   // A write whose answer was lost is sent again so long: its request id makes that
   // harmless.
@@ -22,8 +23,8 @@ struct ingest_state {
   static inline const char* name = "ingest";
   IngestOptions options;
   Routes routes;
-  uint64_t random = 0;                         // state of the generator
-  std::vector<std::function<void()>> retries;  // at the next tick
+  uint64_t random = 0;  // state of the generator
+  Retries retries;
 };
 
 ingest_actor::behavior_type ingest(ingest_actor::stateful_pointer<ingest_state> self,

@@ -307,6 +307,10 @@ Result<DatabaseInfo> Node::drop_database(std::string name) {
   return wait_for<DatabaseInfo>(
       [&](auto done) { api().drop_database(std::move(name), std::move(done)); });
 }
+Result<DatabaseInfo> Node::split_shard(SplitShardRequest request) {
+  return wait_for<DatabaseInfo>(
+      [&](auto done) { api().split_shard(std::move(request), std::move(done)); });
+}
 Result<UpsertReply> Node::upsert(UpsertRequest request) {
   return wait_for<UpsertReply>(
       [&](auto done) { api().upsert(std::move(request), std::move(done)); });

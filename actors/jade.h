@@ -75,6 +75,8 @@ class Node {
   Result<std::vector<DatabaseInfo>> list_databases();
   Result<DatabaseInfo> describe_database(std::string name);
   Result<DatabaseInfo> drop_database(std::string name);
+  // Returns when it is decided; the shard then becomes two while both serve.
+  Result<DatabaseInfo> split_shard(SplitShardRequest request);
   Result<UpsertReply> upsert(UpsertRequest request);
   Result<DeleteReply> remove(DeleteRequest request);
   Result<StoredVector> get(GetRequest request);

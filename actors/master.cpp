@@ -316,6 +316,11 @@ master_actor::behavior_type master(master_actor::stateful_pointer<master_state> 
         ChangeCatalog change{{metadata_group}, encode(CatalogCommand(std::move(replicas)))};
         return self->state.change(change);
       },
+      [self](SplitShard& split) {
+        SplitRecord record{split.shard, SplitStep::begin, std::move(split.database)};
+        ChangeCatalog change{{metadata_group}, encode(CatalogCommand(std::move(record)))};
+        return self->state.change(change);
+      },
       [self](ChangeCatalog& change) { return self->state.change(change); },
       [self](JoinCluster& request) { return self->state.join(request); },
       [self](RaftWire& wire) {

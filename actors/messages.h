@@ -30,6 +30,7 @@
 namespace jade {
 
 class ShardSnapshot;  // actors/shard_replica.h
+struct SplitSource;   // actors/shard_split.h
 
 // ---- to a shard: may cross nodes -------------------------------------------
 
@@ -73,11 +74,12 @@ struct ShardSearch {
   bool has_threshold = false;
   float distance_max = 0;    // with has_threshold
   uint64_t applied_min = 0;  // the replica must have applied so much
+  uint64_t hash_end = 0;     // of the shard, as the asker knows it; refused where it is less
   Consistency consistency = Consistency::session;
 };
 
 struct ShardHit {
-  std::string id;  // key form of VectorId
+  std::string id;  // key of the row: storage/row_key.h
   float distance = 0;
   std::string metadata;
   std::string values;  // dimension float32, as stored
@@ -89,18 +91,20 @@ struct ShardHits {
 
 struct ShardGet {
   Route route;
-  std::string id;  // key form
+  std::string id;  // key of the row
   Consistency consistency = Consistency::session;
 };
 
 // Rows after `after` in the order of their ids.
 struct ShardList {
   Route route;
-  std::string after;  // key form, exclusive; "": from the start
+  std::string after;   // key of a row, exclusive; "": from the start
+  std::string prefix;  // of the keys of rows; "": all
   uint32_t limit = 0;
   bool include_metadata = true;
   bool include_values = false;
   Consistency consistency = Consistency::session;
+  uint64_t hash_end = 0;  // as in ShardSearch
 };
 
 struct ShardVectors {
@@ -111,6 +115,7 @@ struct ShardVectors {
 struct ShardDeleteMatching {
   Route route;
   std::string filter;
+  uint64_t hash_end = 0;  // as in ShardSearch
 };
 
 struct ShardDescribe {
@@ -257,8 +262,25 @@ struct MatchTask {
   std::shared_ptr<const ShardSnapshot> view;
   std::string filter;
 };
+// Stored rows that belong to a shard that was split off, some of them.
+struct TrimTask {
+  std::shared_ptr<const ShardSnapshot> view;
+};
 struct MatchedRows {
   std::shared_ptr<std::vector<std::pair<std::string, uint64_t>>> rows;  // id key, row
+};
+
+// What the child of a split begins with: node to the parent's replica. unavailable: it
+// has not come to the split yet; not_found: it has nothing to give any more.
+struct GetSplit {
+  uint64_t child = 0;
+};
+struct SplitFound {
+  std::shared_ptr<const SplitSource> source;
+};
+// Of the node to itself: try to make the shard's first state again.
+struct MakeChild {
+  uint64_t group = 0;
 };
 
 // The map has changed: node to shard.
@@ -284,6 +306,10 @@ struct DropDatabase {
 struct AlterDatabase {
   std::string name;
   uint32_t replicas = 0;
+};
+struct SplitShard {
+  std::string database;
+  uint64_t shard = 0;
 };
 struct ListDatabases {};
 struct DescribeDatabase {
@@ -343,8 +369,8 @@ using replica_actor = caf::typed_actor<
 // reads are handed to searchers with an immutable snapshot.
 using shard_actor =
     replica_actor::extend<caf::replies_to<ShardDigestRequest>::with<ShardDigest>,
-                          caf::reacts_to<Placed>, caf::replies_to<Stop>::with<Stopped>,
-                          caf::reacts_to<Tick>>;
+                          caf::reacts_to<Placed>, caf::replies_to<GetSplit>::with<SplitFound>,
+                          caf::replies_to<Stop>::with<Stopped>, caf::reacts_to<Tick>>;
 
 // A node as other nodes see it, and the way from here to them.
 using peer_actor = replica_actor::extend<
@@ -357,7 +383,8 @@ using peer_actor = replica_actor::extend<
 using searcher_actor = caf::typed_actor<
     caf::replies_to<SearchTask>::with<ShardHits>, caf::replies_to<GetTask>::with<ShardVectors>,
     caf::replies_to<ListTask>::with<ShardVectors>, caf::replies_to<MatchTask>::with<MatchedRows>,
-    caf::replies_to<DigestTask>::with<ShardDigest>, caf::replies_to<ExportTask>::with<StateChunk>>;
+    caf::replies_to<TrimTask>::with<MatchedRows>, caf::replies_to<DigestTask>::with<ShardDigest>,
+    caf::replies_to<ExportTask>::with<StateChunk>>;
 
 // The one writer of the node's log: collects what waits into one synced write.
 using log_writer_actor =
@@ -372,6 +399,7 @@ using master_actor =
     caf::typed_actor<caf::replies_to<CreateDatabase>::with<CatalogApplied>,
                      caf::replies_to<DropDatabase>::with<CatalogApplied>,
                      caf::replies_to<AlterDatabase>::with<CatalogApplied>,
+                     caf::replies_to<SplitShard>::with<CatalogApplied>,
                      caf::replies_to<ChangeCatalog>::with<CatalogApplied>,
                      caf::replies_to<JoinCluster>::with<JoinedCluster>,
                      caf::replies_to<DescribeMaster>::with<MasterInfo>, caf::reacts_to<RaftWire>,
@@ -381,7 +409,7 @@ using master_actor =
 using node_actor =
     caf::typed_actor<caf::reacts_to<Wired>, caf::reacts_to<MapChanged>, caf::reacts_to<ShardFailed>,
                      caf::reacts_to<ShardServes>, caf::reacts_to<ShardBehind>,
-                     caf::replies_to<AwaitVersion>::with<CatalogApplied>,
+                     caf::reacts_to<MakeChild>, caf::replies_to<AwaitVersion>::with<CatalogApplied>,
                      caf::replies_to<CheckReady>::with<std::string>,
                      caf::replies_to<DescribeCluster>::with<ClusterInfo>,
                      caf::replies_to<ChangeNodeRequest>::with<NodeInfo>,
@@ -394,18 +422,20 @@ using ingest_actor = caf::typed_actor<caf::reacts_to<RoutesChanged>, caf::reacts
                                       caf::replies_to<DeleteRequest>::with<DeleteReply>>;
 
 // Validates reads, fans out to shards, merges the answers.
-using query_actor = caf::typed_actor<
-    caf::reacts_to<RoutesChanged>, caf::replies_to<SearchRequest>::with<SearchReply>,
-    caf::replies_to<SearchBatchRequest>::with<SearchBatchReply>,
-    caf::replies_to<GetRequest>::with<StoredVector>, caf::replies_to<ListRequest>::with<ListReply>,
-    caf::replies_to<ListDatabases>::with<DatabaseInfos>,
-    caf::replies_to<DescribeDatabase>::with<DatabaseInfo>>;
+using query_actor = caf::typed_actor<caf::reacts_to<RoutesChanged>, caf::reacts_to<Tick>,
+                                     caf::replies_to<SearchRequest>::with<SearchReply>,
+                                     caf::replies_to<SearchBatchRequest>::with<SearchBatchReply>,
+                                     caf::replies_to<GetRequest>::with<StoredVector>,
+                                     caf::replies_to<ListRequest>::with<ListReply>,
+                                     caf::replies_to<ListDatabases>::with<DatabaseInfos>,
+                                     caf::replies_to<DescribeDatabase>::with<DatabaseInfo>>;
 
 // The one door: limits what is in flight and picks the actor that answers.
 using gateway_actor = caf::typed_actor<
     caf::reacts_to<RoutesChanged>, caf::replies_to<CreateDatabase>::with<DatabaseInfo>,
     caf::replies_to<DropDatabase>::with<DatabaseInfo>,
     caf::replies_to<AlterDatabase>::with<DatabaseInfo>,
+    caf::replies_to<SplitShard>::with<DatabaseInfo>,
     caf::replies_to<ListDatabases>::with<DatabaseInfos>,
     caf::replies_to<DescribeDatabase>::with<DatabaseInfo>,
     caf::replies_to<UpsertRequest>::with<UpsertReply>,
@@ -447,14 +477,14 @@ JADE_INSPECT(ShardWrite, x.route, x.command)
 JADE_INSPECT(ShardWritten, x.group, x.index, x.affected)
 JADE_INSPECT(ShardSearch, x.route, x.queries, x.dimension, x.k, x.ef_search, x.nprobe, x.filter,
              x.exact, x.include_metadata, x.include_values, x.has_threshold, x.distance_max,
-             x.applied_min, x.consistency)
+             x.applied_min, x.hash_end, x.consistency)
 JADE_INSPECT(ShardHit, x.id, x.distance, x.metadata, x.values)
 JADE_INSPECT(ShardHits, x.queries)
 JADE_INSPECT(ShardGet, x.route, x.id, x.consistency)
-JADE_INSPECT(ShardList, x.route, x.after, x.limit, x.include_metadata, x.include_values,
-             x.consistency)
+JADE_INSPECT(ShardList, x.route, x.after, x.prefix, x.limit, x.include_metadata, x.include_values,
+             x.consistency, x.hash_end)
 JADE_INSPECT(ShardVectors, x.rows)
-JADE_INSPECT(ShardDeleteMatching, x.route, x.filter)
+JADE_INSPECT(ShardDeleteMatching, x.route, x.filter, x.hash_end)
 JADE_INSPECT(ShardDescribe, x.route, x.by_leader)
 JADE_INSPECT(ShardDigestRequest, x.group)
 JADE_INSPECT(ShardDigest, x.applied_index, x.digest)
@@ -520,6 +550,11 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::DigestTask)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::ExportTask)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::MatchTask)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::MatchedRows)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::TrimTask)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::GetSplit)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::SplitFound)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::MakeChild)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::SplitShard)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::Placed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::Tick)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::Stop)

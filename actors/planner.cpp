@@ -47,7 +47,7 @@ class Planner {
     for (const auto& [name, entry] : map_.databases) {
       for (const ShardPlacement& shard : entry.shards) {
         // Before it has had a leader nobody could change its members.
-        if (!shard.founded) continue;
+        if (!shard.founded || shard.is_splitting()) continue;
         if (auto move = mend(shard, entry.spec.replicas)) return move;
       }
     }
@@ -138,7 +138,7 @@ class Planner {
   std::optional<ShardRecord> balance_replicas() const {
     for (const auto& [name, entry] : map_.databases) {
       for (const ShardPlacement& shard : entry.shards) {
-        if (!shard.founded) continue;
+        if (!shard.founded || shard.is_splitting()) continue;
         uint64_t to = spare(shard);
         if (to == 0) continue;
         std::vector<uint64_t> target = shard.nodes;
@@ -156,7 +156,7 @@ class Planner {
   std::optional<ShardRecord> balance_leaders() const {
     for (const auto& [name, entry] : map_.databases) {
       for (const ShardPlacement& shard : entry.shards) {
-        if (!shard.founded) continue;
+        if (!shard.founded || shard.is_splitting()) continue;
         size_t first = loads_.at(shard.nodes.front()).first;
         ShardRecord next = shard;
         auto to = std::min_element(

@@ -6,6 +6,8 @@
 
 #include "actors/errors.h"
 #include "actors/gather.h"
+#include "actors/random.h"
+#include "actors/shard_key.h"
 #include "actors/token.h"
 #include "index/embedder.h"
 #include "index/filter.h"
@@ -20,14 +22,14 @@ Status check_range(const char* field, uint64_t value, uint64_t low, uint64_t hig
                           std::to_string(low) + " to " + std::to_string(high));
 }
 
-// All parameters of a search but its vector.
+// All parameters of a search but its vector and its shard.
 ShardSearch shard_search(const DatabaseSpec& spec, const SearchRequest& search) {
   ShardSearch out;
   out.dimension = spec.dimension;
   out.k = search.k;
   out.ef_search = search.ef_search.value_or(0);
   out.nprobe = search.nprobe.value_or(0);
-  out.filter = search.filter;
+  out.filter = filter_of_key(spec, search.key, search.filter);
   out.exact = search.exact;
   out.include_metadata = search.include_metadata;
   out.include_values = search.include_values;
@@ -41,7 +43,7 @@ ShardSearch shard_search(const DatabaseSpec& spec, const SearchRequest& search) 
 
 bool same_parameters(const SearchRequest& a, const SearchRequest& b) {
   return a.k == b.k && a.ef_search == b.ef_search && a.nprobe == b.nprobe && a.filter == b.filter &&
-         a.exact == b.exact && a.include_metadata == b.include_metadata &&
+         a.key == b.key && a.exact == b.exact && a.include_metadata == b.include_metadata &&
          a.include_values == b.include_values && a.consistency == b.consistency &&
          a.score_threshold == b.score_threshold && a.token == b.token && a.partial == b.partial;
 }
@@ -57,7 +59,7 @@ std::vector<float> to_floats(const std::string& bytes) {
 }
 
 Result<StoredVector> to_vector(ShardHit& row) {
-  auto id = VectorId::from_key(row.id);
+  auto id = id_of_row_key(row.id);
   if (!id.ok()) return id.status();
   return StoredVector{std::move(*id), to_floats(row.values), std::move(row.metadata)};
 }
@@ -78,7 +80,7 @@ Result<SearchReply> merge_hits(const DatabaseSpec& spec, uint32_t k,
   SearchReply reply;
   reply.results.reserve(hits.size());
   for (ShardHit* hit : hits) {
-    auto id = VectorId::from_key(hit->id);
+    auto id = id_of_row_key(hit->id);
     if (!id.ok()) return id.status();
     reply.results.push_back({std::move(*id), score_from_distance(spec.metric, hit->distance),
                              std::move(hit->metadata), to_floats(hit->values)});
@@ -86,61 +88,61 @@ Result<SearchReply> merge_hits(const DatabaseSpec& spec, uint32_t k,
   return reply;
 }
 
-// A run of searches of equal parameters, as one question to every shard.
+// A run of searches of equal parameters, as one question to each shard that matters.
 struct Group {
   size_t first = 0;
   size_t count = 0;
 };
 
+// One of those shards.
+struct Part {
+  size_t group = 0;
+  uint64_t shard = 0;  // Raft group
+  Status reachable;    // else it is not asked
+};
+
 struct SearchPlan {
-  std::vector<std::pair<replica_actor, ShardSearch>> calls;
-  // The slots of the calls among groups × shards; a shard that is not reachable from
-  // here is not asked.
-  std::vector<size_t> slots;
+  DatabaseSpec spec;
   std::vector<Group> groups;
-  std::vector<bool> partial;      // of each group
-  std::vector<uint32_t> k;        // of each search
-  std::vector<uint64_t> shards;   // Raft groups
-  std::vector<Status> reachable;  // of each shard
+  std::vector<Part> parts;                                   // by group
+  std::vector<std::pair<replica_actor, ShardSearch>> calls;  // of the reachable ones
 };
 
 Result<SearchPlan> plan(const Routes& routes, const DatabaseEntry& entry,
                         std::vector<SearchRequest>& searches, bool batch) {
   SearchPlan out;
-  std::vector<Result<replica_actor>> handles;
-  for (const ShardPlacement& placement : entry.shards) {
-    handles.push_back(routes.shard(placement));
-    out.shards.push_back(placement.group);
-    out.reachable.push_back(handles.back().status());
-  }
+  out.spec = entry.spec;
   for (size_t i = 0; i < searches.size(); ++i) {
     if (Status status = prepare_search(entry.spec, searches[i]); !status.ok()) {
       return batch ? status.with_context("searches[" + std::to_string(i) + "]") : status;
     }
-    out.k.push_back(searches[i].k);
     if (i > 0 && same_parameters(searches[i - 1], searches[i])) {
       ++out.groups.back().count;
     } else {
       out.groups.push_back({i, 1});
-      out.partial.push_back(searches[i].partial);
     }
   }
-  for (const Group& group : out.groups) {
-    const SearchRequest& first = searches[group.first];
+  std::vector<Result<replica_actor>> handles;
+  for (const ShardPlacement& placement : entry.shards) handles.push_back(routes.shard(placement));
+  for (size_t g = 0; g < out.groups.size(); ++g) {
+    const SearchRequest& first = searches[out.groups[g].first];
     ShardSearch question = shard_search(entry.spec, first);
-    for (size_t i = 0; i < group.count; ++i) {
-      append_floats(question.queries, searches[group.first + i].vector);
+    for (size_t i = 0; i < out.groups[g].count; ++i) {
+      append_floats(question.queries, searches[out.groups[g].first + i].vector);
     }
     auto token = decode_token(first.token);
     if (!token.ok()) return token.status();
-    size_t g = static_cast<size_t>(&group - out.groups.data());
+    // All vectors of a key are in the shard of any of them.
+    size_t only = first.key ? shard_of(row_key_prefix(*first.key), entry) : handles.size();
     for (size_t s = 0; s < handles.size(); ++s) {
+      if (first.key && s != only) continue;
+      out.parts.push_back({g, entry.shards[s].group, handles[s].status()});
       if (!handles[s].ok()) continue;
-      question.route.group = out.shards[s];
+      question.route.group = entry.shards[s].group;
+      question.hash_end = hash_end(entry, s);
       auto seen = token->find(question.route.group);
       question.applied_min = seen == token->end() ? 0 : seen->second;
-      out.slots.push_back(g * handles.size() + s);
-      out.calls.emplace_back(*handles[s], s + 1 < handles.size() ? question : std::move(question));
+      out.calls.emplace_back(*handles[s], question);
     }
   }
   return out;
@@ -150,56 +152,182 @@ bool is_absence(const Status& status) {
   return status.code() == Code::unavailable || status.code() == Code::deadline_exceeded;
 }
 
-// `answers`: groups × shards.
-Result<std::vector<SearchReply>> merge_answers(const DatabaseSpec& spec, const SearchPlan& plan,
+// `answers`: of the calls.
+Result<std::vector<SearchReply>> merge_answers(const SearchPlan& plan,
+                                               const std::vector<SearchRequest>& searches,
                                                std::vector<Result<ShardHits>>& answers) {
+  struct Found {
+    std::vector<ShardHits*> hits;
+    std::vector<uint64_t> missing;
+    Status failure;
+  };
+  std::vector<Found> found(plan.groups.size());
+  size_t call = 0;
+  for (const Part& part : plan.parts) {
+    Found& of = found[part.group];
+    Status status = part.reachable;
+    if (status.ok()) {
+      auto& answer = answers[call++];
+      status = answer.status();
+      if (answer.ok()) of.hits.push_back(&*answer);
+    }
+    if (status.ok()) continue;
+    if (!is_absence(status)) return status;
+    of.missing.push_back(part.shard);
+    of.failure = status.with_context("shard " + std::to_string(part.shard) + " of database \"" +
+                                     plan.spec.name + "\"");
+  }
   std::vector<SearchReply> replies;
   for (size_t g = 0; g < plan.groups.size(); ++g) {
-    std::vector<ShardHits*> found;
-    std::vector<uint64_t> missing;
-    for (size_t s = 0; s < plan.shards.size(); ++s) {
-      auto& answer = answers[g * plan.shards.size() + s];
-      if (answer.ok()) {
-        found.push_back(&*answer);
-        continue;
-      }
-      if (!is_absence(answer.status())) return answer.status();
-      missing.push_back(plan.shards[s]);
-      if (plan.partial[g] && missing.size() < plan.shards.size()) continue;
-      return answer.status().with_context("shard " + std::to_string(plan.shards[s]) +
-                                          " of database \"" + spec.name + "\"");
-    }
-    for (size_t i = 0; i < plan.groups[g].count; ++i) {
-      std::vector<std::vector<ShardHit>*> parts;
-      for (ShardHits* hits : found) {
+    const Group& group = plan.groups[g];
+    bool enough = searches[group.first].partial && !found[g].hits.empty();
+    if (!found[g].missing.empty() && !enough) return found[g].failure;
+    for (size_t i = 0; i < group.count; ++i) {
+      std::vector<std::vector<ShardHit>*> lists;
+      for (ShardHits* hits : found[g].hits) {
         if (i >= hits->queries.size()) return internal_error("a shard answered too few queries");
-        parts.push_back(&hits->queries[i]);
+        lists.push_back(&hits->queries[i]);
       }
-      auto merged = merge_hits(spec, plan.k[plan.groups[g].first + i], parts);
+      auto merged = merge_hits(plan.spec, searches[group.first].k, lists);
       if (!merged.ok()) return merged.status();
-      merged->missing_shards = missing;
+      merged->missing_shards = found[g].missing;
       replies.push_back(std::move(*merged));
     }
   }
   return replies;
 }
 
-// Asks and calls done(Result<std::vector<SearchReply>>).
-template <class Done>
-void run_searches(query_actor::stateful_pointer<query_state> self, const DatabaseEntry& entry,
-                  SearchPlan planned, Done done) {
-  auto calls = std::move(planned.calls);
-  auto finish = [spec = entry.spec, planned = std::move(planned),
-                 done](std::vector<Result<ShardHits>>& answers) mutable {
-    std::vector<Result<ShardHits>> all;
-    for (size_t i = 0; i < planned.groups.size() * planned.shards.size(); ++i) {
-      const Status& reachable = planned.reachable[i % planned.shards.size()];
-      all.emplace_back(reachable.ok() ? unavailable("no answer") : reachable);
+using query_pointer = query_actor::stateful_pointer<query_state>;
+
+// Whether to ask all over again, by a newer map: a shard has been split.
+template <class Reply>
+bool is_outdated(query_pointer self, const std::vector<Result<Reply>>& answers,
+                 uint64_t retry_until_ms) {
+  return now_ms(self) < retry_until_ms &&
+         std::any_of(answers.begin(), answers.end(),
+                     [](const auto& answer) { return answer.status().code() == Code::moved; });
+}
+
+uint64_t retry_until(query_pointer self) {
+  return now_ms(self) + to_ms(self->state.options.retry_for);
+}
+
+struct Searching {
+  std::string database;
+  std::vector<SearchRequest> searches;
+  bool batch = false;
+  uint64_t retry_until_ms = 0;
+  std::function<void(Result<std::vector<SearchReply>>)> done;
+};
+
+void run_searches(query_pointer self, std::shared_ptr<Searching> work) {
+  const Routes& routes = self->state.routes;
+  auto database = routes.database(work->database);
+  if (!database.ok()) return work->done(database.status());
+  auto planned = plan(routes, **database, work->searches, work->batch);
+  if (!planned.ok()) return work->done(planned.status());
+  auto calls = std::move(planned->calls);
+  auto finish = [self, work,
+                 planned = std::move(*planned)](std::vector<Result<ShardHits>>& answers) {
+    if (is_outdated(self, answers, work->retry_until_ms)) {
+      return self->state.retries.add(self, [self, work] { run_searches(self, work); });
     }
-    for (size_t i = 0; i < answers.size(); ++i) all[planned.slots[i]] = std::move(answers[i]);
-    done(merge_answers(spec, planned, all));
+    work->done(merge_answers(planned, work->searches, answers));
   };
   gather<ShardHits>(self, self->state.options.read_timeout, std::move(calls), std::move(finish));
+}
+
+void run_get(query_pointer self, std::shared_ptr<const GetRequest> get, uint64_t retry_until_ms,
+             caf::typed_response_promise<StoredVector> promise) {
+  auto fail = [promise](const Status& status) mutable { promise.deliver(to_error(status)); };
+  const Routes& routes = self->state.routes;
+  auto database = routes.database(get->database);
+  if (!database.ok()) return fail(database.status());
+  const DatabaseEntry& entry = **database;
+  if (Status valid = get->id.validate(); !valid.ok()) return fail(valid);
+  if (Status valid = check_key(entry.spec, get->key, true); !valid.ok()) return fail(valid);
+  std::string key = row_key(get->key, get->id);
+  const ShardPlacement& placement = entry.shards[shard_of(key, entry)];
+  auto shard = routes.shard(placement);
+  if (!shard.ok()) return fail(shard.status());
+  auto found = [get, fail, promise](ShardVectors& rows) mutable {
+    if (rows.rows.empty()) {
+      return fail(not_found("id " + get->id.to_string() + " does not exist in database \"" +
+                            get->database + "\""));
+    }
+    auto vector = to_vector(rows.rows.front());
+    if (!vector.ok()) return fail(vector.status());
+    promise.deliver(std::move(*vector));
+  };
+  auto failed = [=](const caf::error& error) mutable {
+    Status status = to_status(error);
+    if (status.code() != Code::moved || now_ms(self) >= retry_until_ms) return fail(status);
+    self->state.retries.add(self, [=] { run_get(self, get, retry_until_ms, promise); });
+  };
+  self->request(*shard, self->state.options.read_timeout, ShardGet{{placement.group}, key})
+      .then(found, failed);
+}
+
+// The first rows of all shards, in the order of their ids.
+Result<ListReply> merge_pages(std::vector<Result<ShardVectors>>& answers, uint32_t limit) {
+  std::vector<ShardHit> rows;
+  for (auto& answer : answers) {
+    if (!answer.ok()) return answer.status();
+    std::move(answer->rows.begin(), answer->rows.end(), std::back_inserter(rows));
+  }
+  std::sort(rows.begin(), rows.end(),
+            [](const ShardHit& a, const ShardHit& b) { return a.id < b.id; });
+  bool more = rows.size() > limit;
+  if (more) rows.resize(limit);
+  ListReply reply;
+  for (ShardHit& row : rows) {
+    auto vector = to_vector(row);
+    if (!vector.ok()) return vector.status();
+    reply.vectors.push_back(std::move(*vector));
+  }
+  if (more) reply.next = reply.vectors.back().id;
+  return reply;
+}
+
+void run_list(query_pointer self, std::shared_ptr<const ListRequest> list, uint64_t retry_until_ms,
+              caf::typed_response_promise<ListReply> promise) {
+  auto fail = [promise](const Status& status) mutable { promise.deliver(to_error(status)); };
+  const Routes& routes = self->state.routes;
+  auto database = routes.database(list->database);
+  if (!database.ok()) return fail(database.status());
+  const DatabaseEntry& entry = **database;
+  Status valid = check_range("limit", list->limit, 1, Limits::page_limit_max);
+  if (valid.ok() && list->after) valid = list->after->validate().with_context("after");
+  if (valid.ok()) valid = check_key(entry.spec, list->key, true);
+  if (!valid.ok()) return fail(valid);
+  // One row more than asked for tells whether another page follows.
+  ShardList question;
+  question.limit = list->limit + 1;
+  question.include_metadata = list->include_metadata;
+  question.include_values = list->include_values;
+  if (list->after) question.after = row_key(list->key, *list->after);
+  std::string prefix = list->key ? row_key_prefix(*list->key) : "";
+  if (!list->after) question.after = prefix;
+  question.prefix = prefix;
+  std::vector<std::pair<replica_actor, ShardList>> calls;
+  for (size_t s = 0; s < entry.shards.size(); ++s) {
+    if (list->key && s != shard_of(prefix, entry)) continue;
+    auto shard = routes.shard(entry.shards[s]);
+    if (!shard.ok()) return fail(shard.status());
+    question.route.group = entry.shards[s].group;
+    question.hash_end = hash_end(entry, s);
+    calls.emplace_back(*shard, question);
+  }
+  gather<ShardVectors>(self, self->state.options.read_timeout, std::move(calls),
+                       [=](std::vector<Result<ShardVectors>>& answers) mutable {
+                         if (is_outdated(self, answers, retry_until_ms)) {
+                           return self->state.retries.add(
+                               self, [=] { run_list(self, list, retry_until_ms, promise); });
+                         }
+                         auto page = merge_pages(answers, list->limit);
+                         if (!page.ok()) return fail(page.status());
+                         promise.deliver(std::move(*page));
+                       });
 }
 
 // Shard infos of several databases at once.
@@ -239,6 +367,7 @@ void describe(query_actor::stateful_pointer<query_state> self,
     for (const ShardPlacement& placement : entry->shards) {
       ShardInfo shard;
       shard.shard = placement.group;
+      shard.hash_begin = placement.hash_begin;
       shard.nodes = placement.nodes;
       if (auto handle = routes.shard(placement); handle.ok()) {
         std::pair where(all->infos.size(), info.placement.size());
@@ -258,8 +387,10 @@ void describe(query_actor::stateful_pointer<query_state> self,
       if (!answers[i].ok()) continue;  // shown without a leader
       ShardInfo& shard = all->shard(i);
       std::vector<uint64_t> nodes = std::move(shard.nodes);
+      uint64_t hash_begin = shard.hash_begin;
       shard = std::move(*answers[i]);
       shard.nodes = std::move(nodes);
+      shard.hash_begin = hash_begin;
     }
     for (DatabaseInfo& info : all->infos) {
       for (const ShardInfo& shard : info.placement) {
@@ -293,6 +424,7 @@ Status prepare_search(const DatabaseSpec& spec, SearchRequest& search) {
     auto filter = parse_filter(search.filter);
     if (!filter.ok()) return filter.status().with_context("filter");
   }
+  JADE_RETURN_IF_ERROR(check_key(spec, search.key, false));
   if (auto token = decode_token(search.token); !token.ok()) return token.status();
   if (!search.text.empty()) {
     if (spec.embedder.empty()) {
@@ -338,118 +470,49 @@ query_actor::behavior_type query(query_actor::stateful_pointer<query_state> self
   self->state.options = options;
   return {
       [self](RoutesChanged& changed) { self->state.routes.change(changed); },
+      [self](Tick) { self->state.retries.run(); },
       [self](SearchRequest& search) -> caf::result<SearchReply> {
-        const Routes& routes = self->state.routes;
-        auto database = routes.database(search.database);
-        if (!database.ok()) return to_error(database.status());
-        std::vector<SearchRequest> searches;
-        searches.push_back(std::move(search));
-        auto planned = plan(routes, **database, searches, false);
-        if (!planned.ok()) return to_error(planned.status());
         auto promise = self->make_response_promise<SearchReply>();
-        run_searches(self, **database, std::move(*planned),
-                     [promise](Result<std::vector<SearchReply>> replies) mutable {
-                       if (!replies.ok()) {
-                         promise.deliver(to_error(replies.status()));
-                       } else {
-                         promise.deliver(std::move(replies->front()));
-                       }
-                     });
+        auto work = std::make_shared<Searching>();
+        work->database = std::move(search.database);
+        work->searches.push_back(std::move(search));
+        work->retry_until_ms = retry_until(self);
+        work->done = [promise](Result<std::vector<SearchReply>> replies) mutable {
+          if (!replies.ok()) return (void)promise.deliver(to_error(replies.status()));
+          promise.deliver(std::move(replies->front()));
+        };
+        run_searches(self, std::move(work));
         return promise;
       },
       [self](SearchBatchRequest& batch) -> caf::result<SearchBatchReply> {
-        const Routes& routes = self->state.routes;
-        auto database = routes.database(batch.database);
-        if (!database.ok()) return to_error(database.status());
         if (batch.searches.empty() || batch.searches.size() > Limits::searches_per_batch_max) {
           return to_error(invalid_argument("searches has " + std::to_string(batch.searches.size()) +
                                            " elements; it must have 1 to " +
                                            std::to_string(Limits::searches_per_batch_max)));
         }
-        auto planned = plan(routes, **database, batch.searches, true);
-        if (!planned.ok()) return to_error(planned.status());
         auto promise = self->make_response_promise<SearchBatchReply>();
-        run_searches(self, **database, std::move(*planned),
-                     [promise](Result<std::vector<SearchReply>> replies) mutable {
-                       if (!replies.ok()) {
-                         promise.deliver(to_error(replies.status()));
-                       } else {
-                         promise.deliver(SearchBatchReply{std::move(*replies)});
-                       }
-                     });
+        auto work = std::make_shared<Searching>();
+        work->database = std::move(batch.database);
+        work->searches = std::move(batch.searches);
+        work->batch = true;
+        work->retry_until_ms = retry_until(self);
+        work->done = [promise](Result<std::vector<SearchReply>> replies) mutable {
+          if (!replies.ok()) return (void)promise.deliver(to_error(replies.status()));
+          promise.deliver(SearchBatchReply{std::move(*replies)});
+        };
+        run_searches(self, std::move(work));
         return promise;
       },
       [self](GetRequest& get) -> caf::result<StoredVector> {
-        const Routes& routes = self->state.routes;
-        auto database = routes.database(get.database);
-        if (!database.ok()) return to_error(database.status());
-        if (Status valid = get.id.validate(); !valid.ok()) return to_error(valid);
-        std::string key = get.id.key();
-        const ShardPlacement& placement = (*database)->shards[shard_of(key, **database)];
-        auto shard = routes.shard(placement);
-        if (!shard.ok()) return to_error(shard.status());
         auto promise = self->make_response_promise<StoredVector>();
-        self->request(*shard, self->state.options.read_timeout,
-                      ShardGet{{placement.group}, std::move(key)})
-            .then(
-                [promise, id = get.id, name = get.database](ShardVectors& found) mutable {
-                  if (found.rows.empty()) {
-                    promise.deliver(to_error(not_found(
-                        "id " + id.to_string() + " does not exist in database \"" + name + "\"")));
-                    return;
-                  }
-                  auto vector = to_vector(found.rows.front());
-                  if (!vector.ok()) {
-                    promise.deliver(to_error(vector.status()));
-                  } else {
-                    promise.deliver(std::move(*vector));
-                  }
-                },
-                [promise](const caf::error& error) mutable { promise.deliver(error); });
+        run_get(self, std::make_shared<const GetRequest>(std::move(get)), retry_until(self),
+                promise);
         return promise;
       },
       [self](ListRequest& list) -> caf::result<ListReply> {
-        const Routes& routes = self->state.routes;
-        auto database = routes.database(list.database);
-        if (!database.ok()) return to_error(database.status());
-        Status valid = check_range("limit", list.limit, 1, Limits::page_limit_max);
-        if (valid.ok() && list.after) valid = list.after->validate().with_context("after");
-        if (!valid.ok()) return to_error(valid);
-        auto shards = routes.all(**database);
-        if (!shards.ok()) return to_error(shards.status());
-        // One row more than asked for tells whether another page follows.
-        ShardList question{{},
-                           list.after ? list.after->key() : "",
-                           list.limit + 1,
-                           list.include_metadata,
-                           list.include_values};
-        std::vector<std::pair<replica_actor, ShardList>> calls;
-        for (size_t s = 0; s < shards->size(); ++s) {
-          question.route.group = (*database)->shards[s].group;
-          calls.emplace_back((*shards)[s], question);
-        }
         auto promise = self->make_response_promise<ListReply>();
-        gather<ShardVectors>(
-            self, self->state.options.read_timeout, std::move(calls),
-            [promise, limit = list.limit](std::vector<Result<ShardVectors>>& answers) mutable {
-              std::vector<ShardHit> rows;
-              for (auto& answer : answers) {
-                if (!answer.ok()) return (void)promise.deliver(to_error(answer.status()));
-                std::move(answer->rows.begin(), answer->rows.end(), std::back_inserter(rows));
-              }
-              std::sort(rows.begin(), rows.end(),
-                        [](const ShardHit& a, const ShardHit& b) { return a.id < b.id; });
-              bool more = rows.size() > limit;
-              if (more) rows.resize(limit);
-              ListReply reply;
-              for (ShardHit& row : rows) {
-                auto vector = to_vector(row);
-                if (!vector.ok()) return (void)promise.deliver(to_error(vector.status()));
-                reply.vectors.push_back(std::move(*vector));
-              }
-              if (more) reply.next = reply.vectors.back().id;
-              promise.deliver(std::move(reply));
-            });
+        run_list(self, std::make_shared<const ListRequest>(std::move(list)), retry_until(self),
+                 promise);
         return promise;
       },
       [self](ListDatabases) -> caf::result<DatabaseInfos> {

@@ -2,18 +2,22 @@
 #pragma once
 
 #include "actors/messages.h"
+#include "actors/retry.h"
 #include "actors/routes.h"
 
 namespace jade {
 
 struct QueryOptions {
   caf::timespan read_timeout = std::chrono::seconds(30);
+  // How long to wait for the map of a shard that has been split.
+  caf::timespan retry_for = std::chrono::seconds(6);
 };
 
 struct query_state {
   static inline const char* name = "query";
   QueryOptions options;
   Routes routes;
+  Retries retries;
 };
 
 query_actor::behavior_type query(query_actor::stateful_pointer<query_state> self,

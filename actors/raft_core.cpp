@@ -66,8 +66,15 @@ Result<RaftCore> RaftCore::start(Options options, LogStore::Loaded loaded, uint6
   core.stored_ = core.last_index();
   core.unsaved_from_ = core.last_index() + 1;
   core.reset_timer();
-  if (core.last_index() == 1 && core.state_.term <= 1) {
-    // A new group: nobody has led it with this member's help.
+  // A new group, or a state that was put there as its beginning: nobody has led it
+  // with this member's help.
+  bool derived = core.state_ == HardState() && core.base_index_ > 0;
+  bool fresh = (core.last_index() == 1 && core.state_.term <= 1) || derived;
+  // A log may begin in a later term than any in which this member voted.
+  if (core.state_.term < core.term_at(core.last_index())) {
+    core.set_state({core.term_at(core.last_index()), 0});
+  }
+  if (fresh) {
     if (options.first_leader == options.node) core.timeout_ms_ = options.heartbeat_ms;
   } else {
     // A leader that was heard in the life before may rely on its lease.

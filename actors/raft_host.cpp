@@ -89,6 +89,7 @@ Status RaftHost::Impl::load() {
   core_options.seed = options.seed;
   core_options.election_timeout_ms = options.election_timeout_ms;
   core_options.heartbeat_ms = options.tick_ms;
+  core_options.first_leader = options.first_leader;
   if (!options.founders.empty()) core_options.first_leader = options.founders.front().node;
   auto started = RaftCore::start(core_options, std::move(*loaded), applied, driver.raft_now_ms());
   if (!started.ok()) return started.status();

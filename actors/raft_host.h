@@ -61,6 +61,9 @@ class RaftHost {
     // The voters of a group that is new on this node; the first of them leads if
     // it can. Empty: where there is no log, wait for a leader to send one.
     std::vector<RaftMember> founders;
+    // Who leads first, if it can, where the log begins with a state that was put there;
+    // of founders the first does.
+    uint64_t first_leader = 0;
     // The state machine keeps its state on disk and knows what it has applied:
     // entries up to applied_index are not applied again.
     bool durable_state = false;

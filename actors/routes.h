@@ -34,29 +34,16 @@ struct Routes {
     return not_found("database \"" + name + "\" does not exist");
   }
 
-  // A replica of this node where there is one, otherwise the way to another's.
+  // A replica of this node where one serves, otherwise the way to another's, where a
+  // request can also wait for one that is starting.
   Result<replica_actor> shard(const ShardPlacement& placement) const {
     auto found = shards->find(placement.group);
     if (found != shards->end() && found->second) return replica_actor(found->second);
-    if (std::any_of(placement.nodes.begin(), placement.nodes.end(),
-                    [this](uint64_t other) { return other != node; })) {
-      return peer;
-    }
-    if (auto failed = failures->find(placement.group); failed != failures->end()) {
-      return failed->second.with_context("shard " + std::to_string(placement.group));
-    }
-    return unavailable("shard " + std::to_string(placement.group) + " is starting; try again");
-  }
-
-  // Handles of all shards of a database, in their order.
-  Result<std::vector<replica_actor>> all(const DatabaseEntry& database) const {
-    std::vector<replica_actor> out;
-    for (const ShardPlacement& placement : database.shards) {
-      auto handle = shard(placement);
-      if (!handle.ok()) return handle.status();
-      out.push_back(*handle);
-    }
-    return out;
+    bool elsewhere = std::any_of(placement.nodes.begin(), placement.nodes.end(),
+                                 [this](uint64_t other) { return other != node; });
+    auto failed = failures->find(placement.group);
+    if (elsewhere || failed == failures->end()) return peer;
+    return failed->second.with_context("shard " + std::to_string(placement.group));
   }
 };
 

@@ -84,7 +84,8 @@ Result<ShardVectors> run_list(const ListTask& task) {
   Status failure;
   Status scanned =
       view.store->scan_ids(list.after, view.records, [&](std::string_view id, uint64_t row) {
-        if (out.rows.size() >= list.limit) return false;
+        if (out.rows.size() >= list.limit || !id.starts_with(list.prefix)) return false;
+        if (!is_before(hash_of_row_key(id), view.hash_end)) return true;
         ShardHit hit;
         hit.id = id;
         if (list.include_metadata || list.include_values) {
@@ -107,6 +108,20 @@ Result<MatchedRows> run_match(const MatchTask& task) {
     const Segment& segment = *view.segments[part].segment;
     out.rows->emplace_back(segment.id_key(offset), segment.row_number(offset));
   }
+  return out;
+}
+
+constexpr size_t trimmed_rows_max = 100'000;
+
+Result<MatchedRows> run_trim(const TrimTask& task) {
+  const ShardSnapshot& view = *task.view;
+  MatchedRows out{std::make_shared<std::vector<std::pair<std::string, uint64_t>>>()};
+  Status scanned = view.store->scan_ids("", view.records, [&](std::string_view id, uint64_t row) {
+    bool foreign = !is_before(hash_of_row_key(id), view.hash_end);
+    if (foreign) out.rows->emplace_back(id, row);
+    return out.rows->size() < trimmed_rows_max;
+  });
+  if (!scanned.ok()) return scanned;
   return out;
 }
 
@@ -142,6 +157,7 @@ searcher_actor::behavior_type searcher(searcher_actor::pointer) {
       [](const GetTask& task) { return reply(run_get(task)); },
       [](const ListTask& task) { return reply(run_list(task)); },
       [](const MatchTask& task) { return reply(run_match(task)); },
+      [](const TrimTask& task) { return reply(run_trim(task)); },
       [](const DigestTask& task) { return reply(run_digest(task)); },
       [](ExportTask& task) { return reply(run_export(task)); },
   };

@@ -5,6 +5,7 @@
 #include "actors/errors.h"
 #include "actors/raft_membership.h"
 #include "actors/random.h"
+#include "actors/shard_split.h"
 
 namespace jade {
 namespace {
@@ -95,6 +96,7 @@ Status shard_state::start() {
   for (uint64_t member : placement.nodes) {
     if (may_found) options.founders.push_back({member, true, {}});
   }
+  options.first_leader = placement.nodes.front();
   options.durable_state = true;
   options.applied_index = replica->applied_index();
   options.tick_ms = context->config.raft_tick_ms;
@@ -229,41 +231,54 @@ Status shard_state::check_open() const {
   return {};
 }
 
+// Deletes rows, in commands of bounded size, one after another.
+struct RowEraser : std::enable_shared_from_this<RowEraser> {
+  shard_state* shard = nullptr;
+  MatchedRows matched;
+  bool trim = false;
+  std::function<void(Result<ShardWritten>)> done;
+  size_t next = 0;
+  ShardWritten total;
+
+  static constexpr size_t rows_per_command = 4096;
+
+  void go_on() {
+    const auto& rows = *matched.rows;
+    if (next >= rows.size()) {
+      if (total.index == 0) total.index = shard->replica->applied_index();
+      return done(total);
+    }
+    size_t end = std::min(rows.size(), next + rows_per_command);
+    DeleteCommand command;
+    command.trim = trim;
+    for (; next < end; ++next) {
+      command.ids.push_back(rows[next].first);
+      // Only this version of the vector: a newer one may not match.
+      command.rows.push_back(rows[next].second);
+    }
+    shard->propose(encode(command), [self = shared_from_this()](Result<ShardWritten> written) {
+      if (!written.ok()) return self->done(written.status());
+      self->total.index = written->index;
+      self->total.affected += written->affected;
+      self->go_on();
+    });
+  }
+};
+
+void shard_state::erase_rows(MatchedRows rows, bool trim,
+                             std::function<void(Result<ShardWritten>)> done) {
+  auto eraser = std::make_shared<RowEraser>();
+  eraser->shard = this;
+  eraser->matched = std::move(rows);
+  eraser->trim = trim;
+  eraser->done = std::move(done);
+  eraser->total.group = group;
+  eraser->go_on();
+}
+
 namespace {
 
 using shard_pointer = shard_actor::stateful_pointer<shard_state>;
-
-// Deletes what matched, in commands of bounded size, one after another.
-struct DeleteMatched {
-  std::shared_ptr<std::vector<std::pair<std::string, uint64_t>>> rows;
-  size_t next = 0;
-  ShardWritten total;
-  caf::typed_response_promise<ShardWritten> promise;
-
-  static constexpr size_t rows_per_command = 4096;
-};
-
-void delete_next(shard_pointer self, std::shared_ptr<DeleteMatched> work) {
-  work->total.group = self->state.group;
-  if (work->next >= work->rows->size()) {
-    if (work->total.index == 0) work->total.index = self->state.replica->applied_index();
-    work->promise.deliver(work->total);
-    return;
-  }
-  size_t end = std::min(work->rows->size(), work->next + DeleteMatched::rows_per_command);
-  DeleteCommand command;
-  for (; work->next < end; ++work->next) {
-    command.ids.push_back((*work->rows)[work->next].first);
-    // Only this version of the vector: a newer one may not match.
-    command.rows.push_back((*work->rows)[work->next].second);
-  }
-  self->state.propose(encode(command), [self, work](Result<ShardWritten> written) {
-    if (!written.ok()) return (void)work->promise.deliver(to_error(written.status()));
-    work->total.index = written->index;
-    work->total.affected += written->affected;
-    delete_next(self, work);
-  });
-}
 
 // Sends the request to the replica that leads, to be answered by it.
 template <class Reply, class Request>
@@ -273,6 +288,27 @@ caf::result<Reply> pass_to_leader(shard_pointer self, Request& request) {
   request.route.node = leader == 0 ? Route::nobody : leader;
   return self->delegate(shard.peer, std::move(request));
 }
+
+Status moved(uint64_t group) {
+  return Status(Code::moved, "shard " + std::to_string(group) +
+                                 " has been split, and another has some of its ids now; try again");
+}
+
+// Whether the asker counts on more ids than belong here: it does not know of a split.
+template <class Request>
+bool asks_for_more(const Request& request, uint64_t hash_end) {
+  return hash_end != 0 && (request.hash_end == 0 || request.hash_end > hash_end);
+}
+bool asks_for_more(const ShardGet& request, uint64_t hash_end) {
+  return !is_before(hash_of_row_key(request.id), hash_end);
+}
+
+// Whether it knows of a split that has not come to this replica yet.
+template <class Request>
+bool asks_for_less(const Request& request, uint64_t hash_end) {
+  return request.hash_end != 0 && (hash_end == 0 || request.hash_end < hash_end);
+}
+bool asks_for_less(const ShardGet&, uint64_t) { return false; }
 
 // Answers from the state of this replica, where that is as new as asked for.
 // `task(Request&&)` is what a searcher does.
@@ -287,7 +323,11 @@ caf::result<Reply> read(shard_pointer self, Request& request, uint64_t applied_m
               (token && shard.replica->applied_index() >= applied_min) ||
               // Nobody else can have written since the log failed.
               (!shard.raft && shard.alone() && request.consistency == Consistency::session);
-  if (here) return self->delegate(shard.pick_searcher(), task(std::move(request)));
+  uint64_t hash_end = shard.replica->hash_end();
+  if (here && asks_for_more(request, hash_end)) return to_error(moved(shard.group));
+  if (here && !asks_for_less(request, hash_end)) {
+    return self->delegate(shard.pick_searcher(), task(std::move(request)));
+  }
   if (shard.follows()) return pass_to_leader<Reply>(self, request);
   if (!shard.raft) return to_error(shard.suspended);
   if (token) {
@@ -299,7 +339,9 @@ caf::result<Reply> read(shard_pointer self, Request& request, uint64_t applied_m
   auto promise = self->template make_response_promise<Reply>();
   auto held = std::make_shared<Request>(std::move(request));
   shard.raft->read([self, promise, held, task](Result<uint64_t> index) mutable {
-    if (index.ok()) {
+    if (index.ok() && asks_for_more(*held, self->state.replica->hash_end())) {
+      promise.deliver(to_error(moved(self->state.group)));
+    } else if (index.ok()) {
       promise.delegate(self->state.pick_searcher(), task(std::move(*held)));
     } else if (index.status().code() == Code::unavailable && !self->state.stopping) {
       // It leads no more: whoever does answers, as soon as there is one.
@@ -425,6 +467,68 @@ void shard_state::reconcile_members() {
   report(settled);
 }
 
+caf::result<SplitFound> shard_state::find_split(uint64_t child) {
+  const SplitState& split = replica->split();
+  if (split.child == child && !split.trimming) {
+    return SplitFound{std::make_shared<const SplitSource>(SplitSource{replica->snapshot(), split})};
+  }
+  if (replica->last_child() >= child) return to_error(not_found("the split is over"));
+  return to_error(unavailable("the split is still in the log"));
+}
+
+void shard_state::advance_split() {
+  if (placement.child == 0 || splitting || !raft || !raft->serves() || !announced) return;
+  bool divided = replica->last_child() >= placement.child;
+  if (!divided) {
+    // Its members are those that the child will have.
+    if (raft->core()->changing() || changing || placing) return;
+    splitting = true;
+    raft->propose(encode(SplitCommand{placement.child, placement.child_begin}),
+                  [this](Result<uint64_t>) { splitting = false; });
+    return after_event();
+  }
+  if (!placement.divided) return report(SplitRecord{group, SplitStep::cut_over, {}});
+  if (replica->split().child != placement.child) {
+    return report(SplitRecord{group, SplitStep::end, {}});
+  }
+  if (replica->split().trimming) return trim();
+  // Whoever leads the child was elected by a majority that has its first state on disk.
+  splitting = true;
+  ShardDescribe question{{placement.child}, true};
+  self->request(peer, report_timeout, question)
+      .then(
+          [this](const ShardInfo& child) {
+            splitting = false;
+            if (child.leader != 0 && child.shard == placement.child) trim();
+          },
+          [this](const caf::error&) { splitting = false; });
+}
+
+void shard_state::trim() {
+  if (splitting || stopping || failed || !raft || !raft->serves()) return;
+  splitting = true;
+  self->request(pick_searcher(), caf::infinite, TrimTask{replica->snapshot()})
+      .then(
+          [this](MatchedRows& rows) {
+            if (rows.rows->empty()) {
+              return propose(encode(SplitEndCommand{placement.child}),
+                             [this](Result<ShardWritten> done) { trimmed(done.status()); });
+            }
+            erase_rows(std::move(rows), true,
+                       [this](Result<ShardWritten> done) { trimmed(done.status()); });
+          },
+          [this](const caf::error& error) { trimmed(to_status(error)); });
+}
+
+void shard_state::trimmed(const Status& status) {
+  splitting = false;
+  // What is left the next tick sees to, or another leader.
+  if (status.ok() || status.code() == Code::unavailable) return;
+  context->say(LogLevel::warning, "shard",
+               "the rows of shard " + std::to_string(group) +
+                   " that another has now could not be deleted: " + status.to_string());
+}
+
 void shard_state::prefer_first() {
   uint64_t first = placement.nodes.front();
   uint64_t now = now_ms(self);
@@ -542,16 +646,20 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
         };
         // What is looked at must hold all that was acknowledged.
         shard.raft->read([self, promise, failed,
-                          filter = std::move(request.filter)](Result<uint64_t> index) mutable {
+                          request = std::move(request)](Result<uint64_t> index) mutable {
           if (!index.ok()) return failed(index.status());
+          if (asks_for_more(request, self->state.replica->hash_end())) {
+            return failed(moved(self->state.group));
+          }
           self->request(self->state.pick_searcher(), caf::infinite,
-                        MatchTask{self->state.replica->snapshot(), std::move(filter)})
+                        MatchTask{self->state.replica->snapshot(), std::move(request.filter)})
               .then(
-                  [self, promise](MatchedRows& matched) {
-                    auto work = std::make_shared<DeleteMatched>();
-                    work->rows = std::move(matched.rows);
-                    work->promise = promise;
-                    delete_next(self, work);
+                  [self, promise, failed](MatchedRows& matched) {
+                    self->state.erase_rows(std::move(matched), false,
+                                           [promise, failed](Result<ShardWritten> total) mutable {
+                                             if (!total.ok()) return failed(total.status());
+                                             promise.deliver(*total);
+                                           });
                   },
                   [promise](const caf::error& error) mutable { promise.deliver(error); });
         });
@@ -581,6 +689,7 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
         self->state.placement = std::move(placed.placement);
         self->state.report_ms = 0;
       },
+      [self](GetSplit get) { return self->state.find_split(get.child); },
       [self](ShardDigestRequest) {
         shard_state& shard = self->state;
         return self->delegate(shard.pick_searcher(), DigestTask{shard.replica->snapshot()});
@@ -609,6 +718,7 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
         if (shard.raft) {
           shard.raft->tick();
           shard.reconcile_members();
+          shard.advance_split();
           shard.after_event();
         } else if (now_ms(self) >= shard.resume_at_ms) {
           shard.resume();

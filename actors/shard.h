@@ -61,6 +61,7 @@ struct shard_state : public RaftDriver {
   uint64_t last_write_ms = 0;
   bool placing = false;           // proposed that the members follow the placement
   bool changing = false;          // proposed a change of members
+  bool splitting = false;         // does a step of a split
   uint64_t report_ms = 0;         // when to tell the master again
   uint64_t prefer_ms = 0;         // when to hand over to the one that should lead
   uint64_t leading_since_ms = 0;  // 0: does not lead
@@ -88,6 +89,15 @@ struct shard_state : public RaftDriver {
   void reconcile_members();
   // The first of the placement leads if it can, so that leaders are spread.
   void prefer_first();
+  // As leader: the next step of a split that the placement asks for.
+  void advance_split();
+  // Deletes the rows that the child has now, and then ends the split.
+  void trim();
+  void trimmed(const Status& status);
+  // Deletes these rows, in commands of bounded size, one after another; ids with
+  // another row by now stay. `done` gets the total.
+  void erase_rows(MatchedRows rows, bool trim, std::function<void(Result<ShardWritten>)> done);
+  caf::result<SplitFound> find_split(uint64_t child);
   // Tells the catalog what came of the placement.
   void report(const CatalogCommand& command);
   ShardInfo describe() const;

@@ -25,10 +25,11 @@ constexpr size_t value_bytes = sizeof(float);
 // A client that has no answer asks again within seconds. They are about 10 MB.
 constexpr size_t requests_kept = 100'000;
 
-std::string data_directory(const std::string& dir) { return dir + "/data"; }
 std::string segments_directory(const std::string& dir) { return dir + "/segments"; }
 
 }  // namespace
+
+std::string data_directory(const std::string& dir) { return dir + "/data"; }
 
 std::shared_ptr<const Segment> ShardReplica::Part::segment() const {
   if (sealed) return sealed;
@@ -98,7 +99,10 @@ Status ShardReplica::load(const Warn& warn) {
   Status scanned = store_->scan_tombstones([this](uint64_t row) { kill_row(row); });
   JADE_RETURN_IF_ERROR(scanned);
   live_rows_ = 0;
-  for (const Part& part : parts_) live_rows_ += part.live();
+  for (Part& part : parts_) {
+    kill_foreign(part);
+    live_rows_ += part.live();
+  }
   JADE_RETURN_IF_ERROR(
       store_->scan_requests([this](Request request) { remember(std::move(request)); }));
 
@@ -173,10 +177,10 @@ Status ShardReplica::apply(uint64_t index, uint64_t term, std::string_view comma
   batch_rows_.clear();
   std::optional<Request> request;
   CommandVisitor visitor;
-  visitor.begin = [&](std::string_view id) {
-    uint32_t fingerprint = crc32c(command);
-    if (!begin_request(id, fingerprint)) return false;
-    request = Request{index, 0, fingerprint, std::string(id)};
+  visitor.begin = [&](RequestId id) {
+    uint32_t fingerprint = id.fingerprint != 0 ? id.fingerprint : crc32c(command);
+    if (!begin_request(id.id, fingerprint)) return false;
+    request = Request{index, 0, fingerprint, std::string(id.id)};
     return true;
   };
   visitor.begin_upsert = [this](size_t, uint32_t dimension) {
@@ -187,6 +191,14 @@ Status ShardReplica::apply(uint64_t index, uint64_t term, std::string_view comma
   };
   visitor.upsert_row = [&](const RowView& row) { return apply_upsert(row, batch); };
   visitor.erase = [&](const DeleteCommand& erase) { return apply_delete(erase, batch); };
+  visitor.split = [&](const SplitCommand& split) {
+    apply_split(split, index, term);
+    return Status();
+  };
+  visitor.split_end = [this](const SplitEndCommand& end) {
+    if (meta_.split.child == end.child) meta_.split = SplitState();
+    return Status();
+  };
   visitor.seal = [this](const SealCommand& seal) {
     apply_seal(seal);
     return Status();
@@ -199,13 +211,15 @@ Status ShardReplica::apply(uint64_t index, uint64_t term, std::string_view comma
     meta_.placed = std::max(meta_.placed, placed.version);
     return Status();
   };
-  JADE_RETURN_IF_ERROR(visit_command(command, visitor));
+  if (meta_.hash_end != 0) last_outcome_ = check_owned(command);
+  if (last_outcome_.code() == Code::corruption) return last_outcome_;
+  if (last_outcome_.ok()) JADE_RETURN_IF_ERROR(visit_command(command, visitor));
   if (request) {
     request->affected = last_affected_;
     batch.remember(*request);
-    if (requests_.size() >= requests_kept) batch.forget_request(requests_.front().index);
     remember(*std::move(request));
   }
+  forget_requests(batch);
   meta_.applied_index = index;
   meta_.applied_term = term;
   update_meta();
@@ -228,12 +242,60 @@ bool ShardReplica::begin_request(std::string_view id, uint32_t fingerprint) {
 }
 
 void ShardReplica::remember(Request request) {
-  if (requests_.size() >= requests_kept) {
+  requests_.push_back(std::move(request));
+  request_by_id_[requests_.back().id] = &requests_.back();
+}
+
+void ShardReplica::forget_requests(ShardStore::Batch& batch) {
+  // The child of a split begins with those that there were, whenever it is made.
+  while (meta_.split.child == 0 && requests_.size() > requests_kept) {
+    batch.forget_request(requests_.front().index);
     request_by_id_.erase(requests_.front().id);
     requests_.pop_front();
   }
-  requests_.push_back(std::move(request));
-  request_by_id_[requests_.back().id] = &requests_.back();
+}
+
+Status ShardReplica::check_owned(std::string_view command) const {
+  bool owned = true;
+  CommandVisitor visitor;
+  visitor.begin = [this](RequestId id) { return request_by_id_.count(id.id) == 0; };
+  visitor.begin_upsert = [](size_t, uint32_t) { return Status(); };
+  visitor.upsert_row = [&](const RowView& row) {
+    owned = owned && owns(row.id);
+    return Status();
+  };
+  visitor.erase = [&](const DeleteCommand& erase) {
+    for (const std::string& id : erase.ids) owned = owned && (erase.trim || owns(id));
+    return Status();
+  };
+  visitor.seal = [](const SealCommand&) { return Status(); };
+  visitor.merge = [](const MergeCommand&) { return Status(); };
+  visitor.placed = [](const PlacedCommand&) { return Status(); };
+  visitor.split = [](const SplitCommand&) { return Status(); };
+  visitor.split_end = [](const SplitEndCommand&) { return Status(); };
+  JADE_RETURN_IF_ERROR(visit_command(command, visitor));
+  if (owned) return {};
+  return Status(Code::moved, "shard " + std::to_string(options_.group) +
+                                 " has been split, and another has these ids now; try again");
+}
+
+void ShardReplica::apply_split(const SplitCommand& command, uint64_t index, uint64_t term) {
+  // Proposed again by another leader.
+  if (command.child <= meta_.last_child) return;
+  meta_.last_child = command.child;
+  meta_.split = {command.child, command.at, index, term, meta_.next_row, meta_.hash_end, false};
+  meta_.hash_end = command.at;
+  for (Part& part : parts_) live_rows_ -= kill_foreign(part);
+}
+
+uint64_t ShardReplica::kill_foreign(Part& part) const {
+  if (meta_.hash_end == 0) return 0;
+  uint64_t killed = 0;
+  auto segment = part.segment();
+  for (uint32_t offset = 0; offset < segment->rows(); ++offset) {
+    if (!owns(segment->id_view(offset))) killed += part.kill(offset);
+  }
+  return killed;
 }
 
 Status ShardReplica::pass(uint64_t index, uint64_t term) {
@@ -259,8 +321,7 @@ Status ShardReplica::apply_upsert(const RowView& row, ShardStore::Batch& batch) 
   }
   if (old) {
     batch.erase_row(*old);
-    kill_row(*old);
-    --live_rows_;
+    live_rows_ -= kill_row(*old);
   }
   batch.put(number, row.id, row.values, row.metadata);
   std::memcpy(scratch_.data(), row.values.data(), row.values.size());
@@ -271,6 +332,7 @@ Status ShardReplica::apply_upsert(const RowView& row, ShardStore::Batch& batch) 
 }
 
 Status ShardReplica::apply_delete(const DeleteCommand& command, ShardStore::Batch& batch) {
+  if (command.trim) meta_.split.trimming = true;
   for (size_t i = 0; i < command.ids.size(); ++i) {
     const std::string& id = command.ids[i];
     if (!batch_rows_.try_emplace(id, 0).second) continue;  // named twice
@@ -281,8 +343,8 @@ Status ShardReplica::apply_delete(const DeleteCommand& command, ShardStore::Batc
     if (!command.rows.empty() && command.rows[i] != row) continue;
     batch.erase_row(row);
     batch.forget_id(id);
-    kill_row(row);
-    --live_rows_;
+    // Those to be trimmed are dead already.
+    live_rows_ -= kill_row(row);
     ++last_affected_;
   }
   return {};
@@ -312,10 +374,11 @@ bool ShardReplica::is_merging(uint64_t segment) const {
   });
 }
 
-void ShardReplica::kill_row(uint64_t row) {
+bool ShardReplica::kill_row(uint64_t row) {
   Part* part = part_of(row);
-  if (part == nullptr) return;
-  if (auto offset = part->segment()->find(row)) part->kill(*offset);
+  if (part == nullptr) return false;
+  auto offset = part->segment()->find(row);
+  return offset && part->kill(*offset);
 }
 
 ShardReplica::Part* ShardReplica::part_of(uint64_t row) {
@@ -347,6 +410,7 @@ std::shared_ptr<const ShardSnapshot> ShardReplica::snapshot() {
   view->metric = options_.metric;
   view->index = options_.index;
   view->applied_index = meta_.applied_index;
+  view->hash_end = meta_.hash_end;
   for (Part& part : parts_) view->segments.push_back(part.share());
   view->store = store_;
   view->records = store_->snapshot();
@@ -488,6 +552,7 @@ Status ShardReplica::finish_build(const BuildJob& job, const Status& status,
     }
   });
   JADE_RETURN_IF_ERROR(scanned);
+  kill_foreign(part);
   std::vector<uint64_t> replaced;
   for (auto it = first; it != last; ++it) {
     if (it->built() && it->id != part.id) replaced.push_back(it->id);

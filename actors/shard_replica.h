@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "actors/api.h"
+#include "actors/cluster_map.h"
 #include "index/growing_segment.h"
 #include "index/sealed_segment.h"
 #include "index/shard_view.h"
@@ -45,6 +46,7 @@ class ShardSnapshot {
   IndexOptions index;
   uint64_t applied_index = 0;
   std::vector<SegmentView> segments;
+  uint64_t hash_end = 0;  // rows of greater hashes are not shown; 0: none are
   std::shared_ptr<ShardStore> store;
   Snapshot records;  // the store at applied_index
 };
@@ -88,11 +90,21 @@ class ShardReplica {
   // Rows written or deleted by the last entry; by the earlier one where it repeats
   // a request.
   uint64_t last_affected() const { return last_affected_; }
-  // failed_precondition: the last entry changed nothing, as its request id stands for
-  // another command.
+  // The last entry changed nothing: failed_precondition, as its request id stands for
+  // another command; moved, as some of its ids belong to a shard that was split off.
   const Status& last_outcome() const { return last_outcome_; }
   // Version of the placement that the group's members follow.
   uint64_t placed() const { return meta_.placed; }
+  // Ids with smaller hashes belong here; 0: all that are sent.
+  uint64_t hash_end() const { return meta_.hash_end; }
+  bool owns(std::string_view id_key) const {
+    return is_before(hash_of_row_key(id_key), meta_.hash_end);
+  }
+  // A split that has not ended; child 0: none. While it is not trimming, what its child
+  // begins with is here and does not change.
+  const SplitState& split() const { return meta_.split; }
+  // The group that was split off last; 0: none ever. Later ones have greater numbers.
+  uint64_t last_child() const { return meta_.last_child; }
 
   std::shared_ptr<const ShardSnapshot> snapshot();
 
@@ -154,10 +166,17 @@ class ShardReplica {
   void apply_merge(MergeCommand command);
   // Whether a merge of it is decided and not built yet.
   bool is_merging(uint64_t segment) const;
+  void apply_split(const SplitCommand& command, uint64_t index, uint64_t term);
+  // moved: the command is new and names ids that do not belong here.
+  Status check_owned(std::string_view command) const;
+  // Marks the rows that do not belong here dead; how many lived.
+  uint64_t kill_foreign(Part& part) const;
   // Whether the command with this request id is yet to be carried out.
   bool begin_request(std::string_view id, uint32_t fingerprint);
   void remember(Request request);
-  void kill_row(uint64_t row);
+  void forget_requests(ShardStore::Batch& batch);
+  // Whether it was alive.
+  bool kill_row(uint64_t row);
   Part* part_of(uint64_t row);
   // Where `sources` lie next to each other in parts_; the end when they do not.
   std::vector<Part>::iterator find_sources(const std::vector<uint64_t>& sources);
@@ -197,6 +216,8 @@ Status finish_replacing(const NodeContext& context, uint64_t group,
                         std::shared_ptr<ShardStore> store, const RaftSnapshot& snapshot);
 
 std::string shard_directory(const std::string& data_dir, uint64_t group);
+// Of its records.
+std::string data_directory(const std::string& shard_directory);
 // Deletes a shard's files and log. It must not be open.
 Status remove_shard(const NodeContext& context, uint64_t group);
 // The same for all shards on disk that are not in `keep`.

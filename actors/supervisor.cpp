@@ -6,11 +6,13 @@
 #include "actors/errors.h"
 #include "actors/shard.h"
 #include "actors/shard_replica.h"
+#include "actors/shard_split.h"
 
 namespace jade {
 namespace {
 
 constexpr auto restart_interval = std::chrono::seconds(1);
+constexpr auto split_interval = std::chrono::milliseconds(50);
 constexpr auto fetch_timeout = std::chrono::seconds(10);
 constexpr auto change_timeout = std::chrono::seconds(30);
 
@@ -113,13 +115,16 @@ void supervisor_state::open_drained(uint64_t group, const DatabaseSpec& spec) {
   };
   auto on_disk = std::make_shared<Found>();
   auto options = replica_options(*context, spec, group);
+  const ShardPlacement* known = find_placement(*map, group);
+  bool splits = known != nullptr && known->parent != 0;
   self->request(context->opener, caf::infinite,
-                BlockingTask{[opened_replica, on_disk, options, context = context] {
+                BlockingTask{[opened_replica, on_disk, options, splits, context = context] {
                   on_disk->incomplete = is_replacing(*context, options.group);
                   if (on_disk->incomplete) return Status();
                   auto groups = context->log->groups();
                   if (!groups.ok()) return groups.status();
                   on_disk->begun = std::count(groups->begin(), groups->end(), options.group) > 0;
+                  if (splits && !on_disk->begun) return Status();
                   auto replica = ShardReplica::open(
                       options, [log = context->seams.log](std::string_view message) {
                         log(LogLevel::warning, "shard", message);
@@ -136,6 +141,7 @@ void supervisor_state::open_drained(uint64_t group, const DatabaseSpec& spec) {
             if (on_disk->incomplete) return replace(group);
             const ShardPlacement* placement = find_placement(*map, group);
             if (placement == nullptr) return retire(group);
+            if (!*opened_replica) return make_child(group);
             // By an old map this node could begin a group anew that it was a member of
             // before. The current one tells, and then the shard is opened again.
             if (!on_disk->begun && !current) {
@@ -147,6 +153,43 @@ void supervisor_state::open_drained(uint64_t group, const DatabaseSpec& spec) {
                                               *placement, !placement->founded, opened_replica);
             self->monitor(found->second.actor);
             changed();  // its Raft messages can be delivered from now on
+          },
+          [this, group](const caf::error& error) { fail(group, to_status(error)); });
+}
+
+void supervisor_state::make_child(uint64_t group) {
+  auto found = shards.find(group);
+  if (found == shards.end() || found->second.state != HostedShard::State::opening) return;
+  const ShardPlacement* placement = find_placement(*map, group);
+  if (placement == nullptr) return retire(group);
+  auto copied = [this, group] {
+    child_made(group, [context = context, group] { return await_copy(*context, group); });
+  };
+  // Over, for the others.
+  if (placement->parent == 0) return copied();
+  auto parent = shards.find(placement->parent);
+  auto again = [this, group] { self->delayed_send(self, split_interval, MakeChild{group}); };
+  if (parent == shards.end() || !parent->second.actor) return again();
+  self->request(parent->second.actor, fetch_timeout, GetSplit{group})
+      .then(
+          [this, group, members = placement->nodes](const SplitFound& source) {
+            child_made(group, [context = context, source, members] {
+              return jade::make_child(*context, *source.source, members);
+            });
+          },
+          [copied, again](const caf::error& error) {
+            to_status(error).code() == Code::not_found ? copied() : again();
+          });
+}
+
+void supervisor_state::child_made(uint64_t group, const std::function<Status()>& blocking) {
+  self->request(context->opener, caf::infinite, BlockingTask{blocking})
+      .then(
+          [this, group](const TaskDone& done) {
+            auto found = shards.find(group);
+            if (found == shards.end() || found->second.state != HostedShard::State::opening) return;
+            if (!done.status.ok()) return fail(group, done.status);
+            open(group);
           },
           [this, group](const caf::error& error) { fail(group, to_status(error)); });
 }
@@ -183,7 +226,8 @@ bool supervisor_state::is_joining(uint64_t group) const {
   const ShardPlacement* placement = map ? find_placement(*map, group) : nullptr;
   if (placement == nullptr) return false;
   const auto& joining = placement->joining;
-  return std::count(joining.begin(), joining.end(), context->config.node_id) > 0;
+  return placement->parent != 0 ||
+         std::count(joining.begin(), joining.end(), context->config.node_id) > 0;
 }
 
 void supervisor_state::replace(uint64_t group) {
@@ -480,8 +524,19 @@ void describe_shards(const ClusterMap& map, ClusterInfo& info) {
       for (NodeInfo& node : info.nodes) node.leads += node.id == shard.leader;
       if (entry == nullptr) continue;
       for (const ShardPlacement& placement : entry->shards) {
+        if (placement.group != shard.shard) continue;
+        if (placement.child != 0) {
+          TaskInfo task;
+          task.kind = "split";
+          task.database = database.spec.name;
+          task.shard = placement.group;
+          task.child = placement.child;
+          task.state = placement.divided ? "trimming" : "dividing";
+          task.progress = placement.divided ? 0.5 : 0;
+          info.tasks.push_back(std::move(task));
+        }
         bool moves = !placement.leaving.empty() || !placement.joining.empty();
-        if (placement.group != shard.shard || !moves) continue;
+        if (!moves) continue;
         info.tasks.push_back(describe_move(database.spec.name, placement, shard));
       }
     }
@@ -578,6 +633,9 @@ node_actor::behavior_type supervisor(node_actor::stateful_pointer<supervisor_sta
       [self](ShardFailed& failed) { self->state.fail(failed.group, std::move(failed.status)); },
       [self](ShardServes serves) { self->state.opened(serves.group); },
       [self](ShardBehind behind) { self->state.replace(behind.group); },
+      [self](MakeChild child) {
+        if (!self->state.stopping) self->state.make_child(child.group);
+      },
       [self](AwaitVersion& await) -> caf::result<CatalogApplied> {
         auto promise = self->make_response_promise<CatalogApplied>();
         self->state.waiting.emplace_back(std::move(await), promise);

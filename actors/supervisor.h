@@ -49,6 +49,10 @@ struct supervisor_state {
   void adopt(ClusterMapPtr next, bool is_current);
   void open(uint64_t group);
   void open_drained(uint64_t group, const DatabaseSpec& spec);
+  // Makes the first state of a shard that is being split off another of this node, or
+  // waits until it can be made; then opens it.
+  void make_child(uint64_t group);
+  void child_made(uint64_t group, const std::function<Status()>& blocking);
   void opened(uint64_t group);
   void fail(uint64_t group, Status status);
   // Takes the place of the replica's state by a copy of its leader's. What there is
@@ -57,7 +61,8 @@ struct supervisor_state {
   void fetch(uint64_t group, FetchState request);
   void fetched(uint64_t group, const FetchState& request, StateChunk& chunk);
   bool has_peers(uint64_t group) const;
-  // This node is still getting its replica; the others answer meanwhile.
+  // This node is still getting its replica: a new one, or of a shard that is being split
+  // off. That is nothing to be ready for.
   bool is_joining(uint64_t group) const;
   caf::result<ClusterInfo> describe();
   caf::result<NodeInfo> change_node(const ChangeNodeRequest& request);

@@ -15,6 +15,7 @@ void add_certs_command(CLI::App& app, int& exit_code);
 void add_import_command(CLI::App& app, int& exit_code);
 void add_catalogue_command(CLI::App& app, int& exit_code);
 void add_node_command(CLI::App& app, int& exit_code);
+void add_shard_command(CLI::App& app, int& exit_code);
 void add_search_command(CLI::App& app, int& exit_code);
 void add_bench_command(CLI::App& app, int& exit_code);
 void add_sim_command(CLI::App& app, int& exit_code);

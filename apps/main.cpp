@@ -33,6 +33,7 @@ int main(int argc, char** argv) {
   jade::add_catalogue_command(app, exit_code);
   jade::add_search_command(app, exit_code);
   jade::add_node_command(app, exit_code);
+  jade::add_shard_command(app, exit_code);
   jade::add_bench_command(app, exit_code);
   jade::add_sim_command(app, exit_code);
   CLI11_PARSE(app, argc, argv);

@@ -95,6 +95,10 @@ Result<ListRequest> parse_list(std::string_view query) {
       auto id = parse_id(value);
       if (!id) return id.status().with_context("after");
       request.after = *std::move(id);
+    } else if (name == "key") {
+      auto key = parse_id(value);
+      if (!key) return key.status().with_context("key");
+      request.key = *std::move(key);
     } else if (name == "include") {
       auto include = parse_include(value);
       if (!include) return include.status();
@@ -102,10 +106,26 @@ Result<ListRequest> parse_list(std::string_view query) {
       request.include_values = include->values;
     } else {
       return invalid_argument("unknown query parameter \"" + name +
-                              "\"; they are limit, after and include");
+                              "\"; they are limit, after, key and include");
     }
   }
   return request;
+}
+
+// The parameters of one vector: the value of its shard key, or nothing.
+Result<std::optional<VectorId>> parse_key(std::string_view query) {
+  auto pairs = parse_query(query);
+  if (!pairs) return pairs.status();
+  std::optional<VectorId> key;
+  for (const auto& [name, value] : *pairs) {
+    if (name != "key") {
+      return invalid_argument("unknown query parameter \"" + name + "\"; there is only key");
+    }
+    auto id = parse_id(value);
+    if (!id) return id.status().with_context("key");
+    key = *std::move(id);
+  }
+  return key;
 }
 
 // What was asked and how it is to be answered.
@@ -169,6 +189,7 @@ int http_status(Code code) {
     case Code::failed_precondition: return 409;
     case Code::too_large: return 413;
     case Code::resource_exhausted: return 429;
+    case Code::moved:
     case Code::unavailable: return 503;
     case Code::deadline_exceeded: return 504;
     case Code::disk_full: return 507;
@@ -218,7 +239,10 @@ void Handlers::handle(const RouteMatch& match, HttpRequest& request, Responder r
   }
   // Probes of load balancers may append what they like; the API proper may not.
   bool strict = match.route->pattern.starts_with("/v1/");
-  if (strict && !match.query.empty() && match.route->id != RouteId::list_vectors) {
+  RouteId id_of_route = match.route->id;
+  bool queried = id_of_route == RouteId::list_vectors || id_of_route == RouteId::get_vector ||
+                 id_of_route == RouteId::delete_vector;
+  if (strict && !match.query.empty() && !queried) {
     return respond(error_response(invalid_argument("this path takes no query parameters")));
   }
   switch (match.route->id) {
@@ -246,13 +270,16 @@ void Handlers::handle(const RouteMatch& match, HttpRequest& request, Responder r
                                 answer<DatabaseInfo>(std::move(respond), encode_database));
     case RouteId::alter_database:
       return alter_database(*std::move(database), request, std::move(respond));
+    case RouteId::split_shard:
+      return split_shard(*std::move(database), match.shard, std::move(respond));
     case RouteId::upsert: return upsert(*std::move(database), request, std::move(respond));
     case RouteId::list_vectors:
       return list_vectors(*std::move(database), match.query, std::move(respond));
     case RouteId::get_vector:
-      return get_vector(*std::move(database), std::move(id), std::move(respond));
+      return get_vector(*std::move(database), std::move(id), match.query, std::move(respond));
     case RouteId::delete_vector:
-      return delete_vector(*std::move(database), std::move(id), request, std::move(respond));
+      return delete_vector(*std::move(database), std::move(id), match.query, request,
+                           std::move(respond));
     case RouteId::delete_vectors:
       return delete_vectors(*std::move(database), request, std::move(respond));
     case RouteId::search: return search(*std::move(database), request, std::move(respond));
@@ -281,6 +308,17 @@ void Handlers::alter_database(std::string database, HttpRequest& request, Respon
   api_.alter_database(*std::move(alter), answer<DatabaseInfo>(std::move(respond), encode_database));
 }
 
+void Handlers::split_shard(std::string database, std::string_view shard, Responder respond) {
+  SplitShardRequest request;
+  auto [end, error] = std::from_chars(shard.data(), shard.data() + shard.size(), request.shard);
+  if (error != std::errc{} || end != shard.data() + shard.size()) {
+    return respond(error_response(not_found("database \"" + database + "\" has no shard " +
+                                            std::string(shard.substr(0, 100)))));
+  }
+  request.database = std::move(database);
+  api_.split_shard(std::move(request), answer<DatabaseInfo>(std::move(respond), encode_database));
+}
+
 void Handlers::change_node(std::string node, NodeChange change, Responder respond) {
   api_.change_node({std::move(node), change}, answer<NodeInfo>(std::move(respond), encode_node));
 }
@@ -306,16 +344,22 @@ void Handlers::list_vectors(std::string database, std::string_view query, Respon
             }));
 }
 
-void Handlers::get_vector(std::string database, VectorId id, Responder respond) {
-  api_.get({std::move(database), std::move(id)},
+void Handlers::get_vector(std::string database, VectorId id, std::string_view query,
+                          Responder respond) {
+  auto key = parse_key(query);
+  if (!key) return respond(error_response(key.status()));
+  api_.get({std::move(database), std::move(id), *std::move(key)},
            answer<StoredVector>(std::move(respond), [](const StoredVector& vector) {
              return encode_vector(vector, {true, true});
            }));
 }
 
-void Handlers::delete_vector(std::string database, VectorId id, HttpRequest& request,
-                             Responder respond) {
+void Handlers::delete_vector(std::string database, VectorId id, std::string_view query,
+                             HttpRequest& request, Responder respond) {
+  auto key = parse_key(query);
+  if (!key) return respond(error_response(key.status()));
   DeleteRequest deletion;
+  deletion.key = *std::move(key);
   deletion.database = std::move(database);
   deletion.ids.push_back(std::move(id));
   deletion.request_id = std::move(request.idempotency_key);

@@ -37,11 +37,13 @@ class Handlers {
  private:
   void create_database(HttpRequest& request, Responder respond);
   void alter_database(std::string database, HttpRequest& request, Responder respond);
+  void split_shard(std::string database, std::string_view shard, Responder respond);
   void change_node(std::string node, NodeChange change, Responder respond);
   void upsert(std::string database, HttpRequest& request, Responder respond);
   void list_vectors(std::string database, std::string_view query, Responder respond);
-  void get_vector(std::string database, VectorId id, Responder respond);
-  void delete_vector(std::string database, VectorId id, HttpRequest& request, Responder respond);
+  void get_vector(std::string database, VectorId id, std::string_view query, Responder respond);
+  void delete_vector(std::string database, VectorId id, std::string_view query,
+                     HttpRequest& request, Responder respond);
   void delete_vectors(std::string database, HttpRequest& request, Responder respond);
   void search(std::string database, HttpRequest& request, Responder respond);
   void search_batch(std::string database, HttpRequest& request, bool one, Responder respond);

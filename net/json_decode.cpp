@@ -5,10 +5,19 @@ namespace jade {
 namespace {
 
 // Each enum below counts through the list of names beside it.
-enum CreateField { c_name, c_dimension, c_metric, c_shards, c_replicas, c_index, c_embedder };
+enum CreateField {
+  c_name,
+  c_dimension,
+  c_metric,
+  c_shards,
+  c_replicas,
+  c_index,
+  c_embedder,
+  c_shard_key
+};
 constexpr std::string_view alter_names[] = {"replicas"};
-constexpr std::string_view create_names[] = {"name",     "dimension", "metric",  "shards",
-                                             "replicas", "index",     "embedder"};
+constexpr std::string_view create_names[] = {"name",     "dimension", "metric",   "shards",
+                                             "replicas", "index",     "embedder", "shard_key"};
 enum IndexField { i_type, i_m, i_ef_construction, i_ef_search, i_nlist, i_nprobe };
 constexpr std::string_view index_names[] = {"type",      "m",     "ef_construction",
                                             "ef_search", "nlist", "nprobe"};
@@ -16,8 +25,8 @@ enum UpsertField { u_vectors };
 constexpr std::string_view upsert_names[] = {"vectors"};
 enum VectorField { v_id, v_values, v_metadata, v_text };
 constexpr std::string_view vector_names[] = {"id", "values", "metadata", "text"};
-enum RemoveField { r_ids, r_filter };
-constexpr std::string_view remove_names[] = {"ids", "filter"};
+enum RemoveField { r_ids, r_filter, r_key };
+constexpr std::string_view remove_names[] = {"ids", "filter", "key"};
 enum SearchField {
   s_vector,
   s_text,
@@ -30,11 +39,13 @@ enum SearchField {
   s_nprobe,
   s_score_threshold,
   s_exact,
-  s_partial
+  s_partial,
+  s_key
 };
 constexpr std::string_view search_names[] = {
-    "vector", "text",      "k",      "filter",          "include", "consistency",
-    "token",  "ef_search", "nprobe", "score_threshold", "exact",   "partial"};
+    "vector",      "text",    "k",         "filter", "include",
+    "consistency", "token",   "ef_search", "nprobe", "score_threshold",
+    "exact",       "partial", "key"};
 enum BatchField { b_searches };
 constexpr std::string_view batch_names[] = {"searches"};
 
@@ -194,7 +205,8 @@ Status read_search_field(size_t i, JsonValue& v, const JsonPath& at, SearchReque
     case s_nprobe: return read_uint(v, at, search.nprobe.emplace());
     case s_score_threshold: return read_float(v, at, search.score_threshold.emplace());
     case s_exact: return read_bool(v, at, search.exact);
-    default: return read_bool(v, at, search.partial);
+    case s_partial: return read_bool(v, at, search.partial);
+    default: return read_id(v, at, search.key.emplace());
   }
 }
 
@@ -232,7 +244,8 @@ Result<DatabaseSpec> decode_create(std::string& body) {
           case c_shards: return read_uint(v, at, spec.shards);
           case c_replicas: return read_uint(v, at, spec.replicas);
           case c_index: return read_index(v, at, spec.index);
-          default: return read_string(v, at, word_bytes_max, spec.embedder);
+          case c_embedder: return read_string(v, at, word_bytes_max, spec.embedder);
+          default: return read_string(v, at, 4 * Limits::name_bytes_max, spec.shard_key);
         }
       }));
   for (unsigned required : {c_name, c_dimension}) {
@@ -263,6 +276,7 @@ Result<DeleteRequest> decode_delete(std::string& body) {
         if (i == r_filter) {
           return read_raw_object(v, at, Limits::metadata_bytes_max, request.filter);
         }
+        if (i == r_key) return read_id(v, at, request.key.emplace());
         return read_array(v, at, [&](size_t n, JsonValue& id, const JsonPath& id_at) -> Status {
           if (n == Limits::vectors_per_upsert_max) return too_many(at, n);
           return read_id(id, id_at, request.ids.emplace_back());

@@ -66,9 +66,16 @@ void append_segment(std::string& out, const SegmentInfo& segment) {
       .close();
 }
 
+// All 64 bits, which not every reader of JSON takes as a number.
+std::string hex(uint64_t value) {
+  char text[17];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(value));
+  return text;
+}
+
 void append_shard(std::string& out, const ShardInfo& shard) {
   JsonObject object(out);
-  object.field("shard", shard.shard);
+  object.field("shard", shard.shard).field("hash_begin", hex(shard.hash_begin));
   append_uints(object.key("nodes"), shard.nodes);
   append_node(object.key("leader"), shard.leader);
   object.field("vectors", shard.vectors)
@@ -88,6 +95,7 @@ void append_database(std::string& out, const DatabaseInfo& info) {
       .field("replicas", info.spec.replicas);
   append_index(object.key("index"), info.spec.index);
   object.field("embedder", info.spec.embedder)
+      .field("shard_key", info.spec.shard_key)
       .field("vectors", info.vectors)
       .field("indexed_vectors", info.indexed_vectors)
       .field("index_state", info.index_state);
@@ -118,6 +126,7 @@ void append_task(std::string& out, const TaskInfo& task) {
   object.field("kind", task.kind).field("database", task.database).field("shard", task.shard);
   append_node(object.key("from"), task.from);
   append_node(object.key("to"), task.to);
+  append_node(object.key("child"), task.child);
   object.field("state", task.state);
   append_double(object.key("progress"), task.progress);
   object.close();

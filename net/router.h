@@ -23,6 +23,7 @@ enum class RouteId : uint8_t {
   describe_database,
   drop_database,
   alter_database,
+  split_shard,
   upsert,
   list_vectors,
   get_vector,
@@ -34,12 +35,12 @@ enum class RouteId : uint8_t {
   activate_node,
   remove_node,
 };
-inline constexpr size_t route_count = 21;
+inline constexpr size_t route_count = 22;
 
 struct Route {
   RouteId id;
   HttpMethod method;
-  // Segments in braces match one segment each: {db}, {id}, {node}.
+  // Segments in braces match one segment each: {db}, {id}, {node}, {shard}.
   std::string_view pattern;
   std::string_view name;    // of the operation, in metrics and OpenAPI
   bool has_body = false;    // which must then be JSON...
@@ -55,6 +56,7 @@ struct RouteMatch {
   std::string_view database;
   std::string_view vector_id;
   std::string_view node;
+  std::string_view shard;
   std::string_view query;
 };
 

@@ -24,12 +24,14 @@ constexpr const char* database = "sim";
 // A few vectors that all clients of a cluster write and read, for the order of things.
 constexpr const char* shared_database = "shared";
 constexpr uint64_t shared_keys = 5;
+// Shards are not split any more when a database has so many.
+constexpr size_t shards_max = 8;
 // Moves come to an end within this, once nothing is the matter any more.
 constexpr uint64_t settling_ns_max = 120'000 * ms;
 
 constexpr const char* fault_names[fault_count] = {
     "crash", "power_loss", "disk_full", "read_corruption", "partition", "disconnect", "pause",
-    "drift", "lost_disk",  "join",      "drain",           "remove",    "replicas"};
+    "drift", "lost_disk",  "join",      "drain",           "remove",    "replicas",   "split"};
 
 class Simulation {
  public:
@@ -600,8 +602,8 @@ class Simulation {
 
   void act(const ClusterInfo& info) {
     std::vector<Fault> kinds;
-    for (Fault kind :
-         {Fault::lost_disk, Fault::join, Fault::drain, Fault::remove, Fault::replicas}) {
+    for (Fault kind : {Fault::lost_disk, Fault::join, Fault::drain, Fault::remove, Fault::replicas,
+                       Fault::split}) {
       if (enabled(kind)) kinds.push_back(kind);
     }
     if (kinds.empty()) return;
@@ -622,6 +624,7 @@ class Simulation {
           }
         }
         return;
+      case Fault::split: return split_shard(info);
       default: return change_replicas(static_cast<uint32_t>(1 + draw(3)));
     }
   }
@@ -686,6 +689,21 @@ class Simulation {
         }));
   }
 
+  void split_shard(const ClusterInfo& info) {
+    const DatabaseInfo& db = info.databases[draw(info.databases.size())];
+    const ShardInfo& shard = db.placement[draw(db.placement.size())];
+    size_t index = pick_member();
+    if (!nodes_[index]->running() || db.placement.size() >= shards_max) return;
+    operating_ = true;
+    operated_node_ = index;
+    say(index, "splits shard " + std::to_string(shard.shard) + " of " + db.spec.name);
+    nodes_[index]->api().split_shard({db.spec.name, shard.shard},
+                                     operated<DatabaseInfo>([this](Result<DatabaseInfo>& changed) {
+                                       if (changed.ok()) ++report_.faults[Fault::split];
+                                       check_operation(changed.status());
+                                     }));
+  }
+
   // What was true when the operator looked need not be true any more.
   void check_operation(const Status& status) {
     bool refused = status.code() == Code::failed_precondition || status.code() == Code::not_found;
@@ -721,7 +739,7 @@ class Simulation {
   std::string unsettled(const ClusterInfo& info) const {
     if (!info.tasks.empty()) {
       const TaskInfo& task = info.tasks[0];
-      return "the move of shard " + std::to_string(task.shard) + " from node " +
+      return "the " + task.kind + " of shard " + std::to_string(task.shard) + " from node " +
              std::to_string(task.from) + " to " + std::to_string(task.to) +
              " does not end: it is " + task.state + members_of(info, task.shard) + nodes_of(info);
     }

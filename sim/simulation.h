@@ -34,8 +34,9 @@ enum class Fault : uint8_t {
   drain,     // a node is emptied, and may be taken back
   remove,    // an empty node leaves the cluster
   replicas,  // of the database: another number
+  split,     // of a shard in two
 };
-constexpr size_t fault_count = 13;
+constexpr size_t fault_count = 14;
 const char* name_of(Fault fault);
 // Nothing: no fault has this name.
 std::optional<Fault> fault_of(std::string_view name);

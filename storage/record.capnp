@@ -19,8 +19,11 @@ struct Command {
     seal @2 :Seal;
     merge @3 :Merge;
     placed @4 :UInt64;  # the members change from here on as this version of the placement says
+    split @6 :Split;
+    splitEnd @7 :UInt64;  # the group that was split off: its rows are gone from here
   }
   request @5 :Data;  # who asks twice with the same one is answered twice, but heeded once
+  fingerprint @8 :UInt32;  # of the whole request that this is a part of; 0: of the command
 }
 
 # Rows as columns of one length.
@@ -34,6 +37,13 @@ struct Upsert {
 struct Delete {
   ids @0 :List(Data);
   rows @1 :List(UInt64);  # empty, or: delete ids[i] only while it is row rows[i]
+  trim @2 :Bool;          # rows that belong to a shard that was split off
+}
+
+# From here on ids whose hash is at least `at` belong to another group.
+struct Split {
+  child @0 :UInt64;
+  at @1 :UInt64;
 }
 
 # Close the growing segment; it becomes segment `segment`.
@@ -57,6 +67,20 @@ struct ShardState {
   segments @4 :List(Segment);  # by row; the last one grows
   merges @5 :List(Merge);      # decided, not yet built here
   placed @6 :UInt64;           # of the last such command; 0: none
+  hashEnd @7 :UInt64;          # ids with a smaller hash belong here; 0: all that are sent
+  split @8 :SplitState;        # under way; child 0: none
+  lastChild @9 :UInt64;        # that was split off; 0: none ever
+}
+
+# Where a split took effect: what the other group begins with.
+struct SplitState {
+  child @0 :UInt64;
+  at @1 :UInt64;
+  index @2 :UInt64;
+  term @3 :UInt64;
+  nextRow @4 :UInt64;
+  end @5 :UInt64;       # where the child's hashes end; 0: with the greatest
+  trimming @6 :Bool;    # its rows are being deleted here
 }
 
 struct Segment {
@@ -77,12 +101,19 @@ struct CatalogCommand {
     replicas @5 :Replicas;
     place @6 :Database.Shard;  # whose version is that of the placement it takes the place of
     found @7 :List(UInt64);    # the groups
+    split @8 :SplitShard;
   }
 }
 
 struct Drain {
   node @0 :UInt64;
   draining @1 :Bool;
+}
+
+struct SplitShard {
+  group @0 :UInt64;
+  step @1 :UInt8;      # 0 begin, 1 cut over, 2 end
+  database @2 :Text;   # of step 0: to which it must belong; empty: to any
 }
 
 struct Replicas {
@@ -111,6 +142,7 @@ struct Database {
   nprobe @8 :UInt32;
   embedder @9 :Text;
   replicas @10 :UInt32;
+  shardKey @12 :Text;       # field of the metadata; empty: ids tell the shard
   shards @11 :List(Shard);  # in a command: without groups, which the catalog assigns
 
   struct Shard {
@@ -121,6 +153,11 @@ struct Database {
     version @4 :UInt64;        # index of the log entry that placed it so
     founded @5 :Bool;          # it has had a leader: a member without a log waits for one
     reason @6 :UInt8;          # why it moves: 1 drain, 2 replace, 3 replicas, 4 balance
+    hashBegin @7 :UInt64;      # of the ids that belong here, up to the next shard's
+    child @8 :UInt64;          # the group that is being split off; 0: none
+    childBegin @9 :UInt64;     # where its hashes begin
+    divided @10 :Bool;         # the child is a shard of the database by now
+    parent @11 :UInt64;        # the group that it is still being split off; 0: none
   }
 }
 

@@ -126,6 +126,11 @@ void write(wire::Database::Shard::Builder out, const ShardRecord& shard) {
   out.setVersion(shard.version);
   out.setFounded(shard.founded);
   out.setReason(shard.reason);
+  out.setHashBegin(shard.hash_begin);
+  out.setChild(shard.child);
+  out.setChildBegin(shard.child_begin);
+  out.setDivided(shard.divided);
+  out.setParent(shard.parent);
 }
 
 ShardRecord read(wire::Database::Shard::Reader in) {
@@ -135,7 +140,12 @@ ShardRecord read(wire::Database::Shard::Reader in) {
           read_numbers(in.getJoining()),
           in.getVersion(),
           in.getFounded(),
-          in.getReason()};
+          in.getReason(),
+          in.getHashBegin(),
+          in.getChild(),
+          in.getChildBegin(),
+          in.getDivided(),
+          in.getParent()};
 }
 
 void write(wire::Database::Builder out, const DatabaseRecord& database) {
@@ -150,6 +160,7 @@ void write(wire::Database::Builder out, const DatabaseRecord& database) {
   out.setNprobe(database.nprobe);
   out.setEmbedder(as_text(database.embedder));
   out.setReplicas(database.replicas);
+  out.setShardKey(as_text(database.shard_key));
   auto shards = out.initShards(static_cast<unsigned>(database.shards.size()));
   for (unsigned i = 0; i < shards.size(); ++i) write(shards[i], database.shards[i]);
 }
@@ -167,8 +178,15 @@ DatabaseRecord read(wire::Database::Reader in) {
   out.nprobe = in.getNprobe();
   out.embedder = view(in.getEmbedder());
   out.replicas = in.getReplicas();
+  out.shard_key = view(in.getShardKey());
   for (auto shard : in.getShards()) out.shards.push_back(read(shard));
   return out;
+}
+
+void write(wire::Command::Builder out, const RequestId& request) {
+  if (request.id.empty()) return;
+  out.setRequest(as_data(request.id));
+  out.setFingerprint(request.fingerprint);
 }
 
 Status visit_upsert(wire::Upsert::Reader upsert, const CommandVisitor& visitor) {
@@ -191,6 +209,7 @@ Status visit_delete(wire::Delete::Reader in, const CommandVisitor& visitor) {
   DeleteCommand command;
   for (auto id : in.getIds()) command.ids.emplace_back(view(id));
   for (uint64_t row : in.getRows()) command.rows.push_back(row);
+  command.trim = in.getTrim();
   if (!command.rows.empty() && command.rows.size() != command.ids.size()) {
     return corruption("a delete command's columns differ in length");
   }
@@ -199,13 +218,13 @@ Status visit_delete(wire::Delete::Reader in, const CommandVisitor& visitor) {
 
 }  // namespace
 
-std::string encode(const UpsertCommand& command, std::string_view request) {
-  size_t words = 64 + request.size() / 8 + command.values.size() / 8 + command.ids.size() * 8;
+std::string encode(const UpsertCommand& command, RequestId request) {
+  size_t words = 64 + request.id.size() / 8 + command.values.size() / 8 + command.ids.size() * 8;
   for (const auto& m : command.metadata) words += m.size() / 8 + 1;
   for (const auto& id : command.ids) words += id.size() / 8 + 1;
   capnp::MallocMessageBuilder message(static_cast<unsigned>(words));
   auto root = message.initRoot<wire::Command>();
-  if (!request.empty()) root.setRequest(as_data(request));
+  write(root, request);
   auto out = root.initUpsert();
   out.setDimension(command.dimension);
   out.setValues(as_data(command.values));
@@ -218,15 +237,16 @@ std::string encode(const UpsertCommand& command, std::string_view request) {
   return to_bytes(message);
 }
 
-std::string encode(const DeleteCommand& command, std::string_view request) {
+std::string encode(const DeleteCommand& command, RequestId request) {
   capnp::MallocMessageBuilder message;
   auto root = message.initRoot<wire::Command>();
-  if (!request.empty()) root.setRequest(as_data(request));
+  write(root, request);
   auto out = root.initDelete();
   auto ids = out.initIds(static_cast<unsigned>(command.ids.size()));
   for (unsigned i = 0; i < ids.size(); ++i) ids.set(i, as_data(command.ids[i]));
   auto rows = out.initRows(static_cast<unsigned>(command.rows.size()));
   for (unsigned i = 0; i < rows.size(); ++i) rows.set(i, command.rows[i]);
+  out.setTrim(command.trim);
   return to_bytes(message);
 }
 
@@ -248,18 +268,35 @@ std::string encode(const PlacedCommand& command) {
   return to_bytes(message);
 }
 
+std::string encode(const SplitCommand& command) {
+  capnp::MallocMessageBuilder message;
+  auto out = message.initRoot<wire::Command>().initSplit();
+  out.setChild(command.child);
+  out.setAt(command.at);
+  return to_bytes(message);
+}
+
+std::string encode(const SplitEndCommand& command) {
+  capnp::MallocMessageBuilder message;
+  message.initRoot<wire::Command>().setSplitEnd(command.child);
+  return to_bytes(message);
+}
+
 Status visit_command(std::string_view bytes, const CommandVisitor& visitor) {
   return decode_as("a log entry", [&]() -> Status {
     Reader reader(bytes);
     auto command = reader.root<wire::Command>();
-    std::string_view request = view(command.getRequest());
-    if (!request.empty() && visitor.begin && !visitor.begin(request)) return {};
+    RequestId request{view(command.getRequest()), command.getFingerprint()};
+    if (!request.id.empty() && visitor.begin && !visitor.begin(request)) return {};
     switch (command.which()) {
       case wire::Command::UPSERT: return visit_upsert(command.getUpsert(), visitor);
       case wire::Command::DELETE: return visit_delete(command.getDelete(), visitor);
       case wire::Command::SEAL: return visitor.seal({command.getSeal().getSegment()});
       case wire::Command::MERGE: return visitor.merge(read(command.getMerge()));
       case wire::Command::PLACED: return visitor.placed({command.getPlaced()});
+      case wire::Command::SPLIT:
+        return visitor.split({command.getSplit().getChild(), command.getSplit().getAt()});
+      case wire::Command::SPLIT_END: return visitor.split_end({command.getSplitEnd()});
     }
     return corruption("a log entry holds a command of an unknown kind");
   });
@@ -303,6 +340,18 @@ std::string encode(const ShardStateMeta& state) {
   auto merges = out.initMerges(static_cast<unsigned>(state.merges.size()));
   for (unsigned i = 0; i < merges.size(); ++i) write(merges[i], state.merges[i]);
   out.setPlaced(state.placed);
+  out.setHashEnd(state.hash_end);
+  out.setLastChild(state.last_child);
+  if (state.split.child != 0) {
+    auto split = out.initSplit();
+    split.setChild(state.split.child);
+    split.setAt(state.split.at);
+    split.setIndex(state.split.index);
+    split.setTerm(state.split.term);
+    split.setNextRow(state.split.next_row);
+    split.setEnd(state.split.end);
+    split.setTrimming(state.split.trimming);
+  }
   return to_bytes(message);
 }
 
@@ -321,6 +370,11 @@ Result<ShardStateMeta> decode_shard_state(std::string_view bytes) {
     }
     for (auto merge : in.getMerges()) out.merges.push_back(read(merge));
     out.placed = in.getPlaced();
+    out.hash_end = in.getHashEnd();
+    out.last_child = in.getLastChild();
+    auto split = in.getSplit();
+    out.split = {split.getChild(),   split.getAt(),  split.getIndex(),   split.getTerm(),
+                 split.getNextRow(), split.getEnd(), split.getTrimming()};
     return out;
   });
 }
@@ -348,6 +402,12 @@ struct CommandWriter {
   void operator()(const FoundRecord& found) {
     write_numbers(out.initFound(static_cast<unsigned>(found.groups.size())), found.groups);
   }
+  void operator()(const SplitRecord& split) {
+    auto to = out.initSplit();
+    to.setGroup(split.group);
+    to.setStep(static_cast<uint8_t>(split.step));
+    to.setDatabase(as_text(split.database));
+  }
 };
 
 CatalogCommand read(wire::CatalogCommand::Reader in) {
@@ -363,6 +423,9 @@ CatalogCommand read(wire::CatalogCommand::Reader in) {
                             in.getReplicas().getReplicas()};
     case wire::CatalogCommand::PLACE: return read(in.getPlace());
     case wire::CatalogCommand::FOUND: return FoundRecord{read_numbers(in.getFound())};
+    case wire::CatalogCommand::SPLIT:
+      return SplitRecord{in.getSplit().getGroup(), static_cast<SplitStep>(in.getSplit().getStep()),
+                         std::string(view(in.getSplit().getDatabase()))};
   }
   return DropRecord{};  // of an unknown kind
 }
@@ -376,6 +439,9 @@ struct NamesNothing {
   bool operator()(const ReplicasRecord& replicas) const { return replicas.database.empty(); }
   bool operator()(const ShardRecord& place) const { return place.group == 0; }
   bool operator()(const FoundRecord& found) const { return found.groups.empty(); }
+  bool operator()(const SplitRecord& split) const {
+    return split.group == 0 || split.step > SplitStep::end;
+  }
 };
 
 }  // namespace

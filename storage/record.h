@@ -24,6 +24,7 @@ struct UpsertCommand {
 struct DeleteCommand {
   std::vector<std::string> ids;
   std::vector<uint64_t> rows;  // empty, or one for each id
+  bool trim = false;           // rows that belong to a shard that was split off
 };
 
 struct SealCommand {
@@ -42,12 +43,31 @@ struct PlacedCommand {
   uint64_t version = 0;
 };
 
-// `request`: "" or what tells a repeated request from a new one.
-std::string encode(const UpsertCommand& command, std::string_view request = {});
-std::string encode(const DeleteCommand& command, std::string_view request = {});
+// From here on ids whose hash is `at` or more belong to group `child`, which begins
+// with what this one has of them.
+struct SplitCommand {
+  uint64_t child = 0;
+  uint64_t at = 0;
+};
+
+// The child needs nothing of this group any more, and its rows are deleted here.
+struct SplitEndCommand {
+  uint64_t child = 0;
+};
+
+// What tells a repeated request from a new one.
+struct RequestId {
+  std::string_view id;       // "": none
+  uint32_t fingerprint = 0;  // of the request's content; the same id with another is refused
+};
+
+std::string encode(const UpsertCommand& command, RequestId request = {});
+std::string encode(const DeleteCommand& command, RequestId request = {});
 std::string encode(const SealCommand& command);
 std::string encode(const MergeCommand& command);
 std::string encode(const PlacedCommand& command);
+std::string encode(const SplitCommand& command);
+std::string encode(const SplitEndCommand& command);
 
 // One row of an upsert; the views live as long as the call.
 struct RowView {
@@ -60,7 +80,7 @@ struct RowView {
 struct CommandVisitor {
   // Where the command has a request id, called first. False: nothing else is to be
   // done. May be empty.
-  std::function<bool(std::string_view request)> begin;
+  std::function<bool(RequestId request)> begin;
   // Called before the rows: their number and dimension.
   std::function<Status(size_t rows, uint32_t dimension)> begin_upsert;
   std::function<Status(const RowView& row)> upsert_row;
@@ -68,6 +88,8 @@ struct CommandVisitor {
   std::function<Status(const SealCommand&)> seal;
   std::function<Status(const MergeCommand&)> merge;
   std::function<Status(const PlacedCommand&)> placed;
+  std::function<Status(const SplitCommand&)> split;
+  std::function<Status(const SplitEndCommand&)> split_end;
 };
 Status visit_command(std::string_view bytes, const CommandVisitor& visitor);
 
@@ -86,6 +108,18 @@ struct SegmentMeta {
   bool built = false;
 };
 
+// A split that has taken effect here and has not ended.
+struct SplitState {
+  uint64_t child = 0;  // group; 0: none
+  uint64_t at = 0;     // its first hash
+  // The log entry, and the number of the next row there: where the child begins.
+  uint64_t index = 0;
+  uint64_t term = 0;
+  uint64_t next_row = 0;
+  uint64_t end = 0;       // where the child's hashes end; 0: with the greatest
+  bool trimming = false;  // its rows are being deleted here
+};
+
 struct ShardStateMeta {
   uint64_t applied_index = 0;
   uint64_t applied_term = 0;
@@ -93,7 +127,10 @@ struct ShardStateMeta {
   uint64_t next_segment = 2;
   std::vector<SegmentMeta> segments;
   std::vector<MergeCommand> merges;
-  uint64_t placed = 0;  // version of the last PlacedCommand
+  uint64_t placed = 0;    // version of the last PlacedCommand
+  uint64_t hash_end = 0;  // ids with smaller hashes belong here; 0: all
+  SplitState split;
+  uint64_t last_child = 0;  // group that was split off; 0: none ever
 };
 std::string encode(const ShardStateMeta& state);
 Result<ShardStateMeta> decode_shard_state(std::string_view bytes);
@@ -110,6 +147,16 @@ struct ShardRecord {
   // It has had a leader: a member without a log waits for it to send one.
   bool founded = false;
   uint8_t reason = 0;  // why it moves: MoveReason
+  // Ids belong here whose hashes are at least this and less than the next shard's.
+  uint64_t hash_begin = 0;
+  // A split under way: of this shard, which child gets the hashes from where on, and
+  // whether it is a shard of the database by now; of the child, its parent.
+  uint64_t child = 0;
+  uint64_t child_begin = 0;
+  bool divided = false;
+  uint64_t parent = 0;
+
+  bool is_splitting() const { return child != 0 || parent != 0; }
 
   friend bool operator==(const ShardRecord&, const ShardRecord&) = default;
 };
@@ -122,6 +169,7 @@ struct DatabaseRecord {
   uint32_t m = 0, ef_construction = 0, ef_search = 0, nlist = 0, nprobe = 0;
   std::string embedder;
   uint32_t replicas = 1;
+  std::string shard_key;
   std::vector<ShardRecord> shards;
 
   friend bool operator==(const DatabaseRecord&, const DatabaseRecord&) = default;
@@ -156,8 +204,17 @@ struct ReplicasRecord {
 struct FoundRecord {
   std::vector<uint64_t> groups;
 };
-using CatalogCommand = std::variant<DatabaseRecord, DropRecord, NodeRecord, DrainRecord,
-                                    RemoveRecord, ReplicasRecord, ShardRecord, FoundRecord>;
+// Steps of a split: it is decided; the shard's log has it, and the child takes its ids
+// over; nothing is left to do.
+enum class SplitStep : uint8_t { begin, cut_over, end };
+struct SplitRecord {
+  uint64_t group = 0;
+  SplitStep step = SplitStep::begin;
+  std::string database;  // to which it must belong; "": any
+};
+using CatalogCommand =
+    std::variant<DatabaseRecord, DropRecord, NodeRecord, DrainRecord, RemoveRecord, ReplicasRecord,
+                 ShardRecord, FoundRecord, SplitRecord>;
 std::string encode(const CatalogCommand& command);
 Result<CatalogCommand> decode_catalog_command(std::string_view bytes);
 

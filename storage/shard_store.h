@@ -70,13 +70,15 @@ class ShardStore {
 
   // Calls `each` in order until it fails; its failure is the result.
   Status scan_rows(uint64_t begin, uint64_t end,
-                   const std::function<Status(uint64_t row, Record record)>& each) const;
+                   const std::function<Status(uint64_t row, Record record)>& each,
+                   const Snapshot& at = {}) const;
   // Ids after `after` ("": all); stops early when `each` returns false.
   Status scan_ids(std::string_view after, const Snapshot& at,
                   const std::function<bool(std::string_view id, uint64_t row)>& each) const;
   Status scan_tombstones(const std::function<void(uint64_t row)>& each) const;
   // In the order of their log entries.
-  Status scan_requests(const std::function<void(Request request)>& each) const;
+  Status scan_requests(const std::function<void(Request request)>& each,
+                       const Snapshot& at = {}) const;
 
   // CRC32C over all (id, values, metadata) in the order of ids: the content that
   // replicas must share, whatever their rows and segments.

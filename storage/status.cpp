@@ -11,6 +11,7 @@ std::string_view to_string(Code code) {
     case Code::failed_precondition: return "failed_precondition";
     case Code::too_large: return "too_large";
     case Code::resource_exhausted: return "resource_exhausted";
+    case Code::moved: return "moved";
     case Code::unavailable: return "unavailable";
     case Code::deadline_exceeded: return "deadline_exceeded";
     case Code::disk_full: return "disk_full";

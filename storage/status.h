@@ -24,6 +24,7 @@ enum class Code : uint8_t {
   failed_precondition,  // valid, but not in the present state (409)
   too_large,            // over a documented size limit (413)
   resource_exhausted,   // too much in flight, retry later (429)
+  moved,                // another shard has these ids now; ask again by a newer map (503)
   unavailable,          // no leader, shutting down, peer lost (503)
   deadline_exceeded,    // the request's own deadline passed (504)
   disk_full,            // nothing was written (507)

@@ -49,6 +49,7 @@ struct Arguments {
   uint32_t shards = 1;
   uint32_t dimension = 0;
   std::string embedder;
+  std::string shard_key;
   std::string on_error = "stop";
   bool no_resume = false;
   bool quiet = false;
@@ -92,6 +93,7 @@ Status create_database(const Arguments& arguments, uint32_t dimension) {
                     {"shards", arguments.shards},
                     {"index", {{"type", arguments.index}}}};
   if (!arguments.embedder.empty()) body["embedder"] = arguments.embedder;
+  if (!arguments.shard_key.empty()) body["shard_key"] = arguments.shard_key;
   auto response = (*client)->request("POST", "/v1/databases", json::serialize(body));
   if (!response.ok()) return response.status();
   Status created = check_response(*response);
@@ -222,6 +224,8 @@ void add_import_command(CLI::App& app, int& exit_code) {
   command->add_option("--dimension", arguments->dimension, "With --create, of NDJSON");
   command->add_option("--embedder", arguments->embedder,
                       "With --create: makes vectors of text; lexical");
+  command->add_option("--shard-key", arguments->shard_key,
+                      "With --create: the metadata field that tells the shard of a vector");
   command->add_option("--connections", arguments->import.connections, "Requests in flight")
       ->check(CLI::Range(1, 64))
       ->capture_default_str();

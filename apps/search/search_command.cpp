@@ -1,5 +1,6 @@
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
+#include <charconv>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -27,6 +28,7 @@ struct SearchArguments {
   std::string text;
   std::string vector;
   std::string filter;
+  std::string key;
   std::string format = "table";
   std::vector<std::string> columns;
   uint32_t k = 10;
@@ -43,6 +45,15 @@ Result<json::value> parse_argument(const char* option, const std::string& text) 
   return value;
 }
 
+// Digits mean a number, as in the paths of the API; in double quotes they are text.
+json::value value_of_key(const std::string& text) {
+  uint64_t number = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error == std::errc{} && end == text.data() + text.size()) return number;
+  bool quoted = text.size() > 1 && text.front() == '"' && text.back() == '"';
+  return json::string(quoted ? text.substr(1, text.size() - 2) : text);
+}
+
 Result<std::string> body_of(const SearchArguments& arguments) {
   json::object body;
   body["k"] = arguments.k;
@@ -55,6 +66,7 @@ Result<std::string> body_of(const SearchArguments& arguments) {
   }
   if (arguments.ef_search != 0) body["ef_search"] = arguments.ef_search;
   if (arguments.exact) body["exact"] = true;
+  if (!arguments.key.empty()) body["key"] = value_of_key(arguments.key);
   std::string text = json::serialize(body);
   if (!arguments.filter.empty()) {
     auto filter = parse_argument("--filter", arguments.filter);
@@ -119,6 +131,7 @@ void add_search_command(CLI::App& app, int& exit_code) {
   question->require_option(1);
   command->add_option("--filter", a.filter,
                       "Filter on metadata, as JSON: {\"year\":{\"$gte\":2000}}");
+  command->add_option("--key", a.key, "Only vectors with this value of the database's shard key");
   command->add_option("--k", a.k, "Number of results")->capture_default_str();
   command->add_option("--ef-search", a.ef_search, "Beam width of the search; 0: the database's")
       ->capture_default_str();

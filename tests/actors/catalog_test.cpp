@@ -57,6 +57,87 @@ TEST_CASE("a node joins, comes back under another address, and keeps its name to
   CHECK(copy.encode() == catalog.encode());
 }
 
+TEST_CASE("hashes are shared out evenly, and every id belongs to one shard") {
+  for (uint32_t shards : {1u, 2u, 3u, 7u, 256u}) {
+    CAPTURE(shards);
+    Catalog catalog;
+    REQUIRE(catalog.apply(5, create(spec_of("a", shards))).ok());
+    const DatabaseEntry& entry = *catalog.state().find("a");
+    std::vector<size_t> count(shards);
+    for (uint64_t id = 0; id < 20000; ++id) {
+      size_t shard = shard_of(VectorId(id).key(), entry);
+      uint64_t hash = hash_of_row_key(VectorId(id).key());
+      REQUIRE(hash >= entry.shards[shard].hash_begin);
+      REQUIRE(is_before(hash, hash_end(entry, shard)));
+      ++count[shard];
+    }
+    for (size_t n : count) {
+      CHECK(n > 20000 / shards / 2);
+      CHECK(n < 20000 / shards * 2);
+    }
+  }
+}
+
+namespace {
+
+Status split(Catalog& catalog, uint64_t index, uint64_t group, SplitStep step,
+             const std::string& database = "") {
+  return catalog.apply(index, encode(CatalogCommand(SplitRecord{group, step, database})));
+}
+
+}  // namespace
+
+TEST_CASE("a shard becomes two, step by step") {
+  Catalog catalog;
+  REQUIRE(catalog.apply(1, join_command(node_of(1, "a"))).ok());
+  REQUIRE(catalog.apply(2, join_command(node_of(2, "b"))).ok());
+  DatabaseSpec spec = spec_of("db", 1);
+  spec.replicas = 2;
+  REQUIRE(catalog.apply(3, create_command(spec, {placed_on({1, 2})})).ok());
+  REQUIRE(catalog.apply(5, encode(CatalogCommand(FoundRecord{{2}}))).ok());
+  CHECK(split(catalog, 6, 9, SplitStep::begin).code() == Code::not_found);
+  CHECK(split(catalog, 6, 2, SplitStep::begin, "other").code() == Code::not_found);
+  CHECK(split(catalog, 6, 2, SplitStep::cut_over).code() == Code::failed_precondition);
+  CHECK(split(catalog, 6, 2, SplitStep::end).code() == Code::failed_precondition);
+  CHECK(catalog.version() == 5);
+
+  REQUIRE(split(catalog, 6, 2, SplitStep::begin, "db").ok());
+  const DatabaseEntry& entry = *catalog.state().find("db");
+  REQUIRE(entry.shards.size() == 1);
+  CHECK(entry.shards[0].child == 3);
+  CHECK(entry.shards[0].child_begin == uint64_t{1} << 63);
+  CHECK(split(catalog, 7, 2, SplitStep::begin).code() == Code::failed_precondition);
+  CHECK(split(catalog, 7, 2, SplitStep::end).code() == Code::failed_precondition);
+  ShardRecord move = entry.shards[0];
+  move.nodes = {1};
+  CHECK(catalog.apply(7, encode(CatalogCommand(move))).code() == Code::failed_precondition);
+
+  REQUIRE(split(catalog, 7, 2, SplitStep::cut_over).ok());
+  CHECK(split(catalog, 8, 2, SplitStep::cut_over).code() == Code::failed_precondition);
+  REQUIRE(entry.shards.size() == 2);
+  CHECK(entry.spec.shards == 2);
+  CHECK(entry.shards[1].group == 3);
+  CHECK(entry.shards[1].parent == 2);
+  CHECK(entry.shards[1].founded);
+  CHECK(entry.shards[1].nodes == std::vector<uint64_t>{2, 1});
+  CHECK(entry.shards[1].hash_begin == uint64_t{1} << 63);
+  CHECK(hash_end(entry, 0) == uint64_t{1} << 63);
+  CHECK(hash_end(entry, 1) == 0);
+  Catalog copy;
+  REQUIRE(copy.restore(catalog.encode()).ok());
+  CHECK(copy.encode() == catalog.encode());
+
+  REQUIRE(split(catalog, 8, 2, SplitStep::end).ok());
+  CHECK_FALSE(entry.shards[0].is_splitting());
+  CHECK_FALSE(entry.shards[1].is_splitting());
+  // And again, of what came of it.
+  REQUIRE(split(catalog, 9, 3, SplitStep::begin).ok());
+  REQUIRE(split(catalog, 10, 3, SplitStep::cut_over).ok());
+  REQUIRE(entry.shards.size() == 3);
+  CHECK(entry.shards[2].group == 4);
+  CHECK(entry.shards[2].hash_begin == uint64_t{3} << 62);
+}
+
 TEST_CASE("databases are created with groups of their own and dropped") {
   Catalog catalog;
   CHECK(catalog.version() == 0);

@@ -6,8 +6,10 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <mutex>
 #include <random>
+#include <set>
 #include <thread>
 
 namespace jade {
@@ -310,6 +312,226 @@ TEST_CASE("a dropped database is gone, also after a restart, and its name is fre
   CHECK(code_of(test.node->describe_database("gone")) == Code::not_found);
   REQUIRE(test.node->create_database(spec_of("gone", 3, Metric::l2)).ok());
   CHECK(test.node->describe_database("gone")->vectors == 0);
+}
+
+namespace {
+
+// Splits the shard and waits until that is over.
+void split_and_wait(Node& node, const std::string& database, uint64_t shard) {
+  auto info = node.split_shard({database, shard});
+  REQUIRE_MESSAGE(info.ok(), info.status().to_string());
+  for (;;) {
+    std::promise<bool> settled;
+    node.api().cluster([&](Result<ClusterInfo> cluster) {
+      settled.set_value(cluster.ok() && cluster->tasks.empty());
+    });
+    if (settled.get_future().get()) return;
+  }
+}
+
+}  // namespace
+
+TEST_CASE("a shard is split while it is written and read, and nothing is lost") {
+  TestNode test;
+  REQUIRE(test.node->create_database(spec_of("a", 2, Metric::l2)).ok());
+  constexpr uint64_t before = 3000, all = 6000;
+  UpsertRequest request;
+  request.database = "a";
+  for (uint64_t id = 0; id < before; ++id) add(request, id, {static_cast<float>(id), 0});
+  REQUIRE(test.node->upsert(request).ok());
+  std::atomic<bool> stop = false;
+  std::atomic<uint64_t> written = before, searches = 0;
+  std::mutex mutex;
+  std::set<std::string> wrong;
+  auto note = [&](const Status& status) {
+    std::lock_guard lock(mutex);
+    if (!status.ok()) wrong.insert(status.to_string());
+  };
+  std::thread writer([&] {
+    for (uint64_t id = before; id < all; ++id) {
+      float x = static_cast<float>(id);
+      // New ones, and old ones anew: what was true before the split must not come back.
+      auto reply = test.node->upsert(upsert_of("a", id, {x, 0}));
+      auto again = test.node->upsert(upsert_of("a", id - before, {x - before, 1}));
+      note(reply.status());
+      note(again.status());
+      written = id + 1;
+    }
+  });
+  std::thread reader([&] {
+    while (!stop) {
+      uint64_t id = written - 1;
+      float x = static_cast<float>(id);
+      SearchRequest search = search_of("a", {x, 0}, 1);
+      search.exact = true;
+      auto found = test.node->search(search);
+      bool right = found.ok() && found->results.size() == 1 && found->results[0].id == VectorId(id);
+      note(right ? Status() : found.ok() ? not_found("the last vector") : found.status());
+      note(test.node->get({"a", VectorId(id)}).status());
+      ++searches;
+    }
+  });
+  split_and_wait(*test.node, "a", 2);
+  split_and_wait(*test.node, "a", 3);
+  writer.join();
+  stop = true;
+  reader.join();
+  for (const std::string& what : wrong) FAIL_CHECK(what);
+  MESSAGE(searches.load() << " searches meanwhile");
+  CHECK(searches > 0);
+  for (int round = 0; round < 2; ++round) {
+    auto info = test.node->describe_database("a");
+    REQUIRE(info.ok());
+    CHECK(info->vectors == all);
+    CHECK(info->spec.shards == 3);
+    REQUIRE(info->placement.size() == 3);
+    for (const ShardInfo& shard : info->placement) CHECK(shard.vectors > all / 8);
+    ListRequest list;
+    list.database = "a";
+    list.limit = 7000;
+    list.include_values = true;
+    auto page = test.node->list(list);
+    REQUIRE(page.ok());
+    REQUIRE(page->vectors.size() == all);
+    for (uint64_t id = 0; id < all; ++id) {
+      REQUIRE(page->vectors[id].id == VectorId(id));
+      CHECK(page->vectors[id].values ==
+            std::vector<float>{static_cast<float>(id), id < all - before ? 1.0f : 0.0f});
+    }
+    test.reopen();
+  }
+  auto unknown = test.node->split_shard({"a", 99});
+  CHECK(code_of(unknown) == Code::not_found);
+}
+
+TEST_CASE("a request that is repeated after a split is still carried out once") {
+  TestNode test;
+  REQUIRE(test.node->create_database(spec_of("a", 1, Metric::l2)).ok());
+  UpsertRequest request;
+  request.database = "a";
+  request.request_id = "first";
+  for (uint64_t id = 0; id < 200; ++id) add(request, id, {1});
+  REQUIRE(test.node->upsert(request).ok());
+  UpsertRequest later;
+  later.database = "a";
+  for (uint64_t id = 0; id < 200; ++id) add(later, id, {2});
+  REQUIRE(test.node->upsert(later).ok());
+  split_and_wait(*test.node, "a", 2);
+  for (int round = 0; round < 2; ++round) {
+    REQUIRE(test.node->upsert(request).ok());
+    for (uint64_t id = 0; id < 200; ++id) {
+      auto found = test.node->get({"a", VectorId(id)});
+      REQUIRE(found.ok());
+      CHECK(found->values == std::vector<float>{2});
+    }
+    test.reopen();
+  }
+  later.request_id = "first";
+  CHECK(code_of(test.node->upsert(later)) == Code::failed_precondition);
+}
+
+TEST_CASE("with a shard key, ids are unique within its values, and one shard has all of them") {
+  TestNode test;
+  DatabaseSpec spec = spec_of("a", 1, Metric::l2, 4);
+  spec.shard_key = "tenant";
+  REQUIRE(test.node->create_database(spec).ok());
+  CHECK(test.node->describe_database("a")->spec.shard_key == "tenant");
+  UpsertRequest request;
+  request.database = "a";
+  for (uint64_t tenant = 0; tenant < 20; ++tenant) {
+    for (uint64_t id = 0; id < 10; ++id) {
+      add(request, id, {static_cast<float>(tenant)},
+          R"({"tenant":)" +
+              (tenant % 2 ? std::to_string(tenant) : "\"t" + std::to_string(tenant) + "\"") + "}");
+    }
+  }
+  auto reply = test.node->upsert(request);
+  REQUIRE_MESSAGE(reply.ok(), reply.status().to_string());
+  CHECK(reply->upserted == 200);
+  auto key_of = [](uint64_t tenant) {
+    return tenant % 2 ? VectorId(tenant) : VectorId("t" + std::to_string(tenant));
+  };
+  auto check = [&] {
+    auto info = test.node->describe_database("a");
+    REQUIRE(info.ok());
+    CHECK(info->vectors == 200);
+    for (const ShardInfo& shard : info->placement) CHECK(shard.vectors % 10 == 0);
+    for (uint64_t tenant = 0; tenant < 20; ++tenant) {
+      CAPTURE(tenant);
+      SearchRequest search = search_of("a", {0}, 50);
+      search.key = key_of(tenant);
+      auto found = test.node->search(search);
+      REQUIRE_MESSAGE(found.ok(), found.status().to_string());
+      CHECK(found->results.size() == 10);
+      for (const SearchHit& hit : found->results) CHECK(hit.score == static_cast<float>(tenant));
+      search.filter = R"({"tenant":"t2"})";
+      CHECK(test.node->search(search)->results.size() == (tenant == 2 ? 10 : 0));
+      auto got = test.node->get({"a", VectorId(uint64_t{3}), key_of(tenant)});
+      REQUIRE(got.ok());
+      CHECK(got->values == std::vector<float>{static_cast<float>(tenant)});
+      ListRequest list;
+      list.database = "a";
+      list.key = key_of(tenant);
+      list.limit = 4;
+      list.include_values = true;
+      std::vector<uint64_t> ids;
+      for (;;) {
+        auto page = test.node->list(list);
+        REQUIRE(page.ok());
+        for (const StoredVector& vector : page->vectors) {
+          ids.push_back(vector.id.integer());
+          CHECK(vector.values == std::vector<float>{static_cast<float>(tenant)});
+        }
+        if (!page->next) break;
+        list.after = page->next;
+      }
+      CHECK(ids == std::vector<uint64_t>{0, 1, 2, 3, 4, 5, 6, 7, 8, 9});
+    }
+    CHECK(test.node->search(search_of("a", {0}, 1000))->results.size() == 200);
+  };
+  check();
+  test.reopen();
+  check();
+  // All of one value stay together.
+  auto before = test.node->describe_database("a");
+  REQUIRE(before.ok());
+  for (const ShardInfo& shard : before->placement) {
+    split_and_wait(*test.node, "a", shard.shard);
+  }
+  check();
+
+  DeleteRequest remove;
+  remove.database = "a";
+  remove.ids = {VectorId(uint64_t{3})};
+  CHECK(code_of(test.node->remove(remove)) == Code::invalid_argument);
+  remove.key = key_of(4);
+  CHECK(test.node->remove(remove)->deleted == 1);
+  CHECK(code_of(test.node->get({"a", VectorId(uint64_t{3}), key_of(4)})) == Code::not_found);
+  CHECK(test.node->get({"a", VectorId(uint64_t{3}), key_of(5)}).ok());
+  DeleteRequest all_of_one;
+  all_of_one.database = "a";
+  all_of_one.key = key_of(6);
+  all_of_one.filter = "{}";
+  CHECK(test.node->remove(all_of_one)->deleted == 10);
+  CHECK(test.node->describe_database("a")->vectors == 189);
+
+  CHECK(code_of(test.node->get({"a", VectorId(uint64_t{3})})) == Code::invalid_argument);
+  ListRequest keyless;
+  keyless.database = "a";
+  CHECK(code_of(test.node->list(keyless)) == Code::invalid_argument);
+  for (const char* bad : {"", "{}", R"({"tenant":1.5})", R"({"tenant":-1})", R"({"tenant":null})",
+                          R"({"tenant":""})", R"({"tenant":["a"]})"}) {
+    CAPTURE(bad);
+    CHECK(code_of(test.node->upsert(upsert_of("a", uint64_t{1}, {1}, bad))) ==
+          Code::invalid_argument);
+  }
+  REQUIRE(test.node->create_database(spec_of("b", 1, Metric::l2)).ok());
+  SearchRequest keyed = search_of("b", {0});
+  keyed.key = VectorId(uint64_t{1});
+  CHECK(code_of(test.node->search(keyed)) == Code::invalid_argument);
+  spec.name = "c";
+  spec.shard_key = "a.b";
+  CHECK(code_of(test.node->create_database(spec)) == Code::invalid_argument);
 }
 
 TEST_CASE("a database with an embedder takes text for vectors and for searches") {

@@ -79,6 +79,12 @@ class ModelApi : public Api {
       return info(db);
     });
   }
+  void split_shard(SplitShardRequest r, Done<DatabaseInfo> done) override {
+    with<DatabaseInfo>(r.database, done, [this](Database& db) {
+      ++db.spec.shards;
+      return info(db);
+    });
+  }
   void upsert(UpsertRequest r, Done<UpsertReply> done) override {
     with<UpsertReply>(r.database, done, [r](Database& db) -> Result<UpsertReply> {
       if (r.dimension != db.spec.dimension) {
@@ -213,7 +219,7 @@ class ModelApi : public Api {
             n,
             n,
             "ready",
-            {{5, {1}, 1, n, n, 9, {{1, "growing", IndexKind::flat, n, 0}}, {}}}};
+            {{5, 0, {1}, 1, n, n, 9, {{1, "growing", IndexKind::flat, n, 0}}, {}}}};
   }
   std::vector<DatabaseInfo> infos() {
     std::vector<DatabaseInfo> all;

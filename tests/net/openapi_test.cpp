@@ -51,7 +51,7 @@ TEST_CASE("every documented operation is answered by the server") {
       if (key == "parameters") continue;
       std::string method(key), target(path);
       for (char& c : method) c = static_cast<char>(std::toupper(c));
-      for (std::string name : {"{db}", "{id}", "{node}"}) {
+      for (std::string name : {"{db}", "{id}", "{node}", "{shard}"}) {
         if (size_t at = target.find(name); at != std::string::npos) {
           target.replace(at, name.size(), "x");
         }
@@ -65,7 +65,8 @@ TEST_CASE("every documented operation is answered by the server") {
       // A database that is not there is 404 as well, and says so.
       if (response.status == 404) {
         bool named = response.body.find("no database x") != std::string::npos ||
-                     response.body.find("no node x") != std::string::npos;
+                     response.body.find("no node x") != std::string::npos ||
+                     response.body.find("no shard x") != std::string::npos;
         CHECK(named);
       }
     }

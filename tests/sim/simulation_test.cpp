@@ -107,6 +107,43 @@ TEST_CASE("nodes come and go under load") {
   }
 }
 
+TEST_CASE("shards are split under load, and no write fails by that") {
+  uint64_t splits = 0;
+  for (uint64_t seed = 1; seed <= 6; ++seed) {
+    CAPTURE(seed);
+    SimulationOptions options;
+    options.seed = seed;
+    options.nodes = seed % 2 == 0 ? 3 : 2;
+    options.spares = 0;
+    options.simulated_ms = 15'000;
+    options.operator_interval_ms = 300;
+    options.faults = {Fault::split};
+    SimulationReport report = simulate(options);
+    REQUIRE_MESSAGE(report.failure.empty(), report.failure);
+    CHECK(report.writes_acknowledged > 100);
+    CHECK(report.writes_failed == 0);
+    splits += report.faults[Fault::split];
+  }
+  CHECK(splits > 20);
+}
+
+TEST_CASE("shards are split on machines that crash") {
+  for (uint64_t seed = 1; seed <= 6; ++seed) {
+    CAPTURE(seed);
+    SimulationOptions options;
+    options.seed = seed;
+    options.nodes = 3;
+    options.spares = 0;
+    options.simulated_ms = 15'000;
+    options.operator_interval_ms = 500;
+    options.fault_interval_ms = 700;
+    options.faults = {Fault::split, Fault::crash, Fault::power_loss, Fault::partition};
+    SimulationReport report = simulate(options);
+    REQUIRE_MESSAGE(report.failure.empty(), report.failure);
+    CHECK(report.faults[Fault::split] > 0);
+  }
+}
+
 TEST_CASE("nodes that lose their disks are replaced") {
   uint64_t lost = 0;
   for (uint64_t seed = 1; seed <= 3; ++seed) {

@@ -40,6 +40,22 @@ std::string describe(std::string_view bytes) {
     number(command.seed);
     return Status();
   };
+  visitor.placed = [&](const PlacedCommand& command) {
+    out += "placed ";
+    number(command.version);
+    return Status();
+  };
+  visitor.split = [&](const SplitCommand& command) {
+    out += "split ";
+    number(command.child);
+    number(command.at);
+    return Status();
+  };
+  visitor.split_end = [&](const SplitEndCommand& command) {
+    out += "split_end ";
+    number(command.child);
+    return Status();
+  };
   Status status = visit_command(bytes, visitor);
   return status.ok() ? out : status.to_string();
 }
@@ -62,14 +78,26 @@ DatabaseRecord sample_database() {
   out.nprobe = 6;
   out.embedder = "lexical";
   out.replicas = 3;
-  out.shards = {{7, {1, 2, 3}, {2}, {3}, 12, true, 4}, {8, {}, {}, {}, 0, false, 0}};
+  out.shard_key = "tenant";
+  out.shards = {{7, {1, 2, 3}, {2}, {3}, 12, true, 4, 0, 8, 1u << 20, true, 0},
+                {8, {}, {}, {}, 0, false, 0, 1u << 20, 0, 0, false, 7}};
   return out;
 }
 
 NodeRecord sample_node() { return {5, "n", "a:1", "b:2", true, 3}; }
 
 ShardStateMeta sample_state() {
-  return {9, 2, 100, 5, {{1, 0, 40, true}, {4, 40, 0, false}}, {{3, {1, 2}, 77}}, 31};
+  ShardStateMeta out{9,
+                     2,
+                     100,
+                     5,
+                     {{1, 0, 40, true}, {4, 40, 0, false}},
+                     {{3, {1, 2}, 77}},
+                     31,
+                     1u << 30,
+                     {8, 1u << 30, 7, 2, 90, UINT64_MAX, true},
+                     8};
+  return out;
 }
 
 // Decodes what became of `bytes` after random damage: any answer will do, but
@@ -105,7 +133,9 @@ TEST_CASE("commands come back as they were, from any alignment") {
       {encode(DeleteCommand{{"a", "b"}, {}}), "delete a b "},
       {encode(both), "delete a b 1 2 "},
       {encode(SealCommand{12}), "seal 12 "},
-      {encode(MergeCommand{9, {3, 4}, UINT64_MAX}), "merge 9 3 4 18446744073709551615 "}};
+      {encode(MergeCommand{9, {3, 4}, UINT64_MAX}), "merge 9 3 4 18446744073709551615 "},
+      {encode(SplitCommand{7, UINT64_MAX}), "split 7 18446744073709551615 "},
+      {encode(SplitEndCommand{7}), "split_end 7 "}};
   for (const auto& [bytes, meaning] : commands) {
     for (size_t shift = 0; shift < 8; ++shift) {
       std::string shifted = std::string(shift, 'x') + bytes;
@@ -193,6 +223,10 @@ TEST_CASE("catalog commands come back as they were") {
   ShardRecord shard = sample_database().shards[0];
   CHECK(std::get<ShardRecord>(back(shard)) == shard);
   CHECK(std::get<FoundRecord>(back(FoundRecord{{3, 4}})).groups == std::vector<uint64_t>{3, 4});
+  auto split = std::get<SplitRecord>(back(SplitRecord{9, SplitStep::cut_over, "docs"}));
+  CHECK(split.group == 9);
+  CHECK(split.step == SplitStep::cut_over);
+  CHECK(split.database == "docs");
   for (const CatalogCommand& nothing :
        {CatalogCommand(DatabaseRecord()), CatalogCommand(DropRecord()),
         CatalogCommand(NodeRecord()), CatalogCommand(RemoveRecord()),
@@ -202,7 +236,7 @@ TEST_CASE("catalog commands come back as they were") {
 }
 
 TEST_CASE("a request id comes first, and may end the visit") {
-  std::string bytes = encode(sample_upsert(), "key");
+  std::string bytes = encode(sample_upsert(), {"key", 77});
   int rows = 0;
   std::string seen;
   CommandVisitor visitor;
@@ -211,8 +245,9 @@ TEST_CASE("a request id comes first, and may end the visit") {
     ++rows;
     return Status();
   };
-  visitor.begin = [&](std::string_view id) {
-    seen = id;
+  visitor.begin = [&](RequestId id) {
+    seen = id.id;
+    CHECK(id.fingerprint == 77);
     return rows == 0;
   };
   CHECK(visit_command(bytes, visitor).ok());
@@ -234,7 +269,8 @@ TEST_CASE("damaged bytes give an error or a value") {
   };
   for (const std::string& bytes :
        {encode(sample_upsert()), encode(DeleteCommand{{"a", "b"}, {1, 2}}), encode(SealCommand{12}),
-        encode(MergeCommand{9, {3, 4}, 5})}) {
+        encode(MergeCommand{9, {3, 4}, 5}), encode(SplitCommand{5, 6}),
+        encode(SplitEndCommand{5})}) {
     survive_mutations(bytes, [&](const std::string& mutated) {
       std::string said = describe(mutated);
       count(said.find("corruption: ") == 0 ? corruption(said) : Status());
