@@ -271,8 +271,14 @@ struct MatchedRows {
 };
 
 // What the child of a split begins with: node to the parent's replica. unavailable: it
-// has not come to the split yet; not_found: it has nothing to give any more.
+// has not come to the split yet; not_found: it has nothing to give any more. With
+// `early`, what it would be now where the split has not happened.
 struct GetSplit {
+  uint64_t child = 0;
+  bool early = false;
+};
+// The rows of this child have been copied, but for those that change meanwhile.
+struct ChildPrepared {
   uint64_t child = 0;
 };
 struct SplitFound {
@@ -370,7 +376,8 @@ using replica_actor = caf::typed_actor<
 using shard_actor =
     replica_actor::extend<caf::replies_to<ShardDigestRequest>::with<ShardDigest>,
                           caf::reacts_to<Placed>, caf::replies_to<GetSplit>::with<SplitFound>,
-                          caf::replies_to<Stop>::with<Stopped>, caf::reacts_to<Tick>>;
+                          caf::reacts_to<ChildPrepared>, caf::replies_to<Stop>::with<Stopped>,
+                          caf::reacts_to<Tick>>;
 
 // A node as other nodes see it, and the way from here to them.
 using peer_actor = replica_actor::extend<
@@ -553,6 +560,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::MatchedRows)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::TrimTask)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::GetSplit)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::SplitFound)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::ChildPrepared)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::MakeChild)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::SplitShard)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::Placed)

@@ -69,6 +69,7 @@ Result<std::unique_ptr<NodeRuntime>> NodeRuntime::start(caf::actor_system& syste
                                : system.spawn(log_writer, context->log);
   context->syncer = spawn_blocking(system, detach, nullptr);
   context->opener = spawn_blocking(system, detach, nullptr);
+  context->copier = spawn_blocking(system, detach, nullptr);
   for (uint32_t i = 0; i < std::max(1u, config.builders); ++i) {
     context->builders.push_back(spawn_blocking(system, detach, seams.on_builder_start));
   }
@@ -130,6 +131,7 @@ void NodeRuntime::kill() {
   end(context_->log_writer);
   end(context_->syncer);
   end(context_->opener);
+  end(context_->copier);
   for (const auto& builder : context_->builders) end(builder);
   for (const auto& searcher : context_->searchers) end(searcher);
   gateway_ = nullptr;

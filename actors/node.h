@@ -102,6 +102,7 @@ struct NodeContext {
   log_writer_actor log_writer;
   blocking_actor syncer;  // short blocking work
   blocking_actor opener;  // opens and removes shard directories
+  blocking_actor copier;  // copies what is to be split off: not behind index builds
   std::vector<blocking_actor> builders;
   std::vector<searcher_actor> searchers;
 

@@ -467,19 +467,37 @@ void shard_state::reconcile_members() {
   report(settled);
 }
 
-caf::result<SplitFound> shard_state::find_split(uint64_t child) {
+caf::result<SplitFound> shard_state::find_split(const GetSplit& request) {
+  uint64_t child = request.child;
   const SplitState& split = replica->split();
   if (split.child == child && !split.trimming) {
     return SplitFound{std::make_shared<const SplitSource>(SplitSource{replica->snapshot(), split})};
   }
+  if (request.early && placement.child == child && replica->last_child() < child) {
+    SplitState to_come;
+    to_come.child = child;
+    to_come.at = placement.child_begin;
+    to_come.end = replica->hash_end();
+    return SplitFound{
+        std::make_shared<const SplitSource>(SplitSource{replica->snapshot(), to_come})};
+  }
   if (replica->last_child() >= child) return to_error(not_found("the split is over"));
   return to_error(unavailable("the split is still in the log"));
+}
+
+void shard_state::prepared(uint64_t child) {
+  if (prepared_child == child) return;
+  prepared_child = child;
+  // The others began to copy when this one did, and may be slower.
+  split_from_ms = now_ms(self) + (now_ms(self) - split_asked_ms) / 2;
 }
 
 void shard_state::advance_split() {
   if (placement.child == 0 || splitting || !raft || !raft->serves() || !announced) return;
   bool divided = replica->last_child() >= placement.child;
   if (!divided) {
+    // The shorter what is left to copy then, the shorter nobody has those ids.
+    if (prepared_child != placement.child || now_ms(self) < split_from_ms) return;
     // Its members are those that the child will have.
     if (raft->core()->changing() || changing || placing) return;
     splitting = true;
@@ -686,10 +704,14 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
         return shard.describe();
       },
       [self](Placed& placed) {
+        if (placed.placement.child != self->state.placement.child) {
+          self->state.split_asked_ms = now_ms(self);
+        }
         self->state.placement = std::move(placed.placement);
         self->state.report_ms = 0;
       },
-      [self](GetSplit get) { return self->state.find_split(get.child); },
+      [self](const GetSplit& get) { return self->state.find_split(get); },
+      [self](ChildPrepared prepared) { self->state.prepared(prepared.child); },
       [self](ShardDigestRequest) {
         shard_state& shard = self->state;
         return self->delegate(shard.pick_searcher(), DigestTask{shard.replica->snapshot()});

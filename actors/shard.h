@@ -62,6 +62,9 @@ struct shard_state : public RaftDriver {
   bool placing = false;           // proposed that the members follow the placement
   bool changing = false;          // proposed a change of members
   bool splitting = false;         // does a step of a split
+  uint64_t prepared_child = 0;    // whose rows have been copied here
+  uint64_t split_asked_ms = 0;    // when the placement first asked for the split
+  uint64_t split_from_ms = 0;     // when it may happen
   uint64_t report_ms = 0;         // when to tell the master again
   uint64_t prefer_ms = 0;         // when to hand over to the one that should lead
   uint64_t leading_since_ms = 0;  // 0: does not lead
@@ -97,7 +100,9 @@ struct shard_state : public RaftDriver {
   // Deletes these rows, in commands of bounded size, one after another; ids with
   // another row by now stay. `done` gets the total.
   void erase_rows(MatchedRows rows, bool trim, std::function<void(Result<ShardWritten>)> done);
-  caf::result<SplitFound> find_split(uint64_t child);
+  caf::result<SplitFound> find_split(const GetSplit& request);
+  // The rows of this child have been copied here.
+  void prepared(uint64_t child);
   // Tells the catalog what came of the placement.
   void report(const CatalogCommand& command);
   ShardInfo describe() const;

@@ -2,7 +2,6 @@
 
 #include "actors/node.h"
 #include "actors/raft_message.h"
-#include "storage/crc32c.h"
 #include "storage/data_dir.h"
 
 namespace jade {
@@ -10,46 +9,115 @@ namespace {
 
 constexpr size_t batch_bytes = 1u << 20;
 
-// Of rows, in their order.
-struct Digest {
-  uint64_t rows = 0;
-  uint32_t crc = 0;
+// The ids of a store that are the child's.
+class ChildIds {
+ public:
+  ChildIds(const SplitState& split, const ShardStore& store, const Snapshot& at)
+      : split_(split), ids_(store.ids("", at)) {
+    skip();
+  }
+  bool valid() const { return ids_.valid(); }
+  std::string_view id() const { return ids_.id(); }
+  uint64_t row() const { return ids_.row(); }
+  const Status& status() const { return ids_.status(); }
+  void next() {
+    ids_.next();
+    skip();
+  }
 
-  void add(uint64_t row, const Record& record) {
-    ++rows;
-    crc = crc32c({reinterpret_cast<const char*>(&row), sizeof row}, crc);
-    for (const std::string* part : {&record.id, &record.values, &record.metadata}) {
-      crc = crc32c(*part, crc);
+ private:
+  void skip() {
+    while (ids_.valid()) {
+      uint64_t hash = hash_of_row_key(ids_.id());
+      if (hash >= split_.at && is_before(hash, split_.end)) return;
+      ids_.next();
     }
   }
-  friend bool operator==(const Digest&, const Digest&) = default;
+
+  const SplitState& split_;
+  ShardStore::Ids ids_;
 };
 
-Result<Digest> copy_rows(const SplitSource& source, ShardStore& child) {
-  const SplitState& split = source.split;
-  Digest digest;
-  ShardStore::Batch batch;
-  size_t bytes = 0;
-  auto flush = [&] {
-    Status status = child.commit(batch);
-    batch = ShardStore::Batch();
-    bytes = 0;
-    return status;
-  };
-  Status scanned = source.view->store->scan_rows(
-      0, split.next_row,
-      [&](uint64_t row, Record record) {
-        uint64_t hash = hash_of_row_key(record.id);
-        if (hash < split.at || !is_before(hash, split.end)) return Status();
-        digest.add(row, record);
-        batch.put(row, record.id, record.values, record.metadata);
-        bytes += record.id.size() + record.values.size() + record.metadata.size();
-        return bytes < batch_bytes ? Status() : flush();
-      },
-      source.view->records);
-  JADE_RETURN_IF_ERROR(scanned);
-  JADE_RETURN_IF_ERROR(flush());
-  return digest;
+// Changes of the child, in batches of bounded size.
+class ChildWriter {
+ public:
+  explicit ChildWriter(ShardStore& child) : child_(child) {}
+
+  Status put(uint64_t row, Record record) {
+    batch_.put(row, record.id, record.values, record.metadata);
+    bytes_ += record.id.size() + record.values.size() + record.metadata.size() + 64;
+    written_.emplace_back(row, std::move(record));
+    return flush_if_large();
+  }
+  Status remove(uint64_t row, std::string_view id) {
+    batch_.remove(row, id);
+    bytes_ += id.size() + 64;
+    return flush_if_large();
+  }
+  // Reads back what was written.
+  Status flush() {
+    JADE_RETURN_IF_ERROR(child_.commit(batch_));
+    for (const auto& [row, record] : written_) {
+      auto back = child_.get(row);
+      if (!back.ok()) return back.status();
+      bool same = back->id == record.id && back->values == record.values &&
+                  back->metadata == record.metadata;
+      if (!same) return corruption("row " + std::to_string(row) + " is not what was copied");
+    }
+    batch_ = ShardStore::Batch();
+    written_.clear();
+    bytes_ = 0;
+    return {};
+  }
+
+ private:
+  Status flush_if_large() { return bytes_ < batch_bytes ? Status() : flush(); }
+
+  ShardStore& child_;
+  ShardStore::Batch batch_;
+  std::vector<std::pair<uint64_t, Record>> written_;
+  size_t bytes_ = 0;
+};
+
+// Makes the child's rows those of the parent; returns how many it had to change.
+Result<uint64_t> level(const SplitSource& source, ShardStore& child) {
+  const ShardSnapshot& parent = *source.view;
+  ChildIds wanted(source.split, *parent.store, parent.records);
+  ShardStore::Ids had = child.ids("", {});
+  ChildWriter writer(child);
+  uint64_t changes = 0;
+  while (wanted.valid() || had.valid()) {
+    bool surplus = had.valid() && (!wanted.valid() || had.id() < wanted.id());
+    bool missing = wanted.valid() && (!had.valid() || wanted.id() < had.id());
+    if (surplus || (!missing && had.row() != wanted.row())) {
+      JADE_RETURN_IF_ERROR(writer.remove(had.row(), had.id()));
+      ++changes;
+    }
+    if (missing || (!surplus && had.row() != wanted.row())) {
+      auto record = parent.store->get(wanted.row(), parent.records);
+      if (!record.ok()) return record.status();
+      JADE_RETURN_IF_ERROR(writer.put(wanted.row(), std::move(*record)));
+      ++changes;
+    }
+    if (!missing) had.next();
+    if (!surplus) wanted.next();
+  }
+  JADE_RETURN_IF_ERROR(wanted.status());
+  JADE_RETURN_IF_ERROR(had.status());
+  JADE_RETURN_IF_ERROR(writer.flush());
+  return changes;
+}
+
+Result<std::shared_ptr<ShardStore>> open_child(const NodeContext& context, uint64_t child) {
+  leveldb::Env* env = context.seams.env;
+  std::string dir = shard_directory(context.config.data_dir, child);
+  env->CreateDir(context.config.data_dir + "/shards");
+  env->CreateDir(dir);
+  auto opened = ShardStore::open(env, data_directory(dir), context.cache);
+  if (opened.ok() || opened.status().code() != Code::corruption) return opened;
+  // What a crash left of an earlier attempt.
+  JADE_RETURN_IF_ERROR(remove_tree(env, data_directory(dir)));
+  return ShardStore::open(env, data_directory(dir), context.cache);
 }
 
 Status copy_requests(const SplitSource& source, ShardStore& child) {
@@ -61,24 +129,6 @@ Status copy_requests(const SplitSource& source, ShardStore& child) {
       source.view->records);
   JADE_RETURN_IF_ERROR(scanned);
   return child.commit(batch);
-}
-
-// The row of every id is there, and nothing else is.
-Status verify(const ShardStore& child, const Digest& expected) {
-  Digest rows;
-  Status scanned = child.scan_rows(0, UINT64_MAX, [&](uint64_t row, const Record& record) {
-    rows.add(row, record);
-    return Status();
-  });
-  JADE_RETURN_IF_ERROR(scanned);
-  uint64_t ids = 0;
-  JADE_RETURN_IF_ERROR(child.scan_ids("", {}, [&](std::string_view, uint64_t) {
-    ++ids;
-    return true;
-  }));
-  if (rows == expected && ids == expected.rows) return {};
-  return corruption("of " + std::to_string(expected.rows) + " rows that were split off, " +
-                    std::to_string(rows.rows) + " arrived, or other ones");
 }
 
 ShardStateMeta first_state(const SplitState& split, bool empty) {
@@ -96,26 +146,32 @@ ShardStateMeta first_state(const SplitState& split, bool empty) {
 
 }  // namespace
 
+Status prepare_child(const NodeContext& context, const SplitSource& source) {
+  auto child = open_child(context, source.split.child);
+  if (!child.ok()) return child.status();
+  return level(source, **child).status();
+}
+
 Status make_child(const NodeContext& context, const SplitSource& source,
                   const std::vector<uint64_t>& members) {
   const SplitState& split = source.split;
-  leveldb::Env* env = context.seams.env;
-  std::string dir = shard_directory(context.config.data_dir, split.child);
-  JADE_RETURN_IF_ERROR(remove_tree(env, dir));
-  env->CreateDir(context.config.data_dir + "/shards");
-  env->CreateDir(dir);
-  auto opened = ShardStore::open(env, data_directory(dir), context.cache);
-  if (!opened.ok()) return opened.status();
-  std::shared_ptr<ShardStore> child = std::move(*opened);
-  auto digest = copy_rows(source, *child);
-  if (!digest.ok()) return digest.status();
-  JADE_RETURN_IF_ERROR(copy_requests(source, *child));
-  JADE_RETURN_IF_ERROR(verify(*child, *digest));
+  auto child = open_child(context, split.child);
+  if (!child.ok()) return child.status();
+  auto changes = level(source, **child);
+  if (!changes.ok()) return changes.status();
+  // And again, to see that nothing is left to do.
+  changes = level(source, **child);
+  if (!changes.ok()) return changes.status();
+  if (*changes > 0) {
+    return corruption(std::to_string(*changes) + " rows that were split off did not arrive");
+  }
+  JADE_RETURN_IF_ERROR(copy_requests(source, **child));
+  bool empty = !(*child)->ids("", {}).valid();
   ShardStore::Batch batch;
-  batch.set_state(first_state(split, digest->rows == 0));
-  JADE_RETURN_IF_ERROR(child->commit(batch));
-  JADE_RETURN_IF_ERROR(child->sync());
-  child.reset();
+  batch.set_state(first_state(split, empty));
+  JADE_RETURN_IF_ERROR((*child)->commit(batch));
+  JADE_RETURN_IF_ERROR((*child)->sync());
+  child->reset();
   RaftConfiguration configuration;
   for (uint64_t member : members) configuration.set(member, true, {});
   // Last: that there is a log says that the state is whole.

@@ -12,6 +12,8 @@ namespace jade {
 namespace {
 
 constexpr auto restart_interval = std::chrono::seconds(1);
+// The second copies what has changed during the first.
+constexpr int prepare_passes = 2;
 constexpr auto split_interval = std::chrono::milliseconds(50);
 constexpr auto fetch_timeout = std::chrono::seconds(10);
 constexpr auto change_timeout = std::chrono::seconds(30);
@@ -92,7 +94,56 @@ void supervisor_state::adopt(ClusterMapPtr next, bool is_current) {
       self->send(known->second.actor, Placed{*find_placement(*map, group)});
     }
   }
+  prepare_children();
   changed();
+}
+
+void supervisor_state::prepare_children() {
+  if (!current || stopping) return;
+  for (const auto& [group, shard] : shards) {
+    const ShardPlacement* placement = find_placement(*map, group);
+    bool due = placement != nullptr && placement->child != 0 && !placement->divided &&
+               shard.state == HostedShard::State::serving;
+    if (!due || preparing.count(placement->child) > 0) continue;
+    if (prepared.count(placement->child) > 0) {
+      // Its actor may be another since.
+      self->send(shard.actor, ChildPrepared{placement->child});
+    } else {
+      prepare_child(group, placement->child, prepare_passes);
+    }
+  }
+}
+
+void supervisor_state::prepare_child(uint64_t parent, uint64_t child, int passes) {
+  auto found = shards.find(parent);
+  bool serves = found != shards.end() && found->second.state == HostedShard::State::serving;
+  if (!serves || stopping) return (void)preparing.erase(child);
+  if (passes == 0) {
+    preparing.erase(child);
+    prepared.insert(child);
+    return self->send(found->second.actor, ChildPrepared{child});
+  }
+  preparing.insert(child);
+  auto stop = [this, child](const caf::error&) { preparing.erase(child); };
+  self->request(found->second.actor, fetch_timeout, GetSplit{child, true})
+      .then(
+          [=, this](const SplitFound& source) {
+            auto copy = [context = context, source] {
+              return jade::prepare_child(*context, *source.source);
+            };
+            self->request(context->copier, caf::infinite, BlockingTask{copy})
+                .then(
+                    [=, this](const TaskDone& done) {
+                      if (done.status.ok()) return prepare_child(parent, child, passes - 1);
+                      preparing.erase(child);  // the next tick tries again
+                      context->say(LogLevel::warning, "node",
+                                   "the rows of shard " + std::to_string(parent) +
+                                       " that are to be split off could not be copied: " +
+                                       done.status.to_string());
+                    },
+                    stop);
+          },
+          stop);
 }
 
 void supervisor_state::open(uint64_t group) {
@@ -169,7 +220,8 @@ void supervisor_state::make_child(uint64_t group) {
   if (placement->parent == 0) return copied();
   auto parent = shards.find(placement->parent);
   auto again = [this, group] { self->delayed_send(self, split_interval, MakeChild{group}); };
-  if (parent == shards.end() || !parent->second.actor) return again();
+  bool busy = preparing.count(group) > 0;
+  if (busy || parent == shards.end() || !parent->second.actor) return again();
   self->request(parent->second.actor, fetch_timeout, GetSplit{group})
       .then(
           [this, group, members = placement->nodes](const SplitFound& source) {
@@ -659,6 +711,7 @@ node_actor::behavior_type supervisor(node_actor::stateful_pointer<supervisor_sta
       [self](Tick) {
         supervisor_state& state = self->state;
         if (state.stopping) return;
+        if (state.map) state.prepare_children();
         for (auto& [group, shard] : state.shards) {
           // A damaged replica is copied from another; alone, it stays as it is, for a
           // person to mend.

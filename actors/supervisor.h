@@ -38,6 +38,8 @@ struct supervisor_state {
   std::map<uint64_t, HostedShard> shards;
   std::vector<std::pair<AwaitVersion, caf::typed_response_promise<CatalogApplied>>> waiting;
   bool stopping = false;
+  std::set<uint64_t> preparing;  // children whose rows are being copied
+  std::set<uint64_t> prepared;
   bool current = false;  // the map is; before, nothing is removed by it
 
   node_actor::stateful_pointer<supervisor_state> self;
@@ -52,6 +54,9 @@ struct supervisor_state {
   // Makes the first state of a shard that is being split off another of this node, or
   // waits until it can be made; then opens it.
   void make_child(uint64_t group);
+  // Copies the rows of shards that are to be split off, as far as that can be done now.
+  void prepare_children();
+  void prepare_child(uint64_t parent, uint64_t child, int passes);
   void child_made(uint64_t group, const std::function<Status()>& blocking);
   void opened(uint64_t group);
   void fail(uint64_t group, Status status);

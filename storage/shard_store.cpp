@@ -72,6 +72,11 @@ void ShardStore::Batch::erase_row(uint64_t row) {
 
 void ShardStore::Batch::forget_id(std::string_view id) { batch_.Delete(id_key(id)); }
 
+void ShardStore::Batch::remove(uint64_t row, std::string_view id) {
+  batch_.Delete(row_key(record_tag, row));
+  forget_id(id);
+}
+
 void ShardStore::Batch::forget_tombstone(uint64_t row) {
   batch_.Delete(row_key(tombstone_tag, row));
 }
@@ -141,19 +146,43 @@ Status ShardStore::scan_rows(uint64_t begin, uint64_t end,
   return from_leveldb(it->status(), "reading records");
 }
 
+void ShardStore::Ids::next() {
+  at_->Next();
+  read();
+}
+
+void ShardStore::Ids::read() {
+  valid_ = at_->Valid();
+  std::string_view key = valid_ ? view_of(at_->key()) : std::string_view();
+  valid_ = valid_ && !key.empty() && key[0] == id_tag;
+  if (!valid_) {
+    status_ = from_leveldb(at_->status(), "reading ids");
+    return;
+  }
+  auto row = decode_row(key, view_of(at_->value()));
+  valid_ = row.ok();
+  if (!valid_) {
+    status_ = row.status();
+    return;
+  }
+  id_ = key.substr(1);
+  row_ = *row;
+}
+
+ShardStore::Ids ShardStore::ids(std::string_view after, const Snapshot& at) const {
+  Ids ids(kv_->iterate(at, true));
+  std::string start = id_key(after);
+  ids.at_->Seek(start);
+  if (!after.empty() && ids.at_->Valid() && view_of(ids.at_->key()) == start) ids.at_->Next();
+  ids.read();
+  return ids;
+}
+
 Status ShardStore::scan_ids(std::string_view after, const Snapshot& at,
                             const std::function<bool(std::string_view, uint64_t)>& each) const {
-  auto it = kv_->iterate(at, true);
-  std::string start = id_key(after);
-  for (it->Seek(start); it->Valid(); it->Next()) {
-    std::string_view key = view_of(it->key());
-    if (key.empty() || key[0] != id_tag) break;
-    if (!after.empty() && key == start) continue;
-    auto row = decode_row(key, view_of(it->value()));
-    if (!row.ok()) return row.status();
-    if (!each(key.substr(1), *row)) return {};
-  }
-  return from_leveldb(it->status(), "reading ids");
+  Ids all = ids(after, at);
+  while (all.valid() && each(all.id(), all.row())) all.next();
+  return all.status();
 }
 
 Status ShardStore::scan_tombstones(const std::function<void(uint64_t)>& each) const {

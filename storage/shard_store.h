@@ -47,6 +47,8 @@ class ShardStore {
     // The row is gone; if `id` still names it, call forget_id too.
     void erase_row(uint64_t row);
     void forget_id(std::string_view id);
+    // Both, where no segment holds the row.
+    void remove(uint64_t row, std::string_view id);
     void forget_tombstone(uint64_t row);
     void remember(const Request& request);
     void forget_request(uint64_t index);
@@ -75,6 +77,29 @@ class ShardStore {
   // Ids after `after` ("": all); stops early when `each` returns false.
   Status scan_ids(std::string_view after, const Snapshot& at,
                   const std::function<bool(std::string_view id, uint64_t row)>& each) const;
+  // The ids one by one, in their order.
+  class Ids {
+   public:
+    // False at the end, and after a failure, which status() tells.
+    bool valid() const { return valid_; }
+    std::string_view id() const { return id_; }
+    uint64_t row() const { return row_; }
+    void next();
+    const Status& status() const { return status_; }
+
+   private:
+    friend class ShardStore;
+    explicit Ids(std::unique_ptr<leveldb::Iterator> at) : at_(std::move(at)) {}
+    void read();
+
+    std::unique_ptr<leveldb::Iterator> at_;
+    bool valid_ = false;
+    std::string_view id_;
+    uint64_t row_ = 0;
+    Status status_;
+  };
+  // From the first one after `after` ("": from the first of all).
+  Ids ids(std::string_view after, const Snapshot& at) const;
   Status scan_tombstones(const std::function<void(uint64_t row)>& each) const;
   // In the order of their log entries.
   Status scan_requests(const std::function<void(Request request)>& each,
