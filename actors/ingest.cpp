@@ -359,8 +359,8 @@ void write(ingest_pointer self, std::shared_ptr<Writing> all, Part part) {
           [=](const caf::error& error) {
             Status status = to_status(error);
             bool again = status.code() == Code::unavailable || status.code() == Code::moved;
-            if (!again || now_ms(self) >= all->retry_until_ms) return all->fail(status);
-            self->state.retries.add(self, [=] { write_again(self, all, *kept); });
+            if (!again || now_ms(self) >= all->retry_until_ms) return all->fail(given_up(status));
+            run_later(self, retry_interval, [=] { write_again(self, all, *kept); });
           });
 }
 
@@ -407,7 +407,7 @@ void delete_matching(ingest_pointer self, std::shared_ptr<Writing> all,
                          all->failure = Status();
                          for (const auto& answer : answers) {
                            if (!answer.ok()) {
-                             all->failure = answer.status();
+                             all->failure = given_up(answer.status());
                              moved = moved || answer.status().code() == Code::moved;
                              continue;
                            }
@@ -417,8 +417,8 @@ void delete_matching(ingest_pointer self, std::shared_ptr<Writing> all,
                          }
                          if (!moved || now_ms(self) >= all->retry_until_ms)
                            return all->finish_one();
-                         self->state.retries.add(self,
-                                                 [=] { delete_matching(self, all, request); });
+                         run_later(self, retry_interval,
+                                   [=] { delete_matching(self, all, request); });
                        });
 }
 
@@ -454,7 +454,7 @@ ingest_actor::behavior_type ingest(ingest_actor::stateful_pointer<ingest_state> 
   self->state.random = mix(options.seed, now_ms(self) + 1);
   return {
       [self](RoutesChanged& changed) { self->state.routes.change(changed); },
-      [self](Tick) { self->state.retries.run(); },
+      [](const Later& later) { later.run(); },
       [self](UpsertRequest& request) -> caf::result<UpsertReply> {
         auto database = self->state.routes.database(request.database);
         if (!database.ok()) return to_error(database.status());

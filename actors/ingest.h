@@ -24,7 +24,6 @@ struct ingest_state {
   IngestOptions options;
   Routes routes;
   uint64_t random = 0;  // state of the generator
-  Retries retries;
 };
 
 ingest_actor::behavior_type ingest(ingest_actor::stateful_pointer<ingest_state> self,

@@ -296,6 +296,9 @@ struct Placed {
 
 // To itself, after a delay of the actor clock.
 struct Tick {};
+struct Later {
+  std::function<void()> run;
+};
 
 struct Stop {};  // finish what is in flight, make it durable, quit
 struct Stopped {};
@@ -424,12 +427,12 @@ using node_actor =
                      caf::replies_to<Stop>::with<Stopped>, caf::reacts_to<Tick>>;
 
 // Validates writes, splits them by shard, waits for all.
-using ingest_actor = caf::typed_actor<caf::reacts_to<RoutesChanged>, caf::reacts_to<Tick>,
+using ingest_actor = caf::typed_actor<caf::reacts_to<RoutesChanged>, caf::reacts_to<Later>,
                                       caf::replies_to<UpsertRequest>::with<UpsertReply>,
                                       caf::replies_to<DeleteRequest>::with<DeleteReply>>;
 
 // Validates reads, fans out to shards, merges the answers.
-using query_actor = caf::typed_actor<caf::reacts_to<RoutesChanged>, caf::reacts_to<Tick>,
+using query_actor = caf::typed_actor<caf::reacts_to<RoutesChanged>, caf::reacts_to<Later>,
                                      caf::replies_to<SearchRequest>::with<SearchReply>,
                                      caf::replies_to<SearchBatchRequest>::with<SearchBatchReply>,
                                      caf::replies_to<GetRequest>::with<StoredVector>,
@@ -565,6 +568,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::MakeChild)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::SplitShard)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::Placed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::Tick)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::Later)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::Stop)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::Stopped)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::RoutesChanged)

@@ -168,7 +168,7 @@ Result<std::vector<SearchReply>> merge_answers(const SearchPlan& plan,
     Status status = part.reachable;
     if (status.ok()) {
       auto& answer = answers[call++];
-      status = answer.status();
+      status = given_up(answer.status());
       if (answer.ok()) of.hits.push_back(&*answer);
     }
     if (status.ok()) continue;
@@ -212,6 +212,79 @@ uint64_t retry_until(query_pointer self) {
   return now_ms(self) + to_ms(self->state.options.retry_for);
 }
 
+// How many times slower than usual a replica is when another is asked as well.
+constexpr double hedge_factor = 3;
+
+// One question to one shard, asked of a second replica where the first is slow: Dean and
+// Barroso, "The tail at scale", 2013.
+struct Asking {
+  ShardSearch question;
+  uint64_t asked_ms = 0;
+  size_t open = 0;                              // without an answer
+  std::function<void(Result<ShardHits>)> done;  // null once it has been called
+
+  void answered(Result<ShardHits> answer) {
+    --open;
+    // A failure is the answer only if no other can come.
+    if (!done || (!answer.ok() && open > 0)) return;
+    std::exchange(done, nullptr)(std::move(answer));
+  }
+};
+
+void ask(query_pointer self, const replica_actor& replica, std::shared_ptr<Asking> asking) {
+  ++asking->open;
+  self->request(replica, self->state.options.read_timeout, asking->question)
+      .then([asking](ShardHits& hits) { asking->answered(std::move(hits)); },
+            [asking](const caf::error& error) { asking->answered(to_status(error)); });
+}
+
+// Another replica than the one that is asked first; 0: there is none.
+uint64_t second_choice(query_pointer self, uint64_t group) {
+  const Routes& routes = self->state.routes;
+  const ShardPlacement* placement = routes.map ? find_placement(*routes.map, group) : nullptr;
+  if (placement == nullptr) return 0;
+  std::vector<uint64_t> others = placement->nodes;
+  for (uint64_t node : placement->joining) std::erase(others, node);
+  bool here = routes.shards->count(group) > 0;
+  std::erase(others, routes.node);
+  // The peer asks the first that it can reach.
+  if (!here && !others.empty()) others.erase(others.begin());
+  return others.empty() ? 0 : others[self->state.hedges++ % others.size()];
+}
+
+// Whether it need not be the leader who answers.
+bool any_may_answer(const ShardSearch& search) {
+  return search.consistency == Consistency::eventual ||
+         (search.consistency == Consistency::session && search.applied_min > 0);
+}
+
+void ask_hedged(query_pointer self, const replica_actor& replica, ShardSearch question,
+                std::function<void(Result<ShardHits>)> done) {
+  auto asking = std::make_shared<Asking>();
+  uint64_t other = any_may_answer(question) ? second_choice(self, question.route.group) : 0;
+  asking->question = std::move(question);
+  asking->asked_ms = now_ms(self);
+  if (other == 0) {
+    asking->done = std::move(done);
+    return ask(self, replica, asking);
+  }
+  asking->done = [self, asked_ms = asking->asked_ms, done](Result<ShardHits> answer) {
+    auto took = static_cast<double>(now_ms(self) - asked_ms);
+    double& typical = self->state.typical_ms;
+    if (answer.ok()) typical += (took - typical) / 16;
+    done(std::move(answer));
+  };
+  ask(self, replica, asking);
+  auto usual =
+      std::chrono::milliseconds(static_cast<int64_t>(hedge_factor * self->state.typical_ms));
+  caf::timespan delay = std::max<caf::timespan>(self->state.options.hedge_after_min, usual);
+  run_later(self, delay, [self, asking, other] {
+    if (!asking->done || !self->state.routes.peer) return;
+    asking->question.route.node = other;
+    ask(self, self->state.routes.peer, asking);
+  });
+}
+
 struct Searching {
   std::string database;
   std::vector<SearchRequest> searches;
@@ -226,15 +299,30 @@ void run_searches(query_pointer self, std::shared_ptr<Searching> work) {
   if (!database.ok()) return work->done(database.status());
   auto planned = plan(routes, **database, work->searches, work->batch);
   if (!planned.ok()) return work->done(planned.status());
-  auto calls = std::move(planned->calls);
-  auto finish = [self, work,
-                 planned = std::move(*planned)](std::vector<Result<ShardHits>>& answers) {
-    if (is_outdated(self, answers, work->retry_until_ms)) {
-      return self->state.retries.add(self, [self, work] { run_searches(self, work); });
-    }
-    work->done(merge_answers(planned, work->searches, answers));
+  struct State {
+    SearchPlan plan;
+    std::vector<Result<ShardHits>> answers;
+    size_t missing = 0;
   };
-  gather<ShardHits>(self, self->state.options.read_timeout, std::move(calls), std::move(finish));
+  auto state = std::make_shared<State>();
+  state->plan = std::move(*planned);
+  auto calls = std::move(state->plan.calls);
+  auto finish = [self, work, state] {
+    if (is_outdated(self, state->answers, work->retry_until_ms)) {
+      return run_later(self, retry_interval, [self, work] { run_searches(self, work); });
+    }
+    work->done(merge_answers(state->plan, work->searches, state->answers));
+  };
+  state->missing = calls.size();
+  state->answers.assign(calls.size(), unavailable("no answer"));
+  if (calls.empty()) return finish();
+  for (size_t i = 0; i < calls.size(); ++i) {
+    ask_hedged(self, calls[i].first, std::move(calls[i].second),
+               [state, i, finish](Result<ShardHits> answer) {
+                 state->answers[i] = std::move(answer);
+                 if (--state->missing == 0) finish();
+               });
+  }
 }
 
 void run_get(query_pointer self, std::shared_ptr<const GetRequest> get, uint64_t retry_until_ms,
@@ -261,8 +349,10 @@ void run_get(query_pointer self, std::shared_ptr<const GetRequest> get, uint64_t
   };
   auto failed = [=](const caf::error& error) mutable {
     Status status = to_status(error);
-    if (status.code() != Code::moved || now_ms(self) >= retry_until_ms) return fail(status);
-    self->state.retries.add(self, [=] { run_get(self, get, retry_until_ms, promise); });
+    if (status.code() != Code::moved || now_ms(self) >= retry_until_ms) {
+      return fail(given_up(status));
+    }
+    run_later(self, retry_interval, [=] { run_get(self, get, retry_until_ms, promise); });
   };
   self->request(*shard, self->state.options.read_timeout, ShardGet{{placement.group}, key})
       .then(found, failed);
@@ -272,7 +362,7 @@ void run_get(query_pointer self, std::shared_ptr<const GetRequest> get, uint64_t
 Result<ListReply> merge_pages(std::vector<Result<ShardVectors>>& answers, uint32_t limit) {
   std::vector<ShardHit> rows;
   for (auto& answer : answers) {
-    if (!answer.ok()) return answer.status();
+    if (!answer.ok()) return given_up(answer.status());
     std::move(answer->rows.begin(), answer->rows.end(), std::back_inserter(rows));
   }
   std::sort(rows.begin(), rows.end(),
@@ -321,8 +411,8 @@ void run_list(query_pointer self, std::shared_ptr<const ListRequest> list, uint6
   gather<ShardVectors>(self, self->state.options.read_timeout, std::move(calls),
                        [=](std::vector<Result<ShardVectors>>& answers) mutable {
                          if (is_outdated(self, answers, retry_until_ms)) {
-                           return self->state.retries.add(
-                               self, [=] { run_list(self, list, retry_until_ms, promise); });
+                           return run_later(self, retry_interval,
+                                            [=] { run_list(self, list, retry_until_ms, promise); });
                          }
                          auto page = merge_pages(answers, list->limit);
                          if (!page.ok()) return fail(page.status());
@@ -470,7 +560,7 @@ query_actor::behavior_type query(query_actor::stateful_pointer<query_state> self
   self->state.options = options;
   return {
       [self](RoutesChanged& changed) { self->state.routes.change(changed); },
-      [self](Tick) { self->state.retries.run(); },
+      [](const Later& later) { later.run(); },
       [self](SearchRequest& search) -> caf::result<SearchReply> {
         auto promise = self->make_response_promise<SearchReply>();
         auto work = std::make_shared<Searching>();

@@ -11,13 +11,17 @@ struct QueryOptions {
   caf::timespan read_timeout = std::chrono::seconds(30);
   // How long to wait for the map of a shard that has been split.
   caf::timespan retry_for = std::chrono::seconds(6);
+  // A search that any replica may answer is asked of a second one when the first is
+  // several times slower than searches are, and at least so long.
+  caf::timespan hedge_after_min = std::chrono::milliseconds(10);
 };
 
 struct query_state {
   static inline const char* name = "query";
   QueryOptions options;
   Routes routes;
-  Retries retries;
+  double typical_ms = 0;  // of searches that any replica may answer
+  size_t hedges = 0;      // that were thought of so far
 };
 
 query_actor::behavior_type query(query_actor::stateful_pointer<query_state> self,

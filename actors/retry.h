@@ -4,7 +4,6 @@
 #include <chrono>
 #include <functional>
 #include <utility>
-#include <vector>
 
 #include "actors/messages.h"
 
@@ -13,24 +12,21 @@ namespace jade {
 // Not at once: whoever cannot answer now can hardly answer in the same moment.
 constexpr auto retry_interval = std::chrono::milliseconds(50);
 
-// What an actor that takes Ticks is to try at the next one.
-class Retries {
- public:
-  template <class Self>
-  void add(Self* self, std::function<void()> attempt) {
-    if (attempts_.empty()) self->delayed_send(self, retry_interval, Tick{});
-    attempts_.push_back(std::move(attempt));
-  }
-  void run() {
-    for (auto& attempt : std::exchange(attempts_, {})) attempt();
-  }
-
- private:
-  std::vector<std::function<void()>> attempts_;
-};
+// For actors that take Later.
+template <class Self>
+void run_later(Self* self, caf::timespan delay, std::function<void()> run) {
+  self->delayed_send(self, delay, Later{std::move(run)});
+}
 
 inline uint64_t to_ms(caf::timespan span) {
   return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(span).count());
+}
+
+// What to tell a client when there is no time to try again: that shards move is no
+// concern of its own.
+inline Status given_up(Status status) {
+  if (status.code() == Code::moved) status.code_ = Code::unavailable;
+  return status;
 }
 
 }  // namespace jade
