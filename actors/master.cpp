@@ -270,6 +270,13 @@ caf::result<CatalogApplied> master_state::change(ChangeCatalog& request) {
 caf::result<JoinedCluster> master_state::join(JoinCluster& request) {
   if (!raft || !raft->serves()) return pass_to_leader<JoinedCluster>(*this, request);
   std::string cluster_id = context->membership->cluster_id();
+  if (request.protocol != cluster_protocol) {
+    return to_error(Status(Code::failed_precondition,
+                           "this cluster speaks version " + std::to_string(cluster_protocol) +
+                               " of the protocol between nodes, and node \"" + request.name +
+                               "\" version " + std::to_string(request.protocol) +
+                               "; run the same release on all"));
+  }
   if (!request.cluster_id.empty() && request.cluster_id != cluster_id) {
     return to_error(Status(Code::failed_precondition,
                            "node \"" + request.name + "\" belongs to cluster " +

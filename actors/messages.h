@@ -163,10 +163,14 @@ struct RaftWire {
   std::string bytes;
 };
 
-// Who are you?
+// Of the messages between nodes: those of another version may mean something else.
+constexpr uint32_t cluster_protocol = 2;
+
+// Who are you? failed_precondition: of another cluster, or another version.
 struct Hello {
   std::string cluster_id;  // "": not a member yet
   uint64_t node = 0;
+  uint32_t protocol = cluster_protocol;
 };
 struct HelloReply {
   std::string cluster_id;
@@ -183,6 +187,7 @@ struct JoinCluster {
   std::string address;
   std::string api_address;
   uint8_t roles = 0;
+  uint32_t protocol = cluster_protocol;
 };
 struct JoinedCluster {
   std::string cluster_id;
@@ -506,9 +511,10 @@ JADE_INSPECT(FetchState, x.route, x.transfer, x.after, x.from, x.last_index, x.l
 JADE_INSPECT(StateChunk, x.transfer, x.bytes, x.last_key, x.index, x.term, x.configuration_index,
              x.configuration)
 JADE_INSPECT(RaftWire, x.group, x.from, x.bytes)
-JADE_INSPECT(Hello, x.cluster_id, x.node)
+JADE_INSPECT(Hello, x.cluster_id, x.node, x.protocol)
 JADE_INSPECT(HelloReply, x.cluster_id, x.node)
-JADE_INSPECT(JoinCluster, x.route, x.cluster_id, x.node, x.name, x.address, x.api_address, x.roles)
+JADE_INSPECT(JoinCluster, x.route, x.cluster_id, x.node, x.name, x.address, x.api_address, x.roles,
+             x.protocol)
 JADE_INSPECT(RaftMember, x.node, x.voter, x.address)
 JADE_INSPECT(JoinedCluster, x.cluster_id, x.members)
 JADE_INSPECT(ChangeCatalog, x.route, x.command)

@@ -111,8 +111,69 @@ void connect_to(peer_pointer self, uint64_t node) {
               // The address may belong to another node than it did.
               if (self->state.links.count(reply.node) > 0) link_up(self, reply.node, remote);
             },
-            [over](const caf::error&) { over(); });
+            [self, node, over](const caf::error& error) {
+              over();
+              // That nothing answers is no news; that the wrong one does is.
+              Status status = to_status(error);
+              peer_state::Link& refused = self->state.links[node];
+              if (status.code() != Code::failed_precondition ||
+                  refused.failure == status.message()) {
+                return;
+              }
+              refused.failure = status.message();
+              self->state.context->say(LogLevel::error, "peer",
+                                       "node at " + refused.address + ": " + status.message());
+            });
   });
+}
+
+// This node is a member of a cluster, and was told to join one at an address of which its
+// cluster does not know: is it another? Nothing is done then but to say so.
+void check_join(peer_pointer self) {
+  peer_state& state = self->state;
+  if (state.join_checked || !state.map || state.joining || now_ms(self) < state.join_ms) return;
+  const auto& targets = state.context->config.join;
+  for (const auto& [id, node] : state.map->nodes) {
+    bool known = std::find(targets.begin(), targets.end(), node.address) != targets.end();
+    state.join_checked = state.join_checked || known;
+  }
+  if (state.join_checked) return;
+  state.joining = true;
+  const std::string& target = targets[state.next_join++ % targets.size()];
+  auto over = [self](bool checked) {
+    self->state.joining = false;
+    self->state.join_checked = checked;
+    self->state.join_ms = now_ms(self) + join_interval_ms;
+  };
+  connect(self, target, [self, over, target](Result<peer_actor> remote) {
+    if (!remote.ok()) return over(false);
+    self->request(*remote, hello_timeout,
+                  Hello{self->state.context->membership->cluster_id(), self->state.id()})
+        .then([over](const HelloReply&) { over(true); },
+              [self, over, target](const caf::error& error) {
+                Status status = to_status(error);
+                bool refused = status.code() == Code::failed_precondition;
+                over(refused);
+                if (!refused) return;
+                self->state.context->say(LogLevel::error, "peer",
+                                         "told to join " + target + ", but " + status.message() +
+                                             "; it goes on as what it is. To join, start it with "
+                                             "an empty data directory");
+              });
+  });
+}
+
+// Whether nodes can be of one cluster.
+Status check_hello(const Hello& hello, const std::string& cluster_id) {
+  if (hello.protocol != cluster_protocol) {
+    return Status(Code::failed_precondition,
+                  "it speaks version " + std::to_string(cluster_protocol) +
+                      " of the protocol between nodes, and this node version " +
+                      std::to_string(hello.protocol) + "; run the same release on both");
+  }
+  if (hello.cluster_id.empty() || cluster_id.empty() || hello.cluster_id == cluster_id) return {};
+  return Status(Code::failed_precondition, "it belongs to cluster " + cluster_id +
+                                               ", and this node to cluster " + hello.cluster_id);
 }
 
 // Whom to connect to. The others are let be once they are gone.
@@ -326,8 +387,10 @@ peer_actor::behavior_type peer(peer_pointer self, NodeContextPtr context) {
           self->send(shard, std::move(wire));
         }
       },
-      [self](const Hello&) {
-        return HelloReply{self->state.context->membership->cluster_id(), self->state.id()};
+      [self](const Hello& hello) -> caf::result<HelloReply> {
+        const std::string& cluster_id = self->state.context->membership->cluster_id();
+        if (Status status = check_hello(hello, cluster_id); !status.ok()) return to_error(status);
+        return HelloReply{cluster_id, self->state.id()};
       },
       [self](JoinCluster& m) { return pass_to_master<JoinedCluster>(self, m); },
       [self](ChangeCatalog& m) { return pass_to_master<CatalogApplied>(self, m); },
@@ -367,6 +430,7 @@ peer_actor::behavior_type peer(peer_pointer self, NodeContextPtr context) {
         bool may_join = !state.joining && !state.context->config.join.empty();
         if (!member && may_join && now >= state.join_ms) join(self);
         if (member) announce(self);
+        if (member && !state.context->config.join.empty()) check_join(self);
         self->delayed_send(self, tick_interval, Tick{});
       },
   };

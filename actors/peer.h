@@ -31,6 +31,7 @@ struct peer_state {
     bool connecting = false;
     uint64_t retry_ms = 0;
     uint64_t ping_ms = 0;  // when to ask whether it still answers; 0: being asked
+    std::string failure;   // said already
     // Calls that have no answer yet: how to fail them.
     std::map<uint64_t, std::function<void(const Status&)>> waiting;
   };
@@ -44,9 +45,10 @@ struct peer_state {
   uint64_t next_call = 1;
   uint64_t random = 0;  // state of the generator
   bool joining = false;
-  size_t next_join = 0;      // of the addresses to join by
-  uint64_t join_ms = 0;      // when to try again
-  std::string join_failure;  // said already
+  size_t next_join = 0;       // of the addresses to join by
+  uint64_t join_ms = 0;       // when to try again
+  std::string join_failure;   // said already
+  bool join_checked = false;  // that it is this cluster
   uint64_t announce_ms = 0;
   std::string announce_failure;  // said already
 
