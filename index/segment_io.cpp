@@ -289,12 +289,16 @@ Result<std::shared_ptr<const SealedSegment>> deserialize(
   JADE_RETURN_IF_ERROR(in.text(columns.ids, header.rows, header.id_bytes, header.id_width));
   JADE_RETURN_IF_ERROR(
       in.text(columns.metadata, header.rows, header.metadata_bytes, header.metadata_width));
-  columns.vectors = FloatArray(size_t{header.rows} * header.dimension);
+  columns.vectors = AlignedArray<float>(size_t{header.rows} * header.dimension);
   JADE_RETURN_IF_ERROR(in.array(columns.vectors.data(), columns.vectors.size()));
   if (header.built == static_cast<uint8_t>(IndexKind::hnsw)) {
     auto graph = read_graph(in, header);
     if (!graph.ok()) return graph.status();
     columns.graph = std::move(*graph);
+    auto metric = static_cast<Metric>(header.metric);
+    columns.codes = ScalarCodes::of(
+        EuclideanRows(columns.vectors.data(), header.rows, Distance(metric, header.dimension)),
+        metric);
   } else if (header.built == static_cast<uint8_t>(IndexKind::ivf)) {
     auto lists = read_lists(in, header);
     if (!lists.ok()) return lists.status();
