@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "index/hnsw_graph.h"
+#include "index/scalar_codes.h"
 
 namespace jade {
 
@@ -105,6 +106,13 @@ class WalkMemory {
   uint16_t epoch_ = 0;
 };
 
+inline void prefetch_vector(const float* vector, uint32_t dimension) {
+  // The first lines; the processor goes on by itself.
+  auto* bytes = reinterpret_cast<const char*>(vector);
+  size_t size = std::min<size_t>(dimension * sizeof(float), 512);
+  for (size_t at = 0; at < size; at += 64) __builtin_prefetch(bytes + at);
+}
+
 // What a walk compares rows with: one query, and rows by their float32 values.
 class ExactRows {
  public:
@@ -112,10 +120,7 @@ class ExactRows {
       : vectors_(vectors), distance_(distance), query_(query) {}
 
   void prefetch(uint32_t row) const {
-    // The first lines; the processor goes on by itself.
-    auto* bytes = reinterpret_cast<const char*>(vectors_ + row * size_t{distance_.dimension()});
-    size_t size = std::min<size_t>(distance_.dimension() * sizeof(float), 512);
-    for (size_t at = 0; at < size; at += 64) __builtin_prefetch(bytes + at);
+    prefetch_vector(vectors_ + row * size_t{distance_.dimension()}, distance_.dimension());
   }
   void distances(const uint32_t* rows, size_t count, float* out) const {
     for (size_t i = 0; i < count; ++i) {
@@ -147,30 +152,30 @@ class CodedRows {
 // From the entry point through the levels above `level` to a row near the query. The
 // graph is not empty. `Rows`: ExactRows or CodedRows.
 template <class Rows>
-Candidate descend(const HnswGraph& graph, const Rows& rows, int level, WalkMemory& memory);
+Candidate descend(const HnswGraph& graph, const Rows& rows, int32_t level, WalkMemory& memory);
 
 // Walks on `level` from `start` towards the query and collects up to `width` rows for
 // which accept(row), called once for a row, is true, in memory.beam; others are walked
 // through. Ends when no nearer rows are in sight. False when more than `visits_max` rows
 // were compared before that: what was collected may then be far from best.
 template <class Rows, class Accept>
-bool walk(const HnswGraph& graph, const Rows& rows, int level, Candidate start, size_t width,
+bool walk(const HnswGraph& graph, const Rows& rows, uint32_t level, Candidate start, size_t width,
           size_t visits_max, Accept accept, WalkMemory& memory);
 
 // Implementation.
 
 template <class Rows>
-Candidate descend(const HnswGraph& graph, const Rows& rows, int level, WalkMemory& memory) {
-  auto entry = static_cast<uint32_t>(graph.hnsw.entry_point);
+Candidate descend(const HnswGraph& graph, const Rows& rows, int32_t level, WalkMemory& memory) {
+  auto entry = static_cast<uint32_t>(graph.entry_point);
   float d;
   rows.distances(&entry, 1, &d);
   Candidate best(d, entry);
   auto& near = memory.fresh;
-  for (int at = graph.hnsw.max_level; at > level; --at) {
+  for (int32_t at = graph.level_max; at > level; --at) {
     for (bool moved = true; moved;) {
       moved = false;
       near.clear();
-      for (int row : graph.links(best.row(), at)) {
+      for (int32_t row : graph.links(best.row(), static_cast<uint32_t>(at))) {
         if (row < 0) break;
         near.push_back(static_cast<uint32_t>(row));
         rows.prefetch(near.back());
@@ -189,7 +194,7 @@ Candidate descend(const HnswGraph& graph, const Rows& rows, int level, WalkMemor
 }
 
 template <class Rows, class Accept>
-bool walk(const HnswGraph& graph, const Rows& rows, int level, Candidate start, size_t width,
+bool walk(const HnswGraph& graph, const Rows& rows, uint32_t level, Candidate start, size_t width,
           size_t visits_max, Accept accept, WalkMemory& memory) {
   Beam& beam = memory.beam;
   auto& passed = memory.passed;
@@ -225,7 +230,7 @@ bool walk(const HnswGraph& graph, const Rows& rows, int level, Candidate start, 
     auto links = graph.links(nearest.row(), level);
     fresh.resize(links.size());
     size_t count = 0;
-    for (int link : links) {
+    for (int32_t link : links) {
       if (link < 0) break;
       auto row = static_cast<uint32_t>(link);
       // About half were visited: a branch could not be foreseen.

@@ -10,8 +10,8 @@ namespace {
 
 constexpr int most = 127;
 // Looked at for the scale, and for how far apart neighbours are.
-constexpr uint32_t sample_rows = 10000;
-constexpr uint32_t probes = 100;
+constexpr uint32_t sample_rows = 4000;
+constexpr uint32_t probes = 64;
 // How far above the error of rounding the distance of neighbours must be.
 constexpr float margin = 8;
 // Of so many rows one may be farther from its code than neighbours are from each other.

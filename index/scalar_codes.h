@@ -6,8 +6,8 @@
 #include <memory>
 #include <vector>
 
-#include "index/aligned_array.h"
 #include "index/euclidean_rows.h"
+#include "index/large_array.h"
 #include "index/segment.h"
 
 namespace jade {
@@ -63,7 +63,7 @@ class ScalarCodes {
   std::vector<float> lowest_;
   std::vector<float> middle_value_;
   std::vector<uint8_t> middle_;  // code of the middle of what each dimension spans; width_
-  AlignedArray<uint8_t> codes_;  // rows × width_
+  LargeArray<uint8_t> codes_;    // rows × width_
   std::vector<int32_t> norms_;   // |code - middle|²
   // In the dimension that EuclideanRows adds, in steps; else empty. Not a code: it may
   // span far more than the others, and no query has it.

@@ -5,13 +5,13 @@
 #include <string>
 #include <vector>
 
-#include "index/aligned_array.h"
+#include "index/large_array.h"
 #include "index/scalar_codes.h"
 #include "index/segment.h"
 
 namespace jade {
 
-struct HnswGraph;      // index/hnsw_graph.h
+class HnswGraph;       // index/hnsw_graph.h
 struct InvertedLists;  // index/ivf.h
 
 // Texts, one after another. Where all are equally long, their ends are not kept.
@@ -31,7 +31,7 @@ struct TextColumn {
 
 // What a sealed segment is made of: columns of n rows.
 struct SegmentColumns {
-  AlignedArray<float> vectors;        // n × dimension
+  LargeArray<float> vectors;          // n × dimension
   std::vector<uint64_t> row_numbers;  // unique, not always ascending
   TextColumn ids;                     // key forms
   TextColumn metadata;

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "index/hnsw_graph.h"
+#include "index/hnsw_builder.h"
 #include "index/ivf.h"
 
 namespace jade {
@@ -43,7 +43,7 @@ const SealedSegment* graph_to_extend(const BuildInput& largest, uint32_t live, u
 class Rows {
  public:
   Rows(uint64_t rows, uint32_t dimension) : dimension_(dimension) {
-    columns_.vectors = AlignedArray<float>(rows * dimension);
+    columns_.vectors = LargeArray<float>(rows * dimension);
     columns_.row_numbers.reserve(rows);
   }
 
