@@ -4,34 +4,85 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <cstring>
 #include <functional>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include "index/hnsw_graph.h"
+#include "index/scalar_codes.h"
 
 namespace jade {
 
-// A distance and a row as one number that orders by distance, then row.
+// A distance and a row (below 2^31) as one number that orders by distance, then row.
 class Candidate {
  public:
   Candidate() = default;
-  Candidate(float distance, uint32_t row) : bits_(uint64_t{ordered(distance)} << 32 | row) {}
+  Candidate(float distance, uint32_t row)
+      : bits_(uint64_t{ordered(distance)} << 32 | uint64_t{row} << 1) {}
 
   float distance() const {
     auto high = static_cast<uint32_t>(bits_ >> 32);
     return std::bit_cast<float>(high >> 31 != 0 ? high ^ 0x80000000u : ~high);
   }
-  uint32_t row() const { return static_cast<uint32_t>(bits_); }
+  uint32_t row() const { return static_cast<uint32_t>(bits_) >> 1; }
+  // A mark; the order of different candidates is the same with it.
+  bool taken() const { return (bits_ & 1) != 0; }
+  void take() { bits_ |= 1; }
   friend auto operator<=>(const Candidate&, const Candidate&) = default;
 
  private:
   // Floats order as integers do but for the sign.
   static uint32_t ordered(float value) {
     auto bits = std::bit_cast<uint32_t>(value + 0.0f);  // one zero only
-    return bits >> 31 != 0 ? ~bits : bits | 0x80000000u;
+    return bits ^ (-(bits >> 31) | 0x80000000u);
   }
   uint64_t bits_ = 0;
+};
+
+// The nearest candidates, best first, up to a number, and which were taken to walk on
+// from. One sorted array, as in NSG (Fu et al., "Fast approximate nearest neighbor
+// search with the navigating spreading-out graph", 2019): faster than heaps.
+class Beam {
+ public:
+  void reset(size_t width) {
+    width_ = width;
+    size_ = 0;
+    next_ = 0;
+    // One more than it holds, so that what falls out has a place.
+    if (sorted_.size() <= width) sorted_.resize(width + 1);
+  }
+  bool full() const { return size_ >= width_; }
+  bool wants(Candidate candidate) const { return !full() || candidate < sorted_[size_ - 1]; }
+  // Only what it wants.
+  void insert(Candidate candidate) {
+    // Without branches, which could not be foreseen.
+    Candidate* at = sorted_.data();
+    for (size_t left = size_; left > 0;) {
+      size_t half = (left + 1) / 2;
+      at += at[half - 1] < candidate ? half : 0;
+      left -= half;
+    }
+    auto place = static_cast<size_t>(at - sorted_.data());
+    std::memmove(at + 1, at, (size_ - place) * sizeof(Candidate));
+    *at = candidate;
+    size_ += full() ? 0 : 1;
+    next_ = std::min(next_, place);
+  }
+  // The nearest that was not taken; null when all were.
+  const Candidate* next() {
+    while (next_ < size_ && sorted_[next_].taken()) ++next_;
+    return next_ < size_ ? &sorted_[next_] : nullptr;
+  }
+  void take_next() { sorted_[next_++].take(); }
+  std::span<const Candidate> sorted() const { return {sorted_.data(), size_}; }
+
+ private:
+  size_t width_ = 0;
+  size_t size_ = 0;
+  size_t next_ = 0;  // all before it were taken
+  std::vector<Candidate> sorted_;
 };
 
 // Memory that the searches of one thread use again and again.
@@ -39,97 +90,161 @@ class WalkMemory {
  public:
   static WalkMemory& of_this_thread();
 
-  // Forgets all; rows below n may be visited then.
+  // Forgets which of n rows were visited.
   void reset(size_t n);
   // True at the first visit.
   bool visit(uint32_t row) { return std::exchange(epochs_[row], epoch_) != epoch_; }
 
-  std::vector<Candidate> frontier;  // a heap, the nearest on top
-  std::vector<Candidate> results;   // a heap, the farthest on top
+  Beam beam;
+  std::vector<Candidate> passed;  // a heap, the nearest on top
   std::vector<uint32_t> fresh;
+  std::vector<float> distances;
+  EncodedQuery query;
 
  private:
   std::vector<uint16_t> epochs_;
   uint16_t epoch_ = 0;
 };
 
-// The nearest row above level 0, where the walk begins. The graph is not empty.
-Candidate descend(const HnswGraph& graph, const float* vectors, const Distance& distance,
-                  const float* query);
-
-// Walks from the entry to the query and collects up to `beam` rows for which
-// accept(row), called once for a row, is true; others are walked through. Ends when
-// no nearer rows are in sight. False when more than `visits_max` rows were compared
-// before that: what is in memory.results, unordered, may then be far from best.
-template <class Accept>
-bool walk(const HnswGraph& graph, const float* vectors, const Distance& distance,
-          const float* query, size_t beam, size_t visits_max, Accept accept, WalkMemory& memory);
-
-// Implementation.
-
 inline void prefetch_vector(const float* vector, uint32_t dimension) {
   // The first lines; the processor goes on by itself.
-  const char* bytes = reinterpret_cast<const char*>(vector);
+  auto* bytes = reinterpret_cast<const char*>(vector);
   size_t size = std::min<size_t>(dimension * sizeof(float), 512);
   for (size_t at = 0; at < size; at += 64) __builtin_prefetch(bytes + at);
 }
 
-template <class Accept>
-bool walk(const HnswGraph& graph, const float* vectors, const Distance& distance,
-          const float* query, size_t beam, size_t visits_max, Accept accept, WalkMemory& memory) {
-  const faiss::HNSW& hnsw = graph.hnsw;
-  auto& frontier = memory.frontier;
-  auto& results = memory.results;
-  auto& fresh = memory.fresh;
-  frontier.clear();
-  results.clear();
-  memory.reset(graph.rows());
-  if (graph.rows() == 0) return true;
-  const size_t width = static_cast<size_t>(hnsw.cum_nneighbor_per_level[1]);
-  const size_t dimension = distance.dimension();
-  const int* links = hnsw.neighbors.data();
+// What a walk compares rows with: one query, and rows by their float32 values.
+class ExactRows {
+ public:
+  ExactRows(const float* vectors, const Distance& distance, const float* query)
+      : vectors_(vectors), distance_(distance), query_(query) {}
 
-  auto reach = [&](Candidate candidate) {
-    bool full = results.size() >= beam;
-    if (full && !(candidate < results.front())) return;
-    frontier.push_back(candidate);
-    std::push_heap(frontier.begin(), frontier.end(), std::greater<>());
-    if (!accept(candidate.row())) return;
-    if (full) {
-      std::pop_heap(results.begin(), results.end());
-      results.back() = candidate;
-    } else {
-      results.push_back(candidate);
-    }
-    std::push_heap(results.begin(), results.end());
-  };
-
-  Candidate start = descend(graph, vectors, distance, query);
-  memory.visit(start.row());
-  reach(start);
-  size_t visits = 1;
-  while (!frontier.empty()) {
-    Candidate nearest = frontier.front();
-    if (results.size() >= beam && results.front() < nearest) break;
-    if (visits > visits_max) return false;
-    std::pop_heap(frontier.begin(), frontier.end(), std::greater<>());
-    frontier.pop_back();
-    // The row that is likely next.
-    if (!frontier.empty()) __builtin_prefetch(links + hnsw.offsets[frontier.front().row()]);
-    const int* at = links + hnsw.offsets[nearest.row()];
-    fresh.clear();
-    for (const int* end = at + width; at != end && *at >= 0; ++at) {
-      auto row = static_cast<uint32_t>(*at);
-      if (!memory.visit(row)) continue;
-      prefetch_vector(vectors + row * dimension, distance.dimension());
-      fresh.push_back(row);
-    }
-    visits += fresh.size();
-    for (uint32_t row : fresh) {
-      reach(Candidate(distance(query, vectors + row * dimension), row));
+  void prefetch(uint32_t row) const {
+    prefetch_vector(vectors_ + row * size_t{distance_.dimension()}, distance_.dimension());
+  }
+  void distances(const uint32_t* rows, size_t count, float* out) const {
+    for (size_t i = 0; i < count; ++i) {
+      out[i] = distance_(query_, vectors_ + rows[i] * size_t{distance_.dimension()});
     }
   }
-  return true;
+
+ private:
+  const float* vectors_;
+  const Distance& distance_;
+  const float* query_;
+};
+
+// The same, and rows by their codes.
+class CodedRows {
+ public:
+  CodedRows(const ScalarCodes& codes, const EncodedQuery& query) : codes_(codes), query_(query) {}
+
+  void prefetch(uint32_t row) const { codes_.prefetch(row); }
+  void distances(const uint32_t* rows, size_t count, float* out) const {
+    codes_.distances(query_, rows, count, out);
+  }
+
+ private:
+  const ScalarCodes& codes_;
+  const EncodedQuery& query_;
+};
+
+// From the entry point through the levels above `level` to a row near the query. The
+// graph is not empty. `Rows`: ExactRows or CodedRows.
+template <class Rows>
+Candidate descend(const HnswGraph& graph, const Rows& rows, int32_t level, WalkMemory& memory);
+
+// Walks on `level` from `start` towards the query and collects up to `width` rows for
+// which accept(row), called once for a row, is true, in memory.beam; others are walked
+// through. Ends when no nearer rows are in sight. False when more than `visits_max` rows
+// were compared before that: what was collected may then be far from best.
+template <class Rows, class Accept>
+bool walk(const HnswGraph& graph, const Rows& rows, uint32_t level, Candidate start, size_t width,
+          size_t visits_max, Accept accept, WalkMemory& memory);
+
+// Implementation.
+
+template <class Rows>
+Candidate descend(const HnswGraph& graph, const Rows& rows, int32_t level, WalkMemory& memory) {
+  auto entry = static_cast<uint32_t>(graph.entry_point);
+  float d;
+  rows.distances(&entry, 1, &d);
+  Candidate best(d, entry);
+  auto& near = memory.fresh;
+  for (int32_t at = graph.level_max; at > level; --at) {
+    for (bool moved = true; moved;) {
+      moved = false;
+      near.clear();
+      for (int32_t row : graph.links(best.row(), static_cast<uint32_t>(at))) {
+        if (row < 0) break;
+        near.push_back(static_cast<uint32_t>(row));
+        rows.prefetch(near.back());
+      }
+      memory.distances.resize(near.size());
+      rows.distances(near.data(), near.size(), memory.distances.data());
+      for (size_t i = 0; i < near.size(); ++i) {
+        Candidate next(memory.distances[i], near[i]);
+        if (!(next < best)) continue;
+        best = next;
+        moved = true;
+      }
+    }
+  }
+  return best;
+}
+
+template <class Rows, class Accept>
+bool walk(const HnswGraph& graph, const Rows& rows, uint32_t level, Candidate start, size_t width,
+          size_t visits_max, Accept accept, WalkMemory& memory) {
+  Beam& beam = memory.beam;
+  auto& passed = memory.passed;
+  auto& fresh = memory.fresh;
+  beam.reset(width);
+  passed.clear();
+  memory.reset(graph.rows());
+
+  auto reach = [&](Candidate candidate) {
+    if (!beam.wants(candidate)) return;
+    if (accept(candidate.row())) return beam.insert(candidate);
+    passed.push_back(candidate);
+    std::push_heap(passed.begin(), passed.end(), std::greater<>());
+  };
+
+  memory.visit(start.row());
+  reach(start);
+  for (size_t visits = 1;;) {
+    const Candidate* next = beam.next();
+    Candidate nearest;
+    if (!passed.empty() && (next == nullptr || passed.front() < *next)) {
+      nearest = passed.front();
+      if (!beam.wants(nearest)) return true;
+      std::pop_heap(passed.begin(), passed.end(), std::greater<>());
+      passed.pop_back();
+    } else if (next != nullptr) {
+      nearest = *next;
+      beam.take_next();
+    } else {
+      return true;
+    }
+    if (visits > visits_max) return false;
+    auto links = graph.links(nearest.row(), level);
+    fresh.resize(links.size());
+    size_t count = 0;
+    for (int32_t link : links) {
+      if (link < 0) break;
+      auto row = static_cast<uint32_t>(link);
+      // About half were visited: a branch could not be foreseen.
+      fresh[count] = row;
+      count += memory.visit(row) ? 1 : 0;
+    }
+    for (size_t i = 0; i < count; ++i) rows.prefetch(fresh[i]);
+    // The row that is likely next.
+    if (const Candidate* likely = beam.next()) graph.prefetch_links(likely->row());
+    visits += count;
+    memory.distances.resize(links.size());
+    rows.distances(fresh.data(), count, memory.distances.data());
+    for (size_t i = 0; i < count; ++i) reach(Candidate(memory.distances[i], fresh[i]));
+  }
 }
 
 }  // namespace jade

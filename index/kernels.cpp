@@ -39,7 +39,17 @@ float ip_portable(const float* a, const float* b, size_t d) {
   return sum;
 }
 
-constexpr Kernels portable{SimdLevel::portable, l2_portable, ip_portable};
+void products_portable(const int8_t* query, const uint8_t* codes, size_t width,
+                       const uint32_t* rows, size_t count, int32_t* out) {
+  for (size_t i = 0; i < count; ++i) {
+    const uint8_t* code = codes + rows[i] * width;
+    int32_t sum = 0;
+    for (size_t j = 0; j < width; ++j) sum += query[j] * code[j];
+    out[i] = sum;
+  }
+}
+
+constexpr Kernels portable{SimdLevel::portable, l2_portable, ip_portable, products_portable};
 
 #if defined(__x86_64__)
 
@@ -108,8 +118,69 @@ __attribute__((target("avx512f"))) float ip_avx512(const float* a, const float* 
   return _mm512_reduce_add_ps(_mm512_add_ps(sum0, sum1));
 }
 
-constexpr Kernels avx2{SimdLevel::avx2, l2_avx2, ip_avx2};
-constexpr Kernels avx512{SimdLevel::avx512, l2_avx512, ip_avx512};
+// The sums of four vectors.
+__attribute__((target("avx2"))) inline __m128i four_sums(__m256i a, __m256i b, __m256i c,
+                                                         __m256i d) {
+  __m256i sums = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
+  return _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
+}
+
+__attribute__((target("avx2"))) inline __m256i add_products_avx2(__m256i sum, const uint8_t* code,
+                                                                 __m256i query) {
+  __m256i values = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(code));
+  // Two products, 2 × 127 × 127 at most, fit in 16 bits.
+  __m256i pairs = _mm256_maddubs_epi16(values, query);
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
+// Four rows at a time share what is loaded of the query and the last sums.
+__attribute__((target("avx2"))) void products_avx2(const int8_t* query, const uint8_t* codes,
+                                                   size_t width, const uint32_t* rows, size_t count,
+                                                   int32_t* out) {
+  for (size_t i = 0; i < count; i += 4) {
+    const uint8_t* code[4];
+    for (size_t j = 0; j < 4; ++j) code[j] = codes + rows[i + j < count ? i + j : i] * width;
+    __m256i sum[4] = {};
+    for (size_t at = 0; at < width; at += 32) {
+      __m256i q = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(query + at));
+      for (size_t j = 0; j < 4; ++j) sum[j] = add_products_avx2(sum[j], code[j] + at, q);
+    }
+    alignas(16) int32_t sums[4];
+    _mm_store_si128(reinterpret_cast<__m128i*>(sums), four_sums(sum[0], sum[1], sum[2], sum[3]));
+    for (size_t j = 0; j < 4 && i + j < count; ++j) out[i + j] = sums[j];
+  }
+}
+
+__attribute__((target("avx2,avx512f"))) inline __m256i halves_added(__m512i v) {
+  return _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
+}
+
+__attribute__((target("avx2,avx512f,avx512vnni"))) void products_vnni(const int8_t* query,
+                                                                      const uint8_t* codes,
+                                                                      size_t width,
+                                                                      const uint32_t* rows,
+                                                                      size_t count, int32_t* out) {
+  for (size_t i = 0; i < count; i += 4) {
+    const uint8_t* code[4];
+    for (size_t j = 0; j < 4; ++j) code[j] = codes + rows[i + j < count ? i + j : i] * width;
+    __m512i sum[4] = {};
+    for (size_t at = 0; at < width; at += 64) {
+      __m512i q = _mm512_loadu_si512(query + at);
+      for (size_t j = 0; j < 4; ++j) {
+        sum[j] = _mm512_dpbusd_epi32(sum[j], _mm512_loadu_si512(code[j] + at), q);
+      }
+    }
+    alignas(16) int32_t sums[4];
+    _mm_store_si128(reinterpret_cast<__m128i*>(sums),
+                    four_sums(halves_added(sum[0]), halves_added(sum[1]), halves_added(sum[2]),
+                              halves_added(sum[3])));
+    for (size_t j = 0; j < 4 && i + j < count; ++j) out[i + j] = sums[j];
+  }
+}
+
+constexpr Kernels avx2{SimdLevel::avx2, l2_avx2, ip_avx2, products_avx2};
+constexpr Kernels avx512{SimdLevel::avx512, l2_avx512, ip_avx512, products_avx2};
+constexpr Kernels avx512_vnni{SimdLevel::avx512, l2_avx512, ip_avx512, products_vnni};
 
 #endif
 
@@ -130,7 +201,9 @@ const Kernels* kernels_at(SimdLevel level) {
 #if defined(__x86_64__)
     case SimdLevel::avx2:
       return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &avx2 : nullptr;
-    case SimdLevel::avx512: return __builtin_cpu_supports("avx512f") ? &avx512 : nullptr;
+    case SimdLevel::avx512:
+      if (!__builtin_cpu_supports("avx512f")) return nullptr;
+      return __builtin_cpu_supports("avx512vnni") ? &avx512_vnni : &avx512;
 #else
     default: return nullptr;
 #endif

@@ -1,4 +1,4 @@
-// Distances between float32 vectors, by the widest instructions that the
+// Distances between float32 vectors, and between codes, by the widest instructions that the
 // processor has, chosen when the program starts.
 #pragma once
 
@@ -17,6 +17,11 @@ struct Kernels {
   SimdLevel level;
   float (*l2_squared)(const float* a, const float* b, size_t d);
   float (*inner_product)(const float* a, const float* b, size_t d);
+  // out[i] = Σ query[j] × codes[rows[i] × width + j], exact, and so the same at every
+  // level. Codes are 0 to 127, the query's values -127 to 127; `width` is a multiple
+  // of 64, up to 65,536.
+  void (*code_products)(const int8_t* query, const uint8_t* codes, size_t width,
+                        const uint32_t* rows, size_t count, int32_t* out);
 };
 
 // The best of this processor.

@@ -60,6 +60,7 @@ size_t SealedSegment::memory_bytes() const {
                  (columns_.ids.ends.size() + columns_.metadata.ends.size()) * sizeof(uint64_t) +
                  by_row_number_.size() * sizeof(uint32_t);
   if (columns_.graph) bytes += columns_.graph->memory_bytes();
+  if (columns_.codes) bytes += columns_.codes->memory_bytes();
   if (columns_.lists) bytes += columns_.lists->memory_bytes();
   return bytes;
 }

@@ -2,36 +2,17 @@
 #pragma once
 
 #include <memory>
-#include <new>
 #include <string>
 #include <vector>
 
+#include "index/large_array.h"
+#include "index/scalar_codes.h"
 #include "index/segment.h"
 
 namespace jade {
 
-struct HnswGraph;      // index/hnsw_graph.h
+class HnswGraph;       // index/hnsw_graph.h
 struct InvertedLists;  // index/ivf.h
-
-// Memory for floats, on cache lines, not initialised.
-class FloatArray {
- public:
-  FloatArray() = default;
-  explicit FloatArray(size_t size)
-      : data_(static_cast<float*>(::operator new(size * sizeof(float), alignment))), size_(size) {}
-
-  float* data() { return data_.get(); }
-  const float* data() const { return data_.get(); }
-  size_t size() const { return size_; }
-
- private:
-  static constexpr std::align_val_t alignment{64};
-  struct Free {
-    void operator()(float* data) const { ::operator delete(data, alignment); }
-  };
-  std::unique_ptr<float, Free> data_;
-  size_t size_ = 0;
-};
 
 // Texts, one after another. Where all are equally long, their ends are not kept.
 struct TextColumn {
@@ -50,12 +31,13 @@ struct TextColumn {
 
 // What a sealed segment is made of: columns of n rows.
 struct SegmentColumns {
-  FloatArray vectors;                 // n × dimension
+  LargeArray<float> vectors;          // n × dimension
   std::vector<uint64_t> row_numbers;  // unique, not always ascending
   TextColumn ids;                     // key forms
   TextColumn metadata;
-  // At most one of them.
+  // At most one of graph and lists.
   std::unique_ptr<HnswGraph> graph;
+  std::unique_ptr<const ScalarCodes> codes;  // of a graph's rows; null: too coarse
   std::unique_ptr<InvertedLists> lists;
 };
 
@@ -79,6 +61,7 @@ class SealedSegment final : public Segment {
   const IndexOptions& options() const { return options_; }
   const SegmentColumns& columns() const { return columns_; }
   const HnswGraph* graph() const { return columns_.graph.get(); }
+  const ScalarCodes* codes() const { return columns_.codes.get(); }
   const InvertedLists* lists() const { return columns_.lists.get(); }
   // Of vectors, ids, metadata and index.
   size_t memory_bytes() const;

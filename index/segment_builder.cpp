@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "index/hnsw_graph.h"
+#include "index/hnsw_builder.h"
 #include "index/ivf.h"
 
 namespace jade {
@@ -43,7 +43,7 @@ const SealedSegment* graph_to_extend(const BuildInput& largest, uint32_t live, u
 class Rows {
  public:
   Rows(uint64_t rows, uint32_t dimension) : dimension_(dimension) {
-    columns_.vectors = FloatArray(rows * dimension);
+    columns_.vectors = LargeArray<float>(rows * dimension);
     columns_.row_numbers.reserve(rows);
   }
 
@@ -109,8 +109,9 @@ Result<std::shared_ptr<const SealedSegment>> build_segment(const std::vector<Bui
     columns.graph = base != nullptr ? std::make_unique<HnswGraph>(*base->graph())
                                     : std::make_unique<HnswGraph>(options.index.m,
                                                                   options.index.ef_construction);
-    if (!add_rows(*columns.graph, columns.vectors.data(), n,
-                  Distance(options.metric, options.dimension), options.seed, options.cancel)) {
+    EuclideanRows points(columns.vectors.data(), n, Distance(options.metric, options.dimension));
+    columns.codes = ScalarCodes::of(points, options.metric);
+    if (!add_rows(*columns.graph, points, columns.codes.get(), options.seed, options.cancel)) {
       return cancelled();
     }
   } else if (indexed) {

@@ -32,8 +32,7 @@ inline constexpr uint32_t indexed_rows_min = 1000;
 // then, to be walked through: mark them dead in the result, by find().
 //
 // Equal inputs and seeds give segments that serialise to equal bytes, on processors
-// with the same kernels. Runs in the calling thread and holds the vectors once, a
-// quarter more while it builds a graph.
+// with the same kernels. Runs in the calling thread.
 // unavailable: cancelled. invalid_argument: an input of another shape.
 Result<std::shared_ptr<const SealedSegment>> build_segment(const std::vector<BuildInput>& inputs,
                                                            const BuildOptions& options);

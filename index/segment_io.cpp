@@ -35,7 +35,7 @@ struct Header {
   uint32_t nprobe;
   uint32_t lists;  // of an IVF
   int32_t entry_point;
-  int32_t max_level;
+  int32_t level_max;
   uint64_t id_bytes;
   uint64_t id_width;
   uint64_t metadata_bytes;
@@ -185,23 +185,30 @@ Status check_header(const Header& header, const IndexOptions& options) {
 
 Result<std::unique_ptr<HnswGraph>> read_graph(Input& in, const Header& header) {
   auto graph = std::make_unique<HnswGraph>(header.m, header.ef_construction);
-  faiss::HNSW& hnsw = graph->hnsw;
   std::vector<uint8_t> levels;
   JADE_RETURN_IF_ERROR(in.array(levels, header.rows));
-  hnsw.levels.assign(levels.begin(), levels.end());
-  hnsw.offsets.assign(1, 0);
-  hnsw.offsets.reserve(size_t{header.rows} + 1);
+  const size_t levels_max = level_probabilities(header.m).size();
+  uint64_t links = 0;
   for (uint8_t level : levels) {
-    if (level < 1 || level >= hnsw.cum_nneighbor_per_level.size()) {
+    if (level < 1 || level > levels_max)
       return damaged("a row of its graph has an impossible level");
-    }
-    hnsw.offsets.push_back(hnsw.offsets.back() +
-                           static_cast<size_t>(hnsw.cum_nneighbor_per_level[level]));
+    links += (uint64_t{level} + 1) * header.m;
   }
-  if (hnsw.offsets.back() != header.links) return damaged("its graph has too many or few links");
-  JADE_RETURN_IF_ERROR(in.array(hnsw.neighbors, header.links));
-  hnsw.entry_point = header.entry_point;
-  hnsw.max_level = header.max_level;
+  if (links != header.links) return damaged("its graph has too many or few links");
+  graph->reserve(header.rows);
+  for (uint8_t level : levels) graph->add_row(level);
+  std::vector<int32_t> piece;
+  for (uint32_t row = 0; row < header.rows; ++row) {
+    JADE_RETURN_IF_ERROR(in.array(piece, (size_t{levels[row]} + 1) * header.m));
+    auto at = piece.begin();
+    for (uint32_t level = 0; level < levels[row]; ++level) {
+      auto to = graph->links(row, level);
+      std::copy_n(at, to.size(), to.begin());
+      at += static_cast<std::ptrdiff_t>(to.size());
+    }
+  }
+  graph->entry_point = header.entry_point;
+  graph->level_max = header.level_max;
   JADE_RETURN_IF_ERROR(graph->check());
   return graph;
 }
@@ -213,6 +220,26 @@ Result<std::unique_ptr<InvertedLists>> read_lists(Input& in, const Header& heade
   JADE_RETURN_IF_ERROR(in.array(lists->rows, header.rows));
   JADE_RETURN_IF_ERROR(lists->check(header.rows, header.dimension));
   return lists;
+}
+
+void write_graph(const HnswGraph& graph, Output& out) {
+  std::vector<uint8_t> levels;
+  levels.reserve(graph.rows());
+  for (uint32_t row = 0; row < graph.rows(); ++row) {
+    levels.push_back(static_cast<uint8_t>(graph.levels(row)));
+  }
+  out.array(levels.data(), levels.size());
+  // Of each row, level after level.
+  std::vector<int32_t> piece;
+  for (uint32_t row = 0; row < graph.rows(); ++row) {
+    for (uint32_t level = 0; level < graph.levels(row); ++level) {
+      auto links = graph.links(row, level);
+      piece.insert(piece.end(), links.begin(), links.end());
+    }
+    if (piece.size() * sizeof(piece[0]) < piece_bytes && row + 1 < graph.rows()) continue;
+    out.array(piece.data(), piece.size());
+    piece.clear();
+  }
 }
 
 }  // namespace
@@ -240,9 +267,9 @@ Status serialize(const SealedSegment& segment,
   header.metadata_width = columns.metadata.ends.empty() ? columns.metadata.width : widths_differ;
   if (columns.lists) header.lists = columns.lists->lists();
   if (columns.graph) {
-    header.entry_point = columns.graph->hnsw.entry_point;
-    header.max_level = columns.graph->hnsw.max_level;
-    header.links = columns.graph->hnsw.neighbors.size();
+    header.entry_point = columns.graph->entry_point;
+    header.level_max = columns.graph->level_max;
+    header.links = columns.graph->link_slots();
   }
 
   Output out(sink);
@@ -252,12 +279,7 @@ Status serialize(const SealedSegment& segment,
   out.text(columns.metadata);
   out.array(columns.vectors.data(), columns.vectors.size());
   if (columns.graph) {
-    const faiss::HNSW& hnsw = columns.graph->hnsw;
-    std::vector<uint8_t> levels;
-    levels.reserve(hnsw.levels.size());
-    for (int level : hnsw.levels) levels.push_back(static_cast<uint8_t>(level));
-    out.array(levels.data(), levels.size());
-    out.array(hnsw.neighbors.data(), hnsw.neighbors.size());
+    write_graph(*columns.graph, out);
   }
   if (columns.lists) {
     out.array(columns.lists->centres.data(), columns.lists->centres.size());
@@ -289,12 +311,16 @@ Result<std::shared_ptr<const SealedSegment>> deserialize(
   JADE_RETURN_IF_ERROR(in.text(columns.ids, header.rows, header.id_bytes, header.id_width));
   JADE_RETURN_IF_ERROR(
       in.text(columns.metadata, header.rows, header.metadata_bytes, header.metadata_width));
-  columns.vectors = FloatArray(size_t{header.rows} * header.dimension);
+  columns.vectors = LargeArray<float>(size_t{header.rows} * header.dimension);
   JADE_RETURN_IF_ERROR(in.array(columns.vectors.data(), columns.vectors.size()));
   if (header.built == static_cast<uint8_t>(IndexKind::hnsw)) {
     auto graph = read_graph(in, header);
     if (!graph.ok()) return graph.status();
     columns.graph = std::move(*graph);
+    auto metric = static_cast<Metric>(header.metric);
+    columns.codes = ScalarCodes::of(
+        EuclideanRows(columns.vectors.data(), header.rows, Distance(metric, header.dimension)),
+        metric);
   } else if (header.built == static_cast<uint8_t>(IndexKind::ivf)) {
     auto lists = read_lists(in, header);
     if (!lists.ok()) return lists.status();

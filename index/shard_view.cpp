@@ -18,6 +18,9 @@ constexpr uint32_t sample_rows = 256;
 constexpr double walk_cost = 8;
 // Rows that a walk meets for one in its beam, at most: about the links of a row.
 constexpr double visits_per_result = 32;
+// Of how many rows that are best by their codes the distances are computed. On the data
+// sets of docs/performance.md no more than 2 k are needed; the rest is for coarser codes.
+size_t rescored(size_t k) { return 2 * k + 10; }
 
 // The best k hits of all segments.
 class Nearest {
@@ -124,23 +127,45 @@ class SegmentSearch {
     size_t beam = std::max({k + k / 2, static_cast<size_t>(scaled), std::min<size_t>(ef, 2 * k)});
     double cost = static_cast<double>(beam) / share * walk_cost;
     if (cost > view_.visible) return false;
-    WalkMemory& memory = WalkMemory::of_this_thread();
     // What matches may all be far from the query: then a scan is next.
     bool all_match = options_.filter == nullptr && view_.live() == view_.visible;
     size_t usual = static_cast<size_t>(static_cast<double>(beam) / share * visits_per_result);
     size_t visits_max = all_match ? view_.visible : std::max<size_t>(usual, view_.visible / 4);
-    bool ended = walk(
-        *segment.graph(), segment.columns().vectors.data(), distance_, query_, beam, visits_max,
-        [&](uint32_t row) { return row < view_.visible && matches(row); }, memory);
-    if (!ended || memory.results.size() < std::min<uint64_t>(options_.k, view_.live())) {
-      return false;
+    WalkMemory& memory = WalkMemory::of_this_thread();
+    ExactRows exact(segment.columns().vectors.data(), distance_, query_);
+    if (segment.codes() == nullptr || !segment.codes()->encode(query_, memory.query)) {
+      if (!collect(*segment.graph(), exact, beam, visits_max, memory)) return false;
+      for (Candidate found : memory.beam.sorted()) push(found);
+      return true;
     }
-    for (Candidate found : memory.results) {
-      if (nearest_.wants(found.distance())) {
-        nearest_.push({found.distance(), position_, found.row()});
-      }
+    CodedRows coded(*segment.codes(), memory.query);
+    if (!collect(*segment.graph(), coded, beam, visits_max, memory)) return false;
+    // The order by codes is nearly that by values.
+    auto& rows = memory.fresh;
+    rows.clear();
+    for (Candidate found : memory.beam.sorted()) {
+      if (rows.size() == rescored(k)) break;
+      rows.push_back(found.row());
+      exact.prefetch(found.row());
     }
+    memory.distances.resize(rows.size());
+    exact.distances(rows.data(), rows.size(), memory.distances.data());
+    for (size_t i = 0; i < rows.size(); ++i) push(Candidate(memory.distances[i], rows[i]));
     return true;
+  }
+
+  // False where the walk did not find k rows.
+  template <class Compared>
+  bool collect(const HnswGraph& graph, const Compared& rows, size_t beam, size_t visits_max,
+               WalkMemory& memory) const {
+    Candidate start = descend(graph, rows, 0, memory);
+    auto accept = [&](uint32_t row) { return row < view_.visible && matches(row); };
+    return walk(graph, rows, 0, start, beam, visits_max, accept, memory) &&
+           memory.beam.sorted().size() >= std::min<uint64_t>(options_.k, view_.live());
+  }
+
+  void push(Candidate found) {
+    if (nearest_.wants(found.distance())) nearest_.push({found.distance(), position_, found.row()});
   }
 
   // The same of inverted lists.
@@ -150,19 +175,18 @@ class SegmentSearch {
     if (nprobe == 0) nprobe = default_nprobe(lists.lists());
     double wide = std::ceil(nprobe / std::sqrt(share));
     if (wide * 2 > lists.lists()) return false;
-    const float* vectors = segment.columns().vectors.data();
-    std::vector<Hit> found;
+    ExactRows rows(segment.columns().vectors.data(), distance_, query_);
     Nearest best({&view_, 1}, options_.k);
     size_t count = 0;
     for (uint32_t list : nearest_lists(lists, segment.metric(), segment.dimension(), query_,
                                        static_cast<uint32_t>(wide))) {
       for (uint32_t i = lists.starts[list]; i < lists.starts[list + 1]; ++i) {
         if (i + 4 < lists.starts[list + 1]) {
-          prefetch_vector(vectors + size_t{lists.rows[i + 4]} * segment.dimension(),
-                          segment.dimension());
+          rows.prefetch(lists.rows[i + 4]);
         }
         uint32_t row = lists.rows[i];
-        float d = distance_(query_, vectors + size_t{row} * segment.dimension());
+        float d;
+        rows.distances(&row, 1, &d);
         if (row >= view_.visible || !best.wants(d) || !matches(row)) continue;
         best.push({d, 0, row});
         ++count;

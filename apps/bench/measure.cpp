@@ -37,6 +37,8 @@ double measure_once(const Workload& workload, const Contestant& contestant, uint
   for (uint32_t c = 0; c < options.clients; ++c) {
     threads.emplace_back([&, c] {
       Searcher search = contestant.connect();
+      // What a thread or connection sets up at its first searches is not measured.
+      for (size_t i = 0; i < options.warm_up; ++i) search(i % queries, ef);
       ready.fetch_add(1);
       while (!go.load()) std::this_thread::yield();
       for (size_t i = next.fetch_add(1); i < total; i = next.fetch_add(1)) {

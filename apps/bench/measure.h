@@ -45,6 +45,7 @@ struct MeasureOptions {
   // At each width in each round, by each client: enough that starting threads does
   // not count. Never less than all queries.
   size_t searches_min = 2000;
+  size_t warm_up = 100;  // searches of each client before them, not counted
 };
 
 // All queries once for recall; then, in each round, all contestants in turn at each

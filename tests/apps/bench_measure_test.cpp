@@ -175,6 +175,7 @@ TEST_CASE("contestants take turns at each width in each round") {
   options.ef = {10, 20};
   options.rounds = 2;
   options.searches_min = 1;  // then all queries once
+  options.warm_up = 0;
   auto curves = measure(w, {contestant("a", true), contestant("b", false)}, options);
   // For recall first, then the rounds.
   CHECK(searched == std::vector<std::string>{"a10", "a20", "b10", "b20",  //
@@ -219,11 +220,12 @@ TEST_CASE("each client has a searcher of its own, and all share the searches") {
   options.clients = 3;
   options.rounds = 2;
   options.searches_min = 5;
+  options.warm_up = 1;
   auto curves = measure(w, {contestant}, options);
-  // One for recall, then all of each round.
+  // One for recall, then all of each round, and of each client one before.
   CHECK(connected == 1 + 3 * 2);
-  CHECK(searches == 2 + 5 * 3 * 2);
-  CHECK(of_query == std::vector<uint32_t>{1 + 8 * 2, 1 + 7 * 2});
+  CHECK(searches == 2 + (5 + 1) * 3 * 2);
+  CHECK(of_query == std::vector<uint32_t>{1 + (8 + 3) * 2, 1 + 7 * 2});
   CHECK(curves[0].points[0].recall == 0);
 }
 

@@ -58,4 +58,40 @@ TEST_CASE("Kernels read no more than the vectors") {
   }
 }
 
+TEST_CASE("Every level of kernels has the same products of codes") {
+  std::mt19937 random(2);
+  constexpr uint32_t rows = 19;
+  std::vector<size_t> dimensions = {127, 129, 255, 257, 511, 513, 784, 1023, 2049, 4095, 4096};
+  for (size_t d = 1; d <= 66; ++d) dimensions.push_back(d);
+  for (size_t d : dimensions) {
+    CAPTURE(d);
+    size_t width = (d + 63) / 64 * 64;
+    // The largest values there may be, and others.
+    bool largest = d % 2 == 1;
+    std::vector<uint8_t> codes(rows * width);
+    std::vector<int8_t> query(width);
+    for (uint8_t& code : codes) code = static_cast<uint8_t>(largest ? 127 : random() % 128);
+    for (size_t j = 0; j < d; ++j) {
+      query[j] = static_cast<int8_t>(largest ? -127 : static_cast<int>(random() % 255) - 127);
+    }
+    std::vector<uint32_t> wanted;
+    for (uint32_t i = 0; i < 2 * rows; ++i) wanted.push_back(random() % rows);
+    for (SimdLevel level : {SimdLevel::portable, SimdLevel::avx2, SimdLevel::avx512}) {
+      const Kernels* tested = kernels_at(level);
+      if (tested == nullptr) continue;
+      CAPTURE(to_string(level));
+      for (size_t count : {0u, 1u, 2u, 3u, 4u, 5u, 31u, 2 * rows}) {
+        std::vector<int32_t> out(2 * rows + 1, 7);
+        tested->code_products(query.data(), codes.data(), width, wanted.data(), count, out.data());
+        for (size_t i = 0; i < count; ++i) {
+          int64_t sum = 0;
+          for (size_t j = 0; j < d; ++j) sum += int64_t{query[j]} * codes[wanted[i] * width + j];
+          REQUIRE(out[i] == sum);
+        }
+        REQUIRE(out[count] == 7);
+      }
+    }
+  }
+}
+
 }  // namespace jade

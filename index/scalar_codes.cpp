@@ -1,0 +1,189 @@
+#include "index/scalar_codes.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+namespace jade {
+namespace {
+
+constexpr int most = 127;
+// Looked at for the scale, and for how far apart neighbours are.
+constexpr uint32_t sample_rows = 4000;
+constexpr uint32_t probes = 64;
+// How far above the error of rounding the distance of neighbours must be.
+constexpr float margin = 8;
+// Of so many rows one may be farther from its code than neighbours are from each other.
+constexpr uint32_t stray_share = 1000;
+// A query's largest value may, squared, be so many times the mean of the squares: more,
+// and under dot rounding the query would lose more than rounding the rows.
+constexpr float peak_max = 32;
+constexpr float infinity = std::numeric_limits<float>::infinity();
+
+}  // namespace
+
+ScalarCodes::ScalarCodes(uint32_t rows, uint32_t dimension, Metric metric)
+    : products_(kernels().code_products),
+      metric_(metric),
+      dimension_(dimension),
+      width_((size_t{dimension} + 63) / 64 * 64),
+      prefetch_bytes_(std::min<size_t>(width_, 512)),
+      middle_(width_),
+      codes_(rows * width_),
+      norms_(rows) {}
+
+std::unique_ptr<const ScalarCodes> ScalarCodes::of(const EuclideanRows& rows, Metric metric) {
+  if (rows.rows() == 0) return nullptr;
+  std::unique_ptr<ScalarCodes> codes(new ScalarCodes(rows.rows(), rows.dimension(), metric));
+  if (!codes->measure(rows) || !codes->encode_rows(rows)) return nullptr;
+  return codes;
+}
+
+bool ScalarCodes::measure(const EuclideanRows& rows) {
+  uint32_t looked = std::min(rows.rows(), sample_rows);
+  auto sample = [&](uint32_t i) { return size_t{i} * rows.rows() / looked; };
+  std::vector<float> low(rows.row(0), rows.row(0) + dimension_), high = low;
+  for (uint32_t i = 0; i < looked; ++i) {
+    const float* row = rows.row(sample(i));
+    for (uint32_t j = 0; j < dimension_; ++j) {
+      low[j] = std::min(low[j], row[j]);
+      high[j] = std::max(high[j], row[j]);
+    }
+  }
+  float range = 0;
+  for (uint32_t j = 0; j < dimension_; ++j) range = std::max(range, high[j] - low[j]);
+  step_ = range / most;
+  if (!(step_ > 0) || !(1 / step_ < infinity)) return false;
+  for (uint32_t j = 0; j < dimension_; ++j) {
+    middle_[j] = static_cast<uint8_t>((high[j] - low[j]) / step_ / 2);
+    middle_value_.push_back(low[j] + step_ * middle_[j]);
+  }
+  lowest_ = std::move(low);
+
+  // Each of two rows is off by step²/12 a dimension, in the mean of the squares.
+  float error = step_ * step_ / 6 * static_cast<float>(dimension_);
+  std::vector<float> nearest;
+  for (uint32_t i = 0; i < std::min(probes, looked); ++i) {
+    size_t probe = sample(static_cast<uint32_t>(uint64_t{i} * looked / std::min(probes, looked)));
+    float least = infinity;
+    for (uint32_t j = 0; j < looked; ++j) {
+      float d = rows.l2_squared(probe, sample(j));
+      if (d > 0) least = std::min(least, d);
+    }
+    nearest.push_back(least);
+  }
+  auto tenth = nearest.begin() + static_cast<std::ptrdiff_t>(nearest.size() / 10);
+  std::nth_element(nearest.begin(), tenth, nearest.end());
+  neighbour_ = *tenth;
+  return neighbour_ > margin * error;
+}
+
+bool ScalarCodes::encode_rows(const EuclideanRows& rows) {
+  float scale = 1 / step_;
+  auto code_of = [&](float value, uint32_t j) {
+    float scaled = (value - lowest_[j]) * scale + 0.5f;
+    return static_cast<uint8_t>(std::min(float{most}, std::max(0.0f, scaled)));
+  };
+  if (rows.has_added()) added_.resize(rows.rows());
+  uint64_t strays = 0;
+  std::memset(codes_.data(), 0, codes_.size());
+  for (uint32_t i = 0; i < rows.rows(); ++i) {
+    const float* row = rows.row(i);
+    uint8_t* code = codes_.data() + i * width_;
+    int32_t norm = 0;
+    float lost = 0;
+    for (uint32_t j = 0; j < dimension_; ++j) {
+      code[j] = code_of(row[j], j);
+      int32_t value = code[j] - middle_[j];
+      norm += value * value;
+      float off = row[j] - lowest_[j] - step_ * code[j];
+      lost += off * off;
+    }
+    if (rows.has_added()) added_[i] = rows.added(i) * scale;
+    norms_[i] = norm;
+    if (!(lost < neighbour_)) ++strays;
+  }
+  return strays <= rows.rows() / stray_share;
+}
+
+size_t ScalarCodes::memory_bytes() const {
+  return codes_.size() + norms_.size() * sizeof(norms_[0]) + added_.size() * sizeof(float);
+}
+
+bool ScalarCodes::encode(const float* query, EncodedQuery& out) const {
+  // Under dot the middle would only add the same to all.
+  const bool centred = metric_ != Metric::dot;
+  thread_local std::vector<float> values;
+  values.assign(query, query + dimension_);
+  float largest = 0, squares = 0, at_zero = 0;
+  for (uint32_t j = 0; j < dimension_; ++j) {
+    if (centred) {
+      values[j] -= middle_value_[j];
+    } else {
+      at_zero += values[j] * lowest_[j];
+    }
+    squares += values[j] * values[j];
+    largest = std::max(largest, std::fabs(values[j]));
+  }
+  if (!(squares < infinity)) return false;
+  if (centred ? largest > step_ * most
+              : largest * largest * static_cast<float>(dimension_) > peak_max * squares) {
+    return false;
+  }
+  float query_step = largest > 0 ? largest / most : 1;
+  float scale = 1 / query_step;
+  if (!(scale < infinity)) return false;
+  out.values.assign(width_, 0);
+  int32_t at_middle = 0;
+  for (uint32_t j = 0; j < dimension_; ++j) {
+    float scaled = values[j] * scale;
+    auto value = static_cast<int32_t>(scaled + (scaled < 0 ? -0.5f : 0.5f));
+    out.values[j] = static_cast<int8_t>(value);
+    at_middle += value * middle_[j];
+  }
+  // With y the query and s the row, both from the middle: |y - s|² = |y|² + |s|² - 2 y · s.
+  float factor = query_step * step_;
+  out.base = centred ? squares + 2 * factor * static_cast<float>(at_middle) : -at_zero;
+  out.norm = centred ? step_ * step_ : 0;
+  out.product = centred ? -2 * factor : -factor;
+  out.is_row = false;
+  return true;
+}
+
+void ScalarCodes::encode_row(uint32_t row, EncodedQuery& out) const {
+  out.values.resize(width_);
+  const uint8_t* code = codes_.data() + row * width_;
+  int32_t at_middle = 0;
+  for (size_t j = 0; j < width_; ++j) {
+    int32_t value = code[j] - middle_[j];
+    out.values[j] = static_cast<int8_t>(value);
+    at_middle += value * middle_[j];
+  }
+  out.base = static_cast<float>(norms_[row] + 2 * at_middle);
+  out.norm = 1;
+  out.product = -2;
+  out.is_row = true;
+  out.added = added_.empty() ? 0 : added_[row];
+}
+
+void ScalarCodes::distances(const EncodedQuery& query, const uint32_t* rows, size_t count,
+                            float* out) const {
+  constexpr size_t batch = 64;
+  int32_t products[batch];
+  for (size_t done = 0; done < count; done += batch) {
+    size_t n = std::min(batch, count - done);
+    products_(query.values.data(), codes_.data(), width_, rows + done, n, products);
+    for (size_t i = 0; i < n; ++i) {
+      uint32_t row = rows[done + i];
+      out[done + i] = query.base + query.norm * static_cast<float>(norms_[row]) +
+                      query.product * static_cast<float>(products[i]);
+    }
+    for (size_t i = 0; i < n && query.is_row && !added_.empty(); ++i) {
+      float difference = query.added - added_[rows[done + i]];
+      out[done + i] += difference * difference;
+    }
+  }
+}
+
+}  // namespace jade
