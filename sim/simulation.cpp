@@ -966,12 +966,21 @@ class Simulation {
     bool filtered = draw(2) == 0;
     if (filtered) request.filter = "{\"bucket\":" + std::to_string(bucket) + "}";
     uint32_t k = request.k;
+    std::optional<uint64_t> sought = draw(2) == 0 ? seek_own(client, request) : std::nullopt;
+    filtered = filtered && !sought;
     nodes_[clients_[client].node]->api().search(
-        std::move(request), answered<SearchReply>(client, [this, client, k, filtered,
-                                                           bucket](Result<SearchReply>& reply) {
+        std::move(request), answered<SearchReply>(client, [this, client, k, filtered, bucket,
+                                                           sought](Result<SearchReply>& reply) {
           if (!reply.ok()) return check_error(reply.status());
           ++report_.searches_checked;
           if (reply->results.size() > k) fail("a search gave more than k results");
+          std::set<uint64_t> ids;
+          for (const SearchHit& hit : reply->results) ids.insert(hit.id.integer());
+          if (ids.size() < reply->results.size()) fail("a search gave one id twice");
+          if (sought && ids.count(*sought) == 0) {
+            fail("an exact search for the vector of id " + std::to_string(*sought) +
+                 " did not find it");
+          }
           for (const SearchHit& hit : reply->results) {
             auto version = version_of(hit.metadata);
             if (!version) return fail("a search gave metadata that nobody wrote: " + hit.metadata);
@@ -983,6 +992,20 @@ class Simulation {
             if (id % options_.clients == client) observe_version(id, *version);
           }
         }));
+  }
+
+  // Makes the search one for a vector that the client has written itself, which must be
+  // found: no other is as near. Nothing: there is none that it is sure of.
+  std::optional<uint64_t> seek_own(uint32_t client, SearchRequest& request) {
+    uint64_t id = pick_id(client);
+    auto certain = model_.certain().find(id);
+    bool there = certain != model_.certain().end() && certain->second.exists;
+    // By their product others may be nearer.
+    if (!there || !model_.decided(id) || metric_ == Metric::dot) return std::nullopt;
+    request.vector = vector_of(id, certain->second.number, options_.dimension);
+    request.filter.clear();
+    request.exact = true;
+    return id;
   }
 
   void check_error(const Status& status) {
