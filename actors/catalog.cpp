@@ -330,6 +330,7 @@ Status Catalog::begin_split(DatabaseEntry& entry, size_t shard) {
 void Catalog::cut_over(DatabaseEntry& entry, size_t shard) {
   ShardPlacement& parent = entry.shards[shard];
   parent.divided = true;
+  parent.last_child = parent.child;
   parent.version = index_;
   ShardPlacement child;
   child.group = parent.child;

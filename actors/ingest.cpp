@@ -396,7 +396,7 @@ void delete_matching(ingest_pointer self, std::shared_ptr<Writing> all,
     auto shard = routes.shard(entry.shards[s]);
     if (!shard.ok()) return all->done(shard.status());
     question.route.group = entry.shards[s].group;
-    question.hash_end = hash_end(entry, s);
+    question.last_child = entry.shards[s].last_child;
     calls.emplace_back(*shard, question);
   }
   gather<ShardWritten>(self, self->state.options.write_timeout, std::move(calls),

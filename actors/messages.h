@@ -74,7 +74,8 @@ struct ShardSearch {
   bool has_threshold = false;
   float distance_max = 0;    // with has_threshold
   uint64_t applied_min = 0;  // the replica must have applied so much
-  uint64_t hash_end = 0;     // of the shard, as the asker knows it; refused where it is less
+  // Of the shard, as the asker's map has it: refused where it has been split since.
+  uint64_t last_child = 0;
   Consistency consistency = Consistency::session;
 };
 
@@ -104,7 +105,7 @@ struct ShardList {
   bool include_metadata = true;
   bool include_values = false;
   Consistency consistency = Consistency::session;
-  uint64_t hash_end = 0;  // as in ShardSearch
+  uint64_t last_child = 0;  // as in ShardSearch
 };
 
 struct ShardVectors {
@@ -115,7 +116,7 @@ struct ShardVectors {
 struct ShardDeleteMatching {
   Route route;
   std::string filter;
-  uint64_t hash_end = 0;  // as in ShardSearch
+  uint64_t last_child = 0;  // as in ShardSearch
 };
 
 struct ShardDescribe {
@@ -492,14 +493,14 @@ JADE_INSPECT(ShardWrite, x.route, x.command)
 JADE_INSPECT(ShardWritten, x.group, x.index, x.affected)
 JADE_INSPECT(ShardSearch, x.route, x.queries, x.dimension, x.k, x.ef_search, x.nprobe, x.filter,
              x.exact, x.include_metadata, x.include_values, x.has_threshold, x.distance_max,
-             x.applied_min, x.hash_end, x.consistency)
+             x.applied_min, x.last_child, x.consistency)
 JADE_INSPECT(ShardHit, x.id, x.distance, x.metadata, x.values)
 JADE_INSPECT(ShardHits, x.queries)
 JADE_INSPECT(ShardGet, x.route, x.id, x.consistency)
 JADE_INSPECT(ShardList, x.route, x.after, x.prefix, x.limit, x.include_metadata, x.include_values,
-             x.consistency, x.hash_end)
+             x.consistency, x.last_child)
 JADE_INSPECT(ShardVectors, x.rows)
-JADE_INSPECT(ShardDeleteMatching, x.route, x.filter, x.hash_end)
+JADE_INSPECT(ShardDeleteMatching, x.route, x.filter, x.last_child)
 JADE_INSPECT(ShardDescribe, x.route, x.by_leader)
 JADE_INSPECT(ShardDigestRequest, x.group)
 JADE_INSPECT(ShardDigest, x.applied_index, x.digest)

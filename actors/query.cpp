@@ -139,7 +139,7 @@ Result<SearchPlan> plan(const Routes& routes, const DatabaseEntry& entry,
       out.parts.push_back({g, entry.shards[s].group, handles[s].status()});
       if (!handles[s].ok()) continue;
       question.route.group = entry.shards[s].group;
-      question.hash_end = hash_end(entry, s);
+      question.last_child = entry.shards[s].last_child;
       auto seen = token->find(question.route.group);
       question.applied_min = seen == token->end() ? 0 : seen->second;
       out.calls.emplace_back(*handles[s], question);
@@ -405,7 +405,7 @@ void run_list(query_pointer self, std::shared_ptr<const ListRequest> list, uint6
     auto shard = routes.shard(entry.shards[s]);
     if (!shard.ok()) return fail(shard.status());
     question.route.group = entry.shards[s].group;
-    question.hash_end = hash_end(entry, s);
+    question.last_child = entry.shards[s].last_child;
     calls.emplace_back(*shard, question);
   }
   gather<ShardVectors>(self, self->state.options.read_timeout, std::move(calls),

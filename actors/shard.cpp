@@ -294,21 +294,21 @@ Status moved(uint64_t group) {
                                  " has been split, and another has some of its ids now; try again");
 }
 
-// Whether the asker counts on more ids than belong here: it does not know of a split.
+// Whether the asker does not know of a split that has happened here.
 template <class Request>
-bool asks_for_more(const Request& request, uint64_t hash_end) {
-  return hash_end != 0 && (request.hash_end == 0 || request.hash_end > hash_end);
+bool is_outdated(const Request& request, const ShardReplica& replica) {
+  return request.last_child < replica.last_child();
 }
-bool asks_for_more(const ShardGet& request, uint64_t hash_end) {
-  return !is_before(hash_of_row_key(request.id), hash_end);
+bool is_outdated(const ShardGet& request, const ShardReplica& replica) {
+  return !replica.owns(request.id);
 }
 
-// Whether it knows of a split that has not come to this replica yet.
+// Whether it knows of one that this replica has not come to yet.
 template <class Request>
-bool asks_for_less(const Request& request, uint64_t hash_end) {
-  return request.hash_end != 0 && (hash_end == 0 || request.hash_end < hash_end);
+bool is_ahead(const Request& request, const ShardReplica& replica) {
+  return request.last_child > replica.last_child();
 }
-bool asks_for_less(const ShardGet&, uint64_t) { return false; }
+bool is_ahead(const ShardGet&, const ShardReplica&) { return false; }
 
 // Answers from the state of this replica, where that is as new as asked for.
 // `task(Request&&)` is what a searcher does.
@@ -323,9 +323,8 @@ caf::result<Reply> read(shard_pointer self, Request& request, uint64_t applied_m
               (token && shard.replica->applied_index() >= applied_min) ||
               // Nobody else can have written since the log failed.
               (!shard.raft && shard.alone() && request.consistency == Consistency::session);
-  uint64_t hash_end = shard.replica->hash_end();
-  if (here && asks_for_more(request, hash_end)) return to_error(moved(shard.group));
-  if (here && !asks_for_less(request, hash_end)) {
+  if (here && is_outdated(request, *shard.replica)) return to_error(moved(shard.group));
+  if (here && !is_ahead(request, *shard.replica)) {
     return self->delegate(shard.pick_searcher(), task(std::move(request)));
   }
   if (shard.follows()) return pass_to_leader<Reply>(self, request);
@@ -339,7 +338,7 @@ caf::result<Reply> read(shard_pointer self, Request& request, uint64_t applied_m
   auto promise = self->template make_response_promise<Reply>();
   auto held = std::make_shared<Request>(std::move(request));
   shard.raft->read([self, promise, held, task](Result<uint64_t> index) mutable {
-    if (index.ok() && asks_for_more(*held, self->state.replica->hash_end())) {
+    if (index.ok() && is_outdated(*held, *self->state.replica)) {
       promise.deliver(to_error(moved(self->state.group)));
     } else if (index.ok()) {
       promise.delegate(self->state.pick_searcher(), task(std::move(*held)));
@@ -666,7 +665,7 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
         shard.raft->read([self, promise, failed,
                           request = std::move(request)](Result<uint64_t> index) mutable {
           if (!index.ok()) return failed(index.status());
-          if (asks_for_more(request, self->state.replica->hash_end())) {
+          if (is_outdated(request, *self->state.replica)) {
             return failed(moved(self->state.group));
           }
           self->request(self->state.pick_searcher(), caf::infinite,

@@ -158,6 +158,7 @@ struct Database {
     childBegin @9 :UInt64;     # where its hashes begin
     divided @10 :Bool;         # the child is a shard of the database by now
     parent @11 :UInt64;        # the group that it is still being split off; 0: none
+    lastChild @12 :UInt64;     # the group that was split off last; 0: none ever
   }
 }
 

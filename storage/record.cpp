@@ -131,6 +131,7 @@ void write(wire::Database::Shard::Builder out, const ShardRecord& shard) {
   out.setChildBegin(shard.child_begin);
   out.setDivided(shard.divided);
   out.setParent(shard.parent);
+  out.setLastChild(shard.last_child);
 }
 
 ShardRecord read(wire::Database::Shard::Reader in) {
@@ -145,7 +146,8 @@ ShardRecord read(wire::Database::Shard::Reader in) {
           in.getChild(),
           in.getChildBegin(),
           in.getDivided(),
-          in.getParent()};
+          in.getParent(),
+          in.getLastChild()};
 }
 
 void write(wire::Database::Builder out, const DatabaseRecord& database) {

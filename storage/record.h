@@ -155,6 +155,7 @@ struct ShardRecord {
   uint64_t child_begin = 0;
   bool divided = false;
   uint64_t parent = 0;
+  uint64_t last_child = 0;  // that has become a shard; 0: none ever
 
   bool is_splitting() const { return child != 0 || parent != 0; }
 

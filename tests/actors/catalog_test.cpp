@@ -119,6 +119,8 @@ TEST_CASE("a shard becomes two, step by step") {
   CHECK(entry.shards[1].group == 3);
   CHECK(entry.shards[1].parent == 2);
   CHECK(entry.shards[1].founded);
+  CHECK(entry.shards[0].last_child == 3);
+  CHECK(entry.shards[1].last_child == 0);
   CHECK(entry.shards[1].nodes == std::vector<uint64_t>{2, 1});
   CHECK(entry.shards[1].hash_begin == uint64_t{1} << 63);
   CHECK(hash_end(entry, 0) == uint64_t{1} << 63);

@@ -79,8 +79,8 @@ DatabaseRecord sample_database() {
   out.embedder = "lexical";
   out.replicas = 3;
   out.shard_key = "tenant";
-  out.shards = {{7, {1, 2, 3}, {2}, {3}, 12, true, 4, 0, 8, 1u << 20, true, 0},
-                {8, {}, {}, {}, 0, false, 0, 1u << 20, 0, 0, false, 7}};
+  out.shards = {{7, {1, 2, 3}, {2}, {3}, 12, true, 4, 0, 8, 1u << 20, true, 0, 8},
+                {8, {}, {}, {}, 0, false, 0, 1u << 20, 0, 0, false, 7, 0}};
   return out;
 }
 
