@@ -134,8 +134,10 @@ void supervisor_state::prepare_child(uint64_t parent, uint64_t child, int passes
             self->request(context->copier, caf::infinite, BlockingTask{copy})
                 .then(
                     [=, this](const TaskDone& done) {
+                      Code said = std::exchange(prepare_failure, done.status.code());
                       if (done.status.ok()) return prepare_child(parent, child, passes - 1);
                       preparing.erase(child);  // the next tick tries again
+                      if (said == done.status.code()) return;
                       context->say(LogLevel::warning, "node",
                                    "the rows of shard " + std::to_string(parent) +
                                        " that are to be split off could not be copied: " +

@@ -40,7 +40,8 @@ struct supervisor_state {
   bool stopping = false;
   std::set<uint64_t> preparing;  // children whose rows are being copied
   std::set<uint64_t> prepared;
-  bool current = false;  // the map is; before, nothing is removed by it
+  Code prepare_failure = Code::ok;  // said already
+  bool current = false;             // the map is; before, nothing is removed by it
 
   node_actor::stateful_pointer<supervisor_state> self;
 
