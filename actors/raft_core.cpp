@@ -295,7 +295,7 @@ void RaftCore::follow_configuration() {
     if (member.node == options_.node || progress_.count(member.node) > 0) continue;
     Progress& progress = progress_[member.node];
     progress.next = last_index() + 1;
-    progress.heard_ms = now_ms_;
+    progress.since_ms = progress.heard_ms = now_ms_;
   }
 }
 
@@ -364,6 +364,8 @@ void RaftCore::on_append_reply(const RaftMessage& message) {
   auto found = progress_.find(message.from);
   if (found == progress_.end()) return;
   Progress& progress = found->second;
+  // Of a life before: whoever was removed and is a member again has lost its log.
+  if (message.sent_ms < progress.since_ms) return;
   progress.heard_ms = now_ms_;
   progress.sent_ms = std::max(progress.sent_ms, message.sent_ms);
   progress.round = std::max(progress.round, message.round);

@@ -81,6 +81,7 @@ class RaftCore {
     uint64_t next = 1;      // to be sent
     bool probing = true;    // next is a guess: only empty appends until one fits
     uint64_t commit = 0;    // last told
+    uint64_t since_ms = 0;  // when it became a member, or this node the leader
     uint64_t heard_ms = 0;  // any answer in this term
     uint64_t sent_ms = 0;   // of the latest append that was answered
     uint64_t round = 0;     // the same

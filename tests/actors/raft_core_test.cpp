@@ -811,4 +811,52 @@ TEST_CASE("groups of all sizes keep every promise of Raft under every fault") {
                        << installs << ", changes " << changes << ", truncations " << truncations);
 }
 
+TEST_CASE("what a member acknowledged before it was removed does not count when it is back") {
+  RaftConfiguration alone;
+  alone.set(1, true);
+  LogStore::Loaded loaded;
+  loaded.state = {1, 0};
+  loaded.entries = {{1, static_cast<uint8_t>(RaftEntryType::change), alone.encode()}};
+  RaftCore::Options options;
+  options.node = 1;
+  uint64_t now_ms = 1000;
+  auto started = RaftCore::start(options, loaded, 0, now_ms);
+  REQUIRE(started.ok());
+  RaftCore core = std::move(*started);
+  // Alone, all that is saved is committed.
+  auto settle = [&] {
+    for (;;) {
+      RaftEffects effects = core.take();
+      if (!effects.save) return;
+      core.saved(effects.save->number, now_ms);
+    }
+  };
+  auto change = [&](bool member) {
+    RaftConfiguration next = core.configuration();
+    member ? next.set(2, false) : next.remove(2);
+    settle();
+    REQUIRE(core.change(next, now_ms).ok());
+    settle();
+    REQUIRE_FALSE(core.changing());
+  };
+  change(true);
+  uint64_t sent_ms = now_ms;
+  now_ms += 100;
+  change(false);
+  now_ms += 100;
+  change(true);
+  RaftMessage reply;
+  reply.kind = RaftMessage::Kind::append_reply;
+  reply.from = 2;
+  reply.to = 1;
+  reply.term = core.term();
+  reply.index = core.last_index() - 1;
+  reply.sent_ms = sent_ms;
+  core.step(reply, now_ms);
+  CHECK(core.progress().at(2).match == 0);
+  reply.sent_ms = now_ms;
+  core.step(reply, now_ms);
+  CHECK(core.progress().at(2).match == reply.index);
+}
+
 }  // namespace jade
