@@ -240,6 +240,9 @@ void RaftCore::on_vote(const RaftMessage& message) {
   bool later = message.term > state_.term;  // a pre-vote has not made it ours
   bool may = state_.voted_for == message.from || (state_.voted_for == 0 && leader_ == 0) ||
              (message.pre_vote && later);
+  // Without a log it may have been a member before, and have voted in this term: a
+  // leader has to let it in first.
+  may = may && !configuration().members.empty();
   uint64_t last_term = term_at(last_index());
   bool up_to_date = message.log_term > last_term ||
                     (message.log_term == last_term && message.index >= last_index());
