@@ -503,6 +503,7 @@ Result<uint64_t> RaftCore::read(uint64_t now_ms) {
   if (!round_due_) ++round_;  // those that wait for the same round share it
   round_due_ = true;
   pending_reads_.push_back({ticket, commit_, round_});
+  answer_reads();  // where there is nobody else to hear from
   return ticket;
 }
 

@@ -6,6 +6,7 @@ extern "C" {
 #include <raft.h>  // does not do this itself
 }
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <random>
@@ -857,6 +858,70 @@ TEST_CASE("what a member acknowledged before it was removed does not count when 
   reply.sent_ms = now_ms;
   core.step(reply, now_ms);
   CHECK(core.progress().at(2).match == reply.index);
+}
+
+TEST_CASE("a leader that gave up its lease and is alone since answers reads by itself") {
+  RaftConfiguration alone;
+  alone.set(1, true);
+  LogStore::Loaded loaded;
+  loaded.state = {1, 0};
+  loaded.entries = {{1, static_cast<uint8_t>(RaftEntryType::change), alone.encode()}};
+  RaftCore::Options options;
+  options.node = 1;
+  uint64_t now_ms = 1000;
+  auto started = RaftCore::start(options, loaded, 0, now_ms);
+  REQUIRE(started.ok());
+  RaftCore core = std::move(*started);
+  std::vector<RaftRead> answered;
+  // Member 2 takes whatever it is sent.
+  auto settle = [&] {
+    for (;;) {
+      RaftEffects effects = core.take();
+      answered.insert(answered.end(), effects.reads.begin(), effects.reads.end());
+      if (effects.save) core.saved(effects.save->number, now_ms);
+      for (const RaftMessage& message : effects.messages) {
+        if (message.kind != RaftMessage::Kind::append || message.to != 2) continue;
+        RaftMessage reply;
+        reply.kind = RaftMessage::Kind::append_reply;
+        reply.from = 2;
+        reply.to = 1;
+        reply.term = message.term;
+        reply.index = message.index + message.entries.size();
+        reply.about = message.index;
+        reply.sent_ms = message.sent_ms;
+        reply.round = message.round;
+        core.step(reply, now_ms);
+      }
+      if (!effects.save && effects.messages.empty()) return;
+    }
+  };
+  auto change = [&](const std::function<void(RaftConfiguration&)>& how) {
+    settle();
+    RaftConfiguration next = core.configuration();
+    how(next);
+    REQUIRE(core.change(next, now_ms).ok());
+    settle();
+    now_ms += options.heartbeat_ms;
+    core.tick(now_ms);
+    settle();
+    REQUIRE_FALSE(core.changing());
+  };
+  change([](RaftConfiguration& next) { next.set(2, false); });
+  change([](RaftConfiguration& next) { next.set(2, true); });
+  REQUIRE(core.transfer(2, now_ms).ok());
+  // It does not take over.
+  for (int i = 0; i < 100; ++i) {
+    now_ms += options.heartbeat_ms;
+    core.tick(now_ms);
+    settle();
+  }
+  REQUIRE(core.leads());
+  change([](RaftConfiguration& next) { next.remove(2); });
+  answered.clear();
+  REQUIRE(core.read(now_ms).ok());
+  settle();
+  REQUIRE(answered.size() == 1);
+  CHECK(answered[0].index);
 }
 
 }  // namespace jade
