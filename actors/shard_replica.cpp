@@ -304,6 +304,7 @@ Status ShardReplica::pass(uint64_t index, uint64_t term) {
   meta_.applied_index = index;
   meta_.applied_term = term;
   batch.set_state(meta_);
+  snapshot_.reset();
   return store_->commit(batch);
 }
 
