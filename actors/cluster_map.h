@@ -70,12 +70,18 @@ inline std::vector<uint64_t> target_of(const ShardPlacement& placement) {
   return out;
 }
 
+// The shard of a database that is this group, or null.
+inline const ShardPlacement* find_shard(const DatabaseEntry& database, uint64_t group) {
+  for (const ShardPlacement& placement : database.shards) {
+    if (placement.group == group) return &placement;
+  }
+  return nullptr;
+}
+
 // The placement of a group, or null.
 inline const ShardPlacement* find_placement(const ClusterMap& map, uint64_t group) {
   for (const auto& [name, entry] : map.databases) {
-    for (const ShardPlacement& placement : entry.shards) {
-      if (placement.group == group) return &placement;
-    }
+    if (const ShardPlacement* placement = find_shard(entry, group)) return placement;
   }
   return nullptr;
 }

@@ -329,10 +329,17 @@ struct Writing {
 
 void write(ingest_pointer self, std::shared_ptr<Writing> all, Part part);
 
+// A shard keeps its group when it is split, so the database that a part was for is gone;
+// one that has its name now is another.
+Status dropped(const std::string& database) {
+  return not_found("database \"" + database + "\" has been dropped");
+}
+
 // By the map of now.
 void write_again(ingest_pointer self, const std::shared_ptr<Writing>& all, const Part& part) {
   auto database = self->state.routes.database(all->database);
   if (!database.ok()) return all->fail(database.status());
+  if (find_shard(**database, part.group) == nullptr) return all->fail(dropped(all->database));
   auto parts = split_again(**database, part.command);
   if (!parts.ok()) return all->fail(parts.status());
   all->missing += parts->size() - 1;
@@ -341,10 +348,10 @@ void write_again(ingest_pointer self, const std::shared_ptr<Writing>& all, const
 
 void write(ingest_pointer self, std::shared_ptr<Writing> all, Part part) {
   const Routes& routes = self->state.routes;
-  const ShardPlacement* placement = routes.map ? find_placement(*routes.map, part.group) : nullptr;
-  if (placement == nullptr) {
-    return all->fail(not_found("shard " + std::to_string(part.group) + " does not exist"));
-  }
+  auto database = routes.database(all->database);
+  if (!database.ok()) return all->fail(database.status());
+  const ShardPlacement* placement = find_shard(**database, part.group);
+  if (placement == nullptr) return all->fail(dropped(all->database));
   auto shard = routes.shard(*placement);
   if (!shard.ok()) return all->fail(shard.status());
   auto kept = std::make_shared<const Part>(std::move(part));

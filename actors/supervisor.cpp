@@ -20,9 +20,7 @@ constexpr auto change_timeout = std::chrono::seconds(30);
 
 const DatabaseEntry* owner_of(const ClusterMap& map, uint64_t group) {
   for (const auto& [name, entry] : map.databases) {
-    for (const ShardPlacement& placement : entry.shards) {
-      if (placement.group == group) return &entry;
-    }
+    if (find_shard(entry, group) != nullptr) return &entry;
   }
   return nullptr;
 }
@@ -570,6 +568,17 @@ TaskInfo describe_move(const std::string& database, const ShardPlacement& placem
   return task;
 }
 
+TaskInfo describe_split(const std::string& database, const ShardPlacement& placement) {
+  TaskInfo task;
+  task.kind = "split";
+  task.database = database;
+  task.shard = placement.group;
+  task.child = placement.child;
+  task.state = placement.divided ? "trimming" : "dividing";
+  task.progress = placement.divided ? 0.5 : 0;
+  return task;
+}
+
 // What the databases' shards say of nodes and moves.
 void describe_shards(const ClusterMap& map, ClusterInfo& info) {
   for (const DatabaseInfo& database : info.databases) {
@@ -577,22 +586,13 @@ void describe_shards(const ClusterMap& map, ClusterInfo& info) {
     for (const ShardInfo& shard : database.placement) {
       for (NodeInfo& node : info.nodes) node.leads += node.id == shard.leader;
       if (entry == nullptr) continue;
-      for (const ShardPlacement& placement : entry->shards) {
-        if (placement.group != shard.shard) continue;
-        if (placement.child != 0) {
-          TaskInfo task;
-          task.kind = "split";
-          task.database = database.spec.name;
-          task.shard = placement.group;
-          task.child = placement.child;
-          task.state = placement.divided ? "trimming" : "dividing";
-          task.progress = placement.divided ? 0.5 : 0;
-          info.tasks.push_back(std::move(task));
-        }
-        bool moves = !placement.leaving.empty() || !placement.joining.empty();
-        if (!moves) continue;
-        info.tasks.push_back(describe_move(database.spec.name, placement, shard));
+      const ShardPlacement* placement = find_shard(*entry, shard.shard);
+      if (placement == nullptr) continue;
+      if (placement->child != 0) {
+        info.tasks.push_back(describe_split(database.spec.name, *placement));
       }
+      bool moves = !placement->leaving.empty() || !placement->joining.empty();
+      if (moves) info.tasks.push_back(describe_move(database.spec.name, *placement, shard));
     }
   }
 }
