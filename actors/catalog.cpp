@@ -338,8 +338,7 @@ void Catalog::cut_over(DatabaseEntry& entry, size_t shard) {
   // Its members begin with a part of the parent's state and log: none of them founds it.
   child.founded = true;
   // Another should lead it.
-  if (child.nodes.size() > 1)
-    std::rotate(child.nodes.begin(), child.nodes.begin() + 1, child.nodes.end());
+  std::rotate(child.nodes.begin(), child.nodes.begin() + 1, child.nodes.end());
   child.version = index_;
   child.hash_begin = parent.child_begin;
   child.parent = parent.group;

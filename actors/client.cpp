@@ -66,12 +66,11 @@ void ApiClient::describe_database(std::string name, Done<DatabaseInfo> done) {
 void ApiClient::drop_database(std::string name, Done<DatabaseInfo> done) {
   call<DatabaseInfo>(DropDatabase{std::move(name)}, std::move(done));
 }
-void ApiClient::split_shard(SplitShardRequest request, Done<DatabaseInfo> done) {
-  call<DatabaseInfo>(SplitShard{std::move(request.database), request.shard}, std::move(done));
-}
-
 void ApiClient::alter_database(AlterDatabaseRequest request, Done<DatabaseInfo> done) {
   call<DatabaseInfo>(AlterDatabase{std::move(request.name), request.replicas}, std::move(done));
+}
+void ApiClient::split_shard(SplitShardRequest request, Done<DatabaseInfo> done) {
+  call<DatabaseInfo>(SplitShard{std::move(request.database), request.shard}, std::move(done));
 }
 void ApiClient::upsert(UpsertRequest request, Done<UpsertReply> done) {
   call<UpsertReply>(std::move(request), std::move(done));

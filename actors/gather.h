@@ -11,28 +11,34 @@
 
 namespace jade {
 
-// Calls finish(std::vector<Result<Reply>>&) once, answers in the order of
-// `calls`; at once where there are none. `finish` runs inside `self`.
-template <class Reply, class Self, class Handle, class Request, class Finish>
-void gather(Self* self, caf::timespan timeout, std::vector<std::pair<Handle, Request>> calls,
-            Finish finish) {
+// Takes `count` answers, as arrived(position, Result<Reply>); with the last of them it
+// calls finish(std::vector<Result<Reply>>&), at once where there are none.
+template <class Reply, class Finish>
+auto collect(size_t count, Finish finish) {
   struct State {
     std::vector<Result<Reply>> answers;
     size_t missing;
     Finish finish;
   };
   auto state = std::make_shared<State>(
-      State{std::vector<Result<Reply>>(calls.size(), unavailable("no answer")), calls.size(),
-            std::move(finish)});
-  if (calls.empty()) return state->finish(state->answers);
+      State{std::vector<Result<Reply>>(count, unavailable("no answer")), count, std::move(finish)});
+  if (count == 0) state->finish(state->answers);
+  return [state](size_t position, Result<Reply> answer) {
+    state->answers[position] = std::move(answer);
+    if (--state->missing == 0) state->finish(state->answers);
+  };
+}
+
+// Calls finish(std::vector<Result<Reply>>&) once, answers in the order of
+// `calls`; at once where there are none. `finish` runs inside `self`.
+template <class Reply, class Self, class Handle, class Request, class Finish>
+void gather(Self* self, caf::timespan timeout, std::vector<std::pair<Handle, Request>> calls,
+            Finish finish) {
+  auto arrived = collect<Reply>(calls.size(), std::move(finish));
   for (size_t i = 0; i < calls.size(); ++i) {
-    auto arrived = [state, i](Result<Reply> answer) {
-      state->answers[i] = std::move(answer);
-      if (--state->missing == 0) state->finish(state->answers);
-    };
     self->request(calls[i].first, timeout, std::move(calls[i].second))
-        .then([arrived](Reply& reply) { arrived(std::move(reply)); },
-              [arrived](const caf::error& error) { arrived(to_status(error)); });
+        .then([arrived, i](Reply& reply) { arrived(i, std::move(reply)); },
+              [arrived, i](const caf::error& error) { arrived(i, to_status(error)); });
   }
 }
 

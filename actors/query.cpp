@@ -101,15 +101,39 @@ struct Part {
   Status reachable;    // else it is not asked
 };
 
+struct Call {
+  replica_actor replica;
+  ShardSearch question;
+  uint64_t other = 0;  // another node that may answer, should this replica be slow; 0: none
+};
+
 struct SearchPlan {
   DatabaseSpec spec;
   std::vector<Group> groups;
-  std::vector<Part> parts;                                   // by group
-  std::vector<std::pair<replica_actor, ShardSearch>> calls;  // of the reachable ones
+  std::vector<Part> parts;  // by group
+  std::vector<Call> calls;  // of the reachable ones
 };
 
+// Whether it need not be the leader who answers.
+bool any_may_answer(const ShardSearch& search) {
+  return search.consistency == Consistency::eventual ||
+         (search.consistency == Consistency::session && search.applied_min > 0);
+}
+
+// Another replica than the one that is asked first; 0: there is none. `turn`: so that
+// others take turns.
+uint64_t second_choice(const Routes& routes, const ShardPlacement& placement, size_t turn) {
+  std::vector<uint64_t> others = placement.nodes;
+  for (uint64_t node : placement.joining) std::erase(others, node);
+  bool here = routes.shards->count(placement.group) > 0;
+  std::erase(others, routes.node);
+  // The peer asks the first that it can reach.
+  if (!here && !others.empty()) others.erase(others.begin());
+  return others.empty() ? 0 : others[turn % others.size()];
+}
+
 Result<SearchPlan> plan(const Routes& routes, const DatabaseEntry& entry,
-                        std::vector<SearchRequest>& searches, bool batch) {
+                        std::vector<SearchRequest>& searches, bool batch, size_t turn) {
   SearchPlan out;
   out.spec = entry.spec;
   for (size_t i = 0; i < searches.size(); ++i) {
@@ -133,16 +157,17 @@ Result<SearchPlan> plan(const Routes& routes, const DatabaseEntry& entry,
     auto token = decode_token(first.token);
     if (!token.ok()) return token.status();
     // All vectors of a key are in the shard of any of them.
-    size_t only = first.key ? shard_of(row_key_prefix(*first.key), entry) : handles.size();
-    for (size_t s = 0; s < handles.size(); ++s) {
-      if (first.key && s != only) continue;
+    const size_t begin = first.key ? shard_of(row_key_prefix(*first.key), entry) : 0;
+    const size_t end = first.key ? begin + 1 : handles.size();
+    for (size_t s = begin; s < end; ++s) {
       out.parts.push_back({g, entry.shards[s].group, handles[s].status()});
       if (!handles[s].ok()) continue;
       question.route.group = entry.shards[s].group;
       question.last_child = entry.shards[s].last_child;
       auto seen = token->find(question.route.group);
       question.applied_min = seen == token->end() ? 0 : seen->second;
-      out.calls.emplace_back(*handles[s], question);
+      uint64_t other = any_may_answer(question) ? second_choice(routes, entry.shards[s], turn) : 0;
+      out.calls.push_back({*handles[s], s + 1 < end ? question : std::move(question), other});
     }
   }
   return out;
@@ -215,11 +240,8 @@ uint64_t retry_until(query_pointer self) {
 // How many times slower than usual a replica is when another is asked as well.
 constexpr double hedge_factor = 3;
 
-// One question to one shard, asked of a second replica where the first is slow: Dean and
-// Barroso, "The tail at scale", 2013.
+// A question that two replicas may be asked.
 struct Asking {
-  ShardSearch question;
-  uint64_t asked_ms = 0;
   size_t open = 0;                              // without an answer
   std::function<void(Result<ShardHits>)> done;  // null once it has been called
 
@@ -231,57 +253,36 @@ struct Asking {
   }
 };
 
-void ask(query_pointer self, const replica_actor& replica, std::shared_ptr<Asking> asking) {
+void ask(query_pointer self, const replica_actor& replica, ShardSearch question,
+         std::shared_ptr<Asking> asking) {
   ++asking->open;
-  self->request(replica, self->state.options.read_timeout, asking->question)
+  self->request(replica, self->state.options.read_timeout, std::move(question))
       .then([asking](ShardHits& hits) { asking->answered(std::move(hits)); },
             [asking](const caf::error& error) { asking->answered(to_status(error)); });
 }
 
-// Another replica than the one that is asked first; 0: there is none.
-uint64_t second_choice(query_pointer self, uint64_t group) {
-  const Routes& routes = self->state.routes;
-  const ShardPlacement* placement = routes.map ? find_placement(*routes.map, group) : nullptr;
-  if (placement == nullptr) return 0;
-  std::vector<uint64_t> others = placement->nodes;
-  for (uint64_t node : placement->joining) std::erase(others, node);
-  bool here = routes.shards->count(group) > 0;
-  std::erase(others, routes.node);
-  // The peer asks the first that it can reach.
-  if (!here && !others.empty()) others.erase(others.begin());
-  return others.empty() ? 0 : others[self->state.hedges++ % others.size()];
-}
-
-// Whether it need not be the leader who answers.
-bool any_may_answer(const ShardSearch& search) {
-  return search.consistency == Consistency::eventual ||
-         (search.consistency == Consistency::session && search.applied_min > 0);
-}
-
-void ask_hedged(query_pointer self, const replica_actor& replica, ShardSearch question,
-                std::function<void(Result<ShardHits>)> done) {
+// One question to one shard, asked of a second replica where the first is slow: Dean and
+// Barroso, "The tail at scale", 2013.
+void ask_hedged(query_pointer self, Call call, std::function<void(Result<ShardHits>)> done) {
   auto asking = std::make_shared<Asking>();
-  uint64_t other = any_may_answer(question) ? second_choice(self, question.route.group) : 0;
-  asking->question = std::move(question);
-  asking->asked_ms = now_ms(self);
-  if (other == 0) {
-    asking->done = std::move(done);
-    return ask(self, replica, asking);
-  }
-  asking->done = [self, asked_ms = asking->asked_ms, done](Result<ShardHits> answer) {
+  asking->done = std::move(done);
+  if (call.other == 0) return ask(self, call.replica, std::move(call.question), asking);
+  asking->done = [self, asked_ms = now_ms(self),
+                  done = std::move(asking->done)](Result<ShardHits> answer) {
     auto took = static_cast<double>(now_ms(self) - asked_ms);
     double& typical = self->state.typical_ms;
     if (answer.ok()) typical += (took - typical) / 16;
     done(std::move(answer));
   };
-  ask(self, replica, asking);
+  ask(self, call.replica, call.question, asking);
   auto usual =
       std::chrono::milliseconds(static_cast<int64_t>(hedge_factor * self->state.typical_ms));
   caf::timespan delay = std::max<caf::timespan>(self->state.options.hedge_after_min, usual);
-  run_later(self, delay, [self, asking, other] {
-    if (!asking->done || !self->state.routes.peer) return;
-    asking->question.route.node = other;
-    ask(self, self->state.routes.peer, asking);
+  call.question.route.node = call.other;
+  run_later(self, delay, [self, asking, question = std::move(call.question)] {
+    if (asking->done && self->state.routes.peer) {
+      ask(self, self->state.routes.peer, question, asking);
+    }
   });
 }
 
@@ -297,31 +298,19 @@ void run_searches(query_pointer self, std::shared_ptr<Searching> work) {
   const Routes& routes = self->state.routes;
   auto database = routes.database(work->database);
   if (!database.ok()) return work->done(database.status());
-  auto planned = plan(routes, **database, work->searches, work->batch);
+  auto planned = plan(routes, **database, work->searches, work->batch, self->state.turn++);
   if (!planned.ok()) return work->done(planned.status());
-  struct State {
-    SearchPlan plan;
-    std::vector<Result<ShardHits>> answers;
-    size_t missing = 0;
-  };
-  auto state = std::make_shared<State>();
-  state->plan = std::move(*planned);
-  auto calls = std::move(state->plan.calls);
-  auto finish = [self, work, state] {
-    if (is_outdated(self, state->answers, work->retry_until_ms)) {
+  auto calls = std::move(planned->calls);
+  auto arrived = collect<ShardHits>(calls.size(), [self, work, plan = std::move(*planned)](
+                                                      std::vector<Result<ShardHits>>& answers) {
+    if (is_outdated(self, answers, work->retry_until_ms)) {
       return run_later(self, retry_interval, [self, work] { run_searches(self, work); });
     }
-    work->done(merge_answers(state->plan, work->searches, state->answers));
-  };
-  state->missing = calls.size();
-  state->answers.assign(calls.size(), unavailable("no answer"));
-  if (calls.empty()) return finish();
+    work->done(merge_answers(plan, work->searches, answers));
+  });
   for (size_t i = 0; i < calls.size(); ++i) {
-    ask_hedged(self, calls[i].first, std::move(calls[i].second),
-               [state, i, finish](Result<ShardHits> answer) {
-                 state->answers[i] = std::move(answer);
-                 if (--state->missing == 0) finish();
-               });
+    ask_hedged(self, std::move(calls[i]),
+               [arrived, i](Result<ShardHits> answer) { arrived(i, std::move(answer)); });
   }
 }
 

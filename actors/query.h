@@ -21,7 +21,7 @@ struct query_state {
   QueryOptions options;
   Routes routes;
   double typical_ms = 0;  // of searches that any replica may answer
-  size_t hedges = 0;      // that were thought of so far
+  size_t turn = 0;        // of second replicas
 };
 
 query_actor::behavior_type query(query_actor::stateful_pointer<query_state> self,

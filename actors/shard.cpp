@@ -289,11 +289,6 @@ caf::result<Reply> pass_to_leader(shard_pointer self, Request& request) {
   return self->delegate(shard.peer, std::move(request));
 }
 
-Status moved(uint64_t group) {
-  return Status(Code::moved, "shard " + std::to_string(group) +
-                                 " has been split, and another has some of its ids now; try again");
-}
-
 // Whether the asker does not know of a split that has happened here.
 template <class Request>
 bool is_outdated(const Request& request, const ShardReplica& replica) {
@@ -323,7 +318,7 @@ caf::result<Reply> read(shard_pointer self, Request& request, uint64_t applied_m
               (token && shard.replica->applied_index() >= applied_min) ||
               // Nobody else can have written since the log failed.
               (!shard.raft && shard.alone() && request.consistency == Consistency::session);
-  if (here && is_outdated(request, *shard.replica)) return to_error(moved(shard.group));
+  if (here && is_outdated(request, *shard.replica)) return to_error(shard.replica->moved());
   if (here && !is_ahead(request, *shard.replica)) {
     return self->delegate(shard.pick_searcher(), task(std::move(request)));
   }
@@ -339,7 +334,7 @@ caf::result<Reply> read(shard_pointer self, Request& request, uint64_t applied_m
   auto held = std::make_shared<Request>(std::move(request));
   shard.raft->read([self, promise, held, task](Result<uint64_t> index) mutable {
     if (index.ok() && is_outdated(*held, *self->state.replica)) {
-      promise.deliver(to_error(moved(self->state.group)));
+      promise.deliver(to_error(self->state.replica->moved()));
     } else if (index.ok()) {
       promise.delegate(self->state.pick_searcher(), task(std::move(*held)));
     } else if (index.status().code() == Code::unavailable && !self->state.stopping) {
@@ -666,7 +661,7 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
                           request = std::move(request)](Result<uint64_t> index) mutable {
           if (!index.ok()) return failed(index.status());
           if (is_outdated(request, *self->state.replica)) {
-            return failed(moved(self->state.group));
+            return failed(self->state.replica->moved());
           }
           self->request(self->state.pick_searcher(), caf::infinite,
                         MatchTask{self->state.replica->snapshot(), std::move(request.filter)})

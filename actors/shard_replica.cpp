@@ -274,9 +274,13 @@ Status ShardReplica::check_owned(std::string_view command) const {
   visitor.split = [](const SplitCommand&) { return Status(); };
   visitor.split_end = [](const SplitEndCommand&) { return Status(); };
   JADE_RETURN_IF_ERROR(visit_command(command, visitor));
-  if (owned) return {};
-  return Status(Code::moved, "shard " + std::to_string(options_.group) +
-                                 " has been split, and another has these ids now; try again");
+  return owned ? Status() : moved();
+}
+
+Status ShardReplica::moved() const {
+  return Status(Code::moved,
+                "shard " + std::to_string(options_.group) +
+                    " has been split, and another has some of these ids now; try again");
 }
 
 void ShardReplica::apply_split(const SplitCommand& command, uint64_t index, uint64_t term) {

@@ -100,6 +100,8 @@ class ShardReplica {
   bool owns(std::string_view id_key) const {
     return is_before(hash_of_row_key(id_key), meta_.hash_end);
   }
+  // The refusal of what asks for other ids.
+  Status moved() const;
   // A split that has not ended; child 0: none. While it is not trimming, what its child
   // begins with is here and does not change.
   const SplitState& split() const { return meta_.split; }

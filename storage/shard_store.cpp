@@ -129,21 +129,20 @@ Result<Record> ShardStore::get(uint64_t row, const Snapshot& at) const {
 }
 
 Status ShardStore::scan_rows(uint64_t begin, uint64_t end,
-                             const std::function<Status(uint64_t, Record)>& each,
-                             const Snapshot& at) const {
-  auto it = kv_->iterate(at, false);
-  for (it->Seek(row_key(record_tag, begin)); it->Valid(); it->Next()) {
-    std::string_view key = view_of(it->key());
+                             const std::function<Status(uint64_t, Record)>& each) const {
+  auto at = kv_->iterate({}, false);
+  for (at->Seek(row_key(record_tag, begin)); at->Valid(); at->Next()) {
+    std::string_view key = view_of(at->key());
     if (key.size() != 9 || key[0] != record_tag) break;
     uint64_t row = load_big_endian(key.substr(1));
     if (row >= end) break;
-    auto payload = unseal(key, view_of(it->value()), record_name(row).c_str());
+    auto payload = unseal(key, view_of(at->value()), record_name(row).c_str());
     if (!payload.ok()) return payload.status();
     auto record = decode_record(*payload);
     if (!record.ok()) return record.status();
     JADE_RETURN_IF_ERROR(each(row, std::move(*record)));
   }
-  return from_leveldb(it->status(), "reading records");
+  return from_leveldb(at->status(), "reading records");
 }
 
 void ShardStore::Ids::next() {

@@ -72,8 +72,7 @@ class ShardStore {
 
   // Calls `each` in order until it fails; its failure is the result.
   Status scan_rows(uint64_t begin, uint64_t end,
-                   const std::function<Status(uint64_t row, Record record)>& each,
-                   const Snapshot& at = {}) const;
+                   const std::function<Status(uint64_t row, Record record)>& each) const;
   // Ids after `after` ("": all); stops early when `each` returns false.
   Status scan_ids(std::string_view after, const Snapshot& at,
                   const std::function<bool(std::string_view id, uint64_t row)>& each) const;

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "apps/commands.h"
+#include "apps/node/ask_node.h"
 #include "net/http_client.h"
 #include "net/url.h"
 
@@ -33,16 +34,6 @@ struct Arguments {
   bool wait = false;
 };
 
-Result<json::value> ask(HttpClient& client, std::string_view method, const std::string& target) {
-  auto response = client.request(method, target);
-  if (!response) return response.status();
-  JADE_RETURN_IF_ERROR(check_response(*response));
-  json::error_code error;
-  json::value reply = json::parse(response->body, error);
-  if (error || !reply.is_object()) return corruption("the answer is not that of a jade node");
-  return reply;
-}
-
 struct NodeState {
   std::string name;
   std::string state;
@@ -62,7 +53,7 @@ Result<NodeState> read_node(const json::value& node) {
 }
 
 Result<NodeState> find_node(HttpClient& client, const std::string& name) {
-  auto cluster = ask(client, "GET", "/v1/cluster");
+  auto cluster = ask_node(client, "GET", "/v1/cluster");
   if (!cluster) return cluster.status();
   const json::value* nodes = cluster->as_object().if_contains("nodes");
   if (nodes == nullptr || !nodes->is_array()) {
@@ -99,8 +90,8 @@ Status change(const Arguments& arguments, std::string_view action) {
   auto client = HttpClient::connect(arguments.url);
   if (!client) return client.status();
   std::string path = "/v1/cluster/nodes/" + percent_encode(arguments.node);
-  auto reply = action == "remove" ? ask(**client, "DELETE", path)
-                                  : ask(**client, "POST", path + "/" + std::string(action));
+  auto reply = action == "remove" ? ask_node(**client, "DELETE", path)
+                                  : ask_node(**client, "POST", path + "/" + std::string(action));
   if (!reply) return reply.status();
   auto node = read_node(*reply);
   if (!node) return node.status();

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "apps/commands.h"
+#include "apps/node/ask_node.h"
 #include "net/http_client.h"
 #include "net/url.h"
 
@@ -32,16 +33,6 @@ struct Arguments {
   bool wait = false;
 };
 
-Result<json::value> ask(HttpClient& client, std::string_view method, const std::string& target) {
-  auto response = client.request(method, target);
-  if (!response) return response.status();
-  JADE_RETURN_IF_ERROR(check_response(*response));
-  json::error_code error;
-  json::value reply = json::parse(response->body, error);
-  if (error || !reply.is_object()) return corruption("the answer is not that of a jade node");
-  return reply;
-}
-
 // The shard that is being split off, or 0.
 uint64_t child_of(const json::value& cluster, uint64_t shard) {
   const json::value* tasks = cluster.as_object().if_contains("tasks");
@@ -62,14 +53,14 @@ Status split(const Arguments& arguments) {
   auto client = HttpClient::connect(arguments.url);
   if (!client) return client.status();
   std::string shard = std::to_string(arguments.shard);
-  auto reply =
-      ask(**client, "POST",
-          "/v1/databases/" + percent_encode(arguments.database) + "/shards/" + shard + "/split");
+  auto reply = ask_node(
+      **client, "POST",
+      "/v1/databases/" + percent_encode(arguments.database) + "/shards/" + shard + "/split");
   if (!reply) return reply.status();
   std::printf("shard %s: splitting\n", shard.c_str());
   std::fflush(stdout);
   while (arguments.wait) {
-    auto cluster = ask(**client, "GET", "/v1/cluster");
+    auto cluster = ask_node(**client, "GET", "/v1/cluster");
     if (!cluster) return cluster.status();
     if (child_of(*cluster, arguments.shard) == 0) {
       std::printf("shard %s: split\n", shard.c_str());

@@ -812,7 +812,12 @@ TEST_CASE("groups of all sizes keep every promise of Raft under every fault") {
                        << installs << ", changes " << changes << ", truncations " << truncations);
 }
 
-TEST_CASE("what a member acknowledged before it was removed does not count when it is back") {
+namespace {
+
+constexpr uint32_t heartbeat_ms = 100;
+
+// Node 1 of a group of its own.
+RaftCore lone_leader(uint64_t now_ms) {
   RaftConfiguration alone;
   alone.set(1, true);
   LogStore::Loaded loaded;
@@ -820,10 +825,17 @@ TEST_CASE("what a member acknowledged before it was removed does not count when 
   loaded.entries = {{1, static_cast<uint8_t>(RaftEntryType::change), alone.encode()}};
   RaftCore::Options options;
   options.node = 1;
-  uint64_t now_ms = 1000;
+  options.heartbeat_ms = heartbeat_ms;
   auto started = RaftCore::start(options, loaded, 0, now_ms);
   REQUIRE(started.ok());
-  RaftCore core = std::move(*started);
+  return std::move(*started);
+}
+
+}  // namespace
+
+TEST_CASE("what a member acknowledged before it was removed does not count when it is back") {
+  uint64_t now_ms = 1000;
+  RaftCore core = lone_leader(now_ms);
   // Alone, all that is saved is committed.
   auto settle = [&] {
     for (;;) {
@@ -861,17 +873,8 @@ TEST_CASE("what a member acknowledged before it was removed does not count when 
 }
 
 TEST_CASE("a leader that gave up its lease and is alone since answers reads by itself") {
-  RaftConfiguration alone;
-  alone.set(1, true);
-  LogStore::Loaded loaded;
-  loaded.state = {1, 0};
-  loaded.entries = {{1, static_cast<uint8_t>(RaftEntryType::change), alone.encode()}};
-  RaftCore::Options options;
-  options.node = 1;
   uint64_t now_ms = 1000;
-  auto started = RaftCore::start(options, loaded, 0, now_ms);
-  REQUIRE(started.ok());
-  RaftCore core = std::move(*started);
+  RaftCore core = lone_leader(now_ms);
   std::vector<RaftRead> answered;
   // Member 2 takes whatever it is sent.
   auto settle = [&] {
@@ -901,7 +904,7 @@ TEST_CASE("a leader that gave up its lease and is alone since answers reads by i
     how(next);
     REQUIRE(core.change(next, now_ms).ok());
     settle();
-    now_ms += options.heartbeat_ms;
+    now_ms += heartbeat_ms;
     core.tick(now_ms);
     settle();
     REQUIRE_FALSE(core.changing());
@@ -911,7 +914,7 @@ TEST_CASE("a leader that gave up its lease and is alone since answers reads by i
   REQUIRE(core.transfer(2, now_ms).ok());
   // It does not take over.
   for (int i = 0; i < 100; ++i) {
-    now_ms += options.heartbeat_ms;
+    now_ms += heartbeat_ms;
     core.tick(now_ms);
     settle();
   }
