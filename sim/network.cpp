@@ -30,6 +30,8 @@ SimNetwork::Link SimNetwork::connect(SimSystem& server, SimSystem& client, const
   server.multiplexer().prepare_connection(acceptor->second, server_end, client.multiplexer(), host,
                                           port, client_end);
   State state;
+  state.host = host;
+  state.port = port;
   state.directions[0] = {&server.multiplexer(), server_end, false, std::nullopt};
   state.directions[1] = {&client.multiplexer(), client_end, false, std::nullopt};
   links_.push_back(state);
@@ -69,23 +71,52 @@ void SimNetwork::drop(SimSystem& system) {
       std::erase_if(server.receiver->pending_connects(),
                     [&](const auto& pending) { return pending.second == server.handle; });
     }
-    close(server.receiver == gone ? client : server);
+    if (server.receiver == gone) {
+      close_client(state);
+    } else {
+      close(server);
+    }
   }
   std::erase_if(links_, [](const State& state) { return state.closed; });
+  std::erase_if(closing_, [&](const Direction& direction) { return direction.receiver == gone; });
   acceptors_.erase(gone);
 }
 
 void SimNetwork::close(const Direction& direction) {
   direction.receiver->virtual_network_buffer(direction.handle).clear();
   if (auto scribe = direction.receiver->impl_ptr(direction.handle)) {
-    scribe->io_failure(direction.receiver, caf::io::network::operation::read);
+    if (scribe->detached()) {
+      // Dialled, but still on its way to the actor that is to be told.
+      closing_.push_back(direction);
+    } else {
+      scribe->io_failure(direction.receiver, caf::io::network::operation::read);
+    }
   }
+}
+
+void SimNetwork::close_client(const State& state) {
+  const Direction& client = state.directions[1];
+  if (!client.receiver->impl_ptr(client.handle)) {
+    // Not dialled: the next dial would take it and wait for ever.
+    (void)client.receiver->new_tcp_scribe(state.host, state.port);
+  }
+  close(client);
+}
+
+void SimNetwork::close_attached() {
+  std::erase_if(closing_, [](const Direction& direction) {
+    auto scribe = direction.receiver->impl_ptr(direction.handle);
+    if (!scribe || scribe->detached()) return false;
+    scribe->io_failure(direction.receiver, caf::io::network::operation::read);
+    return true;
+  });
 }
 
 void SimNetwork::disconnect(Link link) {
   State& state = links_[link];
   if (std::exchange(state.closed, true)) return;
-  for (const Direction& direction : state.directions) close(direction);
+  close(state.directions[0]);
+  close_client(state);
 }
 
 void SimNetwork::schedule_arrivals(uint64_t now_ns) {
@@ -102,6 +133,7 @@ void SimNetwork::schedule_arrivals(uint64_t now_ns) {
 }
 
 bool SimNetwork::deliver(uint64_t now_ns) {
+  close_attached();
   for (State& state : links_) {
     if (!state.accepted && !state.closed && !state.directions[0].blocked) {
       if (state.directions[0].receiver->try_accept_connection()) {

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <map>
+#include <string>
 #include <vector>
 
 #include "sim/system.h"
@@ -54,6 +55,8 @@ class SimNetwork {
     std::optional<uint64_t> due_ns;  // of what waits in the receiver's buffer
   };
   struct State {
+    std::string host;  // as the client knows the server
+    uint16_t port = 0;
     Direction directions[2];  // towards the server, towards the client
     bool accepted = false;
     bool closed = false;
@@ -65,13 +68,16 @@ class SimNetwork {
   };
 
   void schedule_arrivals(uint64_t now_ns);
-  static void close(const Direction& direction);
+  void close(const Direction& direction);
+  void close_client(const State& state);
+  void close_attached();
 
   uint64_t random_;
   LatencyRange latency_;
   int64_t next_handle_ = 1'000'000;  // apart from those that CAF gives out itself
   std::map<const Multiplexer*, caf::io::accept_handle> acceptors_;  // looked up only
   std::vector<State> links_;
+  std::vector<Direction> closing_;  // ends that are to learn of it once they can
   uint64_t bytes_delivered_ = 0;
 };
 

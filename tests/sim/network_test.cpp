@@ -173,4 +173,35 @@ TEST_CASE("a disconnect is seen by monitors at once and by requests at their dea
   CHECK(talk.asked.failures[0].code() == Code::deadline_exceeded);
 }
 
+// Dials the server that is prepared and counts how it ends.
+caf::behavior dialler(caf::event_based_actor* self, int* failed) {
+  self->request(self->home_system().middleman().actor_handle(), caf::infinite,
+                caf::connect_atom::value, std::string("server"), uint16_t{4242})
+      .then([](const caf::node_id&, caf::strong_actor_ptr&, const std::set<std::string>&) {},
+            [failed](const caf::error&) { ++*failed; });
+  return {[](uint64_t) {}};
+}
+
+TEST_CASE("who dials a server that ended, before or after dialling, is told so") {
+  int failed = 0;
+  TwoNodes nodes;
+  auto dial = [&] { nodes.client.system().spawn(dialler, &failed); };
+
+  SUBCASE("before the client dialled") {
+    nodes.network.drop(nodes.server);
+    dial();
+    nodes.run_until(100 * millisecond);
+  }
+  SUBCASE("when it dialled and does not listen yet") {
+    dial();
+    while (nodes.client.multiplexer().has_pending_scribe("server", 4242)) {
+      REQUIRE((nodes.client.runnable() > 0 || nodes.client.run_broker()));
+      if (nodes.client.runnable() > 0) nodes.client.run(0);
+    }
+    nodes.network.drop(nodes.server);
+    nodes.run_until(100 * millisecond);
+  }
+  CHECK(failed == 1);
+}
+
 }  // namespace jade::sim
