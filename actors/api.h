@@ -29,6 +29,10 @@ struct Limits {
   static constexpr size_t text_bytes_max = 64 * 1024;      // of one vector or search
   static constexpr size_t name_bytes_max = 128;            // of a database
   static constexpr size_t request_id_bytes_max = 128;
+  static constexpr size_t examples_max = 100;  // positive, and negative, of one search
+  static constexpr uint32_t groups_max = 500;  // k + offset of a search with group_by
+  static constexpr uint32_t group_size_max = 100;
+  static constexpr size_t group_by_bytes_max = 512;
 };
 
 // A database's name is 1 to 128 characters of [A-Za-z0-9_.-], starting with a
@@ -154,12 +158,30 @@ enum class Consistency : uint8_t {
   eventual = 2  // any replica, whatever it has applied
 };
 
-// Exactly one of `vector` and `text` is given.
+// A stored vector by its id, or values.
+struct Example {
+  std::optional<VectorId> id;
+  std::vector<float> vector;
+};
+
+// Exactly one of `vector`, `text`, `id` and `positive` is given.
 struct SearchRequest {
   std::string database;
   std::vector<float> vector;
   std::string text;
-  uint32_t k = 10;     // 1 to Limits::k_max
+  // Near to a stored vector, or near to the positive examples and away from the negative
+  // ones. Vectors that are named by id are not among the results; where there is a shard
+  // key, `key` says of which value they are.
+  std::optional<VectorId> id;
+  std::vector<Example> positive;
+  std::vector<Example> negative;
+  uint32_t k = 10;      // 1 to Limits::k_max, with offset
+  uint32_t offset = 0;  // so many of the best are left out
+  // Not single vectors but groups with equal values of this metadata field ("a.b" for
+  // field b of object a); k and offset then count groups. Vectors without the field are
+  // left out. A group has at most `group_size` vectors and stands where its best would.
+  std::string group_by;
+  uint32_t group_size = 1;
   std::string filter;  // JSON text; "": none
   // Only vectors with this value of the shard key; only their shard is asked.
   std::optional<VectorId> key;
@@ -183,10 +205,17 @@ struct SearchHit {
   std::vector<float> values;
 };
 
+struct SearchGroup {
+  std::string value;  // of the field, as JSON text
+  std::vector<SearchHit> results;
+};
+
 // Best first, ties by id.
 struct SearchReply {
   std::vector<SearchHit> results;
-  std::vector<uint64_t> missing_shards;  // only where SearchRequest::partial allowed it
+  std::vector<uint64_t> missing_shards = {};  // only where SearchRequest::partial allowed it
+  bool grouped = false;                       // with group_by: `groups`, and no `results`
+  std::vector<SearchGroup> groups = {};       // by their best vectors
 };
 
 struct SearchBatchRequest {

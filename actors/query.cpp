@@ -5,7 +5,9 @@
 #include <cstring>
 
 #include "actors/errors.h"
+#include "actors/examples.h"
 #include "actors/gather.h"
+#include "actors/grouping.h"
 #include "actors/random.h"
 #include "actors/shard_key.h"
 #include "actors/token.h"
@@ -22,11 +24,24 @@ Status check_range(const char* field, uint64_t value, uint64_t low, uint64_t hig
                           std::to_string(low) + " to " + std::to_string(high));
 }
 
+// A search by a vector, and the stored vectors that must not be among the results, as it
+// was made from them.
+struct Question {
+  SearchRequest search;
+  std::vector<VectorId> excluded;
+
+  // How many hits are needed to have enough without those.
+  uint32_t hits() const {
+    return search.k + search.offset + static_cast<uint32_t>(excluded.size());
+  }
+};
+
 // All parameters of a search but its vector and its shard.
-ShardSearch shard_search(const DatabaseSpec& spec, const SearchRequest& search) {
+ShardSearch shard_search(const DatabaseSpec& spec, const Question& asked) {
+  const SearchRequest& search = asked.search;
   ShardSearch out;
   out.dimension = spec.dimension;
-  out.k = search.k;
+  out.k = asked.hits();
   out.ef_search = search.ef_search.value_or(0);
   out.nprobe = search.nprobe.value_or(0);
   out.filter = filter_of_key(spec, search.key, search.filter);
@@ -41,11 +56,13 @@ ShardSearch shard_search(const DatabaseSpec& spec, const SearchRequest& search) 
   return out;
 }
 
-bool same_parameters(const SearchRequest& a, const SearchRequest& b) {
-  return a.k == b.k && a.ef_search == b.ef_search && a.nprobe == b.nprobe && a.filter == b.filter &&
-         a.key == b.key && a.exact == b.exact && a.include_metadata == b.include_metadata &&
-         a.include_values == b.include_values && a.consistency == b.consistency &&
-         a.score_threshold == b.score_threshold && a.token == b.token && a.partial == b.partial;
+bool same_parameters(const Question& one, const Question& other) {
+  const SearchRequest &a = one.search, &b = other.search;
+  return one.hits() == other.hits() && a.ef_search == b.ef_search && a.nprobe == b.nprobe &&
+         a.filter == b.filter && a.key == b.key && a.exact == b.exact &&
+         a.include_metadata == b.include_metadata && a.include_values == b.include_values &&
+         a.consistency == b.consistency && a.score_threshold == b.score_threshold &&
+         a.token == b.token && a.partial == b.partial;
 }
 
 void append_floats(std::string& out, const std::vector<float>& values) {
@@ -64,8 +81,8 @@ Result<StoredVector> to_vector(ShardHit& row) {
   return StoredVector{std::move(*id), to_floats(row.values), std::move(row.metadata)};
 }
 
-// The best k of what the shards found, ties by id.
-Result<SearchReply> merge_hits(const DatabaseSpec& spec, uint32_t k,
+// The best of what the shards found, ties by id.
+Result<SearchReply> merge_hits(const DatabaseSpec& spec, const Question& asked,
                                std::vector<std::vector<ShardHit>*>& parts) {
   std::vector<ShardHit*> hits;
   for (auto* part : parts) {
@@ -76,12 +93,16 @@ Result<SearchReply> merge_hits(const DatabaseSpec& spec, uint32_t k,
       return a->distance != b->distance ? a->distance < b->distance : a->id < b->id;
     });
   }
-  if (hits.size() > k) hits.resize(k);
   SearchReply reply;
-  reply.results.reserve(hits.size());
+  reply.results.reserve(std::min<size_t>(hits.size(), asked.search.k));
+  size_t left_out = 0;
   for (ShardHit* hit : hits) {
+    if (reply.results.size() == asked.search.k) break;
     auto id = id_of_row_key(hit->id);
     if (!id.ok()) return id.status();
+    bool excluded =
+        std::find(asked.excluded.begin(), asked.excluded.end(), *id) != asked.excluded.end();
+    if (excluded || left_out++ < asked.search.offset) continue;
     reply.results.push_back({std::move(*id), score_from_distance(spec.metric, hit->distance),
                              std::move(hit->metadata), to_floats(hit->values)});
   }
@@ -133,11 +154,11 @@ uint64_t second_choice(const Routes& routes, const ShardPlacement& placement, si
 }
 
 Result<SearchPlan> plan(const Routes& routes, const DatabaseEntry& entry,
-                        std::vector<SearchRequest>& searches, bool batch, size_t turn) {
+                        std::vector<Question>& searches, bool batch, size_t turn) {
   SearchPlan out;
   out.spec = entry.spec;
   for (size_t i = 0; i < searches.size(); ++i) {
-    if (Status status = prepare_search(entry.spec, searches[i]); !status.ok()) {
+    if (Status status = prepare_search(entry.spec, searches[i].search); !status.ok()) {
       return batch ? status.with_context("searches[" + std::to_string(i) + "]") : status;
     }
     if (i > 0 && same_parameters(searches[i - 1], searches[i])) {
@@ -149,10 +170,10 @@ Result<SearchPlan> plan(const Routes& routes, const DatabaseEntry& entry,
   std::vector<Result<replica_actor>> handles;
   for (const ShardPlacement& placement : entry.shards) handles.push_back(routes.shard(placement));
   for (size_t g = 0; g < out.groups.size(); ++g) {
-    const SearchRequest& first = searches[out.groups[g].first];
-    ShardSearch question = shard_search(entry.spec, first);
+    const SearchRequest& first = searches[out.groups[g].first].search;
+    ShardSearch question = shard_search(entry.spec, searches[out.groups[g].first]);
     for (size_t i = 0; i < out.groups[g].count; ++i) {
-      append_floats(question.queries, searches[out.groups[g].first + i].vector);
+      append_floats(question.queries, searches[out.groups[g].first + i].search.vector);
     }
     auto token = decode_token(first.token);
     if (!token.ok()) return token.status();
@@ -179,7 +200,7 @@ bool is_absence(const Status& status) {
 
 // `answers`: of the calls.
 Result<std::vector<SearchReply>> merge_answers(const SearchPlan& plan,
-                                               const std::vector<SearchRequest>& searches,
+                                               const std::vector<Question>& searches,
                                                std::vector<Result<ShardHits>>& answers) {
   struct Found {
     std::vector<ShardHits*> hits;
@@ -205,7 +226,7 @@ Result<std::vector<SearchReply>> merge_answers(const SearchPlan& plan,
   std::vector<SearchReply> replies;
   for (size_t g = 0; g < plan.groups.size(); ++g) {
     const Group& group = plan.groups[g];
-    bool enough = searches[group.first].partial && !found[g].hits.empty();
+    bool enough = searches[group.first].search.partial && !found[g].hits.empty();
     if (!found[g].missing.empty() && !enough) return found[g].failure;
     for (size_t i = 0; i < group.count; ++i) {
       std::vector<std::vector<ShardHit>*> lists;
@@ -213,7 +234,7 @@ Result<std::vector<SearchReply>> merge_answers(const SearchPlan& plan,
         if (i >= hits->queries.size()) return internal_error("a shard answered too few queries");
         lists.push_back(&hits->queries[i]);
       }
-      auto merged = merge_hits(plan.spec, searches[group.first].k, lists);
+      auto merged = merge_hits(plan.spec, searches[group.first + i], lists);
       if (!merged.ok()) return merged.status();
       merged->missing_shards = found[g].missing;
       replies.push_back(std::move(*merged));
@@ -286,9 +307,10 @@ void ask_hedged(query_pointer self, Call call, std::function<void(Result<ShardHi
   });
 }
 
+// Searches by vectors.
 struct Searching {
   std::string database;
-  std::vector<SearchRequest> searches;
+  std::vector<Question> searches;
   bool batch = false;
   uint64_t retry_until_ms = 0;
   std::function<void(Result<std::vector<SearchReply>>)> done;
@@ -314,37 +336,178 @@ void run_searches(query_pointer self, std::shared_ptr<Searching> work) {
   }
 }
 
+using GetDone = std::function<void(Result<StoredVector>)>;
+
 void run_get(query_pointer self, std::shared_ptr<const GetRequest> get, uint64_t retry_until_ms,
-             caf::typed_response_promise<StoredVector> promise) {
-  auto fail = [promise](const Status& status) mutable { promise.deliver(to_error(status)); };
+             GetDone done) {
   const Routes& routes = self->state.routes;
   auto database = routes.database(get->database);
-  if (!database.ok()) return fail(database.status());
+  if (!database.ok()) return done(database.status());
   const DatabaseEntry& entry = **database;
-  if (Status valid = get->id.validate(); !valid.ok()) return fail(valid);
-  if (Status valid = check_key(entry.spec, get->key, true); !valid.ok()) return fail(valid);
+  if (Status valid = get->id.validate(); !valid.ok()) return done(valid);
+  if (Status valid = check_key(entry.spec, get->key, true); !valid.ok()) return done(valid);
   std::string key = row_key(get->key, get->id);
   const ShardPlacement& placement = entry.shards[shard_of(key, entry)];
   auto shard = routes.shard(placement);
-  if (!shard.ok()) return fail(shard.status());
-  auto found = [get, fail, promise](ShardVectors& rows) mutable {
+  if (!shard.ok()) return done(shard.status());
+  auto found = [get, done](ShardVectors& rows) {
     if (rows.rows.empty()) {
-      return fail(not_found("id " + get->id.to_string() + " does not exist in database \"" +
+      return done(not_found("id " + get->id.to_string() + " does not exist in database \"" +
                             get->database + "\""));
     }
-    auto vector = to_vector(rows.rows.front());
-    if (!vector.ok()) return fail(vector.status());
-    promise.deliver(std::move(*vector));
+    done(to_vector(rows.rows.front()));
   };
-  auto failed = [=](const caf::error& error) mutable {
+  auto failed = [=](const caf::error& error) {
     Status status = to_status(error);
     if (status.code() != Code::moved || now_ms(self) >= retry_until_ms) {
-      return fail(given_up(status));
+      return done(given_up(status));
     }
-    run_later(self, retry_interval, [=] { run_get(self, get, retry_until_ms, promise); });
+    run_later(self, retry_interval, [=] { run_get(self, get, retry_until_ms, done); });
   };
   self->request(*shard, self->state.options.read_timeout, ShardGet{{placement.group}, key})
       .then(found, failed);
+}
+
+// Searches as they are asked.
+struct SearchWork {
+  std::string database;
+  std::vector<SearchRequest> searches;
+  bool batch = false;
+  uint64_t retry_until_ms = 0;
+  std::function<void(Result<std::vector<SearchReply>>)> done;
+
+  Status at(size_t search, const Status& status) const {
+    return batch ? status.with_context("searches[" + std::to_string(search) + "]") : status;
+  }
+};
+
+void run_vectors(query_pointer self, const std::shared_ptr<SearchWork>& request,
+                 std::vector<Question> searches,
+                 std::function<void(Result<std::vector<SearchReply>>)> done) {
+  auto work = std::make_shared<Searching>();
+  work->database = request->database;
+  work->searches = std::move(searches);
+  work->batch = request->batch;
+  work->retry_until_ms = request->retry_until_ms;
+  work->done = std::move(done);
+  run_searches(self, std::move(work));
+}
+
+// The rounds of one search for groups.
+void run_groups(query_pointer self, const std::shared_ptr<SearchWork>& request, size_t position,
+                std::shared_ptr<Grouping> groups, std::shared_ptr<const Question> asked,
+                std::function<void(Result<SearchReply>)> done) {
+  std::vector<Question> round;
+  for (SearchRequest& search : groups->next())
+    round.push_back({std::move(search), asked->excluded});
+  if (round.empty()) return done(groups->finish());
+  run_vectors(self, request, std::move(round), [=](Result<std::vector<SearchReply>> replies) {
+    if (!replies.ok()) return done(replies.status());
+    Status taken = groups->take(std::move(*replies));
+    if (!taken.ok()) return done(request->at(position, taken));
+    run_groups(self, request, position, groups, asked, done);
+  });
+}
+
+// Searches that groups are asked of go their own ways; the others are searched at once.
+void run_questions(query_pointer self, std::shared_ptr<SearchWork> request, Metric metric,
+                   std::vector<Question> questions) {
+  std::vector<Question> plain;
+  std::vector<size_t> places;
+  std::vector<size_t> grouped;
+  for (size_t i = 0; i < questions.size(); ++i) {
+    if (questions[i].search.group_by.empty()) {
+      places.push_back(i);
+    } else {
+      grouped.push_back(i);
+    }
+  }
+  if (grouped.empty()) return run_vectors(self, request, std::move(questions), request->done);
+  auto replies = std::make_shared<std::vector<SearchReply>>(questions.size());
+  auto arrived = collect<bool>(grouped.size() + (places.empty() ? 0 : 1),
+                               [request, replies](std::vector<Result<bool>>& parts) {
+                                 for (const auto& part : parts) {
+                                   if (!part.ok()) return request->done(part.status());
+                                 }
+                                 request->done(std::move(*replies));
+                               });
+  for (size_t g = 0; g < grouped.size(); ++g) {
+    auto asked = std::make_shared<const Question>(std::move(questions[grouped[g]]));
+    run_groups(self, request, grouped[g], std::make_shared<Grouping>(asked->search, metric), asked,
+               [=, place = grouped[g]](Result<SearchReply> reply) {
+                 if (!reply.ok()) return arrived(g, reply.status());
+                 (*replies)[place] = std::move(*reply);
+                 arrived(g, true);
+               });
+  }
+  if (places.empty()) return;
+  for (size_t place : places) plain.push_back(std::move(questions[place]));
+  run_vectors(self, request, std::move(plain),
+              [=, part = grouped.size()](Result<std::vector<SearchReply>> found) {
+                if (!found.ok()) return arrived(part, found.status());
+                for (size_t i = 0; i < places.size(); ++i) {
+                  (*replies)[places[i]] = std::move((*found)[i]);
+                }
+                arrived(part, true);
+              });
+}
+
+// `stored`: the vectors that the examples name.
+void run_examples(query_pointer self, const std::shared_ptr<SearchWork>& request,
+                  std::vector<Result<StoredVector>>& stored) {
+  auto database = self->state.routes.database(request->database);
+  if (!database.ok()) return request->done(database.status());
+  const DatabaseSpec& spec = (*database)->spec;
+  std::vector<Question> questions;
+  size_t next = 0;
+  for (size_t i = 0; i < request->searches.size(); ++i) {
+    Question question{request->searches[i], ids_of_examples(request->searches[i])};
+    std::vector<std::vector<float>> values;
+    for (size_t n = 0; n < question.excluded.size(); ++n) {
+      auto& found = stored[next++];
+      if (!found.ok()) return request->done(request->at(i, found.status()));
+      values.push_back(std::move(found->values));
+    }
+    if (has_examples(question.search)) {
+      Status combined = combine_examples(spec, question.search, values);
+      if (!combined.ok()) return request->done(request->at(i, combined));
+    }
+    Status prepared = prepare_search(spec, question.search);
+    if (!prepared.ok()) return request->done(request->at(i, prepared));
+    questions.push_back(std::move(question));
+  }
+  run_questions(self, request, spec.metric, std::move(questions));
+}
+
+void run_asked(query_pointer self, std::shared_ptr<SearchWork> request) {
+  bool simple =
+      std::none_of(request->searches.begin(), request->searches.end(),
+                   [](const SearchRequest& s) { return has_examples(s) || !s.group_by.empty(); });
+  if (simple) {
+    std::vector<Question> questions;
+    for (SearchRequest& search : request->searches) questions.push_back({std::move(search), {}});
+    return run_vectors(self, request, std::move(questions), request->done);
+  }
+  auto database = self->state.routes.database(request->database);
+  if (!database.ok()) return request->done(database.status());
+  std::vector<std::shared_ptr<const GetRequest>> gets;
+  for (size_t i = 0; i < request->searches.size(); ++i) {
+    const SearchRequest& search = request->searches[i];
+    Status valid = check_question((*database)->spec, search);
+    if (!valid.ok()) return request->done(request->at(i, valid));
+    for (VectorId& id : ids_of_examples(search)) {
+      gets.push_back(std::make_shared<const GetRequest>(
+          GetRequest{request->database, std::move(id), search.key}));
+    }
+  }
+  auto arrived = collect<StoredVector>(gets.size(),
+                                       [self, request](std::vector<Result<StoredVector>>& stored) {
+                                         run_examples(self, request, stored);
+                                       });
+  for (size_t i = 0; i < gets.size(); ++i) {
+    run_get(self, gets[i], request->retry_until_ms,
+            [arrived, i](Result<StoredVector> vector) { arrived(i, std::move(vector)); });
+  }
 }
 
 // The first rows of all shards, in the order of their ids.
@@ -488,10 +651,13 @@ void describe(query_actor::stateful_pointer<query_state> self,
 }  // namespace
 
 Status prepare_search(const DatabaseSpec& spec, SearchRequest& search) {
-  if (search.vector.empty() == search.text.empty()) {
-    return invalid_argument("give either vector or text");
-  }
+  JADE_RETURN_IF_ERROR(check_question(spec, search));
+  JADE_RETURN_IF_ERROR(check_grouping(search));
   JADE_RETURN_IF_ERROR(check_range("k", search.k, 1, Limits::k_max));
+  if (search.offset > Limits::k_max - search.k) {
+    return invalid_argument("k + offset is " + std::to_string(uint64_t{search.k} + search.offset) +
+                            "; it must be at most " + std::to_string(Limits::k_max));
+  }
   if (search.ef_search) {
     JADE_RETURN_IF_ERROR(check_range("ef_search", *search.ef_search, 1, 10000));
   }
@@ -552,7 +718,7 @@ query_actor::behavior_type query(query_actor::stateful_pointer<query_state> self
       [](const Later& later) { later.run(); },
       [self](SearchRequest& search) -> caf::result<SearchReply> {
         auto promise = self->make_response_promise<SearchReply>();
-        auto work = std::make_shared<Searching>();
+        auto work = std::make_shared<SearchWork>();
         work->database = std::move(search.database);
         work->searches.push_back(std::move(search));
         work->retry_until_ms = retry_until(self);
@@ -560,7 +726,7 @@ query_actor::behavior_type query(query_actor::stateful_pointer<query_state> self
           if (!replies.ok()) return (void)promise.deliver(to_error(replies.status()));
           promise.deliver(std::move(replies->front()));
         };
-        run_searches(self, std::move(work));
+        run_asked(self, std::move(work));
         return promise;
       },
       [self](SearchBatchRequest& batch) -> caf::result<SearchBatchReply> {
@@ -570,7 +736,7 @@ query_actor::behavior_type query(query_actor::stateful_pointer<query_state> self
                                            std::to_string(Limits::searches_per_batch_max)));
         }
         auto promise = self->make_response_promise<SearchBatchReply>();
-        auto work = std::make_shared<Searching>();
+        auto work = std::make_shared<SearchWork>();
         work->database = std::move(batch.database);
         work->searches = std::move(batch.searches);
         work->batch = true;
@@ -579,13 +745,16 @@ query_actor::behavior_type query(query_actor::stateful_pointer<query_state> self
           if (!replies.ok()) return (void)promise.deliver(to_error(replies.status()));
           promise.deliver(SearchBatchReply{std::move(*replies)});
         };
-        run_searches(self, std::move(work));
+        run_asked(self, std::move(work));
         return promise;
       },
       [self](GetRequest& get) -> caf::result<StoredVector> {
         auto promise = self->make_response_promise<StoredVector>();
         run_get(self, std::make_shared<const GetRequest>(std::move(get)), retry_until(self),
-                promise);
+                [promise](Result<StoredVector> vector) mutable {
+                  if (!vector.ok()) return (void)promise.deliver(to_error(vector.status()));
+                  promise.deliver(std::move(*vector));
+                });
         return promise;
       },
       [self](ListRequest& list) -> caf::result<ListReply> {

@@ -40,12 +40,19 @@ enum SearchField {
   s_score_threshold,
   s_exact,
   s_partial,
-  s_key
+  s_key,
+  s_id,
+  s_positive,
+  s_negative,
+  s_offset,
+  s_group_by,
+  s_group_size
 };
 constexpr std::string_view search_names[] = {
-    "vector",      "text",    "k",         "filter", "include",
-    "consistency", "token",   "ef_search", "nprobe", "score_threshold",
-    "exact",       "partial", "key"};
+    "vector",      "text",    "k",         "filter",    "include",
+    "consistency", "token",   "ef_search", "nprobe",    "score_threshold",
+    "exact",       "partial", "key",       "id",        "positive",
+    "negative",    "offset",  "group_by",  "group_size"};
 enum BatchField { b_searches };
 constexpr std::string_view batch_names[] = {"searches"};
 
@@ -192,6 +199,19 @@ Status read_consistency(JsonValue& value, const JsonPath& path, Consistency& con
   return {};
 }
 
+// Each is an id or an array of numbers.
+Status read_examples(JsonValue& value, const JsonPath& path, std::vector<Example>& examples) {
+  return read_array(value, path, [&](size_t i, JsonValue& v, const JsonPath& at) -> Status {
+    if (i == Limits::examples_max) return too_many(path, i);
+    Example& example = examples.emplace_back();
+    simdjson::ondemand::json_type type;
+    if (auto error = v.type().get(type)) return malformed(error, at);
+    if (type != simdjson::ondemand::json_type::array) return read_id(v, at, example.id.emplace());
+    JADE_RETURN_IF_ERROR(read_floats(v, at, example.vector));
+    return example.vector.empty() ? invalid_argument(at.to_string() + " is empty") : Status();
+  });
+}
+
 Status read_search_field(size_t i, JsonValue& v, const JsonPath& at, SearchRequest& search) {
   switch (i) {
     case s_vector: return read_floats(v, at, search.vector);
@@ -206,6 +226,12 @@ Status read_search_field(size_t i, JsonValue& v, const JsonPath& at, SearchReque
     case s_score_threshold: return read_float(v, at, search.score_threshold.emplace());
     case s_exact: return read_bool(v, at, search.exact);
     case s_partial: return read_bool(v, at, search.partial);
+    case s_id: return read_id(v, at, search.id.emplace());
+    case s_positive: return read_examples(v, at, search.positive);
+    case s_negative: return read_examples(v, at, search.negative);
+    case s_offset: return read_uint(v, at, search.offset);
+    case s_group_by: return read_string(v, at, Limits::group_by_bytes_max, search.group_by);
+    case s_group_size: return read_uint(v, at, search.group_size);
     default: return read_id(v, at, search.key.emplace());
   }
 }
@@ -214,10 +240,21 @@ Status read_search_field(size_t i, JsonValue& v, const JsonPath& at, SearchReque
 Status check_search(const SearchRequest& search, uint32_t seen, const JsonPath& path) {
   std::string prefix = path.to_string();
   if (!prefix.empty()) prefix += '.';
-  if (has(seen, s_vector) == has(seen, s_text)) {
+  if (has(seen, s_vector) + has(seen, s_text) + has(seen, s_id) + has(seen, s_positive) != 1) {
     std::string subject = path.to_string();
     return invalid_argument((subject.empty() ? "the search" : subject) +
-                            " must have either \"vector\" or \"text\"");
+                            " must have exactly one of \"vector\", \"text\", \"id\" and "
+                            "\"positive\"");
+  }
+  for (unsigned field : {s_positive, s_negative}) {
+    const auto& examples = field == s_positive ? search.positive : search.negative;
+    if (has(seen, field) && examples.empty()) {
+      return invalid_argument(prefix + std::string(search_names[field]) +
+                              " is empty; give at least one example");
+    }
+  }
+  if (has(seen, s_group_by) && search.group_by.empty()) {
+    return invalid_argument(prefix + "group_by is empty; name a metadata field");
   }
   if (has(seen, s_vector) && search.vector.empty()) {
     return invalid_argument(prefix + "vector is empty");

@@ -28,8 +28,19 @@ void append_hit(std::string& out, const SearchHit& hit, Include include) {
   object.close();
 }
 
-void append_hits(std::string& out, const SearchReply& reply, Include include) {
-  append_array(out, reply.results, [&](const SearchHit& hit) { append_hit(out, hit, include); });
+void append_hits(std::string& out, const std::vector<SearchHit>& hits, Include include) {
+  append_array(out, hits, [&](const SearchHit& hit) { append_hit(out, hit, include); });
+}
+
+// The hits or, with group_by, the groups.
+void append_found(std::string& out, const SearchReply& reply, Include include) {
+  if (!reply.grouped) return append_hits(out, reply.results, include);
+  append_array(out, reply.groups, [&](const SearchGroup& group) {
+    JsonObject object(out);
+    object.key("group") += group.value;
+    append_hits(object.key("results"), group.results, include);
+    object.close();
+  });
 }
 
 void append_uints(std::string& out, const std::vector<uint64_t>& values) {
@@ -200,7 +211,7 @@ std::string encode_search_json(const SearchReply& reply, Include include, double
   std::string out;
   out.reserve(64 + 64 * reply.results.size());
   JsonObject object(out);
-  append_hits(object.key("results"), reply, include);
+  append_found(object.key(reply.grouped ? "groups" : "results"), reply, include);
   append_double(object.key("took_ms"), took_ms);
   append_missing(object, reply.missing_shards);
   object.close();
@@ -214,7 +225,7 @@ std::string encode_search_batch_json(const SearchBatchReply& reply,
   JsonObject object(out);
   size_t i = 0;
   append_array(object.key("results"), reply.results,
-               [&](const SearchReply& one) { append_hits(out, one, includes[i++]); });
+               [&](const SearchReply& one) { append_found(out, one, includes[i++]); });
   append_double(object.key("took_ms"), took_ms);
   std::vector<uint64_t> missing;
   for (const SearchReply& one : reply.results) {

@@ -20,6 +20,7 @@ constexpr const char* footer = R"(
 Examples:
   jade search --database packages --text "convert video files"
   jade search --database packages --text "chess" --filter '{"section":"games"}' --columns summary
+  jade search --database packages --id python3-chess
   jade search --database points --vector "[0.1, 0.7, 0.2]" --format json)";
 
 struct SearchArguments {
@@ -27,11 +28,13 @@ struct SearchArguments {
   std::string database;
   std::string text;
   std::string vector;
+  std::string id;
   std::string filter;
   std::string key;
   std::string format = "table";
   std::vector<std::string> columns;
   uint32_t k = 10;
+  uint32_t offset = 0;
   uint32_t ef_search = 0;
   bool exact = false;
 };
@@ -45,8 +48,9 @@ Result<json::value> parse_argument(const char* option, const std::string& text) 
   return value;
 }
 
-// Digits mean a number, as in the paths of the API; in double quotes they are text.
-json::value value_of_key(const std::string& text) {
+// An id or a key: digits mean a number, as in the paths of the API; in double quotes they
+// are text.
+json::value value_of_id(const std::string& text) {
   uint64_t number = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error == std::errc{} && end == text.data() + text.size()) return number;
@@ -64,9 +68,11 @@ Result<std::string> body_of(const SearchArguments& arguments) {
     if (!vector) return vector.status();
     body["vector"] = *vector;
   }
+  if (!arguments.id.empty()) body["id"] = value_of_id(arguments.id);
+  if (arguments.offset != 0) body["offset"] = arguments.offset;
   if (arguments.ef_search != 0) body["ef_search"] = arguments.ef_search;
   if (arguments.exact) body["exact"] = true;
-  if (!arguments.key.empty()) body["key"] = value_of_key(arguments.key);
+  if (!arguments.key.empty()) body["key"] = value_of_id(arguments.key);
   std::string text = json::serialize(body);
   if (!arguments.filter.empty()) {
     auto filter = parse_argument("--filter", arguments.filter);
@@ -128,11 +134,13 @@ void add_search_command(CLI::App& app, int& exit_code) {
   auto* question = command->add_option_group("question");
   question->add_option("--text", a.text, "Words to search for (the database names an embedder)");
   question->add_option("--vector", a.vector, "Vector to search for, as a JSON array");
+  question->add_option("--id", a.id, "Stored vector to search for others like");
   question->require_option(1);
   command->add_option("--filter", a.filter,
                       "Filter on metadata, as JSON: {\"year\":{\"$gte\":2000}}");
   command->add_option("--key", a.key, "Only vectors with this value of the database's shard key");
   command->add_option("--k", a.k, "Number of results")->capture_default_str();
+  command->add_option("--offset", a.offset, "Leave out so many of the best")->capture_default_str();
   command->add_option("--ef-search", a.ef_search, "Beam width of the search; 0: the database's")
       ->capture_default_str();
   command->add_flag("--exact", a.exact, "Compare with every vector");

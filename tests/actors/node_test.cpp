@@ -534,6 +534,84 @@ TEST_CASE("with a shard key, ids are unique within its values, and one shard has
   CHECK(code_of(test.node->create_database(spec)) == Code::invalid_argument);
 }
 
+TEST_CASE("searches by id, by examples, from an offset and for groups") {
+  TestNode test;
+  REQUIRE(test.node->create_database(spec_of("a", 2, Metric::l2, 3)).ok());
+  UpsertRequest rows;
+  rows.database = "a";
+  for (uint64_t i = 0; i < 100; ++i) {
+    add(rows, i, {static_cast<float>(i), 0}, R"({"tens":)" + std::to_string(i / 10) + "}");
+  }
+  REQUIRE(test.node->upsert(rows).ok());
+  auto ids = [&](const SearchRequest& search) {
+    auto found = test.node->search(search);
+    REQUIRE_MESSAGE(found.ok(), found.status().to_string());
+    std::vector<uint64_t> out;
+    for (const SearchHit& hit : found->results) out.push_back(hit.id.integer());
+    return out;
+  };
+  using Ids = std::vector<uint64_t>;
+  SearchRequest search;
+  search.database = "a";
+  search.k = 3;
+  search.vector = {0, 0};
+  search.offset = 5;
+  CHECK(ids(search) == Ids{5, 6, 7});
+  search.offset = 98;
+  CHECK(ids(search) == Ids{98, 99});
+
+  SearchRequest like;
+  like.database = "a";
+  like.k = 4;
+  like.id = VectorId(uint64_t{50});
+  CHECK(ids(like) == Ids{49, 51, 48, 52});
+  like.offset = 1;
+  CHECK(ids(like) == Ids{51, 48, 52, 47});
+  like.id = VectorId(uint64_t{500});
+  CHECK(code_of(test.node->search(like)) == Code::not_found);
+
+  SearchRequest between;
+  between.database = "a";
+  between.k = 2;
+  between.positive = {{VectorId(uint64_t{10}), {}}, {std::nullopt, {30, 0}}};
+  CHECK(ids(between) == Ids{20, 19});
+  between.negative = {{VectorId(uint64_t{0}), {}}};
+  CHECK(ids(between) == Ids{40, 39});
+
+  SearchRequest groups;
+  groups.database = "a";
+  groups.vector = {41, 0};
+  groups.k = 3;
+  groups.group_by = "tens";
+  groups.group_size = 2;
+  SearchBatchRequest batch;
+  batch.database = "a";
+  batch.searches = {search, groups, like, groups};
+  batch.searches[2].id = VectorId(uint64_t{1});
+  auto replies = test.node->search_batch(batch);
+  REQUIRE_MESSAGE(replies.ok(), replies.status().to_string());
+  REQUIRE(replies->results.size() == 4);
+  CHECK(replies->results[0].results.size() == 2);
+  CHECK(replies->results[2].results.size() == 4);
+  CHECK(replies->results[2].results[0].id == VectorId(uint64_t{2}));
+  for (size_t i : {1, 3}) {
+    const SearchReply& reply = replies->results[i];
+    REQUIRE(reply.groups.size() == 3);
+    CHECK(reply.groups[0].value == "4");
+    CHECK(reply.groups[1].value == "3");
+    CHECK(reply.groups[2].value == "5");
+    REQUIRE(reply.groups[1].results.size() == 2);
+    CHECK(reply.groups[1].results[0].id == VectorId(uint64_t{39}));
+    CHECK(reply.groups[1].results[1].id == VectorId(uint64_t{38}));
+  }
+  batch.searches[2].id = VectorId(uint64_t{1000});
+  Status failed = test.node->search_batch(batch).status();
+  CHECK(failed.code() == Code::not_found);
+  CHECK(failed.message().find("searches[2]") == 0);
+  search.offset = Limits::k_max;
+  CHECK(code_of(test.node->search(search)) == Code::invalid_argument);
+}
+
 TEST_CASE("a database with an embedder takes text for vectors and for searches") {
   TestNode test;
   DatabaseSpec spec = spec_of("t", 128, Metric::cosine);

@@ -156,6 +156,42 @@ TEST_CASE("a search has all its options") {
   CHECK(!d->ef_search);
 }
 
+TEST_CASE("a search by examples, and for groups") {
+  std::string body = R"({"positive":[7,"a",[1,2]],"negative":[[3,4]],"offset":5,
+      "group_by":"a.b","group_size":2})";
+  auto r = decode_json_search(body);
+  REQUIRE_MESSAGE(r.ok(), r.status().to_string());
+  REQUIRE(r->positive.size() == 3);
+  CHECK(r->positive[0].id == VectorId(uint64_t{7}));
+  CHECK(r->positive[1].id == VectorId("a"));
+  CHECK(!r->positive[2].id);
+  CHECK(r->positive[2].vector == std::vector<float>{1, 2});
+  REQUIRE(r->negative.size() == 1);
+  CHECK(r->negative[0].vector == std::vector<float>{3, 4});
+  CHECK(r->offset == 5);
+  CHECK(r->group_by == "a.b");
+  CHECK(r->group_size == 2);
+  std::string by_id = R"({"id":"x"})";
+  auto d = decode_json_search(by_id);
+  REQUIRE(d.ok());
+  CHECK(d->id == VectorId("x"));
+  std::string many = R"({"positive":[0)";
+  for (size_t i = 0; i < Limits::examples_max; ++i) many += ",1";
+  many += "]}";
+  CHECK(decode_json_search(many).status().code() == Code::too_large);
+
+  SearchReply reply;
+  reply.grouped = true;
+  reply.groups.push_back({R"("red")", {{VectorId(uint64_t{1}), 0.5f, R"({"c":"red"})", {}}}});
+  Include include{true, false};
+  CHECK(encode_search_json(reply, include, 0.25) ==
+        R"({"groups":[{"group":"red","results":[{"id":1,"score":0.5,"metadata":{"c":"red"}}]}],)"
+        R"("took_ms":0.25})");
+  CHECK(encode_search_batch_json({{reply, {}}}, std::vector<Include>{include, include}, 0.25) ==
+        R"({"results":[[{"group":"red","results":[{"id":1,"score":0.5,"metadata":{"c":"red"}}]}],)"
+        R"([]],"took_ms":0.25})");
+}
+
 TEST_CASE("a search that is wrong is told where") {
   struct Case {
     const char* body;
@@ -171,8 +207,19 @@ TEST_CASE("a search that is wrong is told where") {
            {R"({"vector":[1],"consistency":"weak"})", "consistency is \"weak\""},
            {R"({"vector":[1],"filter":"a"})", "filter is a string; it must be an object"},
            {R"({"vector":[1],"score_threshold":1e60})", "score_threshold is 1e+60"},
-           {R"({"vector":[1],"text":"a"})", "either \"vector\" or \"text\""},
-           {R"({"k":1})", "either \"vector\" or \"text\""},
+           {R"({"vector":[1],"text":"a"})", "exactly one of \"vector\", \"text\""},
+           {R"({"vector":[1],"id":1})", "exactly one of \"vector\", \"text\""},
+           {R"({"negative":[1]})", "exactly one of \"vector\", \"text\""},
+           {R"({"k":1})", "exactly one of \"vector\", \"text\""},
+           {R"({"positive":[]})", "positive is empty"},
+           {R"({"positive":[1],"negative":[]})", "negative is empty"},
+           {R"({"positive":[1.5]})", "positive[0] is 1.5"},
+           {R"({"positive":[1,[]]})", "positive[1] is empty"},
+           {R"({"positive":[1,["a"]]})", "positive[1][0] is a string"},
+           {R"({"positive":[{}]})", "positive[0] is an object"},
+           {R"({"vector":[1],"group_by":""})", "group_by is empty"},
+           {R"({"vector":[1],"group_size":1.5})", "group_size is 1.5"},
+           {R"({"vector":[1],"offset":-1})", "offset is -1"},
            {R"({"vector":[]})", "vector is empty"},
            {R"({"vector":[1],"k":0})", "k is 0"}}) {
     CAPTURE(c.body);

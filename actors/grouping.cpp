@@ -1,0 +1,168 @@
+#include "actors/grouping.h"
+
+#include <algorithm>
+
+#include "index/metadata.h"
+
+namespace jade {
+namespace {
+
+// Vectors of the best groups lie among others of the same groups.
+constexpr size_t vectors_per_result = 4;
+constexpr size_t vectors_per_round_min = 64;
+
+// The value of field "a.b" in canonical metadata; nothing where it is missing.
+std::optional<std::string_view> find_path(std::string_view metadata, std::string_view path) {
+  while (true) {
+    size_t dot = path.find('.');
+    auto value = find_field(metadata, canonical_string(path.substr(0, dot)));
+    if (!value || dot == std::string_view::npos) return value;
+    if (value->empty() || value->front() != '{') return std::nullopt;
+    metadata = *value;
+    path.remove_prefix(dot + 1);
+  }
+}
+
+}  // namespace
+
+Status check_grouping(const SearchRequest& search) {
+  if (search.group_by.empty()) {
+    if (search.group_size == 1) return {};
+    return invalid_argument("group_size is given without group_by");
+  }
+  if (search.group_by.size() > Limits::group_by_bytes_max || search.group_by.front() == '$') {
+    return invalid_argument(
+        "group_by is no name of a metadata field: it must not begin with $, "
+        "and have at most " +
+        std::to_string(Limits::group_by_bytes_max) + " bytes");
+  }
+  if (search.group_size < 1 || search.group_size > Limits::group_size_max) {
+    return invalid_argument("group_size is " + std::to_string(search.group_size) +
+                            "; it must be 1 to " + std::to_string(Limits::group_size_max));
+  }
+  if (size_t{search.k} + search.offset > Limits::groups_max) {
+    return invalid_argument("k + offset is " + std::to_string(size_t{search.k} + search.offset) +
+                            " groups; with group_by it must be at most " +
+                            std::to_string(Limits::groups_max));
+  }
+  return {};
+}
+
+Grouping::Grouping(SearchRequest search, Metric metric)
+    : search_(std::move(search)), metric_(metric), field_(canonical_string(search_.group_by)) {}
+
+bool Grouping::is_better(const SearchHit& a, const SearchHit& b) const {
+  if (a.score != b.score) return metric_ == Metric::l2 ? a.score < b.score : a.score > b.score;
+  return a.id.key() < b.id.key();
+}
+
+Grouping::Group* Grouping::find(const std::string& value) {
+  for (Group& group : groups_) {
+    if (group.found.value == value) return &group;
+  }
+  return nullptr;
+}
+
+SearchRequest Grouping::ask(uint32_t k, const std::vector<std::string>& conditions) const {
+  SearchRequest round = search_;
+  round.group_by.clear();
+  round.group_size = 1;
+  round.offset = 0;
+  round.k = k;
+  round.include_metadata = true;
+  round.filter = "{\"$and\":[";
+  if (!search_.filter.empty()) round.filter += search_.filter + ",";
+  for (const std::string& condition : conditions) {
+    round.filter += "{" + field_ + ":" + condition + "},";
+  }
+  round.filter.back() = ']';
+  round.filter += '}';
+  return round;
+}
+
+std::vector<SearchRequest> Grouping::next() {
+  if (over_) return {};
+  filled_.clear();
+  if (!discovered_) {
+    std::vector<std::string> conditions{"{\"$exists\":true}"};
+    if (!groups_.empty()) {
+      std::string known;
+      for (const Group& group : groups_) known += group.found.value + ",";
+      known.pop_back();
+      conditions.push_back("{\"$nin\":[" + known + "]}");
+    }
+    size_t vectors = (wanted() - groups_.size()) * search_.group_size * vectors_per_result;
+    asked_ =
+        static_cast<uint32_t>(std::clamp<size_t>(vectors, vectors_per_round_min, Limits::k_max));
+    return {ask(asked_, conditions)};
+  }
+  std::vector<SearchRequest> rounds;
+  asked_ = search_.group_size;
+  for (size_t i = 0; i < groups_.size(); ++i) {
+    if (groups_[i].complete || groups_[i].found.results.size() >= search_.group_size) continue;
+    filled_.push_back(i);
+    rounds.push_back(ask(asked_, {"{\"$eq\":" + groups_[i].found.value + "}"}));
+  }
+  over_ = true;
+  return rounds;
+}
+
+Status Grouping::add(SearchHit hit) {
+  auto value = find_path(hit.metadata, search_.group_by);
+  if (!value) return {};
+  if (value->front() == '[' || value->front() == '{') {
+    return invalid_argument("group_by: field \"" + search_.group_by + "\" of vector " +
+                            hit.id.to_string() + " is an " +
+                            (value->front() == '[' ? "array" : "object") +
+                            "; groups are told by strings, numbers, true, false or null");
+  }
+  Group* group = find(std::string(*value));
+  if (group == nullptr) {
+    // Those after the best ones are not needed.
+    if (discovered_ || groups_.size() == wanted()) return {};
+    group = &groups_.emplace_back();
+    group->found.value = *value;
+  }
+  auto& results = group->found.results;
+  bool known = std::any_of(results.begin(), results.end(),
+                           [&](const SearchHit& other) { return other.id == hit.id; });
+  if (known) return {};
+  auto place = std::find_if(results.begin(), results.end(),
+                            [&](const SearchHit& other) { return is_better(hit, other); });
+  results.insert(place, std::move(hit));
+  if (results.size() > search_.group_size) results.pop_back();
+  return {};
+}
+
+Status Grouping::take(std::vector<SearchReply> replies) {
+  size_t before = groups_.size();
+  bool all = false;
+  for (SearchReply& reply : replies) {
+    missing_shards_.insert(reply.missing_shards.begin(), reply.missing_shards.end());
+    all = reply.results.size() < asked_;
+    for (SearchHit& hit : reply.results) JADE_RETURN_IF_ERROR(add(std::move(hit)));
+  }
+  if (!filled_.empty()) return {};
+  // All vectors of the groups that were not known before have been seen then.
+  for (size_t i = before; i < groups_.size(); ++i) groups_[i].complete = all;
+  discovered_ = all || groups_.size() == wanted() || groups_.size() == before;
+  return {};
+}
+
+SearchReply Grouping::finish() {
+  std::sort(groups_.begin(), groups_.end(), [this](const Group& a, const Group& b) {
+    return is_better(a.found.results.front(), b.found.results.front());
+  });
+  SearchReply reply;
+  for (size_t i = search_.offset; i < groups_.size(); ++i) {
+    SearchGroup& group = reply.groups.emplace_back(std::move(groups_[i].found));
+    for (SearchHit& hit : group.results) {
+      if (!search_.include_metadata) hit.metadata.clear();
+    }
+  }
+  reply.grouped = true;
+  reply.missing_shards.assign(missing_shards_.begin(), missing_shards_.end());
+  return reply;
+}
+
+}  // namespace jade

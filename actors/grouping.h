@@ -1,0 +1,53 @@
+// Searches for the best groups: vectors with the same value of a metadata field.
+#pragma once
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "actors/api.h"
+
+namespace jade {
+
+Status check_grouping(const SearchRequest& search);
+
+// Finds them by rounds of ordinary searches: first for vectors of groups that are not
+// known yet, until there are enough, then for more vectors of those groups that have too
+// few. Every round but the last finds a group, so that it ends. Not an actor: whoever
+// uses it carries the searches out.
+class Grouping {
+ public:
+  // `search`: checked, with group_by.
+  Grouping(SearchRequest search, Metric metric);
+
+  // What to search for next; nothing: it is over.
+  std::vector<SearchRequest> next();
+  // The answers to that, in the same order. invalid_argument where the field of a vector
+  // is an array or an object, which no group can be told by.
+  Status take(std::vector<SearchReply> replies);
+  SearchReply finish();
+
+ private:
+  struct Group {
+    SearchGroup found;
+    bool complete = false;  // there are no more vectors of it
+  };
+
+  bool is_better(const SearchHit& a, const SearchHit& b) const;
+  Group* find(const std::string& value);
+  Status add(SearchHit hit);
+  size_t wanted() const { return size_t{search_.k} + search_.offset; }
+  SearchRequest ask(uint32_t k, const std::vector<std::string>& conditions) const;
+
+  SearchRequest search_;
+  Metric metric_;
+  std::string field_;  // in canonical form
+  std::vector<Group> groups_;
+  std::vector<size_t> filled_;  // groups that the round at hand asks for; empty: for new ones
+  uint32_t asked_ = 0;          // vectors, of the round at hand
+  bool discovered_ = false;     // no more groups are needed, or there are none
+  bool over_ = false;
+  std::set<uint64_t> missing_shards_;
+};
+
+}  // namespace jade

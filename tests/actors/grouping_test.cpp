@@ -1,0 +1,154 @@
+#include "actors/grouping.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <map>
+
+#include "actors/random.h"
+#include "index/filter.h"
+
+namespace jade {
+namespace {
+
+struct Row {
+  uint64_t id;
+  float score;
+  std::string metadata;
+};
+
+// What a database answers that has these rows, best first.
+SearchReply answer(const std::vector<Row>& rows, const SearchRequest& search) {
+  auto filter = parse_filter(search.filter);
+  REQUIRE_MESSAGE(filter.ok(), filter.status().to_string());
+  SearchReply reply;
+  for (const Row& row : rows) {
+    if (reply.results.size() == search.k) break;
+    if (filter->matches(row.metadata)) {
+      reply.results.push_back({VectorId(row.id), row.score, row.metadata, {}});
+    }
+  }
+  return reply;
+}
+
+struct Run {
+  Status status;
+  SearchReply reply;
+  size_t searches = 0;
+};
+
+Run run(const std::vector<Row>& rows, const SearchRequest& search, Metric metric = Metric::dot) {
+  Run out;
+  REQUIRE(check_grouping(search).ok());
+  Grouping groups(search, metric);
+  while (true) {
+    auto round = groups.next();
+    if (round.empty()) break;
+    std::vector<SearchReply> replies;
+    for (const SearchRequest& one : round) replies.push_back(answer(rows, one));
+    out.searches += round.size();
+    out.status = groups.take(std::move(replies));
+    if (!out.status.ok()) return out;
+  }
+  out.reply = groups.finish();
+  return out;
+}
+
+SearchRequest search_of(std::string field, uint32_t k, uint32_t size) {
+  SearchRequest search;
+  search.vector = {1};
+  search.group_by = std::move(field);
+  search.group_size = size;
+  search.k = k;
+  return search;
+}
+
+}  // namespace
+
+TEST_CASE("groups are those that brute force finds, however uneven they are") {
+  uint64_t random = 7;
+  for (int round = 0; round < 200; ++round) {
+    std::vector<Row> rows;
+    size_t n = next_random(random) % 3000;
+    uint64_t values = 1 + next_random(random) % 40;
+    for (size_t i = 0; i < n; ++i) {
+      // Most are of few groups, and those are the best.
+      uint64_t spread = 1 + next_random(random) % values;
+      uint64_t value = next_random(random) % spread;
+      std::string metadata = next_random(random) % 10 == 0 ? R"({"x":1})"
+                             : value % 2 == 0 ? R"({"a":{"b":"v)" + std::to_string(value) + "\"}}"
+                                              : R"({"a":{"b":)" + std::to_string(value) + "}}";
+      rows.push_back({i, -static_cast<float>(i / 2) - static_cast<float>(value * 20), metadata});
+    }
+    std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) {
+      return a.score != b.score ? a.score > b.score : a.id < b.id;
+    });
+    SearchRequest search = search_of("a.b", 1 + static_cast<uint32_t>(next_random(random) % 30),
+                                     1 + static_cast<uint32_t>(next_random(random) % 5));
+    search.offset = static_cast<uint32_t>(next_random(random) % 3);
+    if (round % 3 == 0) search.filter = R"({"a.b":{"$ne":"v2"}})";
+
+    std::vector<std::string> order;
+    std::map<std::string, std::vector<uint64_t>> expected;
+    auto filter = parse_filter(search.filter.empty() ? "{}" : search.filter);
+    for (const Row& row : rows) {
+      if (row.metadata == R"({"x":1})" || !filter->matches(row.metadata)) continue;
+      auto& ids = expected[row.metadata];
+      if (ids.empty()) order.push_back(row.metadata);
+      if (ids.size() < search.group_size) ids.push_back(row.id);
+    }
+    order.erase(order.begin(), order.begin() + std::min<size_t>(order.size(), search.offset));
+    if (order.size() > search.k) order.resize(search.k);
+
+    Run found = run(rows, search);
+    REQUIRE(found.status.ok());
+    CHECK(found.reply.grouped);
+    REQUIRE(found.reply.groups.size() == order.size());
+    for (size_t g = 0; g < order.size(); ++g) {
+      CHECK(R"({"a":{"b":)" + found.reply.groups[g].value + "}}" == order[g]);
+      std::vector<uint64_t> ids;
+      for (const SearchHit& hit : found.reply.groups[g].results) ids.push_back(hit.id.integer());
+      CHECK(ids == expected[order[g]]);
+    }
+  }
+}
+
+TEST_CASE("one search is enough where its answer has all groups in full") {
+  std::vector<Row> rows;
+  for (uint64_t i = 0; i < 30; ++i) {
+    rows.push_back({i, -static_cast<float>(i), R"({"g":)" + std::to_string(i % 3) + "}"});
+  }
+  CHECK(run(rows, search_of("g", 3, 2)).searches == 1);
+  // Fewer vectors than asked for: there are no others.
+  CHECK(run(rows, search_of("g", 50, 50)).searches == 1);
+}
+
+TEST_CASE("under l2 less is better; metadata comes back only if asked for") {
+  std::vector<Row> rows{{1, 0.5f, R"({"g":true})"}, {2, 1.5f, R"({"g":null})"}};
+  SearchRequest search = search_of("g", 2, 1);
+  auto found = run(rows, search, Metric::l2).reply.groups;
+  REQUIRE(found.size() == 2);
+  CHECK(found[0].value == "true");
+  CHECK(found[1].value == "null");
+  CHECK(found[0].results[0].metadata == R"({"g":true})");
+  search.include_metadata = false;
+  CHECK(run(rows, search, Metric::l2).reply.groups[0].results[0].metadata.empty());
+}
+
+TEST_CASE("groups that cannot be are refused") {
+  for (const char* metadata : {R"({"g":["a"]})", R"({"g":{"h":1}})"}) {
+    Status status = run({{1, 1, metadata}}, search_of("g", 2, 1)).status;
+    CHECK(status.code() == Code::invalid_argument);
+    CHECK(status.message().find("field \"g\" of vector 1 is an ") != std::string::npos);
+  }
+  auto refused = [](SearchRequest search, const char* why) {
+    CHECK(check_grouping(search).message().find(why) != std::string::npos);
+  };
+  refused(search_of("g", 500, 0), "group_size is 0");
+  refused(search_of("g", 5, 101), "group_size is 101");
+  refused(search_of("g", 501, 1), "501 groups");
+  refused(search_of("$g", 1, 1), "group_by");
+  refused(search_of("", 1, 2), "group_size is given without group_by");
+}
+
+}  // namespace jade
