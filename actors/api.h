@@ -30,6 +30,8 @@ struct Limits {
   static constexpr size_t name_bytes_max = 128;            // of a database
   static constexpr size_t request_id_bytes_max = 128;
   static constexpr size_t examples_max = 100;  // positive, and negative, of one search
+  static constexpr uint32_t recall_k_max = 1000;
+  static constexpr uint32_t recall_sample_max = 1000;
   static constexpr uint32_t groups_max = 500;  // k + offset of a search with group_by
   static constexpr uint32_t group_size_max = 100;
   static constexpr size_t group_by_bytes_max = 512;
@@ -227,6 +229,20 @@ struct SearchBatchReply {
   std::vector<SearchReply> results;
 };
 
+// How much of what an exact search finds others do, by the database's own vectors.
+struct RecallRequest {
+  std::string database;
+  uint32_t k = 10;       // 1 to 1,000
+  uint32_t sample = 50;  // vectors whose neighbours are searched for, 1 to 1,000
+  std::optional<uint32_t> ef_search = std::nullopt;  // as in SearchRequest
+  std::optional<uint32_t> nprobe = std::nullopt;
+};
+
+struct RecallReply {
+  double recall = 1;     // share of the neighbours that were found; 1 where there are none
+  uint64_t sampled = 0;  // vectors
+};
+
 struct NodeInfo {
   uint64_t id = 0;
   std::string name;
@@ -309,6 +325,9 @@ class Api {
   virtual void list(ListRequest request, Done<ListReply> done) = 0;
   virtual void search(SearchRequest request, Done<SearchReply> done) = 0;
   virtual void search_batch(SearchBatchRequest request, Done<SearchBatchReply> done) = 0;
+
+  // Takes as long as `sample` exact searches.
+  virtual void recall(RecallRequest request, Done<RecallReply> done) = 0;
 
   virtual void cluster(Done<ClusterInfo> done) = 0;
   // Answered when it is decided; what has to move then moves. With the node as it is

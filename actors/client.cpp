@@ -84,6 +84,10 @@ void ApiClient::get(GetRequest request, Done<StoredVector> done) {
 void ApiClient::list(ListRequest request, Done<ListReply> done) {
   call<ListReply>(std::move(request), std::move(done));
 }
+void ApiClient::recall(RecallRequest request, Done<RecallReply> done) {
+  call<RecallReply>(std::move(request), std::move(done));
+}
+
 void ApiClient::search(SearchRequest request, Done<SearchReply> done) {
   call<SearchReply>(std::move(request), std::move(done));
 }

@@ -29,6 +29,7 @@ class ApiClient final : public Api {
   void remove(DeleteRequest request, Done<DeleteReply> done) override;
   void get(GetRequest request, Done<StoredVector> done) override;
   void list(ListRequest request, Done<ListReply> done) override;
+  void recall(RecallRequest request, Done<RecallReply> done) override;
   void search(SearchRequest request, Done<SearchReply> done) override;
   void search_batch(SearchBatchRequest request, Done<SearchBatchReply> done) override;
   void cluster(Done<ClusterInfo> done) override;

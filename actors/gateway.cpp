@@ -101,6 +101,7 @@ gateway_actor::behavior_type gateway(gateway_actor::stateful_pointer<gateway_sta
       [=](GetRequest& request) { return self->delegate(query, std::move(request)); },
       [=](ListRequest& request) { return self->delegate(query, std::move(request)); },
       [=](SearchRequest& request) { return self->delegate(query, std::move(request)); },
+      [=](RecallRequest& request) { return self->delegate(query, std::move(request)); },
       [=](SearchBatchRequest& request) { return self->delegate(query, std::move(request)); },
       [=](DescribeCluster describe) { return self->delegate(node, describe); },
       [=](ChangeNodeRequest& change) { return self->delegate(node, std::move(change)); },

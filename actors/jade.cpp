@@ -325,6 +325,11 @@ Result<StoredVector> Node::get(GetRequest request) {
 Result<ListReply> Node::list(ListRequest request) {
   return wait_for<ListReply>([&](auto done) { api().list(std::move(request), std::move(done)); });
 }
+Result<RecallReply> Node::recall(RecallRequest request) {
+  return wait_for<RecallReply>(
+      [&](auto done) { api().recall(std::move(request), std::move(done)); });
+}
+
 Result<SearchReply> Node::search(SearchRequest request) {
   return wait_for<SearchReply>(
       [&](auto done) { api().search(std::move(request), std::move(done)); });

@@ -81,6 +81,7 @@ class Node {
   Result<DeleteReply> remove(DeleteRequest request);
   Result<StoredVector> get(GetRequest request);
   Result<ListReply> list(ListRequest request);
+  Result<RecallReply> recall(RecallRequest request);
   Result<SearchReply> search(SearchRequest request);
   Result<SearchBatchReply> search_batch(SearchBatchRequest request);
 

@@ -112,6 +112,23 @@ struct ShardVectors {
   std::vector<ShardHit> rows;  // distance unused
 };
 
+// How well the shard's searches do: index/recall.h.
+struct ShardRecall {
+  Route route;
+  uint32_t sample = 0;
+  uint32_t k = 0;
+  uint32_t ef_search = 0;  // 0: the database's
+  uint32_t nprobe = 0;
+  Consistency consistency = Consistency::eventual;
+  uint64_t last_child = 0;  // as in ShardSearch
+};
+
+struct ShardRecallCount {
+  uint64_t sampled = 0;
+  uint64_t expected = 0;
+  uint64_t found = 0;
+};
+
 // Delete every row that matches. Rows written while it runs may stay.
 struct ShardDeleteMatching {
   Route route;
@@ -255,6 +272,10 @@ struct ListTask {
   std::shared_ptr<const ShardSnapshot> view;
   ShardList list;
 };
+struct RecallTask {
+  std::shared_ptr<const ShardSnapshot> view;
+  ShardRecall recall;
+};
 struct DigestTask {
   std::shared_ptr<const ShardSnapshot> view;
 };
@@ -376,6 +397,7 @@ using DatabaseInfos = std::vector<DatabaseInfo>;
 using replica_actor = caf::typed_actor<
     caf::replies_to<ShardWrite>::with<ShardWritten>, caf::replies_to<ShardSearch>::with<ShardHits>,
     caf::replies_to<ShardGet>::with<ShardVectors>, caf::replies_to<ShardList>::with<ShardVectors>,
+    caf::replies_to<ShardRecall>::with<ShardRecallCount>,
     caf::replies_to<ShardDeleteMatching>::with<ShardWritten>,
     caf::replies_to<ShardDescribe>::with<ShardInfo>, caf::replies_to<FetchState>::with<StateChunk>,
     caf::reacts_to<RaftWire>>;
@@ -398,9 +420,10 @@ using peer_actor = replica_actor::extend<
 // Runs searches and reads over snapshots; a pool of them serves all shards.
 using searcher_actor = caf::typed_actor<
     caf::replies_to<SearchTask>::with<ShardHits>, caf::replies_to<GetTask>::with<ShardVectors>,
-    caf::replies_to<ListTask>::with<ShardVectors>, caf::replies_to<MatchTask>::with<MatchedRows>,
-    caf::replies_to<TrimTask>::with<MatchedRows>, caf::replies_to<DigestTask>::with<ShardDigest>,
-    caf::replies_to<ExportTask>::with<StateChunk>>;
+    caf::replies_to<ListTask>::with<ShardVectors>,
+    caf::replies_to<RecallTask>::with<ShardRecallCount>,
+    caf::replies_to<MatchTask>::with<MatchedRows>, caf::replies_to<TrimTask>::with<MatchedRows>,
+    caf::replies_to<DigestTask>::with<ShardDigest>, caf::replies_to<ExportTask>::with<StateChunk>>;
 
 // The one writer of the node's log: collects what waits into one synced write.
 using log_writer_actor =
@@ -443,6 +466,7 @@ using query_actor = caf::typed_actor<caf::reacts_to<RoutesChanged>, caf::reacts_
                                      caf::replies_to<SearchBatchRequest>::with<SearchBatchReply>,
                                      caf::replies_to<GetRequest>::with<StoredVector>,
                                      caf::replies_to<ListRequest>::with<ListReply>,
+                                     caf::replies_to<RecallRequest>::with<RecallReply>,
                                      caf::replies_to<ListDatabases>::with<DatabaseInfos>,
                                      caf::replies_to<DescribeDatabase>::with<DatabaseInfo>>;
 
@@ -459,6 +483,7 @@ using gateway_actor = caf::typed_actor<
     caf::replies_to<GetRequest>::with<StoredVector>, caf::replies_to<ListRequest>::with<ListReply>,
     caf::replies_to<SearchRequest>::with<SearchReply>,
     caf::replies_to<SearchBatchRequest>::with<SearchBatchReply>,
+    caf::replies_to<RecallRequest>::with<RecallReply>,
     caf::replies_to<DescribeCluster>::with<ClusterInfo>,
     caf::replies_to<ChangeNodeRequest>::with<NodeInfo>,
     caf::replies_to<CheckReady>::with<std::string>>;
@@ -500,6 +525,9 @@ JADE_INSPECT(ShardGet, x.route, x.id, x.consistency)
 JADE_INSPECT(ShardList, x.route, x.after, x.prefix, x.limit, x.include_metadata, x.include_values,
              x.consistency, x.last_child)
 JADE_INSPECT(ShardVectors, x.rows)
+JADE_INSPECT(ShardRecall, x.route, x.sample, x.k, x.ef_search, x.nprobe, x.consistency,
+             x.last_child)
+JADE_INSPECT(ShardRecallCount, x.sampled, x.expected, x.found)
 JADE_INSPECT(ShardDeleteMatching, x.route, x.filter, x.last_child)
 JADE_INSPECT(ShardDescribe, x.route, x.by_leader)
 JADE_INSPECT(ShardDigestRequest, x.group)
@@ -532,6 +560,8 @@ inline void add_message_types(caf::actor_system_config& config) {
       .add_message_type<ShardGet>("jade::ShardGet")
       .add_message_type<ShardList>("jade::ShardList")
       .add_message_type<ShardVectors>("jade::ShardVectors")
+      .add_message_type<ShardRecall>("jade::ShardRecall")
+      .add_message_type<ShardRecallCount>("jade::ShardRecallCount")
       .add_message_type<ShardDeleteMatching>("jade::ShardDeleteMatching")
       .add_message_type<ShardDescribe>("jade::ShardDescribe")
       .add_message_type<ShardInfo>("jade::ShardInfo")
@@ -604,6 +634,9 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::GetRequest)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::StoredVector)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::ListRequest)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::ListReply)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::RecallRequest)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::RecallReply)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::RecallTask)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::SearchRequest)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::SearchReply)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::SearchBatchRequest)

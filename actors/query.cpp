@@ -36,6 +36,19 @@ struct Question {
   }
 };
 
+Status check_effort(const std::optional<uint32_t>& ef_search,
+                    const std::optional<uint32_t>& nprobe) {
+  if (ef_search) JADE_RETURN_IF_ERROR(check_range("ef_search", *ef_search, 1, 10000));
+  if (nprobe) JADE_RETURN_IF_ERROR(check_range("nprobe", *nprobe, 1, 65536));
+  return {};
+}
+
+Status check_recall(const RecallRequest& recall) {
+  JADE_RETURN_IF_ERROR(check_range("k", recall.k, 1, Limits::recall_k_max));
+  JADE_RETURN_IF_ERROR(check_range("sample", recall.sample, 1, Limits::recall_sample_max));
+  return check_effort(recall.ef_search, recall.nprobe);
+}
+
 // All parameters of a search but its vector and its shard.
 ShardSearch shard_search(const DatabaseSpec& spec, const Question& asked) {
   const SearchRequest& search = asked.search;
@@ -572,6 +585,48 @@ void run_list(query_pointer self, std::shared_ptr<const ListRequest> list, uint6
                        });
 }
 
+void run_recall(query_pointer self, std::shared_ptr<const RecallRequest> recall,
+                uint64_t retry_until_ms, caf::typed_response_promise<RecallReply> promise) {
+  auto fail = [promise](const Status& status) mutable { promise.deliver(to_error(status)); };
+  const Routes& routes = self->state.routes;
+  auto database = routes.database(recall->database);
+  if (!database.ok()) return fail(database.status());
+  const DatabaseEntry& entry = **database;
+  if (Status valid = check_recall(*recall); !valid.ok()) return fail(valid);
+  std::vector<std::pair<replica_actor, ShardRecall>> calls;
+  auto shards = static_cast<uint32_t>(entry.shards.size());
+  for (const ShardPlacement& placement : entry.shards) {
+    auto shard = routes.shard(placement);
+    if (!shard.ok()) return fail(shard.status());
+    ShardRecall question;
+    question.route.group = placement.group;
+    question.sample = (recall->sample + shards - 1) / shards;
+    question.k = recall->k;
+    question.ef_search = recall->ef_search.value_or(0);
+    question.nprobe = recall->nprobe.value_or(0);
+    question.last_child = placement.last_child;
+    calls.emplace_back(*shard, question);
+  }
+  gather<ShardRecallCount>(
+      self, self->state.options.read_timeout, std::move(calls),
+      [=](std::vector<Result<ShardRecallCount>>& answers) mutable {
+        if (is_outdated(self, answers, retry_until_ms)) {
+          return run_later(self, retry_interval,
+                           [=] { run_recall(self, recall, retry_until_ms, promise); });
+        }
+        RecallReply reply;
+        uint64_t expected = 0, found = 0;
+        for (const auto& answer : answers) {
+          if (!answer.ok()) return fail(given_up(answer.status()));
+          reply.sampled += answer->sampled;
+          expected += answer->expected;
+          found += answer->found;
+        }
+        if (expected > 0) reply.recall = static_cast<double>(found) / static_cast<double>(expected);
+        promise.deliver(reply);
+      });
+}
+
 // Shard infos of several databases at once.
 struct Description {
   DatabaseInfos infos;
@@ -658,10 +713,7 @@ Status prepare_search(const DatabaseSpec& spec, SearchRequest& search) {
     return invalid_argument("k + offset is " + std::to_string(uint64_t{search.k} + search.offset) +
                             "; it must be at most " + std::to_string(Limits::k_max));
   }
-  if (search.ef_search) {
-    JADE_RETURN_IF_ERROR(check_range("ef_search", *search.ef_search, 1, 10000));
-  }
-  if (search.nprobe) JADE_RETURN_IF_ERROR(check_range("nprobe", *search.nprobe, 1, 65536));
+  JADE_RETURN_IF_ERROR(check_effort(search.ef_search, search.nprobe));
   if (search.score_threshold && !std::isfinite(*search.score_threshold)) {
     return invalid_argument("score_threshold is not a finite number");
   }
@@ -761,6 +813,12 @@ query_actor::behavior_type query(query_actor::stateful_pointer<query_state> self
         auto promise = self->make_response_promise<ListReply>();
         run_list(self, std::make_shared<const ListRequest>(std::move(list)), retry_until(self),
                  promise);
+        return promise;
+      },
+      [self](RecallRequest& recall) -> caf::result<RecallReply> {
+        auto promise = self->make_response_promise<RecallReply>();
+        run_recall(self, std::make_shared<const RecallRequest>(std::move(recall)),
+                   retry_until(self), promise);
         return promise;
       },
       [self](ListDatabases) -> caf::result<DatabaseInfos> {

@@ -5,6 +5,7 @@
 #include "actors/errors.h"
 #include "actors/shard_replica.h"
 #include "index/filter.h"
+#include "index/recall.h"
 #include "index/shard_view.h"
 
 namespace jade {
@@ -99,6 +100,17 @@ Result<ShardVectors> run_list(const ListTask& task) {
   return out;
 }
 
+ShardRecallCount run_recall(const RecallTask& task) {
+  const ShardSnapshot& view = *task.view;
+  SearchOptions options;
+  options.k = task.recall.k;
+  options.ef_search = task.recall.ef_search > 0 ? task.recall.ef_search : view.index.ef_search;
+  options.nprobe = task.recall.nprobe > 0 ? task.recall.nprobe : view.index.nprobe;
+  RecallCount count =
+      measure_recall(view.segments, view.metric, view.dimension, task.recall.sample, options);
+  return {count.sampled, count.expected, count.found};
+}
+
 Result<MatchedRows> run_match(const MatchTask& task) {
   const ShardSnapshot& view = *task.view;
   auto filter = parse_filter(task.filter);
@@ -156,6 +168,7 @@ searcher_actor::behavior_type searcher(searcher_actor::pointer) {
       [](const SearchTask& task) { return reply(run_search(task)); },
       [](const GetTask& task) { return reply(run_get(task)); },
       [](const ListTask& task) { return reply(run_list(task)); },
+      [](const RecallTask& task) { return run_recall(task); },
       [](const MatchTask& task) { return reply(run_match(task)); },
       [](const TrimTask& task) { return reply(run_trim(task)); },
       [](const DigestTask& task) { return reply(run_digest(task)); },

@@ -647,6 +647,11 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
           return ListTask{self->state.replica->snapshot(), std::move(asked)};
         });
       },
+      [self](ShardRecall& recall) {
+        return read<ShardRecallCount>(self, recall, 0, [self](ShardRecall&& asked) {
+          return RecallTask{self->state.replica->snapshot(), std::move(asked)};
+        });
+      },
       [self](ShardDeleteMatching& request) -> caf::result<ShardWritten> {
         shard_state& shard = self->state;
         if (shard.follows()) return pass_to_leader<ShardWritten>(self, request);

@@ -71,15 +71,38 @@ Result<Include> parse_include(std::string_view list) {
   return include;
 }
 
-Result<uint32_t> parse_limit(const std::string& text) {
-  uint32_t limit = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), limit);
-  if (error == std::errc{} && end == text.data() + text.size() && limit >= 1 &&
-      limit <= Limits::page_limit_max) {
-    return limit;
+Result<uint32_t> parse_number(const std::string& name, const std::string& text, uint32_t most) {
+  uint32_t number = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error == std::errc{} && end == text.data() + text.size() && number >= 1 && number <= most) {
+    return number;
   }
-  return invalid_argument("limit is \"" + text + "\"; it must be an integer from 1 to " +
-                          std::to_string(Limits::page_limit_max));
+  return invalid_argument(name + " is \"" + text + "\"; it must be an integer from 1 to " +
+                          std::to_string(most));
+}
+
+Result<RecallRequest> parse_recall(std::string_view query) {
+  auto pairs = parse_query(query);
+  if (!pairs) return pairs.status();
+  RecallRequest request;
+  for (const auto& [name, value] : *pairs) {
+    uint32_t most = name == "k"           ? Limits::recall_k_max
+                    : name == "sample"    ? Limits::recall_sample_max
+                    : name == "ef_search" ? 10000
+                    : name == "nprobe"    ? 65536
+                                          : 0;
+    if (most == 0) {
+      return invalid_argument("unknown query parameter \"" + name +
+                              "\"; they are k, sample, ef_search and nprobe");
+    }
+    auto number = parse_number(name, value, most);
+    if (!number) return number.status();
+    if (name == "k") request.k = *number;
+    if (name == "sample") request.sample = *number;
+    if (name == "ef_search") request.ef_search = *number;
+    if (name == "nprobe") request.nprobe = *number;
+  }
+  return request;
 }
 
 Result<ListRequest> parse_list(std::string_view query) {
@@ -88,7 +111,7 @@ Result<ListRequest> parse_list(std::string_view query) {
   ListRequest request;
   for (const auto& [name, value] : *pairs) {
     if (name == "limit") {
-      auto limit = parse_limit(value);
+      auto limit = parse_number(name, value, Limits::page_limit_max);
       if (!limit) return limit.status();
       request.limit = *limit;
     } else if (name == "after") {
@@ -240,8 +263,8 @@ void Handlers::handle(const RouteMatch& match, HttpRequest& request, Responder r
   // Probes of load balancers may append what they like; the API proper may not.
   bool strict = match.route->pattern.starts_with("/v1/");
   RouteId id_of_route = match.route->id;
-  bool queried = id_of_route == RouteId::list_vectors || id_of_route == RouteId::get_vector ||
-                 id_of_route == RouteId::delete_vector;
+  bool queried = id_of_route == RouteId::list_vectors || id_of_route == RouteId::recall ||
+                 id_of_route == RouteId::get_vector || id_of_route == RouteId::delete_vector;
   if (strict && !match.query.empty() && !queried) {
     return respond(error_response(invalid_argument("this path takes no query parameters")));
   }
@@ -270,6 +293,7 @@ void Handlers::handle(const RouteMatch& match, HttpRequest& request, Responder r
                                 answer<DatabaseInfo>(std::move(respond), encode_database));
     case RouteId::alter_database:
       return alter_database(*std::move(database), request, std::move(respond));
+    case RouteId::recall: return recall(*std::move(database), match.query, std::move(respond));
     case RouteId::split_shard:
       return split_shard(*std::move(database), match.shard, std::move(respond));
     case RouteId::upsert: return upsert(*std::move(database), request, std::move(respond));
@@ -306,6 +330,13 @@ void Handlers::alter_database(std::string database, HttpRequest& request, Respon
   if (!alter) return respond(error_response(alter.status()));
   alter->name = std::move(database);
   api_.alter_database(*std::move(alter), answer<DatabaseInfo>(std::move(respond), encode_database));
+}
+
+void Handlers::recall(std::string database, std::string_view query, Responder respond) {
+  auto request = parse_recall(query);
+  if (!request) return respond(error_response(request.status()));
+  request->database = std::move(database);
+  api_.recall(*std::move(request), answer<RecallReply>(std::move(respond), encode_recall));
 }
 
 void Handlers::split_shard(std::string database, std::string_view shard, Responder respond) {

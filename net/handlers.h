@@ -37,6 +37,7 @@ class Handlers {
  private:
   void create_database(HttpRequest& request, Responder respond);
   void alter_database(std::string database, HttpRequest& request, Responder respond);
+  void recall(std::string database, std::string_view query, Responder respond);
   void split_shard(std::string database, std::string_view shard, Responder respond);
   void change_node(std::string node, NodeChange change, Responder respond);
   void upsert(std::string database, HttpRequest& request, Responder respond);

@@ -56,6 +56,7 @@ std::string encode_upsert_reply(const UpsertReply& reply);
 std::string encode_delete_reply(const DeleteReply& reply);
 std::string encode_vector(const StoredVector& vector, Include include);
 std::string encode_page(const ListReply& reply, Include include);
+std::string encode_recall(const RecallReply& reply);
 std::string encode_search_json(const SearchReply& reply, Include include, double took_ms);
 // `includes` is as long as the results.
 std::string encode_search_batch_json(const SearchBatchReply& reply,

@@ -207,6 +207,15 @@ void append_missing(JsonObject& object, std::vector<uint64_t> shards) {
   append_uints(object.key("missing_shards"), shards);
 }
 
+std::string encode_recall(const RecallReply& reply) {
+  std::string out;
+  JsonObject object(out);
+  append_double(object.key("recall"), reply.recall);
+  object.field("sampled", reply.sampled);
+  object.close();
+  return out;
+}
+
 std::string encode_search_json(const SearchReply& reply, Include include, double took_ms) {
   std::string out;
   out.reserve(64 + 64 * reply.results.size());

@@ -21,6 +21,7 @@ constexpr Route table[route_count] = {
     {RouteId::describe_database, get, "/v1/databases/{db}", "describe_database"},
     {RouteId::drop_database, del, "/v1/databases/{db}", "drop_database"},
     {RouteId::alter_database, patch, "/v1/databases/{db}", "alter_database", body},
+    {RouteId::recall, get, "/v1/databases/{db}/recall", "recall"},
     {RouteId::split_shard, post, "/v1/databases/{db}/shards/{shard}/split", "split_shard"},
     {RouteId::upsert, post, "/v1/databases/{db}/vectors", "upsert", body, binary},
     {RouteId::list_vectors, get, "/v1/databases/{db}/vectors", "list_vectors"},

@@ -23,6 +23,7 @@ enum class RouteId : uint8_t {
   describe_database,
   drop_database,
   alter_database,
+  recall,
   split_shard,
   upsert,
   list_vectors,
@@ -35,7 +36,7 @@ enum class RouteId : uint8_t {
   activate_node,
   remove_node,
 };
-inline constexpr size_t route_count = 22;
+inline constexpr size_t route_count = 23;
 
 struct Route {
   RouteId id;

@@ -612,6 +612,35 @@ TEST_CASE("searches by id, by examples, from an offset and for groups") {
   CHECK(code_of(test.node->search(search)) == Code::invalid_argument);
 }
 
+TEST_CASE("recall is measured by the stored vectors") {
+  TestNode test;
+  REQUIRE(test.node->create_database(spec_of("a", 2, Metric::l2, 2)).ok());
+  RecallRequest request;
+  request.database = "a";
+  auto empty = test.node->recall(request);
+  REQUIRE_MESSAGE(empty.ok(), empty.status().to_string());
+  CHECK(empty->sampled == 0);
+  CHECK(empty->recall == 1);
+  UpsertRequest rows;
+  rows.database = "a";
+  for (uint64_t i = 0; i < 100; ++i) add(rows, i, {static_cast<float>(i % 7), 0});
+  REQUIRE(test.node->upsert(rows).ok());
+  // Without an index all searches are exact.
+  request.sample = 20;
+  auto exact = test.node->recall(request);
+  REQUIRE(exact.ok());
+  CHECK(exact->sampled == 20);
+  CHECK(exact->recall == 1);
+  request.k = 0;
+  CHECK(code_of(test.node->recall(request)) == Code::invalid_argument);
+  request.k = 10;
+  request.sample = Limits::recall_sample_max + 1;
+  CHECK(code_of(test.node->recall(request)) == Code::invalid_argument);
+  request.sample = 1;
+  request.database = "b";
+  CHECK(code_of(test.node->recall(request)) == Code::not_found);
+}
+
 TEST_CASE("a database with an embedder takes text for vectors and for searches") {
   TestNode test;
   DatabaseSpec spec = spec_of("t", 128, Metric::cosine);

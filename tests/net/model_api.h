@@ -85,6 +85,11 @@ class ModelApi : public Api {
       return info(db);
     });
   }
+  void recall(RecallRequest r, Done<RecallReply> done) override {
+    with<RecallReply>(r.database, done, [r](Database& db) {
+      return RecallReply{0.5, std::min<uint64_t>(r.sample, db.rows.size())};
+    });
+  }
   void upsert(UpsertRequest r, Done<UpsertReply> done) override {
     with<UpsertReply>(r.database, done, [r](Database& db) -> Result<UpsertReply> {
       if (r.dimension != db.spec.dimension) {

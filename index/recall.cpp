@@ -1,0 +1,46 @@
+#include "index/recall.h"
+
+#include <algorithm>
+
+namespace jade {
+namespace {
+
+// Without the row itself, which comes first but among rows equal to it.
+void leave_out(std::vector<Hit>& hits, uint32_t segment, uint32_t offset, uint32_t k) {
+  std::erase_if(hits,
+                [&](const Hit& hit) { return hit.segment == segment && hit.offset == offset; });
+  if (hits.size() > k) hits.resize(k);
+}
+
+}  // namespace
+
+RecallCount measure_recall(std::span<const SegmentView> views, Metric metric, uint32_t dimension,
+                           uint32_t sample, const SearchOptions& options) {
+  RecallCount out;
+  uint64_t rows = live_rows(views);
+  uint64_t wanted = std::min<uint64_t>(sample, rows);
+  if (wanted == 0 || options.k == 0) return out;
+  SearchOptions walk = options, scan = options;
+  walk.k = scan.k = options.k + 1;
+  scan.exact = true;
+  uint64_t live = 0;  // rows before the one at hand
+  for (uint32_t s = 0; s < views.size(); ++s) {
+    for (uint32_t row = 0; row < views[s].visible && out.sampled < wanted; ++row) {
+      if (views[s].is_dead(row)) continue;
+      if (live++ < out.sampled * rows / wanted) continue;
+      const float* query = views[s].segment->vector(row);
+      auto expected = search(views, metric, dimension, query, scan);
+      auto found = search(views, metric, dimension, query, walk);
+      leave_out(expected, s, row, options.k);
+      leave_out(found, s, row, options.k);
+      ++out.sampled;
+      out.expected += expected.size();
+      for (const Hit& hit : found) {
+        out.found += !expected.empty() && hit.distance <= expected.back().distance ? 1 : 0;
+      }
+    }
+  }
+  return out;
+}
+
+}  // namespace jade
