@@ -43,12 +43,12 @@ Result<ShardHits> run_search(const SearchTask& task) {
   if (search.has_threshold) options.distance_max = search.distance_max;
 
   ShardHits out;
-  std::vector<float> query(view.dimension);
-  for (size_t at = 0; at < search.queries.size(); at += row_bytes) {
-    std::memcpy(query.data(), search.queries.data() + at, row_bytes);
+  std::vector<float> queries(search.queries.size() / sizeof(float));
+  if (!queries.empty()) std::memcpy(queries.data(), search.queries.data(), search.queries.size());
+  for (const std::vector<Hit>& best :
+       search_all(view.segments, view.metric, view.dimension, queries, options)) {
     auto& hits = out.queries.emplace_back();
-    for (const Hit& found :
-         jade::search(view.segments, view.metric, view.dimension, query.data(), options)) {
+    for (const Hit& found : best) {
       const Segment& segment = *view.segments[found.segment].segment;
       ShardHit hit;
       hit.id = segment.id_key(found.offset);

@@ -1,6 +1,7 @@
 // A fixed-size set of row offsets.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -26,8 +27,67 @@ class Bitmap {
     for (uint64_t word : words_) total += static_cast<size_t>(std::popcount(word));
     return total;
   }
+  bool none() const {
+    return std::all_of(words_.begin(), words_.end(), [](uint64_t word) { return word == 0; });
+  }
+  size_t memory_bytes() const { return words_.size() * sizeof(uint64_t); }
+
+  // With what is in another, which may be of another size.
+  void add(const Bitmap& other) {
+    for (size_t i = 0; i < common(other); ++i) words_[i] |= other.words_[i];
+    trim();
+  }
+  void remove(const Bitmap& other) {
+    for (size_t i = 0; i < common(other); ++i) words_[i] &= ~other.words_[i];
+  }
+  void keep(const Bitmap& other) {
+    for (size_t i = 0; i < common(other); ++i) words_[i] &= other.words_[i];
+    for (size_t i = common(other); i < words_.size(); ++i) words_[i] = 0;
+  }
+  void invert() {
+    for (uint64_t& word : words_) word = ~word;
+    trim();
+  }
+  // Keeps only what is below `end`.
+  void keep_below(size_t end) {
+    if (end >= size_) return;
+    std::fill(words_.begin() + static_cast<std::ptrdiff_t>((end + 63) / 64), words_.end(), 0);
+    if (end % 64 != 0) words_[end / 64] &= ~uint64_t{0} >> (64 - end % 64);
+  }
+
+  // The first that is set at or after `from`; size() if there is none.
+  size_t next(size_t from) const {
+    if (from >= size_) return size_;
+    uint64_t word = words_[from / 64] & ~uint64_t{0} << (from % 64);
+    for (size_t i = from / 64;; word = words_[i]) {
+      if (word != 0) return i * 64 + static_cast<size_t>(std::countr_zero(word));
+      if (++i == words_.size()) return size_;
+    }
+  }
+  // In ascending order, while visit(i) is true.
+  template <class Visit>
+  void visit_while(Visit visit) const {
+    for (size_t i = 0; i < words_.size(); ++i) {
+      for (uint64_t word = words_[i]; word != 0; word &= word - 1) {
+        if (!visit(i * 64 + static_cast<size_t>(std::countr_zero(word)))) return;
+      }
+    }
+  }
+  template <class Visit>
+  void visit(Visit visit) const {
+    visit_while([&](size_t i) {
+      visit(i);
+      return true;
+    });
+  }
 
  private:
+  size_t common(const Bitmap& other) const { return std::min(words_.size(), other.words_.size()); }
+  // Bits beyond the size are never set.
+  void trim() {
+    if (size_ % 64 != 0) words_.back() &= ~uint64_t{0} >> (64 - size_ % 64);
+  }
+
   std::vector<uint64_t> words_;
   size_t size_;
 };

@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "index/filter_tree.h"
 #include "index/metadata.h"
 
 namespace jade {
@@ -17,13 +18,7 @@ namespace {
 
 namespace json = boost::json;
 
-// A scalar, or the canonical text of an array or object.
-struct Composite {
-  std::string text;
-};
-using Value = std::variant<std::monostate, bool, int64_t, uint64_t, double, std::string, Composite>;
-
-bool is_number(const Value& value) { return value.index() >= 2 && value.index() <= 4; }
+using Value = FilterValue;
 
 // Exact, where converting an integer to double would not be.
 std::partial_ordering compare_integer(bool negative, uint64_t magnitude, double other) {
@@ -72,7 +67,8 @@ std::partial_ordering compare_numbers(const Value& a, const Value& b) {
   return std::get<double>(a) <=> std::get<double>(b);
 }
 
-// unordered: of different kinds, or without an order.
+}  // namespace
+
 std::partial_ordering compare(const Value& a, const Value& b) {
   if (is_number(a) && is_number(b)) return compare_numbers(a, b);
   if (a.index() != b.index()) return std::partial_ordering::unordered;
@@ -84,7 +80,7 @@ std::partial_ordering compare(const Value& a, const Value& b) {
   return equal ? std::partial_ordering::equivalent : std::partial_ordering::unordered;
 }
 
-std::string unescape(std::string_view quoted) {
+std::string unquoted(std::string_view quoted) {
   if (quoted.size() < 2) return {};
   std::string_view inner = quoted.substr(1, quoted.size() - 2);
   if (inner.find('\\') == std::string_view::npos) return std::string(inner);
@@ -93,12 +89,12 @@ std::string unescape(std::string_view quoted) {
   return error || !value.is_string() ? std::string(inner) : std::string(value.get_string());
 }
 
-Value read_value(std::string_view text) {
+FilterValue read_filter_value(std::string_view text) {
   switch (text.empty() ? 'n' : text[0]) {
     case 'n': return std::monostate();
     case 't': return true;
     case 'f': return false;
-    case '"': return unescape(text);
+    case '"': return unquoted(text);
     case '{':
     case '[': return Composite{std::string(text)};
   }
@@ -118,6 +114,8 @@ Value read_value(std::string_view text) {
   return number;
 }
 
+namespace {
+
 Result<Value> to_value(const json::value& value) {
   switch (value.kind()) {
     case json::kind::null: return Value();
@@ -135,19 +133,6 @@ Result<Value> to_value(const json::value& value) {
 }
 
 }  // namespace
-
-struct Filter::Node {
-  enum class Kind { all, any, none, equal, greater, greater_equal, less, less_equal, in, exists };
-  Kind kind = Kind::all;
-  std::vector<Node> children;     // all, any, none
-  std::vector<std::string> path;  // canonical strings
-  std::vector<Value> operands;
-  bool wanted = true;  // exists
-
-  bool matches(std::string_view metadata) const;
-  bool matches_field(std::string_view metadata) const;
-  bool holds(const Value& value) const;
-};
 
 bool Filter::Node::holds(const Value& value) const {
   for (const Value& operand : operands) {
@@ -173,12 +158,12 @@ bool Filter::Node::matches_field(std::string_view metadata) const {
     if (!found) return kind == Kind::exists && !wanted;
   }
   if (kind == Kind::exists) return wanted;
-  Value value = read_value(*found);
+  Value value = read_filter_value(*found);
   if (holds(value)) return true;
   if (!found->starts_with('[')) return false;
   for (size_t at = 1; at < found->size() && (*found)[at] != ']';) {
     size_t end = skip_value(*found, at);
-    if (holds(read_value(found->substr(at, end - at)))) return true;
+    if (holds(read_filter_value(found->substr(at, end - at)))) return true;
     at = end + 1;
   }
   return false;
@@ -226,7 +211,7 @@ std::optional<std::string> repeated_name(std::string_view text) {
     if (c == '"') {
       size_t end = skip_value(text, at);
       if (level != nullptr && std::exchange(level->wants_name, false)) {
-        level->name = unescape(text.substr(at, end - at));
+        level->name = unquoted(text.substr(at, end - at));
         if (!level->names.insert(level->name).second) return level->place + "." + level->name;
       }
       at = end;

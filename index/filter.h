@@ -25,7 +25,8 @@ class Filter {
   // `metadata`: canonical (index/metadata.h), or "" for none. Any thread.
   bool matches(std::string_view metadata) const;
 
-  struct Node;
+  struct Node;  // index/filter_tree.h
+  const Node& root() const { return *root_; }
 
  private:
   friend Result<Filter> parse_filter(std::string_view json);

@@ -98,6 +98,7 @@ class WalkMemory {
   Beam beam;
   std::vector<Candidate> passed;  // a heap, the nearest on top
   std::vector<uint32_t> fresh;
+  std::vector<uint32_t> between;  // of walk_matching()
   std::vector<float> distances;
   EncodedQuery query;
 

@@ -5,6 +5,7 @@
 
 #include "index/hnsw_graph.h"
 #include "index/ivf.h"
+#include "index/metadata_index.h"
 
 namespace jade {
 
@@ -54,11 +55,19 @@ IndexKind SealedSegment::kind() const {
   return IndexKind::flat;
 }
 
+const MetadataIndex& SealedSegment::metadata_index() const {
+  std::call_once(metadata_index_once_, [this] {
+    metadata_index_ = std::make_unique<const MetadataIndex>(columns_.metadata);
+    metadata_index_bytes_ = metadata_index_->memory_bytes();
+  });
+  return *metadata_index_;
+}
+
 size_t SealedSegment::memory_bytes() const {
   size_t bytes = columns_.vectors.size() * sizeof(float) + columns_.ids.bytes.size() +
                  columns_.metadata.bytes.size() + rows() * sizeof(uint64_t) +
                  (columns_.ids.ends.size() + columns_.metadata.ends.size()) * sizeof(uint64_t) +
-                 by_row_number_.size() * sizeof(uint32_t);
+                 by_row_number_.size() * sizeof(uint32_t) + metadata_index_bytes_;
   if (columns_.graph) bytes += columns_.graph->memory_bytes();
   if (columns_.codes) bytes += columns_.codes->memory_bytes();
   if (columns_.lists) bytes += columns_.lists->memory_bytes();

@@ -1,7 +1,9 @@
 // A segment that no longer changes, with or without an index.
 #pragma once
 
+#include <atomic>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -13,6 +15,7 @@ namespace jade {
 
 class HnswGraph;       // index/hnsw_graph.h
 struct InvertedLists;  // index/ivf.h
+class MetadataIndex;   // index/metadata_index.h
 
 // Texts, one after another. Where all are equally long, their ends are not kept.
 struct TextColumn {
@@ -63,13 +66,19 @@ class SealedSegment final : public Segment {
   const HnswGraph* graph() const { return columns_.graph.get(); }
   const ScalarCodes* codes() const { return columns_.codes.get(); }
   const InvertedLists* lists() const { return columns_.lists.get(); }
-  // Of vectors, ids, metadata and index.
+  // Built when it is first asked for, while others that ask wait: most segments that
+  // are opened are searched without a filter.
+  const MetadataIndex& metadata_index() const;
+  // Of vectors, ids, metadata and the indexes there are.
   size_t memory_bytes() const;
 
  private:
   IndexOptions options_;
   SegmentColumns columns_;
   std::vector<uint32_t> by_row_number_;  // offsets by row number; empty: as they are
+  mutable std::once_flag metadata_index_once_;
+  mutable std::unique_ptr<const MetadataIndex> metadata_index_;
+  mutable std::atomic<size_t> metadata_index_bytes_{0};
 };
 
 }  // namespace jade

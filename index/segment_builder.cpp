@@ -120,8 +120,11 @@ Result<std::shared_ptr<const SealedSegment>> build_segment(const std::vector<Bui
     if (!lists) return cancelled();
     columns.lists = std::make_unique<InvertedLists>(std::move(*lists));
   }
-  return std::shared_ptr<const SealedSegment>(std::make_shared<SealedSegment>(
-      options.dimension, options.metric, options.index, std::move(columns)));
+  auto built = std::make_shared<const SealedSegment>(options.dimension, options.metric,
+                                                     options.index, std::move(columns));
+  // Here, so that no search has to wait for it.
+  built->metadata_index();
+  return built;
 }
 
 }  // namespace jade

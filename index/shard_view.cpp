@@ -4,23 +4,28 @@
 #include <cmath>
 #include <limits>
 
-#include "index/hnsw_search.h"
+#include "index/hnsw_matching.h"
 #include "index/ivf.h"
+#include "index/metadata_index.h"
 #include "index/sealed_segment.h"
 
 namespace jade {
 namespace {
 
-// Rows looked at to estimate how many match.
+// Undecided rows looked at to find out how many match; as many are decided at once.
 constexpr uint32_t sample_rows = 256;
-// A row met on a walk costs as much as this many in a scan: it is somewhere else in
-// memory, and its links have to be read.
-constexpr double walk_cost = 8;
+// What a row in the beam of a walk costs, in rows of a scan of those that match: it is
+// somewhere else in memory, and where to go next is only known then. Measured by
+// `jade bench`, as are the powers of the share below.
+constexpr double walk_cost = 25;
+constexpr double matching_walk_cost = 120;
 // Rows that a walk meets for one in its beam, at most: about the links of a row.
 constexpr double visits_per_result = 32;
 // Of how many rows that are best by their codes the distances are computed. On the data
 // sets of docs/performance.md no more than 2 k are needed; the rest is for coarser codes.
 size_t rescored(size_t k) { return 2 * k + 10; }
+// Matching rows, from all over a segment, that a walk from match to match begins at.
+constexpr size_t seeds_max = 16;
 
 // The best k hits of all segments.
 class Nearest {
@@ -64,135 +69,326 @@ class Nearest {
   std::vector<Hit> heap_;  // the worst on top
 };
 
+// The rows of a sealed segment that live, are visible and match a filter.
+class Matches {
+ public:
+  Matches(const SegmentView& view, const SealedSegment& segment, const Filter& filter)
+      : segment_(segment), filter_(filter), rows_(segment.metadata_index().select(filter)) {
+    limit(rows_.sure, view);
+    count_ = rows_.sure.count();
+    if (!rows_.maybe) return;
+    limit(*rows_.maybe, view);
+    Bitmap undecided = *rows_.maybe;
+    undecided.remove(rows_.sure);
+    uint64_t open = undecided.count();
+    if (open <= sample_rows) {
+      undecided.visit([&](size_t row) {
+        if (read(row)) rows_.sure.set(row);
+      });
+      rows_.maybe.reset();
+      count_ = rows_.sure.count();
+      return;
+    }
+    // Evenly spaced, so that the same search is planned alike.
+    uint32_t looked = 0, matched = 0;
+    for (size_t i = 0; i < sample_rows; ++i) {
+      size_t row = undecided.next(i * view.visible / sample_rows);
+      if (row == undecided.size()) break;
+      ++looked;
+      matched += read(row) ? 1 : 0;
+    }
+    count_ += static_cast<uint64_t>(static_cast<double>(open) * (matched + 0.5) / (looked + 0.5));
+  }
+
+  // How many; an estimate unless exact(), and then not 0.
+  uint64_t count() const { return exact() ? count_ : std::max<uint64_t>(count_, 1); }
+  bool exact() const { return !rows_.maybe; }
+  const Bitmap& widest() const { return rows_.widest(); }
+  bool test(size_t row) const {
+    return rows_.sure.test(row) || (rows_.maybe && rows_.maybe->test(row) && read(row));
+  }
+  // Of a row in widest().
+  bool check(size_t row) const { return exact() || rows_.sure.test(row) || read(row); }
+  uint64_t metadata_read() const { return read_; }
+
+ private:
+  static void limit(Bitmap& rows, const SegmentView& view) {
+    rows.keep_below(view.visible);
+    if (view.dead) rows.remove(*view.dead);
+  }
+  bool read(size_t row) const {
+    ++read_;
+    return filter_.matches(segment_.metadata(static_cast<uint32_t>(row)));
+  }
+
+  const SealedSegment& segment_;
+  const Filter& filter_;
+  Selection rows_;
+  uint64_t count_ = 0;
+  mutable uint64_t read_ = 0;
+};
+
+const SealedSegment* as_sealed(const SegmentView& view) {
+  return dynamic_cast<const SealedSegment*>(view.segment.get());
+}
+
+// Rows that count how many were compared.
+template <class Rows>
+class Counted {
+ public:
+  Counted(const Rows& rows, uint64_t& compared) : rows_(rows), compared_(compared) {}
+  void prefetch(uint32_t row) const { rows_.prefetch(row); }
+  void distances(const uint32_t* rows, size_t count, float* out) const {
+    compared_ += count;
+    rows_.distances(rows, count, out);
+  }
+
+ private:
+  const Rows& rows_;
+  uint64_t& compared_;
+};
+
 // One search in one segment.
 class SegmentSearch {
  public:
+  // `matches`: of a sealed segment, where there is a filter.
   SegmentSearch(const SegmentView& view, uint32_t position, const Distance& distance,
-                const float* query, const SearchOptions& options, Nearest& nearest)
+                const float* query, const SearchOptions& options, const Matches* matches,
+                Nearest& nearest)
       : view_(view),
         position_(position),
         distance_(distance),
         query_(query),
         options_(options),
+        matches_(matches),
         nearest_(nearest) {}
 
-  void run() {
-    const auto* sealed = dynamic_cast<const SealedSegment*>(view_.segment.get());
-    if (options_.exact || sealed == nullptr || sealed->kind() == IndexKind::flat) return scan();
-    double share = estimate_share();
-    bool found = sealed->graph() != nullptr ? walk_graph(*sealed, share) : probe(*sealed, share);
-    if (!found) scan();
+  SegmentExplanation run() {
+    const SealedSegment* sealed = as_sealed(view_);
+    uint64_t read_before = matches_ != nullptr ? matches_->metadata_read() : 0;
+    done_.kind = view_.segment->kind();
+    done_.rows = view_.visible;
+    done_.matching = matches_ != nullptr ? matches_->count() : view_.live();
+    done_.matching_exact = matches_ != nullptr ? matches_->exact() : options_.filter == nullptr;
+    if (view_.visible == 0 || (done_.matching == 0 && done_.matching_exact)) return done_;
+    if (sealed == nullptr) {
+      scan();
+    } else if (options_.exact || sealed->kind() == IndexKind::flat) {
+      scan_all(*sealed);
+    } else {
+      bool found = sealed->graph() != nullptr ? search_graph(*sealed) : probe(*sealed);
+      if (!found) {
+        done_.fell_back = done_.plan != SearchPlan::none;
+        scan_matching(*sealed);
+      }
+    }
+    if (matches_ != nullptr) done_.metadata_read = matches_->metadata_read() - read_before;
+    return done_;
   }
 
  private:
-  bool matches(uint32_t row) const {
-    return !view_.is_dead(row) &&
-           (options_.filter == nullptr || options_.filter->matches(view_.segment->metadata(row)));
+  void plan(SearchPlan plan) {
+    if (done_.plan == SearchPlan::none) done_.plan = plan;
   }
 
+  // The share of rows that live and match. Never 0.
+  double share() const {
+    return std::max(0.5, static_cast<double>(done_.matching)) / view_.visible;
+  }
+  bool all_match() const { return matches_ == nullptr && view_.live() == view_.visible; }
+  bool matches(uint32_t row) const {
+    return matches_ != nullptr ? matches_->test(row) : row < view_.visible && !view_.is_dead(row);
+  }
+
+  // Of a growing segment: the distance first, as metadata costs more.
   void scan() {
-    const auto* sealed = dynamic_cast<const SealedSegment*>(view_.segment.get());
+    plan(SearchPlan::scan);
     for (uint32_t row = 0; row < view_.visible; ++row) {
       if (view_.is_dead(row)) continue;
-      float d = distance_(query_, sealed ? sealed->vector(row) : view_.segment->vector(row));
+      float d = distance_(query_, view_.segment->vector(row));
+      ++done_.distances;
       if (!nearest_.wants(d)) continue;
-      if (options_.filter && !options_.filter->matches(view_.segment->metadata(row))) continue;
+      if (options_.filter != nullptr) {
+        ++done_.metadata_read;
+        if (!options_.filter->matches(view_.segment->metadata(row))) continue;
+      }
       nearest_.push({d, position_, row});
     }
   }
 
-  // The share of rows that live and match, from evenly spaced ones: the same for
-  // every such search. Never 0.
-  double estimate_share() const {
-    if (view_.visible == 0) return 1;
-    if (options_.filter == nullptr) {
-      return std::max(0.5, static_cast<double>(view_.live())) / view_.visible;
+  // visit(row) of all that may match, in order.
+  template <class Visit>
+  void visit_candidates(Visit visit) const {
+    if (matches_ != nullptr) {
+      return matches_->widest().visit([&](size_t row) { visit(static_cast<uint32_t>(row)); });
     }
-    uint32_t looked = std::min(view_.visible, sample_rows);
-    uint32_t matched = 0;
-    for (uint32_t i = 0; i < looked; ++i) {
-      auto row = static_cast<uint32_t>(uint64_t{i} * view_.visible / looked);
-      matched += matches(row) ? 1 : 0;
+    for (uint32_t row = 0; row < view_.visible; ++row) {
+      if (!view_.is_dead(row)) visit(row);
     }
-    return (matched + 0.5) / (looked + 0.5);
   }
 
-  // False where a scan is cheaper, or the walk did not find k rows.
-  bool walk_graph(const SealedSegment& segment, double share) {
-    uint32_t ef = options_.ef_search > 0 ? options_.ef_search : segment.options().ef_search;
-    // The beam holds rows that match, and so is 1 / share wider in all rows: a
-    // narrower one does.
-    double scaled = ef * std::sqrt(share);
-    size_t k = options_.k;
-    size_t beam = std::max({k + k / 2, static_cast<size_t>(scaled), std::min<size_t>(ef, 2 * k)});
-    double cost = static_cast<double>(beam) / share * walk_cost;
-    if (cost > view_.visible) return false;
-    // What matches may all be far from the query: then a scan is next.
-    bool all_match = options_.filter == nullptr && view_.live() == view_.visible;
-    size_t usual = static_cast<size_t>(static_cast<double>(beam) / share * visits_per_result);
-    size_t visits_max = all_match ? view_.visible : std::max<size_t>(usual, view_.visible / 4);
+  // By values.
+  void scan_all(const SealedSegment& segment) {
+    plan(matches_ != nullptr ? SearchPlan::matching_rows : SearchPlan::scan);
+    ExactRows rows(segment.columns().vectors.data(), distance_, query_);
+    compare_candidates(rows, [&](Candidate found) {
+      if (nearest_.wants(found.distance()) && check(found.row())) push(found);
+    });
+  }
+
+  bool check(uint32_t row) const { return matches_ == nullptr || matches_->check(row); }
+
+  // compared(candidate) with each that may match.
+  template <class Rows, class Compared>
+  void compare_candidates(const Rows& rows, Compared compared) {
+    // So many at once, so that memory is not waited for.
+    constexpr size_t batch = 16;
+    uint32_t next[batch];
+    float distances[batch];
+    size_t count = 0;
+    auto flush = [&] {
+      rows.distances(next, count, distances);
+      for (size_t i = 0; i < count; ++i) compared(Candidate(distances[i], next[i]));
+      done_.distances += count;
+      count = 0;
+    };
+    visit_candidates([&](uint32_t row) {
+      rows.prefetch(row);
+      next[count++] = row;
+      if (count == batch) flush();
+    });
+    flush();
+  }
+
+  // By codes where there are some, and the best by values.
+  void scan_matching(const SealedSegment& segment) {
     WalkMemory& memory = WalkMemory::of_this_thread();
-    ExactRows exact(segment.columns().vectors.data(), distance_, query_);
-    if (segment.codes() == nullptr || !segment.codes()->encode(query_, memory.query)) {
-      if (!collect(*segment.graph(), exact, beam, visits_max, memory)) return false;
-      for (Candidate found : memory.beam.sorted()) push(found);
-      return true;
+    const ScalarCodes* codes = segment.codes();
+    if (codes == nullptr || done_.matching <= rescored(options_.k) ||
+        !codes->encode(query_, memory.query)) {
+      return scan_all(segment);
     }
-    CodedRows coded(*segment.codes(), memory.query);
-    if (!collect(*segment.graph(), coded, beam, visits_max, memory)) return false;
-    // The order by codes is nearly that by values.
+    plan(matches_ != nullptr ? SearchPlan::matching_rows : SearchPlan::scan);
+    memory.beam.reset(rescored(options_.k));
+    compare_candidates(CodedRows(*codes, memory.query), [&](Candidate found) {
+      if (memory.beam.wants(found) && check(found.row())) memory.beam.insert(found);
+    });
+    rescore(segment, memory);
+  }
+
+  // The order by codes is nearly that by values.
+  void rescore(const SealedSegment& segment, WalkMemory& memory) {
+    ExactRows exact(segment.columns().vectors.data(), distance_, query_);
     auto& rows = memory.fresh;
     rows.clear();
     for (Candidate found : memory.beam.sorted()) {
-      if (rows.size() == rescored(k)) break;
+      if (rows.size() == rescored(options_.k)) break;
       rows.push_back(found.row());
       exact.prefetch(found.row());
     }
     memory.distances.resize(rows.size());
     exact.distances(rows.data(), rows.size(), memory.distances.data());
+    done_.distances += rows.size();
     for (size_t i = 0; i < rows.size(); ++i) push(Candidate(memory.distances[i], rows[i]));
+  }
+
+  // False where a scan is cheaper, or the walk did not find k rows.
+  bool search_graph(const SealedSegment& segment) {
+    const size_t k = options_.k;
+    const uint32_t ef = options_.ef_search > 0 ? options_.ef_search : segment.options().ef_search;
+    // An undecided row is not to be read for every row that it is next to.
+    bool skips =
+        matches_ != nullptr && matches_->exact() && share() >= matching_share_min(*segment.graph());
+    // The beam holds rows that match. Among fewer rows a narrower one does; and where
+    // others are walked through, it is 1 / share wider in all rows.
+    auto scaled = static_cast<size_t>(ef * std::pow(share(), skips ? 0.3 : 0.5));
+    size_t beam = std::max({k + k / 2, scaled, std::min<size_t>(ef, 2 * k)});
+    double cost = static_cast<double>(beam) * (skips ? matching_walk_cost : walk_cost / share());
+    if (cost > static_cast<double>(done_.matching)) return false;
+    plan(skips ? SearchPlan::walk_matching : SearchPlan::walk);
+    done_.ef = static_cast<uint32_t>(beam);
+    done_.raised = beam > ef;
+    WalkMemory& memory = WalkMemory::of_this_thread();
+    if (segment.codes() == nullptr || !segment.codes()->encode(query_, memory.query)) {
+      ExactRows rows(segment.columns().vectors.data(), distance_, query_);
+      if (!collect(*segment.graph(), rows, beam, skips, memory)) return false;
+      for (Candidate found : memory.beam.sorted()) push(found);
+      return true;
+    }
+    CodedRows rows(*segment.codes(), memory.query);
+    if (!collect(*segment.graph(), rows, beam, skips, memory)) return false;
+    rescore(segment, memory);
     return true;
   }
 
   // False where the walk did not find k rows.
-  template <class Compared>
-  bool collect(const HnswGraph& graph, const Compared& rows, size_t beam, size_t visits_max,
-               WalkMemory& memory) const {
+  template <class Rows>
+  bool collect(const HnswGraph& graph, const Rows& all_rows, size_t beam, bool skips,
+               WalkMemory& memory) {
+    Counted rows(all_rows, done_.distances);
+    // What matches may all be far from the query: then a scan is next.
+    auto most = static_cast<size_t>(static_cast<double>(beam) / share() * visits_per_result);
+    size_t visits_max = all_match() ? view_.visible : std::max<size_t>(most, view_.visible / 4);
     Candidate start = descend(graph, rows, 0, memory);
-    auto accept = [&](uint32_t row) { return row < view_.visible && matches(row); };
-    return walk(graph, rows, 0, start, beam, visits_max, accept, memory) &&
-           memory.beam.sorted().size() >= std::min<uint64_t>(options_.k, view_.live());
+    bool ended = skips ? walk_through_matches(graph, rows, start, beam, memory)
+                       : walk(
+                             graph, rows, 0, start, beam, visits_max,
+                             [&](uint32_t row) { return matches(row); }, memory);
+    return ended && memory.beam.sorted().size() >= std::min<uint64_t>(options_.k, wanted());
   }
+
+  template <class Rows>
+  bool walk_through_matches(const HnswGraph& graph, const Rows& rows, Candidate start, size_t beam,
+                            WalkMemory& memory) {
+    const Bitmap& matching = matches_->widest();
+    uint32_t seeds[seeds_max];
+    size_t count = 0;
+    for (size_t i = 0; i < seeds_max; ++i) {
+      size_t row = matching.next(i * view_.visible / seeds_max);
+      if (row < matching.size()) seeds[count++] = static_cast<uint32_t>(row);
+    }
+    // Beyond so many rows a scan would have been faster.
+    return walk_matching(
+        graph, rows, start, {seeds, count}, share(), beam, done_.matching,
+        [&](uint32_t row) { return matching.test(row); }, memory);
+  }
+
+  // How many rows are there to be found, at most.
+  uint64_t wanted() const { return done_.matching_exact ? done_.matching : view_.live(); }
 
   void push(Candidate found) {
     if (nearest_.wants(found.distance())) nearest_.push({found.distance(), position_, found.row()});
   }
 
   // The same of inverted lists.
-  bool probe(const SealedSegment& segment, double share) {
+  bool probe(const SealedSegment& segment) {
     const InvertedLists& lists = *segment.lists();
     uint32_t nprobe = options_.nprobe > 0 ? options_.nprobe : segment.options().nprobe;
     if (nprobe == 0) nprobe = default_nprobe(lists.lists());
-    double wide = std::ceil(nprobe / std::sqrt(share));
-    if (wide * 2 > lists.lists()) return false;
+    double wide = std::ceil(nprobe / std::sqrt(share()));
+    double rows_met = wide / lists.lists() * view_.visible;
+    if (wide * 2 > lists.lists() || rows_met > static_cast<double>(done_.matching)) return false;
+    plan(SearchPlan::probe);
+    done_.nprobe = static_cast<uint32_t>(wide);
     ExactRows rows(segment.columns().vectors.data(), distance_, query_);
     Nearest best({&view_, 1}, options_.k);
     size_t count = 0;
     for (uint32_t list : nearest_lists(lists, segment.metric(), segment.dimension(), query_,
                                        static_cast<uint32_t>(wide))) {
       for (uint32_t i = lists.starts[list]; i < lists.starts[list + 1]; ++i) {
-        if (i + 4 < lists.starts[list + 1]) {
-          rows.prefetch(lists.rows[i + 4]);
-        }
+        if (i + 4 < lists.starts[list + 1]) rows.prefetch(lists.rows[i + 4]);
         uint32_t row = lists.rows[i];
+        // What matches surely is tested before the distance, as it costs less.
+        if (matches_ != nullptr && !matches_->widest().test(row)) continue;
         float d;
         rows.distances(&row, 1, &d);
-        if (row >= view_.visible || !best.wants(d) || !matches(row)) continue;
+        ++done_.distances;
+        if (!best.wants(d) || !matches(row)) continue;
         best.push({d, 0, row});
         ++count;
       }
     }
-    if (count < std::min<uint64_t>(options_.k, view_.live())) return false;
+    if (count < std::min<uint64_t>(options_.k, wanted())) return false;
     for (const Hit& hit : best.take_sorted()) nearest_.push({hit.distance, position_, hit.offset});
     return true;
   }
@@ -202,37 +398,81 @@ class SegmentSearch {
   const Distance& distance_;
   const float* query_;
   const SearchOptions& options_;
+  const Matches* matches_;
   Nearest& nearest_;
+  SegmentExplanation done_;
 };
 
 }  // namespace
 
-std::vector<Hit> search(std::span<const SegmentView> views, Metric metric, uint32_t dimension,
-                        const float* query, const SearchOptions& options) {
-  if (options.k == 0) return {};
-  std::vector<float> unit;
-  if (metric == Metric::cosine) {
-    unit.assign(query, query + dimension);
-    normalise(unit.data(), dimension);
-    query = unit.data();
+std::string_view to_string(SearchPlan plan) {
+  switch (plan) {
+    case SearchPlan::none: return "none";
+    case SearchPlan::scan: return "scan";
+    case SearchPlan::matching_rows: return "matching_rows";
+    case SearchPlan::walk: return "walk";
+    case SearchPlan::walk_matching: return "walk_matching";
+    case SearchPlan::probe: return "probe";
+  }
+  return "";
+}
+
+std::vector<std::vector<Hit>> search_all(std::span<const SegmentView> views, Metric metric,
+                                         uint32_t dimension, std::span<const float> queries,
+                                         const SearchOptions& options,
+                                         std::vector<SegmentExplanation>* explain) {
+  JADE_ASSERT(queries.size() % dimension == 0);
+  std::vector<std::vector<Hit>> out(queries.size() / dimension);
+  if (options.k == 0) return out;
+  std::vector<std::optional<Matches>> matches(views.size());
+  for (size_t i = 0; i < views.size(); ++i) {
+    JADE_ASSERT(views[i].segment->dimension() == dimension && views[i].segment->metric() == metric);
+    const SealedSegment* sealed = as_sealed(views[i]);
+    if (options.filter != nullptr && sealed != nullptr) {
+      matches[i].emplace(views[i], *sealed, *options.filter);
+    }
   }
   Distance distance(metric, dimension);
-  Nearest nearest(views, options.k);
-  for (uint32_t i = 0; i < views.size(); ++i) {
-    JADE_ASSERT(views[i].segment->dimension() == dimension && views[i].segment->metric() == metric);
-    SegmentSearch(views[i], i, distance, query, options, nearest).run();
+  std::vector<float> unit;
+  for (size_t q = 0; q < out.size(); ++q) {
+    const float* query = queries.data() + q * dimension;
+    if (metric == Metric::cosine) {
+      unit.assign(query, query + dimension);
+      normalise(unit.data(), dimension);
+      query = unit.data();
+    }
+    Nearest nearest(views, options.k);
+    for (uint32_t i = 0; i < views.size(); ++i) {
+      auto done = SegmentSearch(views[i], i, distance, query, options,
+                                matches[i] ? &*matches[i] : nullptr, nearest)
+                      .run();
+      if (explain != nullptr) explain->push_back(done);
+    }
+    out[q] = nearest.take_sorted();
+    if (options.distance_max) {
+      std::erase_if(out[q],
+                    [&](const Hit& hit) { return !(hit.distance <= *options.distance_max); });
+    }
   }
-  std::vector<Hit> hits = nearest.take_sorted();
-  if (options.distance_max) {
-    std::erase_if(hits, [&](const Hit& hit) { return !(hit.distance <= *options.distance_max); });
-  }
-  return hits;
+  return out;
+}
+
+std::vector<Hit> search(std::span<const SegmentView> views, Metric metric, uint32_t dimension,
+                        const float* query, const SearchOptions& options) {
+  return std::move(search_all(views, metric, dimension, {query, dimension}, options).front());
 }
 
 std::vector<std::pair<uint32_t, uint32_t>> matching_rows(std::span<const SegmentView> views,
                                                          const Filter& filter) {
   std::vector<std::pair<uint32_t, uint32_t>> out;
   for (uint32_t i = 0; i < views.size(); ++i) {
+    if (const SealedSegment* sealed = as_sealed(views[i])) {
+      Matches matches(views[i], *sealed, filter);
+      matches.widest().visit([&](size_t row) {
+        if (matches.check(row)) out.emplace_back(i, static_cast<uint32_t>(row));
+      });
+      continue;
+    }
     for (uint32_t row = 0; row < views[i].visible; ++row) {
       if (!views[i].is_dead(row) && filter.matches(views[i].segment->metadata(row))) {
         out.emplace_back(i, row);

@@ -32,6 +32,34 @@ struct SearchOptions {
   bool exact = false;  // compare with every row
 };
 
+// How a segment was searched.
+enum class SearchPlan {
+  none,           // no row matches
+  scan,           // every row
+  matching_rows,  // every row that matches
+  walk,           // through the graph
+  walk_matching,  // through the graph, from matching row to matching row
+  probe,          // the nearest inverted lists
+};
+std::string_view to_string(SearchPlan plan);
+
+struct SegmentExplanation {
+  IndexKind kind = IndexKind::flat;
+  uint64_t rows = 0;  // that are visible, dead ones included
+  // That live and match; where it is not exact an estimate, and of a growing segment all
+  // that live.
+  uint64_t matching = 0;
+  bool matching_exact = false;
+  SearchPlan plan = SearchPlan::none;
+  // The plan found too few, and all rows that match (or all) were scanned after it.
+  bool fell_back = false;
+  uint64_t distances = 0;      // computed, by codes or by values
+  uint64_t metadata_read = 0;  // whose metadata was read
+  uint32_t ef = 0;             // width of the beam; 0: no walk
+  uint32_t nprobe = 0;         // lists probed; 0: none
+  bool raised = false;         // the beam is wider than ef_search, as k asks for it
+};
+
 struct Hit {
   float distance = 0;
   uint32_t segment = 0;  // position in the views
@@ -48,6 +76,14 @@ struct Hit {
 // of that dimension and metric. Any thread; memory for the walk is kept by thread.
 std::vector<Hit> search(std::span<const SegmentView> views, Metric metric, uint32_t dimension,
                         const float* query, const SearchOptions& options);
+
+// The same for several queries, one after another in `queries`; what the filter selects
+// is found out once. `explain`: where not null, gets for each query, one after another,
+// what was done in each segment.
+std::vector<std::vector<Hit>> search_all(std::span<const SegmentView> views, Metric metric,
+                                         uint32_t dimension, std::span<const float> queries,
+                                         const SearchOptions& options,
+                                         std::vector<SegmentExplanation>* explain = nullptr);
 
 // (position in the views, offset) of every live row that matches, in that order.
 std::vector<std::pair<uint32_t, uint32_t>> matching_rows(std::span<const SegmentView> views,

@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "apps/bench/engine.h"
+#include "apps/bench/filter_bench.h"
 #include "apps/bench/make_data.h"
 #include "apps/bench/measure.h"
 #include "apps/bench/node_bench.h"
@@ -29,7 +30,8 @@ beside those over HTTP. Beside it, in the same run and on one thread, our index 
 hnswlib (compiled for this processor) and FAISS's own HNSW, with the same M and
 efConstruction, as ratios at equal recall. What is compared is measured in turn, in
 several rounds; of each ratio the median is given, and the least and the largest of a
-round. Without --truth the exact neighbours are computed first.
+round. At last searches with filters beside those without, by how many rows match and
+where they are, with made-up metadata. Without --truth the exact neighbours are computed first.
 
 Examples:
   jade bench --base base.fvecs --queries query.fvecs --truth truth.ivecs --metric l2
@@ -41,7 +43,7 @@ struct Arguments {
   std::string json_file;
   uint32_t clients = 0, repetitions = 3;
   std::vector<uint32_t> ef = {10, 16, 24, 32, 64, 128, 256};
-  bool skip_peers = false, skip_node = false;
+  bool skip_peers = false, skip_node = false, skip_filters = false;
   MakeOptions make;
 };
 
@@ -121,6 +123,11 @@ Status run_bench(const Arguments& arguments) {
                            {"k", options.k}});
   if (!arguments.skip_node) JADE_RETURN_IF_ERROR(bench_node(node, *workload, report));
   if (!arguments.skip_peers) bench_peers(measuring, *workload, report);
+  if (!arguments.skip_filters) {
+    FilterBenchOptions filters;
+    filters.rounds = arguments.repetitions;
+    bench_filters(filters, *workload, report);
+  }
   if (arguments.json_file.empty()) return {};
   std::string text = json::serialize(report.facts()) + "\n";
   if (arguments.json_file == "-") {
@@ -169,8 +176,9 @@ void add_bench_command(CLI::App& app, int& exit_code) {
       ->capture_default_str();
   command->add_option("--json", arguments->json_file,
                       "Write the figures to a file, or - for standard output");
-  command->add_flag("--skip-peers", arguments->skip_peers, "Only the node");
-  command->add_flag("--skip-node", arguments->skip_node, "Only the libraries");
+  command->add_flag("--skip-peers", arguments->skip_peers, "Without the libraries");
+  command->add_flag("--skip-node", arguments->skip_node, "Without the node");
+  command->add_flag("--skip-filters", arguments->skip_filters, "Without filtered searches");
 
   CLI::App* make = command->add_subcommand("make", "Make vectors of a known intrinsic dimension");
   make->add_option("--rows", arguments->make.rows)

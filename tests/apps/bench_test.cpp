@@ -158,6 +158,7 @@ TEST_CASE_FIXTURE(Files, "what the command cannot do is its exit code") {
     return bench(all);
   };
   CHECK(with({"--skip-peers"}) == 0);
+  CHECK(with({"--skip-peers", "--skip-filters"}) == 0);
   CHECK(bench({}) == 1);
   CHECK(bench({"--base", options.base}) == 1);
   CHECK(bench({"--queries", options.queries}) == 1);
@@ -280,10 +281,17 @@ TEST_CASE("a whole benchmark: the node, our index and the peers, as JSON") {
   }
   CHECK(out.at("binary body over HTTP / in process").as_double() ==
         doctest::Approx(out.at("binary body").as_double() / out.at("in process").as_double()));
+  // Of 300 rows 0.1 % are too few to be searched for 10.
+  CHECK(out.at("filters").as_array().size() >= 3 * 5);
+  for (const json::value& row : out.at("filters").as_array()) {
+    CHECK(row.at("recall").as_double() >= 0.95);
+    CHECK(row.at("fewest_results").as_int64() == 10);
+    CHECK(row.at("times_unfiltered").at("median").as_double() > 0);
+  }
   size_t curves = 0, hnswlib = 0, ratios = 0;
   for (const auto& [key, value] : out) {
     CAPTURE(std::string(key));
-    if (value.is_array()) {
+    if (value.is_array() && key != "filters") {
       ++curves;
       if (key.starts_with("hnswlib (")) ++hnswlib;
       REQUIRE(value.as_array().size() == 2);

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <random>
 
@@ -289,6 +290,104 @@ TEST_CASE("A filter that matches only far from the query finds its rows") {
     auto expected = search({&view, 1}, Metric::l2, 6, query, options);
     REQUIRE(hits.size() == 20);
     CHECK(share_found(hits, expected) >= 0.9);
+  }
+}
+
+TEST_CASE("Each plan finds what it should, and says what it did") {
+  // Rows around 20 places; "near" is the distance from the first one.
+  constexpr uint32_t n = 30000, dimension = 8;
+  std::mt19937 random(5);
+  std::normal_distribution<float> normal;
+  auto rows = std::make_shared<GrowingSegment>(dimension, Metric::l2);
+  std::vector<float> centres(20 * dimension), vector(dimension);
+  for (float& value : centres) value = 2 * normal(random);
+  for (uint32_t i = 0; i < n; ++i) {
+    float from_first = 0;
+    for (uint32_t j = 0; j < dimension; ++j) {
+      vector[j] = centres[i % 20 * dimension + j] + normal(random);
+      from_first += (vector[j] - centres[j]) * (vector[j] - centres[j]);
+    }
+    std::string metadata = "{\"any\":" + std::to_string(random() % 1000) +
+                           ",\"away\":" + std::to_string(std::sqrt(from_first)) + ",\"list\":[" +
+                           std::to_string(i % 10) + "]}";
+    rows->append(i, VectorId(uint64_t{i}).key(), vector.data(), metadata);
+  }
+  auto dead = std::make_shared<Bitmap>(n);
+  for (uint32_t i = 0; i < n; i += 50) dead->set(i);
+  for (IndexKind kind : {IndexKind::hnsw, IndexKind::ivf}) {
+    BuildOptions build;
+    build.metric = Metric::l2;
+    build.dimension = dimension;
+    build.index.kind = kind;
+    build.index.ef_construction = 80;
+    auto built = build_segment({{rows, nullptr, n}}, build);
+    REQUIRE(built.ok());
+    SegmentView view{*built, dead, n, dead->count()};
+    std::vector<float> queries;
+    for (uint32_t q = 0; q < 30; ++q) {
+      for (uint32_t j = 0; j < dimension; ++j) {
+        queries.push_back(centres[q % 20 * dimension + j] + normal(random));
+      }
+    }
+    struct Case {
+      std::string filter;
+      SearchPlan graph, lists;
+      bool exact;
+    };
+    using enum SearchPlan;
+    const Case cases[] = {
+        {"", walk, probe, true},
+        {R"({"any":{"$lt":900}})", walk_matching, probe, true},
+        {R"({"any":{"$lt":500}})", walk_matching, probe, true},
+        {R"({"away":{"$gt":5}})", walk_matching, probe, true},
+        {R"({"any":{"$lt":20}})", matching_rows, matching_rows, true},
+        {R"({"any":7777})", none, none, true},
+        {R"({"list":[3]})", matching_rows, matching_rows, false},
+        {R"({"list":{"$ne":[3]}})", walk, probe, false},
+    };
+    for (const Case& c : cases) {
+      CAPTURE(c.filter);
+      std::optional<Filter> filter;
+      if (!c.filter.empty()) filter = filter_of(c.filter);
+      SearchOptions options{.filter = filter ? &*filter : nullptr};
+      std::vector<SegmentExplanation> explain;
+      auto found = search_all({&view, 1}, Metric::l2, dimension, queries, options, &explain);
+      options.exact = true;
+      auto expected = search_all({&view, 1}, Metric::l2, dimension, queries, options);
+      options.exact = false;
+      REQUIRE(found.size() == 30);
+      REQUIRE(explain.size() == 30);
+      double share = 0;
+      for (size_t q = 0; q < found.size(); ++q) {
+        REQUIRE(found[q].size() == expected[q].size());
+        share += share_found(found[q], expected[q]) / 30;
+        REQUIRE(found[q] ==
+                search({&view, 1}, Metric::l2, dimension, &queries[q * dimension], options));
+      }
+      CHECK(share >= 0.95);
+      uint64_t matching = view.live();
+      if (filter) matching = jade::matching_rows({&view, 1}, *filter).size();
+      const SegmentExplanation& said = explain.front();
+      CHECK(said.kind == kind);
+      CHECK(said.rows == n);
+      CHECK(to_string(said.plan) == to_string(kind == IndexKind::hnsw ? c.graph : c.lists));
+      CHECK(said.matching_exact == c.exact);
+      if (c.exact) {
+        CHECK(said.matching == matching);
+      } else {
+        CHECK(said.matching > matching / 2);
+        CHECK(said.matching < 2 * matching);
+      }
+      CHECK((said.metadata_read > 0) == !c.exact);
+      CHECK((said.distances > 0) == (matching > 0));
+      CHECK((said.ef > 0) == (said.plan == walk || said.plan == walk_matching));
+      CHECK((said.nprobe > 0) == (said.plan == probe));
+      CHECK(!said.raised);
+    }
+    std::vector<SegmentExplanation> explain;
+    search_all({&view, 1}, Metric::l2, dimension, {queries.data(), dimension},
+               {.k = 100, .ef_search = 10, .nprobe = 1}, &explain);
+    CHECK(explain.front().raised == (kind == IndexKind::hnsw));
   }
 }
 

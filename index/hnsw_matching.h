@@ -1,0 +1,98 @@
+// The walk over a graph to the neighbours of a query among some of its rows.
+#pragma once
+
+#include <cmath>
+
+#include "index/hnsw_search.h"
+
+namespace jade {
+
+// The share of rows below which too few that match are two steps from each other, as
+// two steps reach about m² rows.
+inline double matching_share_min(const HnswGraph& graph) {
+  double m = graph.m();
+  return 8 / (m * m);
+}
+
+// As walk() on level 0, but it goes from a row that matches to those that match, and
+// where a neighbour does not, on to that one's neighbours, without computing distances
+// of others: ACORN (Patel et al., "ACORN: Performant and predicate-agnostic search over
+// vector embeddings and structured data", 2024), on a graph that knows of no filters.
+//
+// `share`: of the rows that match. `seeds`: matching rows to begin at besides `start`,
+// which need not match, nor any around it. matches(row): asked often, and more than once
+// for a row.
+template <class Rows, class Matches>
+bool walk_matching(const HnswGraph& graph, const Rows& rows, Candidate start,
+                   std::span<const uint32_t> seeds, double share, size_t width, size_t visits_max,
+                   Matches matches, WalkMemory& memory) {
+  Beam& beam = memory.beam;
+  auto& fresh = memory.fresh;
+  auto& between = memory.between;
+  beam.reset(width);
+  memory.reset(graph.rows());
+  // How many rows to compare next, from wherever they are: fewer where most match, as
+  // then those next to a row do. More find little that is new.
+  const auto enough = static_cast<size_t>(graph.m() * std::min(1.5, 0.65 / std::sqrt(share)));
+
+  auto gather = [&](uint32_t from) {
+    fresh.clear();
+    between.clear();
+    for (int32_t link : graph.links(from, 0)) {
+      if (link < 0) break;
+      auto row = static_cast<uint32_t>(link);
+      if (!memory.visit(row)) continue;
+      if (matches(row)) {
+        rows.prefetch(row);
+        fresh.push_back(row);
+      } else {
+        graph.prefetch_links(row);
+        between.push_back(row);
+      }
+    }
+    for (uint32_t through : between) {
+      if (fresh.size() >= enough) break;
+      for (int32_t link : graph.links(through, 0)) {
+        if (link < 0) break;
+        auto row = static_cast<uint32_t>(link);
+        if (!matches(row) || !memory.visit(row)) continue;
+        rows.prefetch(row);
+        fresh.push_back(row);
+      }
+    }
+  };
+  size_t visits = 0;
+  auto reach_fresh = [&] {
+    visits += fresh.size();
+    memory.distances.resize(fresh.size());
+    rows.distances(fresh.data(), fresh.size(), memory.distances.data());
+    for (size_t i = 0; i < fresh.size(); ++i) {
+      Candidate candidate(memory.distances[i], fresh[i]);
+      if (beam.wants(candidate)) beam.insert(candidate);
+    }
+  };
+
+  memory.visit(start.row());
+  if (matches(start.row())) {
+    beam.insert(start);
+  } else {
+    gather(start.row());
+    reach_fresh();
+  }
+  fresh.clear();
+  for (uint32_t row : seeds) {
+    if (memory.visit(row)) fresh.push_back(row);
+  }
+  reach_fresh();
+  while (const Candidate* next = beam.next()) {
+    if (visits > visits_max) return false;
+    uint32_t row = next->row();
+    beam.take_next();
+    gather(row);
+    if (const Candidate* likely = beam.next()) graph.prefetch_links(likely->row());
+    reach_fresh();
+  }
+  return true;
+}
+
+}  // namespace jade

@@ -1,0 +1,75 @@
+// Which rows of a sealed segment have which values: an inverted index over the
+// metadata of all its rows, for every field without being told of any.
+//
+// A field is a path through objects ("a.b"). Its values, and the elements of arrays,
+// are sorted: null, false, true, numbers (exactly, whatever their kind), strings
+// (bytewise). Behind them are the rows of each value, one list after another, so that
+// a range of values is one piece of it. Values and runs of values that are on more than
+// one row in 16 are sets of bits instead, so that large ranges are put together from
+// few of them: the bins of Wu, Otoo and Shoshani, "Optimizing bitmap indices with
+// efficient compression", 2006.
+//
+// Not everything is in it; what is not is reported as undecided, never wrongly:
+// - comparisons with objects and arrays,
+// - rows whose value is a string of more than string_bytes_max, or an array of more
+//   than elements_max, in that field,
+// - paths beyond the first fields_max that occur.
+//
+// Memory: at most about 4 + 2 bytes for each value of a row, and 12 for each different
+// value of a field; less for values that many rows share.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "index/bitmap.h"
+#include "index/filter.h"
+
+namespace jade {
+
+struct TextColumn;  // index/sealed_segment.h
+
+// Rows that match a filter.
+struct Selection {
+  Bitmap sure;                  // these do
+  std::optional<Bitmap> maybe;  // none outside of these does; nothing: all is decided
+
+  const Bitmap& widest() const { return maybe ? *maybe : sure; }
+};
+
+// Immutable: any thread may read.
+class MetadataIndex {
+ public:
+  static constexpr size_t fields_max = 256;
+  static constexpr size_t string_bytes_max = 256;
+  static constexpr size_t elements_max = 256;
+
+  // `metadata`: canonical (index/metadata.h) or "" of each row; it outlives this. What
+  // is not canonical gives an index that is no use, but nothing worse.
+  explicit MetadataIndex(const TextColumn& metadata);
+  ~MetadataIndex();
+
+  // As Filter::matches of each row.
+  Selection select(const Filter& filter) const;
+
+  size_t memory_bytes() const;
+
+ private:
+  class Builder;
+  struct Field;
+
+  const Field* find(const std::vector<std::string>& path) const;
+  Selection evaluate(const Filter::Node& node) const;
+  Selection evaluate_field(const Filter::Node& node) const;
+
+  uint32_t rows_;
+  bool all_fields_ = true;     // there are no others
+  std::string escaped_;        // strings that differ from their canonical text
+  std::vector<Field> fields_;  // by path
+  const TextColumn& metadata_;
+};
+
+}  // namespace jade

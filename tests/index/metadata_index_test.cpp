@@ -1,0 +1,243 @@
+#include "index/metadata_index.h"
+
+#include <doctest/doctest.h>
+
+#include <boost/json.hpp>
+#include <random>
+
+#include "index/metadata.h"
+#include "index/sealed_segment.h"
+
+namespace jade {
+namespace {
+
+namespace json = boost::json;
+
+// Rows and filters of few names and values, so that they meet.
+class Generator {
+ public:
+  explicit Generator(uint32_t seed) : random_(seed) {}
+
+  uint32_t below(uint32_t n) { return static_cast<uint32_t>(random_() % n); }
+
+  json::value scalar() {
+    static const std::string texts[] = {"", "a", "ab", "b", "\"q\\\n", "é", "日本", "z\u007f"};
+    constexpr int64_t two_53 = int64_t{1} << 53;
+    switch (below(14)) {
+      case 0: return nullptr;
+      case 1: return below(2) == 0;
+      case 2: return static_cast<int64_t>(below(50)) - 25;
+      case 3: return 0.5 * static_cast<double>(below(50)) - 12;
+      case 4: return two_53 + static_cast<int64_t>(below(4)) - 1;
+      case 5: return -two_53 - static_cast<int64_t>(below(4)) + 1;
+      case 6: return static_cast<double>(two_53 + 2 * below(2));
+      case 7: return UINT64_MAX - below(3);
+      case 8: return below(2) == 0 ? INT64_MIN : INT64_MAX;
+      case 9: return below(2) == 0 ? -0.0 : below(2) == 0 ? 1.8446744073709552e19 : -1e300;
+      case 10: return json::string(std::string(255 + below(3), 'x'));
+      case 11: return json::string("n" + std::to_string(below(100)));
+      default: return json::string(texts[below(8)]);
+    }
+  }
+  json::value value(int depth) {
+    uint32_t which = depth > 0 ? below(8) : 8;
+    if (which == 0) return object(depth - 1);
+    if (which <= 2) {
+      json::array out;
+      uint32_t n = below(60) == 0 ? 255 + below(3) : below(4);
+      for (; n > 0; --n) out.push_back(value(depth - 1));
+      return out;
+    }
+    return scalar();
+  }
+  std::string name() {
+    static const std::string names[] = {"a", "b", "c\"", "a.b", "é"};
+    return names[below(5)];
+  }
+  json::object object(int depth) {
+    json::object out;
+    for (uint32_t n = below(5); n > 0; --n) out[name()] = value(depth);
+    return out;
+  }
+  json::object filter(int depth) {
+    json::object out;
+    for (uint32_t n = 1 + below(2); n > 0; --n) {
+      uint32_t which = below(8);
+      if (depth > 0 && which == 0) {
+        out["$not"] = filter(depth - 1);
+      } else if (depth > 0 && which <= 2) {
+        json::array parts;
+        for (uint32_t m = 1 + below(3); m > 0; --m) parts.push_back(filter(depth - 1));
+        out[which == 1 ? "$and" : "$or"] = parts;
+      } else {
+        std::string path = name();
+        if (below(3) == 0) path += "." + name();
+        out[path] = below(4) == 0 ? value(1) : json::value(operators(depth));
+      }
+    }
+    return out;
+  }
+
+ private:
+  json::object operators(int depth) {
+    json::object out;
+    static constexpr const char* ordering[] = {"$gt", "$gte", "$lt", "$lte"};
+    for (uint32_t n = 1 + below(2); n > 0; --n) {
+      switch (below(6)) {
+        case 0: out[below(2) == 0 ? "$eq" : "$ne"] = value(1); break;
+        case 1: out[below(2) == 0 ? "$in" : "$nin"] = {value(1), scalar(), scalar()}; break;
+        case 2: out["$exists"] = below(2) == 0; break;
+        case 3:
+          if (depth > 0) {
+            out["$not"] = operators(depth - 1);
+            break;
+          }
+          [[fallthrough]];
+        default: {
+          json::value bound = scalar();
+          while (!bound.is_number() && !bound.is_string()) bound = scalar();
+          out[ordering[below(4)]] = bound;
+        }
+      }
+    }
+    return out;
+  }
+
+  std::mt19937 random_;
+};
+
+Filter filter_of(const std::string& text) {
+  auto filter = parse_filter(text);
+  CAPTURE(text);
+  REQUIRE(filter.ok());
+  return *filter;
+}
+
+TextColumn column_of(const std::vector<std::string>& rows) {
+  TextColumn out;
+  for (const std::string& row : rows) out.append(row.empty() ? row : *canonical_metadata(row));
+  return out;
+}
+
+std::vector<size_t> rows_of(const Bitmap& bits) {
+  std::vector<size_t> out;
+  bits.visit([&](size_t row) { out.push_back(row); });
+  return out;
+}
+
+// All rows that match; all must be decided.
+std::vector<size_t> selected(const MetadataIndex& index, const std::string& filter) {
+  Selection found = index.select(filter_of(filter));
+  CAPTURE(filter);
+  CHECK(!found.maybe);
+  return rows_of(found.sure);
+}
+
+}  // namespace
+
+TEST_CASE("The index selects the rows that each by itself matches") {
+  uint64_t decided = 0, undecided = 0, matched = 0;
+  for (uint32_t seed = 1; seed <= 12; ++seed) {
+    Generator generator(seed);
+    std::vector<std::string> rows(1 + generator.below(seed % 3 == 0 ? 2000 : 300));
+    // Fields that most rows have, with few values and with many, beside any.
+    for (std::string& row : rows) {
+      json::object object = generator.object(2);
+      if (generator.below(20) != 0) object["k"] = generator.below(seed < 6 ? 3 : 1000);
+      if (generator.below(10) != 0) row = json::serialize(object);
+    }
+    TextColumn column = column_of(rows);
+    MetadataIndex index(column);
+    for (int i = 0; i < 400; ++i) {
+      json::object object = generator.filter(2);
+      if (generator.below(3) == 0) {
+        object["k"] = {{"$gte", generator.below(500)}, {"$lt", generator.below(1000)}};
+      }
+      std::string text = json::serialize(object);
+      CAPTURE(text);
+      Filter filter = filter_of(text);
+      Selection found = index.select(filter);
+      for (uint32_t row = 0; row < rows.size(); ++row) {
+        bool expected = filter.matches(column[row]);
+        bool sure = found.sure.test(row), maybe = found.widest().test(row);
+        CAPTURE(column[row]);
+        if (sure ? !expected : expected && !maybe) REQUIRE(sure == expected);
+        if (sure && !maybe) REQUIRE(maybe);
+        ++(sure == maybe ? decided : undecided);
+        matched += expected;
+      }
+    }
+  }
+  CHECK(decided > 9 * undecided);
+  CHECK(matched > decided / 10);
+  CHECK(matched < decided * 9 / 10);
+}
+
+TEST_CASE("Numbers are in order exactly, whatever their kind") {
+  TextColumn column = column_of({R"({"a":9007199254740992})", R"({"a":9007199254740993})",
+                                 R"({"a":9007199254740992.0})", R"({"a":18446744073709551615})",
+                                 R"({"a":1.8446744073709552e19})", R"({"a":-9223372036854775808})",
+                                 R"({"a":-0.0})", R"({"a":[0.5,"x",-1]})"});
+  MetadataIndex index(column);
+  using Rows = std::vector<size_t>;
+  CHECK(selected(index, R"({"a":9007199254740993})") == Rows{1});
+  CHECK(selected(index, R"({"a":{"$lte":9007199254740992,"$gt":1}})") == Rows{0, 2});
+  CHECK(selected(index, R"({"a":{"$gt":18446744073709551615}})") == Rows{4});
+  CHECK(selected(index, R"({"a":{"$gt":18446744073709551614}})") == Rows{3, 4});
+  CHECK(selected(index, R"({"a":{"$lt":-9223372036854775807}})") == Rows{5});
+  CHECK(selected(index, R"({"a":0})") == Rows{6});
+  CHECK(selected(index, R"({"a":{"$gt":0,"$lt":0}})") == Rows{7});
+  CHECK(selected(index, R"({"a":{"$ne":"x"}})") == Rows{0, 1, 2, 3, 4, 5, 6});
+  CHECK(selected(index, R"({"b":{"$exists":false}})").size() == 8);
+}
+
+TEST_CASE("What is not in the index is undecided, and nothing else is") {
+  std::vector<std::string> rows(400, R"({"text":"short","n":[1,2]})");
+  std::string text(1000, 'x'), many = "1";
+  for (int i = 0; i < 300; ++i) many += "," + std::to_string(i);
+  rows[7] = "{\"text\":\"" + text + "\",\"n\":1}";
+  rows[9] = "{\"text\":\"y\",\"n\":[" + many + "]}";
+  rows[20] = R"({"text":"short","n":[1,2])";
+  for (int i = 0; i < 300; ++i) rows[20] += ",\"f" + std::to_string(i) + "\":1";
+  rows[20] += "}";
+  TextColumn column = column_of(rows);
+  MetadataIndex index(column);
+  auto undecided = [&](const std::string& filter) {
+    Selection found = index.select(filter_of(filter));
+    if (!found.maybe) return std::vector<size_t>();
+    found.maybe->remove(found.sure);
+    return rows_of(*found.maybe);
+  };
+  CHECK(undecided(R"({"text":{"$gt":"a"}})") == std::vector<size_t>{7});
+  CHECK(undecided(R"({"n":299})") == std::vector<size_t>{9});
+  CHECK(undecided(R"({"$not":{"n":299}})") == std::vector<size_t>{9});
+  CHECK(undecided(R"({"n":[1,2]})").size() == 400);
+  CHECK(undecided(R"({"text":"short","n":{"$gte":1}})").size() <= 2);
+  CHECK(undecided(R"({"f3":1})").empty());
+  CHECK(undecided(R"({"f299":1})").size() == 400);
+}
+
+TEST_CASE("Memory is bounded by the values; what is no JSON does no harm") {
+  TextColumn shared, different, damaged;
+  for (uint32_t i = 0; i < 16000; ++i) {
+    shared.append("{\"a\":" + std::to_string(i % 5) + "}");
+    different.append("{\"a\":\"id-" + std::to_string(i * 7919 % 16000) + "\"}");
+  }
+  CHECK(MetadataIndex(shared).memory_bytes() < 16000 * 2);
+  CHECK(MetadataIndex(different).memory_bytes() < 16000 * 19);
+  std::mt19937 random(3);
+  for (int i = 0; i < 3000; ++i) {
+    std::string text = R"({"a":{"b":[1,"x\"",null,{"c":true}]},"d":"é"})";
+    for (uint32_t n = random() % 4; n > 0; --n) {
+      text[random() % text.size()] = "{}[]\",:\\a1"[random() % 10];
+    }
+    if (random() % 2 == 0) text.resize(random() % text.size());
+    damaged.append(text);
+  }
+  MetadataIndex index(damaged);
+  index.select(filter_of(R"({"a.b":{"$gt":"w"},"d":{"$ne":"é"}})"));
+  TextColumn nothing;
+  CHECK(MetadataIndex(nothing).select(filter_of("{}")).sure.size() == 0);
+}
+
+}  // namespace jade
