@@ -18,9 +18,6 @@ constexpr uint32_t sample_rows = 256;
 constexpr double walk_cost = 8;
 // Rows that a walk meets for one in its beam, at most: about the links of a row.
 constexpr double visits_per_result = 32;
-// Of how many rows that are best by their codes the distances are computed. On the data
-// sets of docs/performance.md no more than 2 k are needed; the rest is for coarser codes.
-size_t rescored(size_t k) { return 2 * k + 10; }
 
 // The best k hits of all segments.
 class Nearest {
@@ -143,8 +140,9 @@ class SegmentSearch {
     // The order by codes is nearly that by values.
     auto& rows = memory.fresh;
     rows.clear();
+    const size_t rescored = segment.codes()->rescored(k);
     for (Candidate found : memory.beam.sorted()) {
-      if (rows.size() == rescored(k)) break;
+      if (rows.size() == rescored) break;
       rows.push_back(found.row());
       exact.prefetch(found.row());
     }
