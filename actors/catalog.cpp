@@ -21,6 +21,7 @@ DatabaseRecord to_record(const DatabaseEntry& entry) {
   out.ef_search = spec.index.ef_search;
   out.nlist = spec.index.nlist;
   out.nprobe = spec.index.nprobe;
+  out.quantization = static_cast<uint8_t>(spec.index.quantization);
   out.embedder = spec.embedder;
   out.replicas = spec.replicas;
   out.shard_key = spec.shard_key;
@@ -30,8 +31,10 @@ DatabaseRecord to_record(const DatabaseEntry& entry) {
 
 Result<DatabaseEntry> from_record(const DatabaseRecord& record) {
   if (record.metric > static_cast<uint8_t>(Metric::dot) ||
-      record.index_kind > static_cast<uint8_t>(IndexKind::flat)) {
-    return corruption("the catalog holds a metric or index type that this version does not know");
+      record.index_kind > static_cast<uint8_t>(IndexKind::flat) ||
+      record.quantization > static_cast<uint8_t>(Quantization::none)) {
+    return corruption(
+        "the catalog holds a metric, index type or quantization that this version does not know");
   }
   DatabaseEntry out;
   out.spec.name = record.name;
@@ -43,6 +46,7 @@ Result<DatabaseEntry> from_record(const DatabaseRecord& record) {
   out.spec.index.ef_search = record.ef_search;
   out.spec.index.nlist = record.nlist;
   out.spec.index.nprobe = record.nprobe;
+  out.spec.index.quantization = static_cast<Quantization>(record.quantization);
   out.spec.embedder = record.embedder;
   out.spec.replicas = record.replicas;
   out.spec.shard_key = record.shard_key;

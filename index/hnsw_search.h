@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "index/hnsw_graph.h"
-#include "index/scalar_codes.h"
+#include "index/row_codes.h"
 
 namespace jade {
 
@@ -138,7 +138,7 @@ class ExactRows {
 // The same, and rows by their codes.
 class CodedRows {
  public:
-  CodedRows(const ScalarCodes& codes, const EncodedQuery& query) : codes_(codes), query_(query) {}
+  CodedRows(const RowCodes& codes, const EncodedQuery& query) : codes_(codes), query_(query) {}
 
   void prefetch(uint32_t row) const { codes_.prefetch(row); }
   void distances(const uint32_t* rows, size_t count, float* out) const {
@@ -146,7 +146,7 @@ class CodedRows {
   }
 
  private:
-  const ScalarCodes& codes_;
+  const RowCodes& codes_;
   const EncodedQuery& query_;
 };
 

@@ -49,7 +49,20 @@ void products_portable(const int8_t* query, const uint8_t* codes, size_t width,
   }
 }
 
-constexpr Kernels portable{SimdLevel::portable, l2_portable, ip_portable, products_portable};
+void packed_portable(const int8_t* query, const uint8_t* codes, size_t width, const uint32_t* rows,
+                     size_t count, int32_t* out) {
+  for (size_t i = 0; i < count; ++i) {
+    const uint8_t* code = codes + rows[i] * width;
+    int32_t sum = 0;
+    for (size_t j = 0; j < width; ++j) {
+      sum += query[j] * (code[j] & 15) + query[width + j] * (code[j] >> 4);
+    }
+    out[i] = sum;
+  }
+}
+
+constexpr Kernels portable{SimdLevel::portable, l2_portable, ip_portable, products_portable,
+                           packed_portable};
 
 #if defined(__x86_64__)
 
@@ -151,6 +164,35 @@ __attribute__((target("avx2"))) void products_avx2(const int8_t* query, const ui
   }
 }
 
+__attribute__((target("avx2"))) inline __m256i add_packed_avx2(__m256i sum, const uint8_t* code,
+                                                               __m256i low, __m256i high) {
+  __m256i values = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(code));
+  __m256i mask = _mm256_set1_epi8(15);
+  // Four products, 4 × 15 × 127 at most, fit in 16 bits.
+  __m256i pairs = _mm256_add_epi16(
+      _mm256_maddubs_epi16(_mm256_and_si256(values, mask), low),
+      _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16(values, 4), mask), high));
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
+__attribute__((target("avx2"))) void packed_avx2(const int8_t* query, const uint8_t* codes,
+                                                 size_t width, const uint32_t* rows, size_t count,
+                                                 int32_t* out) {
+  for (size_t i = 0; i < count; i += 4) {
+    const uint8_t* code[4];
+    for (size_t j = 0; j < 4; ++j) code[j] = codes + rows[i + j < count ? i + j : i] * width;
+    __m256i sum[4] = {};
+    for (size_t at = 0; at < width; at += 32) {
+      __m256i low = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(query + at));
+      __m256i high = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(query + width + at));
+      for (size_t j = 0; j < 4; ++j) sum[j] = add_packed_avx2(sum[j], code[j] + at, low, high);
+    }
+    alignas(16) int32_t sums[4];
+    _mm_store_si128(reinterpret_cast<__m128i*>(sums), four_sums(sum[0], sum[1], sum[2], sum[3]));
+    for (size_t j = 0; j < 4 && i + j < count; ++j) out[i + j] = sums[j];
+  }
+}
+
 __attribute__((target("avx2,avx512f"))) inline __m256i halves_added(__m512i v) {
   return _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
 }
@@ -178,9 +220,37 @@ __attribute__((target("avx2,avx512f,avx512vnni"))) void products_vnni(const int8
   }
 }
 
-constexpr Kernels avx2{SimdLevel::avx2, l2_avx2, ip_avx2, products_avx2};
-constexpr Kernels avx512{SimdLevel::avx512, l2_avx512, ip_avx512, products_avx2};
-constexpr Kernels avx512_vnni{SimdLevel::avx512, l2_avx512, ip_avx512, products_vnni};
+__attribute__((target("avx2,avx512f,avx512vnni"))) void packed_vnni(const int8_t* query,
+                                                                    const uint8_t* codes,
+                                                                    size_t width,
+                                                                    const uint32_t* rows,
+                                                                    size_t count, int32_t* out) {
+  const __m512i mask = _mm512_set1_epi32(0x0f0f0f0f);
+  for (size_t i = 0; i < count; i += 4) {
+    const uint8_t* code[4];
+    for (size_t j = 0; j < 4; ++j) code[j] = codes + rows[i + j < count ? i + j : i] * width;
+    __m512i sum[4] = {};
+    for (size_t at = 0; at < width; at += 64) {
+      __m512i low = _mm512_loadu_si512(query + at);
+      __m512i high = _mm512_loadu_si512(query + width + at);
+      for (size_t j = 0; j < 4; ++j) {
+        __m512i values = _mm512_loadu_si512(code[j] + at);
+        sum[j] = _mm512_dpbusd_epi32(sum[j], _mm512_and_si512(values, mask), low);
+        sum[j] =
+            _mm512_dpbusd_epi32(sum[j], _mm512_and_si512(_mm512_srli_epi32(values, 4), mask), high);
+      }
+    }
+    alignas(16) int32_t sums[4];
+    _mm_store_si128(reinterpret_cast<__m128i*>(sums),
+                    four_sums(halves_added(sum[0]), halves_added(sum[1]), halves_added(sum[2]),
+                              halves_added(sum[3])));
+    for (size_t j = 0; j < 4 && i + j < count; ++j) out[i + j] = sums[j];
+  }
+}
+
+constexpr Kernels avx2{SimdLevel::avx2, l2_avx2, ip_avx2, products_avx2, packed_avx2};
+constexpr Kernels avx512{SimdLevel::avx512, l2_avx512, ip_avx512, products_avx2, packed_avx2};
+constexpr Kernels avx512_vnni{SimdLevel::avx512, l2_avx512, ip_avx512, products_vnni, packed_vnni};
 
 #endif
 

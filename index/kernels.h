@@ -22,6 +22,10 @@ struct Kernels {
   // of 64, up to 65,536.
   void (*code_products)(const int8_t* query, const uint8_t* codes, size_t width,
                         const uint32_t* rows, size_t count, int32_t* out);
+  // out[i] = Σ query[j] × low bits + query[width + j] × high bits of byte j of the code,
+  // exact as well. Codes are at codes + rows[i] × width, two numbers of 4 bits a byte.
+  void (*packed_products)(const int8_t* query, const uint8_t* codes, size_t width,
+                          const uint32_t* rows, size_t count, int32_t* out);
 };
 
 // The best of this processor.

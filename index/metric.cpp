@@ -20,6 +20,14 @@ Result<IndexKind> parse_index_kind(std::string_view name) {
                           "\" is unknown; use \"hnsw\", \"ivf\" or \"flat\"");
 }
 
+Result<Quantization> parse_quantization(std::string_view name) {
+  for (auto q : {Quantization::sq8, Quantization::sq4, Quantization::none}) {
+    if (name == to_string(q)) return q;
+  }
+  return invalid_argument("index.quantization \"" + std::string(name) +
+                          "\" is unknown; use \"sq8\", \"sq4\" or \"none\"");
+}
+
 Status IndexOptions::validate() const {
   auto check = [](const char* field, uint32_t value, uint32_t low, uint32_t high) -> Status {
     if (value >= low && value <= high) return {};

@@ -14,6 +14,11 @@ enum class Metric : uint8_t { cosine = 0, l2 = 1, dot = 2 };
 
 enum class IndexKind : uint8_t { hnsw = 0, ivf = 1, flat = 2 };
 
+// What graphs are walked by; the best of what is found is compared by float32 anyway.
+// Whole numbers of 7 bits (sq8, a byte) or of 4 bits (sq4, half a byte) a dimension, or the
+// float32 values themselves.
+enum class Quantization : uint8_t { sq8 = 0, sq4 = 1, none = 2 };
+
 inline std::string_view to_string(Metric m) {
   switch (m) {
     case Metric::cosine: return "cosine";
@@ -32,8 +37,18 @@ inline std::string_view to_string(IndexKind k) {
   return "unknown";
 }
 
+inline std::string_view to_string(Quantization q) {
+  switch (q) {
+    case Quantization::sq8: return "sq8";
+    case Quantization::sq4: return "sq4";
+    case Quantization::none: return "none";
+  }
+  return "unknown";
+}
+
 Result<Metric> parse_metric(std::string_view name);
 Result<IndexKind> parse_index_kind(std::string_view name);
+Result<Quantization> parse_quantization(std::string_view name);
 
 // How sealed segments are built and searched. The defaults reach recall@10 of
 // 0.95 and more on the data sets in docs/performance.md.
@@ -44,6 +59,7 @@ struct IndexOptions {
   uint32_t ef_search = 128;        // HNSW: default beam width of a search; 1 to 10,000
   uint32_t nlist = 0;              // IVF: number of lists; 0 chooses by size; up to 65,536
   uint32_t nprobe = 0;             // IVF: default lists visited; 0 chooses by nlist
+  Quantization quantization = Quantization::sq8;  // HNSW
 
   // Names the field and the allowed range.
   Status validate() const;

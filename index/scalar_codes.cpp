@@ -9,9 +9,8 @@ namespace jade {
 namespace {
 
 constexpr int most = 127;
-// Looked at for the scale, and for how far apart neighbours are.
+// Looked at for the scale.
 constexpr uint32_t sample_rows = 4000;
-constexpr uint32_t probes = 64;
 // How far above the error of rounding the distance of neighbours must be.
 constexpr float margin = 8;
 // Of so many rows one may be farther from its code than neighbours are from each other.
@@ -28,10 +27,11 @@ ScalarCodes::ScalarCodes(uint32_t rows, uint32_t dimension, Metric metric)
       metric_(metric),
       dimension_(dimension),
       width_((size_t{dimension} + 63) / 64 * 64),
-      prefetch_bytes_(std::min<size_t>(width_, 512)),
       middle_(width_),
       codes_(rows * width_),
-      norms_(rows) {}
+      norms_(rows) {
+  set_layout(codes_.data(), width_, norms_.data());
+}
 
 std::unique_ptr<const ScalarCodes> ScalarCodes::of(const EuclideanRows& rows, Metric metric) {
   if (rows.rows() == 0) return nullptr;
@@ -63,19 +63,7 @@ bool ScalarCodes::measure(const EuclideanRows& rows) {
 
   // Each of two rows is off by step²/12 a dimension, in the mean of the squares.
   float error = step_ * step_ / 6 * static_cast<float>(dimension_);
-  std::vector<float> nearest;
-  for (uint32_t i = 0; i < std::min(probes, looked); ++i) {
-    size_t probe = sample(static_cast<uint32_t>(uint64_t{i} * looked / std::min(probes, looked)));
-    float least = infinity;
-    for (uint32_t j = 0; j < looked; ++j) {
-      float d = rows.l2_squared(probe, sample(j));
-      if (d > 0) least = std::min(least, d);
-    }
-    nearest.push_back(least);
-  }
-  auto tenth = nearest.begin() + static_cast<std::ptrdiff_t>(nearest.size() / 10);
-  std::nth_element(nearest.begin(), tenth, nearest.end());
-  neighbour_ = *tenth;
+  neighbour_ = neighbour_distance(rows);
   return neighbour_ > margin * error;
 }
 

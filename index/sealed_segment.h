@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "index/large_array.h"
-#include "index/scalar_codes.h"
+#include "index/row_codes.h"
 #include "index/segment.h"
 
 namespace jade {
@@ -40,7 +40,7 @@ struct SegmentColumns {
   TextColumn metadata;
   // At most one of graph and lists.
   std::unique_ptr<HnswGraph> graph;
-  std::unique_ptr<const ScalarCodes> codes;  // of a graph's rows; null: too coarse
+  std::unique_ptr<const RowCodes> codes;  // of a graph's rows; null: it is walked by values
   std::unique_ptr<InvertedLists> lists;
 };
 
@@ -64,7 +64,7 @@ class SealedSegment final : public Segment {
   const IndexOptions& options() const { return options_; }
   const SegmentColumns& columns() const { return columns_; }
   const HnswGraph* graph() const { return columns_.graph.get(); }
-  const ScalarCodes* codes() const { return columns_.codes.get(); }
+  const RowCodes* codes() const { return columns_.codes.get(); }
   const InvertedLists* lists() const { return columns_.lists.get(); }
   // Built when it is first asked for, while others that ask wait: most segments that
   // are opened are searched without a filter.

@@ -5,6 +5,7 @@
 
 #include "index/hnsw_builder.h"
 #include "index/ivf.h"
+#include "index/scalar_codes.h"
 
 namespace jade {
 namespace {
@@ -110,9 +111,16 @@ Result<std::shared_ptr<const SealedSegment>> build_segment(const std::vector<Bui
                                     : std::make_unique<HnswGraph>(options.index.m,
                                                                   options.index.ef_construction);
     EuclideanRows points(columns.vectors.data(), n, Distance(options.metric, options.dimension));
-    columns.codes = ScalarCodes::of(points, options.metric);
-    if (!add_rows(*columns.graph, points, columns.codes.get(), options.seed, options.cancel)) {
+    // The same graph, whatever it is to be walked by.
+    auto codes = ScalarCodes::of(points, options.metric);
+    if (!add_rows(*columns.graph, points, codes.get(), options.seed, options.cancel)) {
       return cancelled();
+    }
+    if (options.index.quantization == Quantization::sq8) {
+      columns.codes = std::move(codes);
+    } else {
+      codes.reset();
+      columns.codes = RowCodes::of(options.index.quantization, points, options.metric);
     }
   } else if (indexed) {
     auto lists = build_lists(columns.vectors.data(), n, options.dimension, options.index.nlist,

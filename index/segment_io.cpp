@@ -25,9 +25,9 @@ struct Header {
   uint32_t rows;
   uint32_t dimension;
   uint8_t metric;
-  uint8_t built;   // the index there is
-  uint8_t wanted;  // the kind of the options
-  uint8_t zero;
+  uint8_t built;         // the index there is
+  uint8_t wanted;        // the kind of the options
+  uint8_t quantization;  // in version 1: 0
   uint32_t m;
   uint32_t ef_construction;
   uint32_t ef_search;
@@ -45,7 +45,9 @@ struct Header {
 static_assert(sizeof(Header) == 96);
 
 constexpr char magic[8] = {'J', 'A', 'D', 'E', 'S', 'E', 'G', '\n'};
-constexpr uint32_t format_version = 1;
+constexpr uint32_t format_version = 2;
+// Read as well: without quantization, which was sq8.
+constexpr uint32_t format_version_min = 1;
 constexpr uint64_t widths_differ = UINT64_MAX;
 constexpr size_t piece_bytes = 1 << 20;
 
@@ -172,11 +174,13 @@ bool text_fits(uint64_t rows, uint64_t bytes, uint64_t width) {
 
 Status check_header(const Header& header, const IndexOptions& options) {
   if (std::memcmp(header.magic, magic, sizeof magic) != 0) return damaged("it begins otherwise");
-  if (header.version != format_version) return damaged("its version is unknown");
+  if (header.version < format_version_min || header.version > format_version) {
+    return damaged("its version is unknown");
+  }
   if (header.rows > INT32_MAX || header.dimension < 1 || header.dimension > dimension_max ||
-      header.metric > 2 || header.built > 2 || header.wanted > 2 || header.zero != 0 ||
-      !options.validate().ok() || header.lists > 65536 ||
-      !text_fits(header.rows, header.id_bytes, header.id_width) ||
+      header.metric > 2 || header.built > 2 || header.wanted > 2 ||
+      header.quantization > (header.version == 1 ? 0 : 2) || !options.validate().ok() ||
+      header.lists > 65536 || !text_fits(header.rows, header.id_bytes, header.id_width) ||
       !text_fits(header.rows, header.metadata_bytes, header.metadata_width)) {
     return damaged("its header is impossible");
   }
@@ -256,6 +260,7 @@ Status serialize(const SealedSegment& segment,
   header.metric = static_cast<uint8_t>(segment.metric());
   header.built = static_cast<uint8_t>(segment.kind());
   header.wanted = static_cast<uint8_t>(options.kind);
+  header.quantization = static_cast<uint8_t>(options.quantization);
   header.m = options.m;
   header.ef_construction = options.ef_construction;
   header.ef_search = options.ef_search;
@@ -297,6 +302,7 @@ Result<std::shared_ptr<const SealedSegment>> deserialize(
   JADE_RETURN_IF_ERROR(in.array(&header, 1));
   IndexOptions options;
   options.kind = static_cast<IndexKind>(header.wanted);
+  options.quantization = static_cast<Quantization>(header.quantization);
   options.m = header.m;
   options.ef_construction = header.ef_construction;
   options.ef_search = header.ef_search;
@@ -318,7 +324,8 @@ Result<std::shared_ptr<const SealedSegment>> deserialize(
     if (!graph.ok()) return graph.status();
     columns.graph = std::move(*graph);
     auto metric = static_cast<Metric>(header.metric);
-    columns.codes = ScalarCodes::of(
+    columns.codes = RowCodes::of(
+        options.quantization,
         EuclideanRows(columns.vectors.data(), header.rows, Distance(metric, header.dimension)),
         metric);
   } else if (header.built == static_cast<uint8_t>(IndexKind::ivf)) {

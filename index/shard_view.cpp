@@ -21,9 +21,6 @@ constexpr double walk_cost = 25;
 constexpr double matching_walk_cost = 120;
 // Rows that a walk meets for one in its beam, at most: about the links of a row.
 constexpr double visits_per_result = 32;
-// Of how many rows that are best by their codes the distances are computed. On the data
-// sets of docs/performance.md no more than 2 k are needed; the rest is for coarser codes.
-size_t rescored(size_t k) { return 2 * k + 10; }
 // Matching rows, from all over a segment, that a walk from match to match begins at.
 constexpr size_t seeds_max = 16;
 
@@ -263,13 +260,13 @@ class SegmentSearch {
   // By codes where there are some, and the best by values.
   void scan_matching(const SealedSegment& segment) {
     WalkMemory& memory = WalkMemory::of_this_thread();
-    const ScalarCodes* codes = segment.codes();
-    if (codes == nullptr || done_.matching <= rescored(options_.k) ||
+    const RowCodes* codes = segment.codes();
+    if (codes == nullptr || done_.matching <= codes->rescored(options_.k) ||
         !codes->encode(query_, memory.query)) {
       return scan_all(segment);
     }
     plan(matches_ != nullptr ? SearchPlan::matching_rows : SearchPlan::scan);
-    memory.beam.reset(rescored(options_.k));
+    memory.beam.reset(codes->rescored(options_.k));
     compare_candidates(CodedRows(*codes, memory.query), [&](Candidate found) {
       if (memory.beam.wants(found) && check(found.row())) memory.beam.insert(found);
     });
@@ -281,8 +278,9 @@ class SegmentSearch {
     ExactRows exact(segment.columns().vectors.data(), distance_, query_);
     auto& rows = memory.fresh;
     rows.clear();
+    const size_t rescored = segment.codes()->rescored(options_.k);
     for (Candidate found : memory.beam.sorted()) {
-      if (rows.size() == rescored(options_.k)) break;
+      if (rows.size() == rescored) break;
       rows.push_back(found.row());
       exact.prefetch(found.row());
     }

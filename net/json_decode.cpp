@@ -18,9 +18,9 @@ enum CreateField {
 constexpr std::string_view alter_names[] = {"replicas"};
 constexpr std::string_view create_names[] = {"name",     "dimension", "metric",   "shards",
                                              "replicas", "index",     "embedder", "shard_key"};
-enum IndexField { i_type, i_m, i_ef_construction, i_ef_search, i_nlist, i_nprobe };
-constexpr std::string_view index_names[] = {"type",      "m",     "ef_construction",
-                                            "ef_search", "nlist", "nprobe"};
+enum IndexField { i_type, i_m, i_ef_construction, i_ef_search, i_nlist, i_nprobe, i_quantization };
+constexpr std::string_view index_names[] = {"type",  "m",      "ef_construction", "ef_search",
+                                            "nlist", "nprobe", "quantization"};
 enum UpsertField { u_vectors };
 constexpr std::string_view upsert_names[] = {"vectors"};
 enum VectorField { v_id, v_values, v_metadata, v_text };
@@ -78,7 +78,15 @@ Status read_index(JsonValue& value, const JsonPath& path, IndexOptions& index) {
                          case i_ef_construction: return read_uint(v, at, index.ef_construction);
                          case i_ef_search: return read_uint(v, at, index.ef_search);
                          case i_nlist: return read_uint(v, at, index.nlist);
-                         default: return read_uint(v, at, index.nprobe);
+                         case i_nprobe: return read_uint(v, at, index.nprobe);
+                         default: {
+                           std::string name;
+                           JADE_RETURN_IF_ERROR(read_string(v, at, word_bytes_max, name));
+                           auto quantization = parse_quantization(name);
+                           if (!quantization) return quantization.status();
+                           index.quantization = *quantization;
+                           return {};
+                         }
                        }
                      });
 }

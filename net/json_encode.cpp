@@ -64,6 +64,7 @@ void append_index(std::string& out, const IndexOptions& index) {
       .field("ef_search", index.ef_search)
       .field("nlist", index.nlist)
       .field("nprobe", index.nprobe)
+      .field("quantization", to_string(index.quantization))
       .close();
 }
 

@@ -160,6 +160,7 @@ void write(wire::Database::Builder out, const DatabaseRecord& database) {
   out.setEfSearch(database.ef_search);
   out.setNlist(database.nlist);
   out.setNprobe(database.nprobe);
+  out.setQuantization(database.quantization);
   out.setEmbedder(as_text(database.embedder));
   out.setReplicas(database.replicas);
   out.setShardKey(as_text(database.shard_key));
@@ -178,6 +179,7 @@ DatabaseRecord read(wire::Database::Reader in) {
   out.ef_search = in.getEfSearch();
   out.nlist = in.getNlist();
   out.nprobe = in.getNprobe();
+  out.quantization = in.getQuantization();
   out.embedder = view(in.getEmbedder());
   out.replicas = in.getReplicas();
   out.shard_key = view(in.getShardKey());

@@ -42,17 +42,19 @@ struct Arguments {
   WorkloadOptions workload;
   std::string json_file;
   uint32_t clients = 0, repetitions = 3;
+  std::vector<std::string> quantization = {"sq8"};
   std::vector<uint32_t> ef = {10, 16, 24, 32, 64, 128, 256};
   bool skip_peers = false, skip_node = false, skip_filters = false;
   MakeOptions make;
 };
 
-void bench_peers(const MeasureOptions& measuring, const Workload& workload, Report& report) {
+void bench_peers(const MeasureOptions& measuring, const std::vector<Quantization>& kinds,
+                 const Workload& workload, Report& report) {
   const IndexOptions index;
   report.section("Libraries on one thread, M " + std::to_string(index.m) + ", efConstruction " +
                  std::to_string(index.ef_construction));
   std::vector<std::unique_ptr<Engine>> engines;
-  engines.push_back(make_jade_index());
+  for (Quantization kind : kinds) engines.push_back(make_jade_index(kind));
   engines.push_back(make_hnswlib());
   engines.push_back(make_faiss());
   std::vector<double> build_seconds;
@@ -75,20 +77,22 @@ void bench_peers(const MeasureOptions& measuring, const Workload& workload, Repo
   auto curves = measure(workload, contestants, measuring);
   for (const Curve& curve : curves) report.curve(curve);
   for (double wanted : {0.95, 0.99}) {
-    for (size_t i = 1; i < curves.size(); ++i) {
-      char recall[16];
-      std::snprintf(recall, sizeof recall, "%.2f", wanted);
-      std::string key = "jade / " + curves[i].name + " at " + recall;
-      if (auto ratio = rate_ratio_at_recall(curves[0], curves[i], wanted)) {
-        report.ratio(key, *ratio, "times the queries/s");
-      } else {
-        report.text(key + ": not between the measured --ef");
+    for (size_t ours = 0; ours < kinds.size(); ++ours) {
+      for (size_t i = kinds.size(); i < curves.size(); ++i) {
+        char recall[16];
+        std::snprintf(recall, sizeof recall, "%.2f", wanted);
+        std::string key = curves[ours].name + " / " + curves[i].name + " at " + recall;
+        if (auto ratio = rate_ratio_at_recall(curves[ours], curves[i], wanted)) {
+          report.ratio(key, *ratio, "times the queries/s");
+        } else {
+          report.text(key + ": not between the measured --ef");
+        }
       }
     }
   }
-  for (size_t i = 1; i < curves.size(); ++i) {
-    report.fact("build: " + curves[i].name + " / jade", build_seconds[i] / build_seconds[0],
-                "times as long");
+  for (size_t i = kinds.size(); i < curves.size(); ++i) {
+    report.fact("build: " + curves[i].name + " / " + curves[0].name,
+                build_seconds[i] / build_seconds[0], "times as long");
   }
 }
 
@@ -102,7 +106,14 @@ Status run_bench(const Arguments& arguments) {
   std::sort(measuring.ef.begin(), measuring.ef.end());
   measuring.ef.erase(std::unique(measuring.ef.begin(), measuring.ef.end()), measuring.ef.end());
   measuring.rounds = arguments.repetitions;
+  std::vector<Quantization> kinds;
+  for (const std::string& name : arguments.quantization) {
+    auto kind = parse_quantization(name);
+    if (!kind.ok()) return kind.status();
+    if (std::find(kinds.begin(), kinds.end(), *kind) == kinds.end()) kinds.push_back(*kind);
+  }
   NodeBenchOptions node;
+  node.index.quantization = kinds.front();
   node.measure = measuring;
   node.clients = arguments.clients;
   if (node.clients == 0) {
@@ -122,7 +133,7 @@ Status run_bench(const Arguments& arguments) {
                            {"metric", options.metric},
                            {"k", options.k}});
   if (!arguments.skip_node) JADE_RETURN_IF_ERROR(bench_node(node, *workload, report));
-  if (!arguments.skip_peers) bench_peers(measuring, *workload, report);
+  if (!arguments.skip_peers) bench_peers(measuring, kinds, *workload, report);
   if (!arguments.skip_filters) {
     FilterBenchOptions filters;
     filters.rounds = arguments.repetitions;
@@ -166,6 +177,12 @@ void add_bench_command(CLI::App& app, int& exit_code) {
   command->add_option("--ef", arguments->ef, "Beam widths to measure")
       ->delimiter(',')
       ->check(CLI::Range(1, 10000))
+      ->capture_default_str();
+  command
+      ->add_option(
+          "--quantization", arguments->quantization,
+          "What graphs are walked by: sq8, sq4 or none; of several, the node has the first")
+      ->delimiter(',')
       ->capture_default_str();
   command->add_option("--clients", arguments->clients, "Clients at once; one a core if not given")
       ->check(CLI::Range(1, 256));

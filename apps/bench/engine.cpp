@@ -18,7 +18,11 @@ namespace {
 
 class JadeIndex final : public Engine {
  public:
-  std::string name() const override { return "jade index"; }
+  explicit JadeIndex(Quantization quantization) : quantization_(quantization) {}
+
+  std::string name() const override {
+    return "jade index (" + std::string(to_string(quantization_)) + ")";
+  }
 
   void build(const Matrix& base, Metric metric, const IndexOptions& options) override {
     metric_ = metric;
@@ -29,6 +33,7 @@ class JadeIndex final : public Engine {
     build.metric = metric;
     build.dimension = base.dimension;
     build.index = options;
+    build.index.quantization = quantization_;
     build.seed = 1;
     auto sealed = build_segment({{rows, nullptr, rows->rows()}}, build);
     JADE_ASSERT(sealed.ok());
@@ -47,6 +52,7 @@ class JadeIndex final : public Engine {
   }
 
  private:
+  Quantization quantization_;
   Metric metric_ = Metric::l2;
   uint32_t dimension_ = 0;
   SegmentView view_;
@@ -84,7 +90,9 @@ class Faiss final : public Engine {
 
 }  // namespace
 
-std::unique_ptr<Engine> make_jade_index() { return std::make_unique<JadeIndex>(); }
+std::unique_ptr<Engine> make_jade_index(Quantization quantization) {
+  return std::make_unique<JadeIndex>(quantization);
+}
 std::unique_ptr<Engine> make_faiss() { return std::make_unique<Faiss>(); }
 
 std::unique_ptr<Engine> make_hnswlib() {

@@ -24,7 +24,8 @@ class Engine {
 };
 
 // Our index alone: a sealed segment, without actors, disk or network.
-std::unique_ptr<Engine> make_jade_index();
+// `quantization`: instead of that of the options it is built with.
+std::unique_ptr<Engine> make_jade_index(Quantization quantization);
 // hnswlib, compiled for the widest instructions of this processor.
 std::unique_ptr<Engine> make_hnswlib();
 // IndexHNSWFlat of the FAISS that this program is linked with.

@@ -94,4 +94,40 @@ TEST_CASE("Every level of kernels has the same products of codes") {
   }
 }
 
+TEST_CASE("Every level of kernels has the same products of packed codes") {
+  std::mt19937 random(3);
+  constexpr uint32_t rows = 7;
+  for (size_t d = 1; d <= 4096; d += d < 300 ? 1 : 97 + d % 2) {
+    CAPTURE(d);
+    size_t width = (d + 127) / 128 * 64;
+    // The largest values there may be, and others.
+    bool largest = d % 3 == 1;
+    std::vector<uint8_t> codes(rows * width);
+    std::vector<int8_t> query(2 * width);
+    for (uint8_t& code : codes) code = static_cast<uint8_t>(largest ? 255 : random() % 256);
+    for (size_t j = 0; j < d; ++j) {
+      query[j] = static_cast<int8_t>(largest ? -127 : static_cast<int>(random() % 255) - 127);
+    }
+    const uint32_t wanted[] = {0, 3, 6, 1, 2, 5, 5, 4, 0};
+    for (SimdLevel level : {SimdLevel::portable, SimdLevel::avx2, SimdLevel::avx512}) {
+      const Kernels* tested = kernels_at(level);
+      if (tested == nullptr) continue;
+      CAPTURE(to_string(level));
+      for (size_t count : {0u, 1u, 2u, 3u, 4u, 9u}) {
+        std::vector<int32_t> out(10, 7);
+        tested->packed_products(query.data(), codes.data(), width, wanted, count, out.data());
+        for (size_t i = 0; i < count; ++i) {
+          int64_t sum = 0;
+          for (size_t j = 0; j < d; ++j) {
+            uint8_t both = codes[wanted[i] * width + j % width];
+            sum += int64_t{query[j]} * (j < width ? both & 15 : both >> 4);
+          }
+          REQUIRE(out[i] == sum);
+        }
+        REQUIRE(out[count] == 7);
+      }
+    }
+  }
+}
+
 }  // namespace jade

@@ -248,11 +248,13 @@ TEST_CASE("A merge begins with a copy of the largest graph") {
 }
 
 TEST_CASE("Equal inputs and seeds give equal bytes, and bytes give the segment back") {
+  int cases = 0;
   for (Metric metric : {Metric::cosine, Metric::l2, Metric::dot}) {
     for (IndexKind kind : {IndexKind::hnsw, IndexKind::ivf, IndexKind::flat}) {
       auto a = make_rows(1500, 12, metric, 5000);
       auto b = make_rows(300, 12, metric, 0, 1, true);
       BuildOptions options = small_options(12, metric, kind);
+      options.index.quantization = static_cast<Quantization>(++cases % 3);
       auto base = build_segment({whole(a)}, options);
       REQUIRE(base.ok());
       auto once = build_segment({whole(*base), whole(b)}, options);
@@ -282,6 +284,31 @@ TEST_CASE("Equal inputs and seeds give equal bytes, and bytes give the segment b
       }
     }
   }
+}
+
+TEST_CASE("Segments of version 1, which had no quantization, are read as sq8") {
+  BuildOptions build = small_options(4, Metric::l2);
+  auto built = build_segment({whole(make_rows(1100, 4, Metric::l2))}, build);
+  REQUIRE(built.ok());
+  std::string bytes = bytes_of(**built);
+  auto read = [&](uint32_t version, uint8_t quantization) {
+    std::memcpy(bytes.data() + 8, &version, sizeof version);
+    bytes[23] = static_cast<char>(quantization);
+    uint32_t crc = crc32c(std::string_view(bytes).substr(0, bytes.size() - 4));
+    std::memcpy(bytes.data() + bytes.size() - 4, &crc, 4);
+    return segment_of(bytes, bytes.size());
+  };
+  REQUIRE(read(1, 0).ok());
+  CHECK((*read(1, 0))->options() == build.index);
+  CHECK((*read(1, 0))->codes()->kind() == Quantization::sq8);
+  REQUIRE(read(2, 1).ok());
+  CHECK((*read(2, 1))->options().quantization == Quantization::sq4);
+  REQUIRE(read(2, 2).ok());
+  CHECK((*read(2, 2))->codes() == nullptr);
+  CHECK(!read(1, 1).ok());
+  CHECK(!read(2, 3).ok());
+  CHECK(!read(0, 0).ok());
+  CHECK(!read(3, 0).ok());
 }
 
 // The checksum refuses nearly all damage; `repaired` makes it fit, so that the

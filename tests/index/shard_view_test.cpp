@@ -392,7 +392,11 @@ TEST_CASE("Each plan finds what it should, and says what it did") {
 }
 
 TEST_CASE("Equal vectors come in the order of their ids") {
-  for (IndexKind kind : {IndexKind::hnsw, IndexKind::ivf, IndexKind::flat}) {
+  for (auto [kind, quantization] : {std::pair(IndexKind::hnsw, Quantization::sq8),
+                                    {IndexKind::hnsw, Quantization::sq4},
+                                    {IndexKind::hnsw, Quantization::none},
+                                    {IndexKind::ivf, Quantization::sq8},
+                                    {IndexKind::flat, Quantization::sq8}}) {
     auto rows = std::make_shared<GrowingSegment>(4, Metric::l2);
     const float vector[4] = {1, 2, 3, 4};
     for (uint64_t i = 0; i < 10000; ++i) {
@@ -402,6 +406,7 @@ TEST_CASE("Equal vectors come in the order of their ids") {
     build.metric = Metric::l2;
     build.dimension = 4;
     build.index.kind = kind;
+    build.index.quantization = quantization;
     build.index.ef_construction = 16;
     auto built = build_segment({{rows, nullptr, rows->rows()}}, build);
     REQUIRE(built.ok());

@@ -239,6 +239,10 @@ TEST_CASE("databases and deletions are read") {
             .find("unknown field \"mm\" in index") != std::string::npos);
   CHECK(failure(decode_create, R"({"name":"a","dimension":1,"index":{"m":"1"}})") ==
         "index.m is a string; it must be an integer");
+  CHECK(failure(decode_create, R"({"name":"a","dimension":1,"index":{"quantization":"sq5"}})") ==
+        "index.quantization \"sq5\" is unknown; use \"sq8\", \"sq4\" or \"none\"");
+  CHECK(failure(decode_create, R"({"name":"a","dimension":1,"index":{"quantization":4}})") ==
+        "index.quantization is a number; it must be a string");
   CHECK(failure(decode_delete, R"({"ids":[1],"filter":{}})").find("either") != std::string::npos);
   CHECK(failure(decode_delete, R"({"ids":[true]})").find("ids[0]") != std::string::npos);
   std::string filter = R"({"filter":{"a":1}})";

@@ -76,6 +76,7 @@ DatabaseRecord sample_database() {
   out.ef_search = 64;
   out.nlist = 5;
   out.nprobe = 6;
+  out.quantization = 1;
   out.embedder = "lexical";
   out.replicas = 3;
   out.shard_key = "tenant";

@@ -1,0 +1,73 @@
+// Rows made smaller, for graphs to be walked by. Distances by codes are near the true
+// ones; the best that a walk finds are then compared by their float32 values.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "index/euclidean_rows.h"
+#include "index/metric.h"
+
+namespace jade {
+
+// What rows are compared with, as a kind of codes sees it: the distance of a row is about
+// base + norm × |code|² + product × (code · values).
+struct EncodedQuery {
+  std::vector<int8_t> values;
+  float base = 0;
+  float norm = 0;
+  float product = 0;
+  bool is_row = false;
+  float added = 0;  // of a row, in the dimension that EuclideanRows adds
+};
+
+// Codes of n rows. Immutable: any thread may read.
+class RowCodes {
+ public:
+  // Of the kind that is wanted, or of the next finer one where that is too coarse to tell
+  // neighbours apart; null where all are, and for Quantization::none. They follow from
+  // the rows alone (and under dot from the kernels: index/kernels.h).
+  static std::unique_ptr<const RowCodes> of(Quantization wanted, const EuclideanRows& rows,
+                                            Metric metric);
+  virtual ~RowCodes() = default;
+  RowCodes(const RowCodes&) = delete;
+  RowCodes& operator=(const RowCodes&) = delete;
+
+  virtual Quantization kind() const = 0;
+  virtual uint32_t rows() const = 0;
+  virtual size_t memory_bytes() const = 0;
+  // Of how many rows that are best by their codes the true distances are to be
+  // computed, to find the best k.
+  virtual size_t rescored(size_t k) const = 0;
+
+  // False where codes cannot express the query, as it is far from all rows.
+  // `query`: as many floats as a row has, of length 1 under cosine. Distances are then
+  // those of Distance, under cosine twice as large.
+  virtual bool encode(const float* query, EncodedQuery& out) const = 0;
+  virtual void distances(const EncodedQuery& query, const uint32_t* rows, size_t count,
+                         float* out) const = 0;
+  void prefetch(uint32_t row) const {
+    const char* code = first_code_ + row * width_;
+    for (size_t at = 0; at < prefetch_bytes_; at += 64) __builtin_prefetch(code + at);
+    __builtin_prefetch(first_norm_ + row * sizeof(float));
+  }
+
+ protected:
+  RowCodes() = default;
+  // A small distance, squared, between neighbours among a sample of the rows; infinity
+  // where no two of them differ.
+  static float neighbour_distance(const EuclideanRows& rows);
+  // Where what `distances` reads lies: codes of `width` bytes on cache lines, and one
+  // number of four bytes of each row.
+  void set_layout(const void* codes, size_t width, const void* norms);
+
+ private:
+  const char* first_code_ = nullptr;
+  const char* first_norm_ = nullptr;
+  size_t width_ = 0;
+  size_t prefetch_bytes_ = 0;  // the processor finds the rest by itself
+};
+
+}  // namespace jade
