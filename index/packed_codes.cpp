@@ -117,8 +117,9 @@ bool PackedCodes::encode_rows(const EuclideanRows& rows) {
       float off = row[j] - range.lowest - range.step * static_cast<float>(value);
       lost += off * off;
     }
-    if (!(norm < infinity)) return false;
-    norms_[i] = lost < infinity ? norm - lost : norm;
+    float whole = norm + lost;
+    // What is no number is far away; not infinitely, as under dot this counts 0 times.
+    norms_[i] = whole < infinity ? whole : std::numeric_limits<float>::max();
     if (!(lost < stray * neighbour_)) ++strays;
   }
   return strays <= rows.rows() / stray_share;

@@ -10,9 +10,9 @@
 namespace jade {
 
 // Each dimension has a range of its own: that within which a sample of the rows loses
-// least, what lies outside being moved to its ends. The distance to a row is estimated as
-// that to its code, less what the code is off: rows that lie apart from their codes would
-// else seem farther than they are.
+// least, what lies outside being moved to its ends. The distance to a row, squared, is
+// estimated as that to its code and that from there to the row: the two are about at right
+// angles. So a row that is far from its code is not met as if it were near.
 class PackedCodes final : public RowCodes {
  public:
   // Null where the codes would be too coarse to tell neighbours apart.
@@ -47,7 +47,7 @@ class PackedCodes final : public RowCodes {
   std::vector<Range> ranges_;
   // Byte i of a code: dimension i in the low bits, i + width_ in the high ones.
   LargeArray<uint8_t> codes_;
-  // |decoded row - middle|² - |row - decoded row|², where the middle is that of the ranges.
+  // |decoded row - middle|² + |row - decoded row|², where the middle is that of the ranges.
   LargeArray<float> norms_;
 };
 

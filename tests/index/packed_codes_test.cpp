@@ -70,6 +70,29 @@ TEST_CASE("Distances by packed codes are nearly those by values, under each metr
   }
 }
 
+TEST_CASE("Rows far from their packed codes are not met as if they were near") {
+  for (Metric metric : {Metric::l2, Metric::dot}) {
+    CAPTURE(to_string(metric));
+    Vectors vectors(20000, 16, metric);
+    // As many as may be, most of them at the largest code of one dimension.
+    const float values[] = {40, 1000, 1e6f, 1e25f};
+    for (uint32_t i = 0; i < 20; ++i) vectors.row(i * 1000 + 1)[2] = values[i % 4];
+    auto codes = vectors.codes();
+    if (metric == Metric::l2) REQUIRE(codes);
+    if (!codes) continue;
+    EncodedQuery query;
+    REQUIRE(codes->encode(vectors.row(0), query));
+    for (uint32_t i = 0; i < 20; ++i) {
+      const uint32_t rows[] = {0, i * 1000 + 1};
+      float found[2];
+      codes->distances(query, rows, 2, found);
+      CHECK(std::isfinite(found[0]));
+      CHECK(std::isfinite(found[1]));
+      if (metric == Metric::l2) CHECK(found[1] > found[0] + 100);
+    }
+  }
+}
+
 TEST_CASE("What packed codes cannot express is refused") {
   Vectors vectors(2000, 16, Metric::l2);
   auto codes = vectors.codes();
