@@ -274,7 +274,7 @@ TEST_CASE("a whole benchmark: the node, our index and the peers, as JSON") {
         json::value{{"rows", 300}, {"dimension", 8}, {"queries", 20}, {"metric", "l2"}, {"k", 10}});
   for (const char* key : {"JSON body", "binary body", "in process", "memory per vector",
                           "binary body over HTTP / in process", "until all is indexed",
-                          "start of the node, to ready", "jade index: build"}) {
+                          "start of the node, to ready", "jade index (sq8): build"}) {
     CAPTURE(key);
     REQUIRE(out.contains(key));
     CHECK(out.at(key).as_double() >= 0);
@@ -310,7 +310,7 @@ TEST_CASE("a whole benchmark: the node, our index and the peers, as JSON") {
       CHECK(value.at("median").as_double() <= value.at("max").as_double());
     }
   }
-  for (const char* key : {"jade index", "FAISS IndexHNSWFlat", "node in process, 1 client",
+  for (const char* key : {"jade index (sq8)", "FAISS IndexHNSWFlat", "node in process, 1 client",
                           "node over HTTP, 1 client"}) {
     CHECK_MESSAGE(out.at(key).is_array(), key);
   }
