@@ -87,7 +87,6 @@ void ApiClient::list(ListRequest request, Done<ListReply> done) {
 void ApiClient::recall(RecallRequest request, Done<RecallReply> done) {
   call<RecallReply>(std::move(request), std::move(done));
 }
-
 void ApiClient::search(SearchRequest request, Done<SearchReply> done) {
   call<SearchReply>(std::move(request), std::move(done));
 }

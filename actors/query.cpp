@@ -485,6 +485,7 @@ void run_examples(query_pointer self, const std::shared_ptr<SearchWork>& request
       Status combined = combine_examples(spec, question.search, values);
       if (!combined.ok()) return request->done(request->at(i, combined));
     }
+    // Here, as it is not known later which of the batch a round for groups belongs to.
     Status prepared = prepare_search(spec, question.search);
     if (!prepared.ok()) return request->done(request->at(i, prepared));
     questions.push_back(std::move(question));

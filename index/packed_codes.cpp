@@ -97,8 +97,8 @@ bool PackedCodes::measure(const EuclideanRows& rows) {
     lost += least / looked;
   }
   neighbour_ = neighbour_distance(rows);
-  return neighbour_<infinity&& static_cast<double>(neighbour_)> static_cast<double>(margin) * 2 *
-         lost;
+  const double error = 2 * lost;  // of two rows
+  return neighbour_ < infinity && error * double{margin} < double{neighbour_};
 }
 
 bool PackedCodes::encode_rows(const EuclideanRows& rows) {

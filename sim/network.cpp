@@ -97,8 +97,10 @@ void SimNetwork::close(const Direction& direction) {
 void SimNetwork::close_client(const State& state) {
   const Direction& client = state.directions[1];
   if (!client.receiver->impl_ptr(client.handle)) {
-    // Not dialled: the next dial would take it and wait for ever.
+    // Not dialled, so nobody is to be told; but the next dial would take it and wait for
+    // ever.
     (void)client.receiver->new_tcp_scribe(state.host, state.port);
+    return;
   }
   close(client);
 }
