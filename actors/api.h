@@ -37,6 +37,12 @@ struct Limits {
   static constexpr size_t group_by_bytes_max = 512;
 };
 
+// What tells the shard that a vector is in.
+enum class Sharding : uint8_t {
+  hash = 0,    // the hash of its id, or of its shard key
+  vector = 1,  // itself: vectors that are near to each other are in one shard
+};
+
 // A database's name is 1 to 128 characters of [A-Za-z0-9_.-], starting with a
 // letter or digit.
 struct DatabaseSpec {
@@ -51,9 +57,17 @@ struct DatabaseSpec {
   // string or an integer: all vectors of one value (of a tenant, say) are in one shard,
   // every vector must have it, and ids are unique within it. Cannot be changed.
   std::string shard_key;
+  // By vector, a search asks only the shards that are likeliest to have what it looks for.
+  // Cannot be changed.
+  Sharding sharding = Sharding::hash;
+  // With sharding by vector, how many of them; 0: default_probes().
+  uint32_t probes = 0;
 
   friend bool operator==(const DatabaseSpec&, const DatabaseSpec&) = default;
 };
+
+// Of so many shards.
+inline uint32_t default_probes(uint32_t shards) { return shards / 2 + 1; }
 
 struct SegmentInfo {
   uint64_t id = 0;
@@ -89,6 +103,9 @@ struct DatabaseInfo {
   uint64_t vectors = 0;
   uint64_t indexed_vectors = 0;
   std::string index_state;  // "ready" or "indexing"
+  // With sharding by vector: "untrained" (too few vectors: searches ask all shards),
+  // "moving" (vectors are on their way to other shards: as well), "ready". Else empty.
+  std::string router_state;
   std::vector<ShardInfo> placement;
 };
 
@@ -193,6 +210,7 @@ struct SearchRequest {
   std::string token;                     // of a write that must be visible; "": none
   std::optional<uint32_t> ef_search;     // 1 to 10,000; raised to k where smaller
   std::optional<uint32_t> nprobe;        // IVF
+  std::optional<uint32_t> probes;        // shards to ask, with sharding by vector
   std::optional<float> score_threshold;  // only results at least this good
   bool exact = false;                    // compare with every vector, whatever the index
   // Where shards cannot be reached, answer with what the others have found, and say
@@ -216,8 +234,11 @@ struct SearchGroup {
 struct SearchReply {
   std::vector<SearchHit> results;
   std::vector<uint64_t> missing_shards = {};  // only where SearchRequest::partial allowed it
-  bool grouped = false;                       // with group_by: `groups`, and no `results`
-  std::vector<SearchGroup> groups = {};       // by their best vectors
+  // With sharding by vector: how many of the database's shards were asked. Else 0.
+  uint32_t shards_searched = 0;
+  uint32_t shards = 0;
+  bool grouped = false;                  // with group_by: `groups`, and no `results`
+  std::vector<SearchGroup> groups = {};  // by their best vectors
 };
 
 struct SearchBatchRequest {
@@ -236,11 +257,13 @@ struct RecallRequest {
   uint32_t sample = 50;  // vectors whose neighbours are searched for, 1 to 1,000
   std::optional<uint32_t> ef_search = std::nullopt;  // as in SearchRequest
   std::optional<uint32_t> nprobe = std::nullopt;
+  std::optional<uint32_t> probes = std::nullopt;
 };
 
 struct RecallReply {
-  double recall = 1;     // share of the neighbours that were found; 1 where there are none
-  uint64_t sampled = 0;  // vectors
+  double recall = 1;           // share of the neighbours that were found; 1 where there are none
+  uint64_t sampled = 0;        // vectors
+  double shards_searched = 1;  // share of the database's that a search asks, in the mean
 };
 
 struct NodeInfo {

@@ -25,16 +25,31 @@ DatabaseRecord to_record(const DatabaseEntry& entry) {
   out.embedder = spec.embedder;
   out.replicas = spec.replicas;
   out.shard_key = spec.shard_key;
+  out.sharding = static_cast<uint8_t>(spec.sharding);
+  out.probes = spec.probes;
+  if (entry.router) out.router = *entry.router;
+  if (entry.next_router) out.next_router = *entry.next_router;
   out.shards = entry.shards;
   return out;
 }
 
+bool fits(const RouterRecord& router, const DatabaseSpec& spec) {
+  return router.centres.size() == size_t{spec.shards} * spec.dimension * sizeof(float);
+}
+
+// Null: there is none.
+std::shared_ptr<const RouterRecord> to_router(const RouterRecord& record) {
+  return record.version == 0 ? nullptr : std::make_shared<const RouterRecord>(record);
+}
+
 Result<DatabaseEntry> from_record(const DatabaseRecord& record) {
   if (record.metric > static_cast<uint8_t>(Metric::dot) ||
+      record.sharding > static_cast<uint8_t>(Sharding::vector) ||
       record.index_kind > static_cast<uint8_t>(IndexKind::flat) ||
       record.quantization > static_cast<uint8_t>(Quantization::none)) {
     return corruption(
-        "the catalog holds a metric, index type or quantization that this version does not know");
+        "the catalog holds a metric, index type, quantization or sharding that this version does "
+        "not know");
   }
   DatabaseEntry out;
   out.spec.name = record.name;
@@ -50,8 +65,17 @@ Result<DatabaseEntry> from_record(const DatabaseRecord& record) {
   out.spec.embedder = record.embedder;
   out.spec.replicas = record.replicas;
   out.spec.shard_key = record.shard_key;
+  out.spec.sharding = static_cast<Sharding>(record.sharding);
+  out.spec.probes = record.probes;
   out.spec.shards = static_cast<uint32_t>(record.shards.size());
   out.shards = record.shards;
+  out.router = to_router(record.router);
+  out.next_router = to_router(record.next_router);
+  for (const auto& router : {out.router, out.next_router}) {
+    if (router && !fits(*router, out.spec)) {
+      return corruption("the catalog holds a router that does not fit its database");
+    }
+  }
   Status valid = validate(out.spec);
   if (!valid.ok())
     return corruption("the catalog holds an impossible database: " + valid.message());
@@ -110,6 +134,30 @@ bool is_name(const std::string& name) {
                      [&](char c) { return alphanumeric(c) || c == '_' || c == '.' || c == '-'; });
 }
 
+// Centres travel in one log entry.
+constexpr uint64_t centre_values_max = 131'072;
+
+Status validate_sharding(const DatabaseSpec& spec) {
+  if (spec.sharding != Sharding::vector) {
+    if (spec.probes == 0) return {};
+    return invalid_argument("probes is given, but sharding is not \"vector\"");
+  }
+  if (!spec.shard_key.empty()) {
+    return invalid_argument("sharding is \"vector\" and a shard_key is given; choose one of them");
+  }
+  if (spec.probes > spec.shards) {
+    return invalid_argument("probes is " + std::to_string(spec.probes) +
+                            "; it must be 1 to the number of shards, " +
+                            std::to_string(spec.shards) + ", or 0 for the default");
+  }
+  if (uint64_t{spec.shards} * spec.dimension > centre_values_max) {
+    return invalid_argument("with sharding \"vector\", shards × dimension must be at most " +
+                            std::to_string(centre_values_max) + "; it is " +
+                            std::to_string(uint64_t{spec.shards} * spec.dimension));
+  }
+  return {};
+}
+
 }  // namespace
 
 Status validate(const DatabaseSpec& spec) {
@@ -137,6 +185,7 @@ Status validate(const DatabaseSpec& spec) {
         "shard_key must be 1 to 128 characters of A-Z, a-z, 0-9, '_' and '-', the first a letter "
         "or digit: the name of a metadata field");
   }
+  JADE_RETURN_IF_ERROR(validate_sharding(spec));
   JADE_RETURN_IF_ERROR(spec.index.validate());
   if (spec.embedder.empty()) return {};
   return check_embedder(spec.embedder, spec.dimension);
@@ -314,6 +363,9 @@ Status Catalog::begin_split(DatabaseEntry& entry, size_t shard) {
   auto refuse = [&](const std::string& why) {
     return Status(Code::failed_precondition, "shard " + std::to_string(parent.group) + " " + why);
   };
+  if (entry.by_vector()) {
+    return refuse("cannot be split: its database is sharded by vector");
+  }
   if (parent.is_splitting()) return refuse("is being split already");
   if (!parent.leaving.empty() || !parent.joining.empty()) {
     return refuse("is being moved; try again when that is over");
@@ -348,6 +400,40 @@ void Catalog::cut_over(DatabaseEntry& entry, size_t shard) {
   child.parent = parent.group;
   entry.shards.insert(entry.shards.begin() + static_cast<std::ptrdiff_t>(shard) + 1, child);
   entry.spec.shards = static_cast<uint32_t>(entry.shards.size());
+}
+
+Status Catalog::carry_out(const RouteRecord& route) {
+  auto found = map_.databases.find(route.database);
+  bool known = found != map_.databases.end() && find_shard(found->second, route.group) != nullptr;
+  if (!known) {
+    return not_found("database \"" + route.database + "\" has no shard " +
+                     std::to_string(route.group));
+  }
+  DatabaseEntry& entry = found->second;
+  // Said more than once, or too late.
+  Status not_due(Code::failed_precondition,
+                 "database \"" + route.database + "\" is not at this step of a new router");
+  if (!entry.by_vector()) return not_due;
+  if (!route.centres.empty()) {
+    uint64_t before = entry.router ? entry.router->version : 0;
+    if (entry.next_router || route.router != before) return not_due;
+    RouterRecord next{index_, route.centres, route.vectors, {}, {}};
+    if (!fits(next, entry.spec)) return invalid_argument("a router does not fit its database");
+    entry.next_router = to_router(next);
+    return {};
+  }
+  if (!entry.next_router || entry.next_router->version != route.router) return not_due;
+  RouterRecord next = *entry.next_router;
+  bool done = route.step == RouteStep::done;
+  std::vector<uint64_t>& at = done ? next.done : next.announced;
+  bool due = route.step != RouteStep::follow && (!done || entry.is_moving());
+  if (!due || contains(at, route.group)) return not_due;
+  at.push_back(route.group);
+  bool over = next.done.size() == entry.shards.size();
+  auto after = to_router(next);
+  if (over) entry.router = after;
+  entry.next_router = over ? nullptr : after;
+  return {};
 }
 
 Status Catalog::carry_out(const FoundRecord& found) {

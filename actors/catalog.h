@@ -42,6 +42,7 @@ class Catalog {
   Status carry_out(const ShardRecord& place);
   Status carry_out(const FoundRecord& found);
   Status carry_out(const SplitRecord& split);
+  Status carry_out(const RouteRecord& route);
   Status begin_split(DatabaseEntry& entry, size_t shard);
   void cut_over(DatabaseEntry& entry, size_t shard);
   ShardPlacement* placement_of(uint64_t group);

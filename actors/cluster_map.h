@@ -26,6 +26,20 @@ enum class MoveReason : uint8_t { none, drain, replace, replicas, balance };
 struct DatabaseEntry {
   DatabaseSpec spec;
   std::vector<ShardPlacement> shards;  // by hash_begin, the first of which is 0
+  // With sharding by vector: the router in force, and one that is on its way. Null: none.
+  // The centre of shards[i] is their i-th.
+  std::shared_ptr<const RouterRecord> router = nullptr;
+  std::shared_ptr<const RouterRecord> next_router = nullptr;
+
+  bool by_vector() const { return spec.sharding == Sharding::vector; }
+  // Every shard refuses by now what older routers say where to search.
+  bool is_moving() const { return next_router && next_router->announced.size() == shards.size(); }
+  // The one that says where vectors go; null: none yet, an id's home has its vector too.
+  const RouterRecord* router_of_writes() const {
+    return is_moving() ? next_router.get() : router.get();
+  }
+  // The one that says where to search; null: everywhere.
+  const RouterRecord* router_of_searches() const { return next_router ? nullptr : router.get(); }
 };
 
 using NodeEntry = NodeRecord;

@@ -139,6 +139,8 @@ Status Grouping::take(std::vector<SearchReply> replies) {
   bool all = false;
   for (SearchReply& reply : replies) {
     missing_shards_.insert(reply.missing_shards.begin(), reply.missing_shards.end());
+    shards_searched_ = std::max(shards_searched_, reply.shards_searched);
+    shards_ = reply.shards;
     all = reply.results.size() < asked_;
     for (SearchHit& hit : reply.results) JADE_RETURN_IF_ERROR(add(std::move(hit)));
   }
@@ -162,6 +164,8 @@ SearchReply Grouping::finish() {
   }
   reply.grouped = true;
   reply.missing_shards.assign(missing_shards_.begin(), missing_shards_.end());
+  reply.shards_searched = shards_searched_;
+  reply.shards = shards_;
   return reply;
 }
 

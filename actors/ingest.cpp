@@ -12,6 +12,7 @@
 #include "index/embedder.h"
 #include "index/filter.h"
 #include "index/metadata.h"
+#include "index/vector_router.h"
 #include "storage/bytes.h"
 #include "storage/crc32c.h"
 #include "storage/record.h"
@@ -206,6 +207,38 @@ void add_row(UpsertCommand& command, uint32_t dimension, const RowView& row) {
   command.metadata.emplace_back(row.metadata);
 }
 
+// Says to which shard each vector belongs, where they are sharded by vector.
+class CellChooser {
+ public:
+  explicit CellChooser(const DatabaseEntry& database) : database_(database) {
+    const RouterRecord* router = database.router_of_writes();
+    if (router == nullptr) return;
+    version_ = router->version;
+    router_.emplace(database.spec.metric, database.spec.dimension, router->centres);
+    row_.resize(database.spec.dimension);
+  }
+
+  // For the row that was added last.
+  void choose(UpsertCommand& command, const RowView& row) {
+    if (!database_.by_vector()) return;
+    size_t shard = 0;
+    if (router_) {
+      std::memcpy(row_.data(), row.values.data(), row.values.size());
+      shard = router_->part_of(row_.data());
+    } else {
+      shard = shard_of(row.id, database_);
+    }
+    command.router = version_;
+    command.cells.push_back(database_.shards[shard].group);
+  }
+
+ private:
+  const DatabaseEntry& database_;
+  uint64_t version_ = 0;
+  std::optional<VectorRouter> router_;
+  std::vector<float> row_;
+};
+
 // `distinct`: how many different ids there are.
 Result<std::vector<Part>> split_upsert(const DatabaseEntry& database, const UpsertRequest& request,
                                        const std::string& id, size_t part_bytes,
@@ -230,6 +263,7 @@ Result<std::vector<Part>> split_upsert(const DatabaseEntry& database, const Upse
 
   size_t row_bytes = database.spec.dimension * sizeof(float);
   Splitter<UpsertCommand> splitter(database, id, fingerprint.value(), part_bytes);
+  CellChooser cells(database);
   for (size_t i = 0; i < keys.size(); ++i) {
     if (last[keys[i]] != i) continue;
     std::string_view values = std::string_view(request.values).substr(i * row_bytes, row_bytes);
@@ -237,7 +271,9 @@ Result<std::vector<Part>> split_upsert(const DatabaseEntry& database, const Upse
         request.metadata.empty() ? std::string_view() : std::string_view(request.metadata[i]);
     UpsertCommand& command =
         splitter.take(keys[i], keys[i].size() + row_bytes + metadata.size() + 32);
-    add_row(command, database.spec.dimension, {keys[i], values, metadata});
+    RowView row{keys[i], values, metadata};
+    add_row(command, database.spec.dimension, row);
+    cells.choose(command, row);
   }
   return splitter.finish();
 }
@@ -255,7 +291,8 @@ std::vector<Part> split_delete(const DatabaseEntry& database, const DeleteReques
   return splitter.finish();
 }
 
-// The rows of a command where they belong now: its shard may have been split.
+// The rows of a command where they belong now: its shard may have been split, or routed
+// anew.
 Result<std::vector<Part>> split_again(const DatabaseEntry& database, const std::string& command) {
   std::vector<UpsertCommand> upserts(database.shards.size());
   std::vector<DeleteCommand> deletes(database.shards.size());
@@ -268,12 +305,15 @@ Result<std::vector<Part>> split_again(const DatabaseEntry& database, const std::
     return true;
   };
   uint32_t dimension = 0;
+  CellChooser cells(database);
   visitor.begin_upsert = [&](size_t, uint32_t d) {
     dimension = d;
     return Status();
   };
   visitor.upsert_row = [&](const RowView& row) {
-    add_row(upserts[shard_of(row.id, database)], dimension, row);
+    UpsertCommand& upsert = upserts[shard_of(row.id, database)];
+    add_row(upsert, dimension, row);
+    cells.choose(upsert, row);
     return Status();
   };
   visitor.erase = [&](const DeleteCommand& erase) {
@@ -312,6 +352,14 @@ struct Writing {
   Status failure;  // of any part
   std::function<void(Result<Written>)> done;
 
+  void count(const ShardWritten& written) {
+    affected += written.affected;
+    auto see = [this](uint64_t group, uint64_t index) {
+      indexes[group] = std::max(indexes[group], index);
+    };
+    see(written.group, written.index);
+    for (auto [group, index] : written.reached) see(group, index);
+  }
   void finish_one() {
     if (--missing > 0) return;
     if (failure.ok()) return done(Written{affected, encode_token(indexes)});
@@ -358,9 +406,7 @@ void write(ingest_pointer self, std::shared_ptr<Writing> all, Part part) {
   self->request(*shard, self->state.options.write_timeout, ShardWrite{{kept->group}, kept->command})
       .then(
           [all](const ShardWritten& written) {
-            all->affected += written.affected;
-            uint64_t& index = all->indexes[written.group];
-            index = std::max(index, written.index);
+            all->count(written);
             all->finish_one();
           },
           [=](const caf::error& error) {
@@ -418,9 +464,7 @@ void delete_matching(ingest_pointer self, std::shared_ptr<Writing> all,
                              moved = moved || answer.status().code() == Code::moved;
                              continue;
                            }
-                           all->affected += answer->affected;
-                           uint64_t& index = all->indexes[answer->group];
-                           index = std::max(index, answer->index);
+                           all->count(*answer);
                          }
                          if (!moved || now_ms(self) >= all->retry_until_ms)
                            return all->finish_one();

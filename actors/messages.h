@@ -51,12 +51,17 @@ struct Route {
 struct ShardWrite {
   Route route;
   std::string command;
+  // With sharding by vector, of a home to a cell. Answered when it is applied here;
+  // other writes when what they change elsewhere is.
+  bool forwarded = false;
 };
 
 struct ShardWritten {
   uint64_t group = 0;
   uint64_t index = 0;     // of the log entry
   uint64_t affected = 0;  // rows written or deleted
+  // With sharding by vector: the entries of other groups with which searches see it.
+  std::map<uint64_t, uint64_t> reached = {};
 };
 
 // One or several queries against one shard.
@@ -76,6 +81,9 @@ struct ShardSearch {
   uint64_t applied_min = 0;  // the replica must have applied so much
   // Of the shard, as the asker's map has it: refused where it has been split since.
   uint64_t last_child = 0;
+  // With sharding by vector: the router by which this shard is asked and others are not;
+  // 0: all are. Refused where a later one has been announced.
+  uint64_t router = 0;
   Consistency consistency = Consistency::session;
 };
 
@@ -88,6 +96,10 @@ struct ShardHit {
 
 struct ShardHits {
   std::vector<std::vector<ShardHit>> queries;  // best first
+  // With sharding by vector: what has been applied here, and by group the entries with
+  // which rows that have left this shard arrived there. Who asks both must see those.
+  uint64_t applied_index = 0;
+  std::map<uint64_t, uint64_t> after = {};
 };
 
 struct ShardGet {
@@ -127,6 +139,12 @@ struct ShardRecallCount {
   uint64_t sampled = 0;
   uint64_t expected = 0;
   uint64_t found = 0;
+};
+
+// Some rows of the shard, evenly spaced, with their values.
+struct ShardSample {
+  Route route;
+  uint32_t count = 0;
 };
 
 // Delete every row that matches. Rows written while it runs may stay.
@@ -182,7 +200,7 @@ struct RaftWire {
 };
 
 // Of the messages between nodes: those of another version may mean something else.
-constexpr uint32_t cluster_protocol = 2;
+constexpr uint32_t cluster_protocol = 3;
 
 // Who are you? failed_precondition: of another cluster, or another version.
 struct Hello {
@@ -276,6 +294,10 @@ struct RecallTask {
   std::shared_ptr<const ShardSnapshot> view;
   ShardRecall recall;
 };
+struct SampleTask {
+  std::shared_ptr<const ShardSnapshot> view;
+  uint32_t count = 0;
+};
 struct DigestTask {
   std::shared_ptr<const ShardSnapshot> view;
 };
@@ -319,6 +341,7 @@ struct MakeChild {
 // The map has changed: node to shard.
 struct Placed {
   ShardPlacement placement;
+  std::shared_ptr<const DatabaseEntry> database = nullptr;  // of one that is sharded by vector
 };
 
 // To itself, after a delay of the actor clock.
@@ -398,6 +421,7 @@ using replica_actor = caf::typed_actor<
     caf::replies_to<ShardWrite>::with<ShardWritten>, caf::replies_to<ShardSearch>::with<ShardHits>,
     caf::replies_to<ShardGet>::with<ShardVectors>, caf::replies_to<ShardList>::with<ShardVectors>,
     caf::replies_to<ShardRecall>::with<ShardRecallCount>,
+    caf::replies_to<ShardSample>::with<ShardVectors>,
     caf::replies_to<ShardDeleteMatching>::with<ShardWritten>,
     caf::replies_to<ShardDescribe>::with<ShardInfo>, caf::replies_to<FetchState>::with<StateChunk>,
     caf::reacts_to<RaftWire>>;
@@ -422,8 +446,9 @@ using searcher_actor = caf::typed_actor<
     caf::replies_to<SearchTask>::with<ShardHits>, caf::replies_to<GetTask>::with<ShardVectors>,
     caf::replies_to<ListTask>::with<ShardVectors>,
     caf::replies_to<RecallTask>::with<ShardRecallCount>,
-    caf::replies_to<MatchTask>::with<MatchedRows>, caf::replies_to<TrimTask>::with<MatchedRows>,
-    caf::replies_to<DigestTask>::with<ShardDigest>, caf::replies_to<ExportTask>::with<StateChunk>>;
+    caf::replies_to<SampleTask>::with<ShardVectors>, caf::replies_to<MatchTask>::with<MatchedRows>,
+    caf::replies_to<TrimTask>::with<MatchedRows>, caf::replies_to<DigestTask>::with<ShardDigest>,
+    caf::replies_to<ExportTask>::with<StateChunk>>;
 
 // The one writer of the node's log: collects what waits into one synced write.
 using log_writer_actor =
@@ -514,13 +539,13 @@ struct Wired {
   }
 
 JADE_INSPECT(Route, x.group, x.node, x.hops, x.waits)
-JADE_INSPECT(ShardWrite, x.route, x.command)
-JADE_INSPECT(ShardWritten, x.group, x.index, x.affected)
+JADE_INSPECT(ShardWrite, x.route, x.command, x.forwarded)
+JADE_INSPECT(ShardWritten, x.group, x.index, x.affected, x.reached)
 JADE_INSPECT(ShardSearch, x.route, x.queries, x.dimension, x.k, x.ef_search, x.nprobe, x.filter,
              x.exact, x.include_metadata, x.include_values, x.has_threshold, x.distance_max,
-             x.applied_min, x.last_child, x.consistency)
+             x.applied_min, x.last_child, x.router, x.consistency)
 JADE_INSPECT(ShardHit, x.id, x.distance, x.metadata, x.values)
-JADE_INSPECT(ShardHits, x.queries)
+JADE_INSPECT(ShardHits, x.queries, x.applied_index, x.after)
 JADE_INSPECT(ShardGet, x.route, x.id, x.consistency)
 JADE_INSPECT(ShardList, x.route, x.after, x.prefix, x.limit, x.include_metadata, x.include_values,
              x.consistency, x.last_child)
@@ -528,6 +553,7 @@ JADE_INSPECT(ShardVectors, x.rows)
 JADE_INSPECT(ShardRecall, x.route, x.sample, x.k, x.ef_search, x.nprobe, x.consistency,
              x.last_child)
 JADE_INSPECT(ShardRecallCount, x.sampled, x.expected, x.found)
+JADE_INSPECT(ShardSample, x.route, x.count)
 JADE_INSPECT(ShardDeleteMatching, x.route, x.filter, x.last_child)
 JADE_INSPECT(ShardDescribe, x.route, x.by_leader)
 JADE_INSPECT(ShardDigestRequest, x.group)
@@ -562,6 +588,7 @@ inline void add_message_types(caf::actor_system_config& config) {
       .add_message_type<ShardVectors>("jade::ShardVectors")
       .add_message_type<ShardRecall>("jade::ShardRecall")
       .add_message_type<ShardRecallCount>("jade::ShardRecallCount")
+      .add_message_type<ShardSample>("jade::ShardSample")
       .add_message_type<ShardDeleteMatching>("jade::ShardDeleteMatching")
       .add_message_type<ShardDescribe>("jade::ShardDescribe")
       .add_message_type<ShardInfo>("jade::ShardInfo")
@@ -637,6 +664,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::ListReply)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::RecallRequest)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::RecallReply)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::RecallTask)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::SampleTask)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::SearchRequest)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::SearchReply)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::SearchBatchRequest)

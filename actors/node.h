@@ -65,6 +65,10 @@ struct NodeConfig {
   // and rows that are worth an index when they are not. 0: by dimension.
   uint32_t seal_rows_max = 0;
   uint32_t seal_rows_min = 0;
+  // With sharding by vector: so many vectors of one home are enough to train a router (0:
+  // by the number of shards), and it is trained anew when they are so many times as many.
+  uint32_t router_vectors_min = 0;
+  uint32_t router_growth = 8;
 };
 
 // The cluster that this node is a member of. May be used from any thread.

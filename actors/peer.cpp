@@ -370,6 +370,7 @@ peer_actor::behavior_type peer(peer_pointer self, NodeContextPtr context) {
       [self](ShardGet& m) { return pass_on<ShardVectors>(self, m); },
       [self](ShardList& m) { return pass_on<ShardVectors>(self, m); },
       [self](ShardRecall& m) { return pass_on<ShardRecallCount>(self, m); },
+      [self](ShardSample& m) { return pass_on<ShardVectors>(self, m); },
       [self](ShardDeleteMatching& m) { return pass_on<ShardWritten>(self, m); },
       [self](ShardDescribe& m) { return pass_on<ShardInfo>(self, m); },
       [self](FetchState& m) { return pass_on<StateChunk>(self, m); },

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <set>
+#include <tuple>
 
 #include "actors/errors.h"
 #include "actors/examples.h"
@@ -14,6 +16,7 @@
 #include "index/embedder.h"
 #include "index/filter.h"
 #include "index/top_k.h"
+#include "index/vector_router.h"
 
 namespace jade {
 namespace {
@@ -43,7 +46,17 @@ Status check_effort(const std::optional<uint32_t>& ef_search,
   return {};
 }
 
-Status check_recall(const RecallRequest& recall) {
+Status check_probes(const DatabaseSpec& spec, const std::optional<uint32_t>& probes) {
+  if (!probes) return {};
+  if (spec.sharding != Sharding::vector) {
+    return invalid_argument("probes is given, but database \"" + spec.name +
+                            "\" is not sharded by vector: all its shards are searched");
+  }
+  return check_range("probes", *probes, 1, Limits::shards_max);
+}
+
+Status check_recall(const DatabaseSpec& spec, const RecallRequest& recall) {
+  JADE_RETURN_IF_ERROR(check_probes(spec, recall.probes));
   JADE_RETURN_IF_ERROR(check_range("k", recall.k, 1, Limits::recall_k_max));
   JADE_RETURN_IF_ERROR(check_range("sample", recall.sample, 1, Limits::recall_sample_max));
   return check_effort(recall.ef_search, recall.nprobe);
@@ -72,7 +85,7 @@ ShardSearch shard_search(const DatabaseSpec& spec, const Question& asked) {
 bool same_parameters(const Question& one, const Question& other) {
   const SearchRequest &a = one.search, &b = other.search;
   return one.hits() == other.hits() && a.ef_search == b.ef_search && a.nprobe == b.nprobe &&
-         a.filter == b.filter && a.key == b.key && a.exact == b.exact &&
+         a.probes == b.probes && a.filter == b.filter && a.key == b.key && a.exact == b.exact &&
          a.include_metadata == b.include_metadata && a.include_values == b.include_values &&
          a.consistency == b.consistency && a.score_threshold == b.score_threshold &&
          a.token == b.token && a.partial == b.partial;
@@ -109,8 +122,12 @@ Result<SearchReply> merge_hits(const DatabaseSpec& spec, const Question& asked,
   SearchReply reply;
   reply.results.reserve(std::min<size_t>(hits.size(), asked.search.k));
   size_t left_out = 0;
+  // Where stale answers are allowed, an id may be in two shards.
+  bool may_repeat = spec.sharding == Sharding::vector && parts.size() > 1;
+  std::set<std::string_view> seen;
   for (ShardHit* hit : hits) {
     if (reply.results.size() == asked.search.k) break;
+    if (may_repeat && !seen.insert(hit->id).second) continue;
     auto id = id_of_row_key(hit->id);
     if (!id.ok()) return id.status();
     bool excluded =
@@ -131,8 +148,9 @@ struct Group {
 // One of those shards.
 struct Part {
   size_t group = 0;
-  uint64_t shard = 0;  // Raft group
-  Status reachable;    // else it is not asked
+  uint64_t shard = 0;             // Raft group
+  std::vector<uint32_t> queries;  // of the group that it is asked, in order
+  Status reachable;               // else it is not asked
 };
 
 struct Call {
@@ -143,6 +161,7 @@ struct Call {
 
 struct SearchPlan {
   DatabaseSpec spec;
+  uint64_t router = 0;  // by which shards were chosen; 0: all are asked
   std::vector<Group> groups;
   std::vector<Part> parts;  // by group
   std::vector<Call> calls;  // of the reachable ones
@@ -166,10 +185,38 @@ uint64_t second_choice(const Routes& routes, const ShardPlacement& placement, si
   return others.empty() ? 0 : others[turn % others.size()];
 }
 
+// Which of a group's searches each shard is asked, by position of the shard.
+std::vector<std::vector<uint32_t>> choose_shards(const DatabaseEntry& entry,
+                                                 const std::vector<Question>& searches,
+                                                 const Group& group) {
+  std::vector<std::vector<uint32_t>> out(entry.shards.size());
+  const SearchRequest& first = searches[group.first].search;
+  const RouterRecord* router = entry.router_of_searches();
+  uint32_t probes = std::min(entry.spec.shards, first.probes.value_or(entry.spec.probes));
+  if (probes == 0) probes = default_probes(entry.spec.shards);
+  for (uint32_t i = 0; i < group.count; ++i) {
+    if (first.key) {
+      // All vectors of a key are in the shard of any of them.
+      out[shard_of(row_key_prefix(*first.key), entry)].push_back(i);
+    } else if (router != nullptr && !first.exact) {
+      VectorRouter cells(entry.spec.metric, entry.spec.dimension, router->centres);
+      const auto& vector = searches[group.first + i].search.vector;
+      for (uint32_t shard : cells.parts_for(vector.data(), probes)) out[shard].push_back(i);
+    } else {
+      for (auto& asked : out) asked.push_back(i);
+    }
+  }
+  return out;
+}
+
+// `required`: by Raft group, entries that its answer must hold.
 Result<SearchPlan> plan(const Routes& routes, const DatabaseEntry& entry,
-                        std::vector<Question>& searches, bool batch, size_t turn) {
+                        std::vector<Question>& searches, bool batch, size_t turn,
+                        const AppliedIndexes& required) {
   SearchPlan out;
   out.spec = entry.spec;
+  const RouterRecord* router = entry.router_of_searches();
+  out.router = router == nullptr ? 0 : router->version;
   for (size_t i = 0; i < searches.size(); ++i) {
     if (Status status = prepare_search(entry.spec, searches[i].search); !status.ok()) {
       return batch ? status.with_context("searches[" + std::to_string(i) + "]") : status;
@@ -180,28 +227,31 @@ Result<SearchPlan> plan(const Routes& routes, const DatabaseEntry& entry,
       out.groups.push_back({i, 1});
     }
   }
-  std::vector<Result<replica_actor>> handles;
-  for (const ShardPlacement& placement : entry.shards) handles.push_back(routes.shard(placement));
   for (size_t g = 0; g < out.groups.size(); ++g) {
-    const SearchRequest& first = searches[out.groups[g].first].search;
-    ShardSearch question = shard_search(entry.spec, searches[out.groups[g].first]);
-    for (size_t i = 0; i < out.groups[g].count; ++i) {
-      append_floats(question.queries, searches[out.groups[g].first + i].search.vector);
-    }
-    auto token = decode_token(first.token);
+    const Group& group = out.groups[g];
+    const ShardSearch question = shard_search(entry.spec, searches[group.first]);
+    auto token = decode_token(searches[group.first].search.token);
     if (!token.ok()) return token.status();
-    // All vectors of a key are in the shard of any of them.
-    const size_t begin = first.key ? shard_of(row_key_prefix(*first.key), entry) : 0;
-    const size_t end = first.key ? begin + 1 : handles.size();
-    for (size_t s = begin; s < end; ++s) {
-      out.parts.push_back({g, entry.shards[s].group, handles[s].status()});
-      if (!handles[s].ok()) continue;
-      question.route.group = entry.shards[s].group;
-      question.last_child = entry.shards[s].last_child;
-      auto seen = token->find(question.route.group);
-      question.applied_min = seen == token->end() ? 0 : seen->second;
-      uint64_t other = any_may_answer(question) ? second_choice(routes, entry.shards[s], turn) : 0;
-      out.calls.push_back({*handles[s], s + 1 < end ? question : std::move(question), other});
+    auto asked = choose_shards(entry, searches, group);
+    for (size_t s = 0; s < asked.size(); ++s) {
+      if (asked[s].empty()) continue;
+      const ShardPlacement& placement = entry.shards[s];
+      auto handle = routes.shard(placement);
+      out.parts.push_back({g, placement.group, std::move(asked[s]), handle.status()});
+      if (!handle.ok()) continue;
+      ShardSearch own = question;
+      for (uint32_t i : out.parts.back().queries) {
+        append_floats(own.queries, searches[group.first + i].search.vector);
+      }
+      own.route.group = placement.group;
+      own.last_child = placement.last_child;
+      own.router = out.router;
+      for (const AppliedIndexes* indexes : {&std::as_const(*token), &required}) {
+        auto seen = indexes->find(placement.group);
+        if (seen != indexes->end()) own.applied_min = std::max(own.applied_min, seen->second);
+      }
+      uint64_t other = any_may_answer(own) ? second_choice(routes, placement, turn) : 0;
+      out.calls.push_back({*handle, std::move(own), other});
     }
   }
   return out;
@@ -216,7 +266,9 @@ Result<std::vector<SearchReply>> merge_answers(const SearchPlan& plan,
                                                const std::vector<Question>& searches,
                                                std::vector<Result<ShardHits>>& answers) {
   struct Found {
-    std::vector<ShardHits*> hits;
+    std::vector<std::vector<std::vector<ShardHit>*>> hits;  // by search
+    uint32_t answers = 0;
+    std::vector<uint32_t> asked;  // by search, how many shards
     std::vector<uint64_t> missing;
     Status failure;
   };
@@ -224,11 +276,22 @@ Result<std::vector<SearchReply>> merge_answers(const SearchPlan& plan,
   size_t call = 0;
   for (const Part& part : plan.parts) {
     Found& of = found[part.group];
+    of.hits.resize(plan.groups[part.group].count);
+    of.asked.resize(plan.groups[part.group].count);
+    for (uint32_t i : part.queries) ++of.asked[i];
     Status status = part.reachable;
     if (status.ok()) {
       auto& answer = answers[call++];
       status = given_up(answer.status());
-      if (answer.ok()) of.hits.push_back(&*answer);
+      if (answer.ok()) {
+        if (answer->queries.size() != part.queries.size()) {
+          return internal_error("a shard answered another number of queries");
+        }
+        ++of.answers;
+        for (size_t i = 0; i < part.queries.size(); ++i) {
+          of.hits[part.queries[i]].push_back(&answer->queries[i]);
+        }
+      }
     }
     if (status.ok()) continue;
     if (!is_absence(status)) return status;
@@ -239,21 +302,35 @@ Result<std::vector<SearchReply>> merge_answers(const SearchPlan& plan,
   std::vector<SearchReply> replies;
   for (size_t g = 0; g < plan.groups.size(); ++g) {
     const Group& group = plan.groups[g];
-    bool enough = searches[group.first].search.partial && !found[g].hits.empty();
+    bool enough = searches[group.first].search.partial && found[g].answers > 0;
     if (!found[g].missing.empty() && !enough) return found[g].failure;
     for (size_t i = 0; i < group.count; ++i) {
-      std::vector<std::vector<ShardHit>*> lists;
-      for (ShardHits* hits : found[g].hits) {
-        if (i >= hits->queries.size()) return internal_error("a shard answered too few queries");
-        lists.push_back(&hits->queries[i]);
-      }
-      auto merged = merge_hits(plan.spec, searches[group.first + i], lists);
+      auto merged = merge_hits(plan.spec, searches[group.first + i], found[g].hits[i]);
       if (!merged.ok()) return merged.status();
       merged->missing_shards = found[g].missing;
+      if (plan.spec.sharding == Sharding::vector) {
+        merged->shards_searched = found[g].asked[i];
+        merged->shards = plan.spec.shards;
+      }
       replies.push_back(std::move(*merged));
     }
   }
   return replies;
+}
+
+// Whether searches have found too little in the shards that they asked; those are to ask
+// all of them.
+bool widen(std::vector<Question>& searches, const std::vector<SearchReply>& replies) {
+  bool widened = false;
+  for (size_t i = 0; i < searches.size(); ++i) {
+    SearchRequest& search = searches[i].search;
+    const SearchReply& reply = replies[i];
+    bool enough = reply.results.size() >= search.k || search.score_threshold;
+    if (enough || reply.shards_searched == reply.shards || !reply.missing_shards.empty()) continue;
+    search.probes = reply.shards;
+    widened = true;
+  }
+  return widened;
 }
 
 using query_pointer = query_actor::stateful_pointer<query_state>;
@@ -270,6 +347,9 @@ bool is_outdated(query_pointer self, const std::vector<Result<Reply>>& answers,
 uint64_t retry_until(query_pointer self) {
   return now_ms(self) + to_ms(self->state.options.retry_for);
 }
+
+// A row is in two shards for as long as a few writes take.
+constexpr auto moving_interval = std::chrono::milliseconds(5);
 
 // How many times slower than usual a replica is when another is asked as well.
 constexpr double hedge_factor = 3;
@@ -320,12 +400,60 @@ void ask_hedged(query_pointer self, Call call, std::function<void(Result<ShardHi
   });
 }
 
+// Answers with the parts that they answer, but for those that may be stale.
+std::vector<std::pair<const Part*, const ShardHits*>> fresh_answers(
+    const SearchPlan& plan, const std::vector<Question>& searches,
+    const std::vector<Result<ShardHits>>& answers) {
+  std::vector<std::pair<const Part*, const ShardHits*>> out;
+  size_t call = 0;
+  for (const Part& part : plan.parts) {
+    if (!part.reachable.ok()) continue;
+    const auto& answer = answers[call++];
+    const SearchRequest& search = searches[plan.groups[part.group].first].search;
+    if (answer.ok() && search.consistency != Consistency::eventual)
+      out.emplace_back(&part, &*answer);
+  }
+  return out;
+}
+
+// Whether the answers are of moments that go together. With sharding by vector a row may
+// have left one shard after it was asked, or before, and have come to another that was asked
+// at another time: it would be found twice or, worse, not at all. `required` gets what to ask
+// for instead.
+bool belong_together(const SearchPlan& plan, const std::vector<Question>& searches,
+                     const std::vector<Result<ShardHits>>& answers, AppliedIndexes& required) {
+  if (plan.spec.sharding != Sharding::vector) return true;
+  auto fresh = fresh_answers(plan, searches, answers);
+  AppliedIndexes applied;  // the least of each shard
+  for (auto [part, hits] : fresh) {
+    auto [least, first] = applied.emplace(part->shard, hits->applied_index);
+    if (!first) least->second = std::min(least->second, hits->applied_index);
+  }
+  bool together = true;
+  std::set<std::tuple<size_t, uint32_t, std::string_view>> ids;
+  for (auto [part, hits] : fresh) {
+    for (auto [group, index] : hits->after) {
+      auto at = applied.find(group);
+      if (at == applied.end() || at->second >= index) continue;
+      together = false;
+      required[group] = std::max(required[group], index);
+    }
+    for (size_t i = 0; i < hits->queries.size() && i < part->queries.size(); ++i) {
+      for (const ShardHit& hit : hits->queries[i]) {
+        together = ids.emplace(part->group, part->queries[i], hit.id).second && together;
+      }
+    }
+  }
+  return together;
+}
+
 // Searches by vectors.
 struct Searching {
   std::string database;
   std::vector<Question> searches;
   bool batch = false;
   uint64_t retry_until_ms = 0;
+  AppliedIndexes required;  // found out by asking
   std::function<void(Result<std::vector<SearchReply>>)> done;
 };
 
@@ -333,15 +461,25 @@ void run_searches(query_pointer self, std::shared_ptr<Searching> work) {
   const Routes& routes = self->state.routes;
   auto database = routes.database(work->database);
   if (!database.ok()) return work->done(database.status());
-  auto planned = plan(routes, **database, work->searches, work->batch, self->state.turn++);
+  auto planned =
+      plan(routes, **database, work->searches, work->batch, self->state.turn++, work->required);
   if (!planned.ok()) return work->done(planned.status());
   auto calls = std::move(planned->calls);
   auto arrived = collect<ShardHits>(calls.size(), [self, work, plan = std::move(*planned)](
                                                       std::vector<Result<ShardHits>>& answers) {
+    auto again = [self, work] { run_searches(self, work); };
     if (is_outdated(self, answers, work->retry_until_ms)) {
-      return run_later(self, retry_interval, [self, work] { run_searches(self, work); });
+      return run_later(self, retry_interval, again);
     }
-    work->done(merge_answers(plan, work->searches, answers));
+    if (belong_together(plan, work->searches, answers, work->required)) {
+      auto replies = merge_answers(plan, work->searches, answers);
+      if (replies.ok() && widen(work->searches, *replies)) return again();
+      return work->done(std::move(replies));
+    }
+    if (now_ms(self) >= work->retry_until_ms) {
+      return work->done(unavailable("vectors are moving between shards; try again"));
+    }
+    run_later(self, moving_interval, again);
   });
   for (size_t i = 0; i < calls.size(); ++i) {
     ask_hedged(self, std::move(calls[i]),
@@ -586,6 +724,93 @@ void run_list(query_pointer self, std::shared_ptr<const ListRequest> list, uint6
                        });
 }
 
+// Recall by whole searches, where what is not found may be in a shard that is not asked.
+struct RecallWork {
+  std::string database;
+  RecallRequest recall;
+  uint64_t retry_until_ms = 0;
+  std::vector<StoredVector> sample;
+  std::vector<SearchReply> exact;
+  std::function<void(Result<RecallReply>)> done;
+};
+
+void search_sample(query_pointer self, const std::shared_ptr<RecallWork>& work, bool exact,
+                   std::function<void(std::vector<SearchReply>)> found) {
+  auto searching = std::make_shared<Searching>();
+  searching->database = work->database;
+  searching->retry_until_ms = work->retry_until_ms;
+  for (const StoredVector& vector : work->sample) {
+    Question question{{}, {vector.id}};
+    question.search.vector = vector.values;
+    question.search.k = work->recall.k;
+    question.search.exact = exact;
+    question.search.include_metadata = false;
+    if (!exact) {
+      question.search.ef_search = work->recall.ef_search;
+      question.search.nprobe = work->recall.nprobe;
+      question.search.probes = work->recall.probes;
+    }
+    searching->searches.push_back(std::move(question));
+  }
+  searching->done = [work, found](Result<std::vector<SearchReply>> replies) {
+    if (!replies.ok()) return work->done(replies.status());
+    found(std::move(*replies));
+  };
+  run_searches(self, std::move(searching));
+}
+
+RecallReply count_recall(Metric metric, const std::vector<SearchReply>& exact,
+                         const std::vector<SearchReply>& found) {
+  RecallReply reply;
+  reply.sampled = exact.size();
+  uint64_t expected = 0, hits = 0;
+  double share = 0;
+  for (size_t i = 0; i < exact.size(); ++i) {
+    share += static_cast<double>(found[i].shards_searched) / found[i].shards;
+    const auto& neighbours = exact[i].results;
+    if (neighbours.empty()) continue;
+    expected += neighbours.size();
+    float last = neighbours.back().score;
+    for (const SearchHit& hit : found[i].results) {
+      hits += metric == Metric::l2 ? hit.score <= last : hit.score >= last;
+    }
+  }
+  if (expected > 0) reply.recall = static_cast<double>(hits) / static_cast<double>(expected);
+  if (!exact.empty()) reply.shards_searched = share / static_cast<double>(exact.size());
+  return reply;
+}
+
+void run_whole_recall(query_pointer self, const DatabaseEntry& entry,
+                      std::shared_ptr<RecallWork> work) {
+  std::vector<std::pair<replica_actor, ShardSample>> calls;
+  auto shards = static_cast<uint32_t>(entry.shards.size());
+  for (const ShardPlacement& placement : entry.shards) {
+    auto shard = self->state.routes.shard(placement);
+    if (!shard.ok()) return work->done(shard.status());
+    uint32_t count = (work->recall.sample + shards - 1) / shards;
+    calls.emplace_back(*shard, ShardSample{{placement.group}, count});
+  }
+  gather<ShardVectors>(
+      self, self->state.options.read_timeout, std::move(calls),
+      [self, work, metric = entry.spec.metric](std::vector<Result<ShardVectors>>& answers) {
+        for (auto& answer : answers) {
+          if (!answer.ok()) return work->done(given_up(answer.status()));
+          for (ShardHit& row : answer->rows) {
+            auto vector = to_vector(row);
+            if (!vector.ok()) return work->done(vector.status());
+            work->sample.push_back(std::move(*vector));
+          }
+        }
+        if (work->sample.empty()) return work->done(RecallReply());
+        search_sample(self, work, true, [=](std::vector<SearchReply> exact) {
+          work->exact = std::move(exact);
+          search_sample(self, work, false, [=](const std::vector<SearchReply>& found) {
+            work->done(count_recall(metric, work->exact, found));
+          });
+        });
+      });
+}
+
 void run_recall(query_pointer self, std::shared_ptr<const RecallRequest> recall,
                 uint64_t retry_until_ms, caf::typed_response_promise<RecallReply> promise) {
   auto fail = [promise](const Status& status) mutable { promise.deliver(to_error(status)); };
@@ -593,7 +818,18 @@ void run_recall(query_pointer self, std::shared_ptr<const RecallRequest> recall,
   auto database = routes.database(recall->database);
   if (!database.ok()) return fail(database.status());
   const DatabaseEntry& entry = **database;
-  if (Status valid = check_recall(*recall); !valid.ok()) return fail(valid);
+  if (Status valid = check_recall(entry.spec, *recall); !valid.ok()) return fail(valid);
+  if (entry.by_vector()) {
+    auto work = std::make_shared<RecallWork>();
+    work->database = recall->database;
+    work->recall = *recall;
+    work->retry_until_ms = retry_until_ms;
+    work->done = [promise](Result<RecallReply> reply) mutable {
+      if (!reply.ok()) return (void)promise.deliver(to_error(reply.status()));
+      promise.deliver(*reply);
+    };
+    return run_whole_recall(self, entry, std::move(work));
+  }
   std::vector<std::pair<replica_actor, ShardRecall>> calls;
   auto shards = static_cast<uint32_t>(entry.shards.size());
   for (const ShardPlacement& placement : entry.shards) {
@@ -662,6 +898,9 @@ void describe(query_actor::stateful_pointer<query_state> self,
   for (const DatabaseEntry* entry : entries) {
     DatabaseInfo info;
     info.spec = entry->spec;
+    if (entry->by_vector()) {
+      info.router_state = entry->next_router ? "moving" : entry->router ? "ready" : "untrained";
+    }
     for (const ShardPlacement& placement : entry->shards) {
       ShardInfo shard;
       shard.shard = placement.group;
@@ -715,6 +954,7 @@ Status prepare_search(const DatabaseSpec& spec, SearchRequest& search) {
                             "; it must be at most " + std::to_string(Limits::k_max));
   }
   JADE_RETURN_IF_ERROR(check_effort(search.ef_search, search.nprobe));
+  JADE_RETURN_IF_ERROR(check_probes(spec, search.probes));
   if (search.score_threshold && !std::isfinite(*search.score_threshold)) {
     return invalid_argument("score_threshold is not a finite number");
   }

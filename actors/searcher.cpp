@@ -43,6 +43,8 @@ Result<ShardHits> run_search(const SearchTask& task) {
   if (search.has_threshold) options.distance_max = search.distance_max;
 
   ShardHits out;
+  out.applied_index = view.applied_index;
+  out.after = view.after;
   std::vector<float> queries(search.queries.size() / sizeof(float));
   if (!queries.empty()) std::memcpy(queries.data(), search.queries.data(), search.queries.size());
   for (const std::vector<Hit>& best :
@@ -65,9 +67,23 @@ Result<ShardHits> run_search(const SearchTask& task) {
   return out;
 }
 
+ShardHit to_hit(HomeRecord record, bool metadata, bool values) {
+  ShardHit hit;
+  hit.id = std::move(record.id);
+  if (metadata) hit.metadata = std::move(record.metadata);
+  if (values) hit.values = std::move(record.values);
+  return hit;
+}
+
 Result<ShardVectors> run_get(const GetTask& task) {
   const ShardSnapshot& view = *task.view;
   ShardVectors out;
+  if (view.by_vector) {
+    auto record = view.store->find_home(task.get.id, view.records);
+    if (!record.ok()) return record.status();
+    if (record->has_value()) out.rows.push_back(to_hit(std::move(**record), true, true));
+    return out;
+  }
   auto row = view.store->find(task.get.id, view.records);
   if (!row.ok()) return row.status();
   if (!row->has_value()) return out;
@@ -82,6 +98,15 @@ Result<ShardVectors> run_list(const ListTask& task) {
   const ShardSnapshot& view = *task.view;
   const ShardList& list = task.list;
   ShardVectors out;
+  if (view.by_vector) {
+    Status scanned = view.store->scan_homes(list.after, view.records, [&](HomeRecord record) {
+      if (out.rows.size() >= list.limit) return false;
+      out.rows.push_back(to_hit(std::move(record), list.include_metadata, list.include_values));
+      return true;
+    });
+    JADE_RETURN_IF_ERROR(scanned);
+    return out;
+  }
   Status failure;
   Status scanned =
       view.store->scan_ids(list.after, view.records, [&](std::string_view id, uint64_t row) {
@@ -116,6 +141,14 @@ Result<MatchedRows> run_match(const MatchTask& task) {
   auto filter = parse_filter(task.filter);
   if (!filter.ok()) return filter.status();
   MatchedRows out{std::make_shared<std::vector<std::pair<std::string, uint64_t>>>()};
+  if (view.by_vector) {
+    Status scanned = view.store->scan_homes("", view.records, [&](const HomeRecord& record) {
+      if (filter->matches(record.metadata)) out.rows->emplace_back(record.id, record.version);
+      return true;
+    });
+    JADE_RETURN_IF_ERROR(scanned);
+    return out;
+  }
   for (auto [part, offset] : matching_rows(view.segments, *filter)) {
     const Segment& segment = *view.segments[part].segment;
     out.rows->emplace_back(segment.id_key(offset), segment.row_number(offset));
@@ -134,6 +167,19 @@ Result<MatchedRows> run_trim(const TrimTask& task) {
     return out.rows->size() < trimmed_rows_max;
   });
   if (!scanned.ok()) return scanned;
+  return out;
+}
+
+Result<ShardVectors> run_sample(const SampleTask& task) {
+  const ShardSnapshot& view = *task.view;
+  ShardVectors out;
+  for (auto [part, offset] : sample_rows(view.segments, task.count)) {
+    const Segment& segment = *view.segments[part].segment;
+    ShardHit hit;
+    hit.id = segment.id_key(offset);
+    JADE_RETURN_IF_ERROR(add_stored(view, segment.row_number(offset), false, true, hit));
+    out.rows.push_back(std::move(hit));
+  }
   return out;
 }
 
@@ -169,6 +215,7 @@ searcher_actor::behavior_type searcher(searcher_actor::pointer) {
       [](const GetTask& task) { return reply(run_get(task)); },
       [](const ListTask& task) { return reply(run_list(task)); },
       [](const RecallTask& task) { return run_recall(task); },
+      [](const SampleTask& task) { return reply(run_sample(task)); },
       [](const MatchTask& task) { return reply(run_match(task)); },
       [](const TrimTask& task) { return reply(run_trim(task)); },
       [](const DigestTask& task) { return reply(run_digest(task)); },

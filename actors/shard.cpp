@@ -22,6 +22,8 @@ constexpr uint64_t build_pause_max_ms = 60'000;
 constexpr uint64_t prefer_after_ms = 5000;
 constexpr uint64_t report_interval_ms = 1000;
 constexpr auto report_timeout = std::chrono::seconds(5);
+// With sharding by vector: as many as some cells that cannot be reached may hold up.
+constexpr size_t changes_max = 100'000;
 
 }  // namespace
 
@@ -144,6 +146,7 @@ void shard_state::fail(const Status& status) {
   if (failed || stopping) return;
   failed = true;
   if (raft) raft->close();  // answers what waits
+  if (vector_home) vector_home->abandon(unavailable("the shard has failed; try again"));
   self->send(node, ShardFailed{group, status});
   self->quit(to_error(status));
 }
@@ -220,6 +223,25 @@ void shard_state::propose(std::string command, std::function<void(Result<ShardWr
   after_event();
 }
 
+void shard_state::write(std::string command, std::function<void(Result<ShardWritten>)> done) {
+  if (!vector_home) return propose(std::move(command), std::move(done));
+  if (replica->homes()->changes() > changes_max) {
+    return done(Status(Code::unavailable,
+                       "shard " + std::to_string(group) + " has " + std::to_string(changes_max) +
+                           " changes that have not arrived in other shards yet; try again"));
+  }
+  propose(std::move(command), [this, done = std::move(done)](Result<ShardWritten> written) {
+    if (!written.ok()) return done(written);
+    // An earlier one, where this repeats a request.
+    uint64_t version = replica->homes()->last_version();
+    vector_home->await(version, [done, own = *written](Result<AppliedIndexes> reached) mutable {
+      if (!reached.ok()) return done(reached.status());
+      own.reached = std::move(*reached);
+      done(std::move(own));
+    });
+  });
+}
+
 const searcher_actor& shard_state::pick_searcher() {
   const auto& pool = context->searchers;
   return pool[next_searcher++ % pool.size()];
@@ -256,12 +278,15 @@ struct RowEraser : std::enable_shared_from_this<RowEraser> {
       // Only this version of the vector: a newer one may not match.
       command.rows.push_back(rows[next].second);
     }
-    shard->propose(encode(command), [self = shared_from_this()](Result<ShardWritten> written) {
+    // Trimming has no client.
+    auto next_one = [self = shared_from_this()](Result<ShardWritten> written) {
       if (!written.ok()) return self->done(written.status());
       self->total.index = written->index;
       self->total.affected += written->affected;
+      self->total.reached = std::move(written->reached);
       self->go_on();
-    });
+    };
+    trim ? shard->propose(encode(command), next_one) : shard->write(encode(command), next_one);
   }
 };
 
@@ -297,6 +322,11 @@ bool is_outdated(const Request& request, const ShardReplica& replica) {
 bool is_outdated(const ShardGet& request, const ShardReplica& replica) {
   return !replica.owns(request.id);
 }
+// Or of a new router.
+bool is_outdated(const ShardSearch& request, const ShardReplica& replica) {
+  return request.last_child < replica.last_child() ||
+         (request.router != 0 && request.router < replica.cells().announced);
+}
 
 // Whether it knows of one that this replica has not come to yet.
 template <class Request>
@@ -304,6 +334,22 @@ bool is_ahead(const Request& request, const ShardReplica& replica) {
   return request.last_child > replica.last_child();
 }
 bool is_ahead(const ShardGet&, const ShardReplica&) { return false; }
+bool is_ahead(const ShardSearch& request, const ShardReplica& replica) {
+  return request.last_child > replica.last_child() || request.router > replica.cells().done;
+}
+
+// With sharding by vector: up to which version changes must have arrived before an answer
+// may show them, so that searches afterwards do as well.
+template <class Request>
+uint64_t shown_change(const Request&, const HomeRecords&) {
+  return 0;
+}
+uint64_t shown_change(const ShardGet& request, const HomeRecords& homes) {
+  return homes.change_of(request.id);
+}
+uint64_t shown_change(const ShardList&, const HomeRecords& homes) {
+  return homes.first_change() == 0 ? 0 : homes.last_version();
+}
 
 // Answers from the state of this replica, where that is as new as asked for.
 // `task(Request&&)` is what a searcher does.
@@ -333,10 +379,21 @@ caf::result<Reply> read(shard_pointer self, Request& request, uint64_t applied_m
   auto promise = self->template make_response_promise<Reply>();
   auto held = std::make_shared<Request>(std::move(request));
   shard.raft->read([self, promise, held, task](Result<uint64_t> index) mutable {
+    auto answer = [=]() mutable {
+      promise.delegate(self->state.pick_searcher(), task(std::move(*held)));
+    };
+    const HomeRecords* homes = self->state.replica->homes();
+    uint64_t change = index.ok() && homes != nullptr ? shown_change(*held, *homes) : 0;
     if (index.ok() && is_outdated(*held, *self->state.replica)) {
       promise.deliver(to_error(self->state.replica->moved()));
+    } else if (change != 0) {
+      self->state.vector_home->await(
+          change, [promise, answer](const Result<AppliedIndexes>& arrived) mutable {
+            if (arrived.ok()) return answer();
+            promise.deliver(to_error(arrived.status()));
+          });
     } else if (index.ok()) {
-      promise.delegate(self->state.pick_searcher(), task(std::move(*held)));
+      answer();
     } else if (index.status().code() == Code::unavailable && !self->state.stopping) {
       // It leads no more: whoever does answers, as soon as there is one.
       held->route.node = Route::nobody;
@@ -610,6 +667,7 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
   state.placement = std::move(placement);
   state.may_found = may_found;
   state.replica = std::move(*replica);
+  if (state.replica->homes() != nullptr) state.vector_home = std::make_unique<VectorHome>(state);
   if (Status status = state.start(); !status.ok()) {
     state.fail(status);
   } else {
@@ -623,13 +681,18 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
         if (shard.follows()) return pass_to_leader<ShardWritten>(self, write);
         if (Status status = shard.check_open(); !status.ok()) return to_error(status);
         auto promise = self->make_response_promise<ShardWritten>();
-        shard.propose(std::move(write.command), [promise](Result<ShardWritten> written) mutable {
+        auto done = [promise](Result<ShardWritten> written) mutable {
           if (!written.ok()) {
             promise.deliver(to_error(written.status()));
           } else {
-            promise.deliver(*written);
+            promise.deliver(std::move(*written));
           }
-        });
+        };
+        if (write.forwarded) {
+          shard.propose(std::move(write.command), done);
+        } else {
+          shard.write(std::move(write.command), done);
+        }
         return promise;
       },
       [self](ShardSearch& search) {
@@ -651,6 +714,13 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
         return read<ShardRecallCount>(self, recall, 0, [self](ShardRecall&& asked) {
           return RecallTask{self->state.replica->snapshot(), std::move(asked)};
         });
+      },
+      [self](ShardSample& request) -> caf::result<ShardVectors> {
+        shard_state& shard = self->state;
+        if (!shard.announced && shard.follows()) return pass_to_leader<ShardVectors>(self, request);
+        if (Status status = shard.check_open(); !status.ok()) return to_error(status);
+        return self->delegate(shard.pick_searcher(),
+                              SampleTask{shard.replica->snapshot(), request.count});
       },
       [self](ShardDeleteMatching& request) -> caf::result<ShardWritten> {
         shard_state& shard = self->state;
@@ -708,6 +778,10 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
         }
         self->state.placement = std::move(placed.placement);
         self->state.report_ms = 0;
+        if (self->state.vector_home) {
+          self->state.vector_home->know(std::move(placed.database));
+          self->state.vector_home->advance();
+        }
       },
       [self](const GetSplit& get) { return self->state.find_split(get); },
       [self](ChildPrepared prepared) { self->state.prepared(prepared.child); },
@@ -720,6 +794,9 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
         shard.stopping = true;
         shard.hand_over();
         if (shard.raft) shard.raft->close();
+        if (shard.vector_home) {
+          shard.vector_home->abandon(unavailable("the shard is closing; try again"));
+        }
         shard.replica->cancel_builds();
         // A clean stop leaves nothing to replay.
         auto promise = self->make_response_promise<Stopped>();
@@ -740,6 +817,7 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
           shard.raft->tick();
           shard.reconcile_members();
           shard.advance_split();
+          if (shard.vector_home) shard.vector_home->advance();
           shard.after_event();
         } else if (now_ms(self) >= shard.resume_at_ms) {
           shard.resume();

@@ -15,6 +15,7 @@
 #include "actors/node.h"
 #include "actors/raft_host.h"
 #include "actors/shard_replica.h"
+#include "actors/vector_home.h"
 
 namespace jade {
 
@@ -32,9 +33,10 @@ struct shard_state : public RaftDriver {
   ShardPlacement placement;  // as this node knows it
   bool may_found = false;    // the group may be new: without a log, begin one
   std::unique_ptr<ShardReplica> replica;
-  std::unique_ptr<RaftHost> raft;  // null while suspended
-  Status suspended;                // why
-  uint64_t life = 0;               // how often Raft was started; answers to earlier ones are void
+  std::unique_ptr<RaftHost> raft;           // null while suspended
+  std::unique_ptr<VectorHome> vector_home;  // null: not sharded by vector
+  Status suspended;                         // why
+  uint64_t life = 0;  // how often Raft was started; answers to earlier ones are void
   uint64_t resume_at_ms = 0;
   size_t next_searcher = 0;
   bool announced = false;
@@ -79,6 +81,8 @@ struct shard_state : public RaftDriver {
   void after_event();
   void fail(const Status& status);
   void propose(std::string command, std::function<void(Result<ShardWritten>)> done);
+  // Proposes what a client asked for; `done` when searches see it.
+  void write(std::string command, std::function<void(Result<ShardWritten>)> done);
   void plan_maintenance();
   void start_build();
   void build_failed(const Status& status);

@@ -84,6 +84,10 @@ Status ShardReplica::load(const Warn& warn) {
   if (!blobs.ok()) return blobs.status();
   blobs_ = std::move(*blobs);
 
+  if (options_.by_vector) {
+    homes_ = std::make_unique<HomeRecords>(*store_, meta_.cells);
+    JADE_RETURN_IF_ERROR(homes_->load());
+  }
   auto state = store_->state();
   if (!state.ok()) return state.status();
   if (!state->has_value()) {
@@ -189,8 +193,29 @@ Status ShardReplica::apply(uint64_t index, uint64_t term, std::string_view comma
                       " is in the log of a shard of dimension " +
                       std::to_string(options_.dimension));
   };
-  visitor.upsert_row = [&](const RowView& row) { return apply_upsert(row, batch); };
-  visitor.erase = [&](const DeleteCommand& erase) { return apply_delete(erase, batch); };
+  visitor.upsert_row = [&](const RowView& row) {
+    if (!homes_) return apply_upsert(row, batch);
+    ++last_affected_;
+    return homes_->put(row, batch);
+  };
+  visitor.erase = [&](const DeleteCommand& erase) {
+    return homes_ ? apply_home_delete(erase, batch) : apply_delete(erase, batch);
+  };
+  if (homes_) {
+    homes_->begin_entry();
+    visitor.forward = [&](const ForwardCommand& forward) { return apply_forward(forward, batch); };
+    visitor.forwarded = [&](const ForwardedCommand& forwarded) {
+      homes_->forwarded(forwarded.through, batch);
+      return Status();
+    };
+    visitor.route = [&](const RouteCommand& route) {
+      apply_route(route);
+      return Status();
+    };
+    visitor.reroute = [&](const RerouteCommand& reroute) {
+      return homes_->reroute(reroute, batch);
+    };
+  }
   visitor.split = [&](const SplitCommand& split) {
     apply_split(split, index, term);
     return Status();
@@ -212,6 +237,7 @@ Status ShardReplica::apply(uint64_t index, uint64_t term, std::string_view comma
     return Status();
   };
   if (meta_.hash_end != 0) last_outcome_ = check_owned(command);
+  if (meta_.cells.followed != 0) last_outcome_ = check_router(command);
   if (last_outcome_.code() == Code::corruption) return last_outcome_;
   if (last_outcome_.ok()) JADE_RETURN_IF_ERROR(visit_command(command, visitor));
   if (request) {
@@ -277,6 +303,70 @@ Status ShardReplica::check_owned(std::string_view command) const {
   return owned ? Status() : moved();
 }
 
+Status ShardReplica::check_router(std::string_view command) const {
+  auto head = head_of_command(command);
+  if (!head.ok()) return head.status();
+  bool current = !head->is_upsert || head->router >= meta_.cells.followed ||
+                 request_by_id_.count(head->request) > 0;
+  if (current) return {};
+  return Status(Code::moved, "shard " + std::to_string(options_.group) +
+                                 " follows another router by now; try again");
+}
+
+Status ShardReplica::apply_home_delete(const DeleteCommand& command, ShardStore::Batch& batch) {
+  for (size_t i = 0; i < command.ids.size(); ++i) {
+    std::optional<uint64_t> version;
+    if (!command.rows.empty()) version = command.rows[i];
+    auto erased = homes_->erase(command.ids[i], version, batch);
+    if (!erased.ok()) return erased.status();
+    last_affected_ += *erased;
+  }
+  return {};
+}
+
+Status ShardReplica::apply_forward(const ForwardCommand& command, ShardStore::Batch& batch) {
+  std::pair<uint64_t, uint64_t> now(command.term, command.sequence);
+  auto& last = meta_.cells.homes[command.home];
+  if (now <= last) {
+    last_outcome_ = Status(Code::failed_precondition,
+                           "shard " + std::to_string(command.home) + " has sent something since");
+    return {};
+  }
+  if (!command.take.empty() && command.dimension != options_.dimension) {
+    return corruption("rows of dimension " + std::to_string(command.dimension) +
+                      " were forwarded to a shard of dimension " +
+                      std::to_string(options_.dimension));
+  }
+  last = now;
+  for (const RowView& row : command.take) {
+    auto known = store_->find_place(row.id);
+    if (!known.ok()) return known.status();
+    if (known->has_value() && (*known)->version >= row.version) continue;
+    JADE_RETURN_IF_ERROR(apply_upsert(row, batch));
+  }
+  for (const ForwardCommand::Leaving& leaving : command.give_up) {
+    auto known = store_->find_place(leaving.id);
+    if (!known.ok()) return known.status();
+    if (!known->has_value() || (*known)->version >= leaving.before) continue;
+    batch.erase_row((*known)->row);
+    batch.forget_id(leaving.id);
+    live_rows_ -= kill_row((*known)->row);
+  }
+  for (auto [group, index] : command.after) {
+    uint64_t& seen = meta_.cells.after[group];
+    seen = std::max(seen, index);
+  }
+  return {};
+}
+
+void ShardReplica::apply_route(const RouteCommand& command) {
+  CellsMeta& cells = meta_.cells;
+  uint64_t& at = command.step == RouteStep::announce ? cells.announced
+                 : command.step == RouteStep::follow ? cells.followed
+                                                     : cells.done;
+  at = std::max(at, command.router);
+}
+
 Status ShardReplica::moved() const {
   return Status(Code::moved,
                 "shard " + std::to_string(options_.group) +
@@ -328,7 +418,7 @@ Status ShardReplica::apply_upsert(const RowView& row, ShardStore::Batch& batch) 
     batch.erase_row(*old);
     live_rows_ -= kill_row(*old);
   }
-  batch.put(number, row.id, row.values, row.metadata);
+  batch.put(number, row.id, row.values, row.metadata, row.version);
   std::memcpy(scratch_.data(), row.values.data(), row.values.size());
   parts_.back().growing->append(number, row.id, scratch_.data(), row.metadata);
   ++live_rows_;
@@ -416,6 +506,8 @@ std::shared_ptr<const ShardSnapshot> ShardReplica::snapshot() {
   view->index = options_.index;
   view->applied_index = meta_.applied_index;
   view->hash_end = meta_.hash_end;
+  view->by_vector = options_.by_vector;
+  view->after = meta_.cells.after;
   for (Part& part : parts_) view->segments.push_back(part.share());
   view->store = store_;
   view->records = store_->snapshot();

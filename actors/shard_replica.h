@@ -25,6 +25,7 @@
 
 #include "actors/api.h"
 #include "actors/cluster_map.h"
+#include "actors/home_records.h"
 #include "index/growing_segment.h"
 #include "index/sealed_segment.h"
 #include "index/shard_view.h"
@@ -47,6 +48,9 @@ class ShardSnapshot {
   uint64_t applied_index = 0;
   std::vector<SegmentView> segments;
   uint64_t hash_end = 0;  // rows of greater hashes are not shown; 0: none are
+  bool by_vector = false;
+  // By group, the log entry with which rows that have left this shard arrived there.
+  std::map<uint64_t, uint64_t> after;
   std::shared_ptr<ShardStore> store;
   Snapshot records;  // the store at applied_index
 };
@@ -70,6 +74,7 @@ class ShardReplica {
     uint32_t dimension = 0;
     Metric metric = Metric::cosine;
     IndexOptions index;
+    bool by_vector = false;      // see actors/home_records.h
     uint32_t seal_rows_min = 0;  // 0: by dimension
     uint32_t seal_rows_max = 0;
   };
@@ -91,7 +96,8 @@ class ShardReplica {
   // a request.
   uint64_t last_affected() const { return last_affected_; }
   // The last entry changed nothing: failed_precondition, as its request id stands for
-  // another command; moved, as some of its ids belong to a shard that was split off.
+  // another command, or a home sent something else since; moved, as some of its ids belong
+  // to a shard that was split off, or it was routed by an old router.
   const Status& last_outcome() const { return last_outcome_; }
   // Version of the placement that the group's members follow.
   uint64_t placed() const { return meta_.placed; }
@@ -107,6 +113,12 @@ class ShardReplica {
   const SplitState& split() const { return meta_.split; }
   // The group that was split off last; 0: none ever. Later ones have greater numbers.
   uint64_t last_child() const { return meta_.last_child; }
+
+  // Of a database that is sharded by vector; else null.
+  const HomeRecords* homes() const { return homes_.get(); }
+  const CellsMeta& cells() const { return meta_.cells; }
+  const ShardStore& store() const { return *store_; }
+  uint32_t dimension() const { return options_.dimension; }
 
   std::shared_ptr<const ShardSnapshot> snapshot();
 
@@ -163,6 +175,12 @@ class ShardReplica {
   Part make_part(uint64_t id, uint64_t begin_row) const;
 
   Status apply_upsert(const RowView& row, ShardStore::Batch& batch);
+  // As a home, and as a cell, of a database that is sharded by vector.
+  Status apply_home_delete(const DeleteCommand& command, ShardStore::Batch& batch);
+  Status apply_forward(const ForwardCommand& command, ShardStore::Batch& batch);
+  void apply_route(const RouteCommand& command);
+  // moved: the command is new and was routed by a router that is not followed any more.
+  Status check_router(std::string_view command) const;
   Status apply_delete(const DeleteCommand& command, ShardStore::Batch& batch);
   void apply_seal(const SealCommand& command);
   void apply_merge(MergeCommand command);
@@ -194,6 +212,7 @@ class ShardReplica {
   std::shared_ptr<ShardStore> store_;
   std::shared_ptr<SegmentStore> blobs_;
   ShardStateMeta meta_;
+  std::unique_ptr<HomeRecords> homes_;
   std::vector<Part> parts_;  // the segments by begin_row; the last one grows
   std::vector<float> scratch_;
   std::unordered_map<std::string, uint64_t> batch_rows_;  // ids of the entry at hand

@@ -38,6 +38,14 @@ std::set<uint64_t> groups_here(const ClusterMap& map, uint64_t node) {
   return out;
 }
 
+Placed placed_of(const ClusterMap& map, uint64_t group) {
+  const DatabaseEntry* owner = owner_of(map, group);
+  JADE_ASSERT(owner != nullptr);
+  Placed placed{*find_shard(*owner, group)};
+  if (owner->by_vector()) placed.database = std::make_shared<const DatabaseEntry>(*owner);
+  return placed;
+}
+
 ShardReplica::Options replica_options(const NodeContext& context, const DatabaseSpec& spec,
                                       uint64_t group) {
   ShardReplica::Options options;
@@ -48,6 +56,7 @@ ShardReplica::Options replica_options(const NodeContext& context, const Database
   options.dimension = spec.dimension;
   options.metric = spec.metric;
   options.index = spec.index;
+  options.by_vector = spec.sharding == Sharding::vector;
   options.seal_rows_min = context.config.seal_rows_min;
   options.seal_rows_max = context.config.seal_rows_max;
   return options;
@@ -89,7 +98,7 @@ void supervisor_state::adopt(ClusterMapPtr next, bool is_current) {
     if (known == shards.end()) {
       open(group);
     } else if (known->second.actor && known->second.state != HostedShard::State::stopping) {
-      self->send(known->second.actor, Placed{*find_placement(*map, group)});
+      self->send(known->second.actor, placed_of(*map, group));
     }
   }
   prepare_children();
@@ -203,6 +212,7 @@ void supervisor_state::open_drained(uint64_t group, const DatabaseSpec& spec) {
             found->second.actor = self->spawn(jade::shard, context, node_actor(self), peer,
                                               *placement, !placement->founded, opened_replica);
             self->monitor(found->second.actor);
+            self->send(found->second.actor, placed_of(*map, group));
             changed();  // its Raft messages can be delivered from now on
           },
           [this, group](const caf::error& error) { fail(group, to_status(error)); });

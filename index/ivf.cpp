@@ -68,7 +68,8 @@ uint32_t default_nprobe(uint32_t nlist) { return std::max(1u, nlist / 16); }
 
 std::optional<InvertedLists> build_lists(const float* vectors, uint32_t n, uint32_t dimension,
                                          uint32_t nlist, uint64_t seed,
-                                         const std::atomic<bool>* cancel) {
+                                         const std::atomic<bool>* cancel,
+                                         std::vector<float> first_centres) {
   nlist = std::clamp(nlist == 0 ? default_nlist(n) : nlist, 1u, std::max(n, 1u));
   InvertedLists out;
   out.starts.assign(size_t{nlist} + 1, 0);
@@ -83,6 +84,7 @@ std::optional<InvertedLists> build_lists(const float* vectors, uint32_t n, uint3
   parameters.min_points_per_centroid = 1;
   parameters.max_points_per_centroid = points_per_centre_max;
   faiss::Clustering clustering(static_cast<int>(dimension), static_cast<int>(nlist), parameters);
+  clustering.centroids = std::move(first_centres);
   NearestCentre centres(dimension);
   // One at a time, each from the centres of the one before: so it can be left.
   for (int i = 0; i < iterations; ++i) {

@@ -28,10 +28,12 @@ uint32_t default_nlist(uint32_t n);
 uint32_t default_nprobe(uint32_t nlist);
 
 // Of `vectors` (n × dimension); nlist 0: by n. In the calling thread; the same for
-// the same seed and kernels. Nothing when `cancel` became true.
+// the same seed and kernels. Nothing when `cancel` became true. `first_centres`: where
+// k-means begins, nlist × dimension, nlist at most n; empty: at random vectors.
 std::optional<InvertedLists> build_lists(const float* vectors, uint32_t n, uint32_t dimension,
                                          uint32_t nlist, uint64_t seed,
-                                         const std::atomic<bool>* cancel);
+                                         const std::atomic<bool>* cancel,
+                                         std::vector<float> first_centres = {});
 
 // The `nprobe` lists whose centres are nearest to `query`, nearest first.
 std::vector<uint32_t> nearest_lists(const InvertedLists& lists, Metric metric, uint32_t dimension,

@@ -14,30 +14,38 @@ void leave_out(std::vector<Hit>& hits, uint32_t segment, uint32_t offset, uint32
 
 }  // namespace
 
+std::vector<std::pair<uint32_t, uint32_t>> sample_rows(std::span<const SegmentView> views,
+                                                       uint32_t count) {
+  std::vector<std::pair<uint32_t, uint32_t>> out;
+  uint64_t rows = live_rows(views);
+  uint64_t wanted = std::min<uint64_t>(count, rows);
+  uint64_t live = 0;  // rows before the one at hand
+  for (uint32_t s = 0; s < views.size(); ++s) {
+    for (uint32_t row = 0; row < views[s].visible && out.size() < wanted; ++row) {
+      if (views[s].is_dead(row)) continue;
+      if (live++ >= out.size() * rows / wanted) out.emplace_back(s, row);
+    }
+  }
+  return out;
+}
+
 RecallCount measure_recall(std::span<const SegmentView> views, Metric metric, uint32_t dimension,
                            uint32_t sample, const SearchOptions& options) {
   RecallCount out;
-  uint64_t rows = live_rows(views);
-  uint64_t wanted = std::min<uint64_t>(sample, rows);
-  if (wanted == 0 || options.k == 0) return out;
+  if (options.k == 0) return out;
   SearchOptions walk = options, scan = options;
   walk.k = scan.k = options.k + 1;
   scan.exact = true;
-  uint64_t live = 0;  // rows before the one at hand
-  for (uint32_t s = 0; s < views.size(); ++s) {
-    for (uint32_t row = 0; row < views[s].visible && out.sampled < wanted; ++row) {
-      if (views[s].is_dead(row)) continue;
-      if (live++ < out.sampled * rows / wanted) continue;
-      const float* query = views[s].segment->vector(row);
-      auto expected = search(views, metric, dimension, query, scan);
-      auto found = search(views, metric, dimension, query, walk);
-      leave_out(expected, s, row, options.k);
-      leave_out(found, s, row, options.k);
-      ++out.sampled;
-      out.expected += expected.size();
-      for (const Hit& hit : found) {
-        out.found += !expected.empty() && hit.distance <= expected.back().distance ? 1 : 0;
-      }
+  for (auto [s, row] : sample_rows(views, sample)) {
+    const float* query = views[s].segment->vector(row);
+    auto expected = search(views, metric, dimension, query, scan);
+    auto found = search(views, metric, dimension, query, walk);
+    leave_out(expected, s, row, options.k);
+    leave_out(found, s, row, options.k);
+    ++out.sampled;
+    out.expected += expected.size();
+    for (const Hit& hit : found) {
+      out.found += !expected.empty() && hit.distance <= expected.back().distance ? 1 : 0;
     }
   }
   return out;

@@ -13,6 +13,10 @@ struct RecallCount {
   uint64_t found = 0;     // of those
 };
 
+// Up to `count` live rows as (view, offset), evenly spaced, in order.
+std::vector<std::pair<uint32_t, uint32_t>> sample_rows(std::span<const SegmentView> views,
+                                                       uint32_t count);
+
 // Searches for the neighbours of up to `sample` live rows, evenly spaced over the views so
 // that the same view gives the same sample, with `options` and exactly. A row is not its
 // own neighbour; one that is as near as the k-th counts as found in its place. Takes as

@@ -90,10 +90,11 @@ Result<RecallRequest> parse_recall(std::string_view query) {
                     : name == "sample"    ? Limits::recall_sample_max
                     : name == "ef_search" ? 10000
                     : name == "nprobe"    ? 65536
+                    : name == "probes"    ? Limits::shards_max
                                           : 0;
     if (most == 0) {
       return invalid_argument("unknown query parameter \"" + name +
-                              "\"; they are k, sample, ef_search and nprobe");
+                              "\"; they are k, sample, ef_search, nprobe and probes");
     }
     auto number = parse_number(name, value, most);
     if (!number) return number.status();
@@ -101,6 +102,7 @@ Result<RecallRequest> parse_recall(std::string_view query) {
     if (name == "sample") request.sample = *number;
     if (name == "ef_search") request.ef_search = *number;
     if (name == "nprobe") request.nprobe = *number;
+    if (name == "probes") request.probes = *number;
   }
   return request;
 }

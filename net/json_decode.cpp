@@ -13,11 +13,14 @@ enum CreateField {
   c_replicas,
   c_index,
   c_embedder,
-  c_shard_key
+  c_shard_key,
+  c_sharding,
+  c_probes
 };
 constexpr std::string_view alter_names[] = {"replicas"};
 constexpr std::string_view create_names[] = {"name",     "dimension", "metric",   "shards",
-                                             "replicas", "index",     "embedder", "shard_key"};
+                                             "replicas", "index",     "embedder", "shard_key",
+                                             "sharding", "probes"};
 enum IndexField { i_type, i_m, i_ef_construction, i_ef_search, i_nlist, i_nprobe, i_quantization };
 constexpr std::string_view index_names[] = {"type",  "m",      "ef_construction", "ef_search",
                                             "nlist", "nprobe", "quantization"};
@@ -46,13 +49,14 @@ enum SearchField {
   s_negative,
   s_offset,
   s_group_by,
-  s_group_size
+  s_group_size,
+  s_probes
 };
 constexpr std::string_view search_names[] = {
-    "vector",      "text",    "k",         "filter",    "include",
-    "consistency", "token",   "ef_search", "nprobe",    "score_threshold",
-    "exact",       "partial", "key",       "id",        "positive",
-    "negative",    "offset",  "group_by",  "group_size"};
+    "vector",      "text",    "k",         "filter",     "include",
+    "consistency", "token",   "ef_search", "nprobe",     "score_threshold",
+    "exact",       "partial", "key",       "id",         "positive",
+    "negative",    "offset",  "group_by",  "group_size", "probes"};
 enum BatchField { b_searches };
 constexpr std::string_view batch_names[] = {"searches"};
 
@@ -240,6 +244,7 @@ Status read_search_field(size_t i, JsonValue& v, const JsonPath& at, SearchReque
     case s_offset: return read_uint(v, at, search.offset);
     case s_group_by: return read_string(v, at, Limits::group_by_bytes_max, search.group_by);
     case s_group_size: return read_uint(v, at, search.group_size);
+    case s_probes: return read_uint(v, at, search.probes.emplace());
     default: return read_id(v, at, search.key.emplace());
   }
 }
@@ -274,10 +279,24 @@ Status check_search(const SearchRequest& search, uint32_t seen, const JsonPath& 
   return {};
 }
 
+// `name`: "" where none was given.
+Status set_sharding(const std::string& name, DatabaseSpec& spec) {
+  bool by_key = !spec.shard_key.empty();
+  if (name == "vector") {
+    spec.sharding = Sharding::vector;
+  } else if (name == "hash" ? by_key : name == "key" ? !by_key : !name.empty()) {
+    return invalid_argument(
+        "sharding is \"" + name +
+        "\"; it must be \"hash\" (by id), \"key\" (with a shard_key) or \"vector\"");
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<DatabaseSpec> decode_create(std::string& body) {
   DatabaseSpec spec;
+  std::string sharding;
   uint32_t seen = 0;
   JsonDocument document(body);
   JADE_RETURN_IF_ERROR(
@@ -290,9 +309,12 @@ Result<DatabaseSpec> decode_create(std::string& body) {
           case c_replicas: return read_uint(v, at, spec.replicas);
           case c_index: return read_index(v, at, spec.index);
           case c_embedder: return read_string(v, at, word_bytes_max, spec.embedder);
+          case c_sharding: return read_string(v, at, word_bytes_max, sharding);
+          case c_probes: return read_uint(v, at, spec.probes);
           default: return read_string(v, at, 4 * Limits::name_bytes_max, spec.shard_key);
         }
       }));
+  JADE_RETURN_IF_ERROR(set_sharding(sharding, spec));
   for (unsigned required : {c_name, c_dimension}) {
     if (!has(seen, required)) return missing_field(create_names[required], {});
   }

@@ -98,6 +98,11 @@ void append_shard(std::string& out, const ShardInfo& shard) {
   object.close();
 }
 
+std::string_view sharding_of(const DatabaseSpec& spec) {
+  if (spec.sharding == Sharding::vector) return "vector";
+  return spec.shard_key.empty() ? "hash" : "key";
+}
+
 void append_database(std::string& out, const DatabaseInfo& info) {
   JsonObject object(out);
   object.field("name", info.spec.name)
@@ -108,7 +113,13 @@ void append_database(std::string& out, const DatabaseInfo& info) {
   append_index(object.key("index"), info.spec.index);
   object.field("embedder", info.spec.embedder)
       .field("shard_key", info.spec.shard_key)
-      .field("vectors", info.vectors)
+      .field("sharding", sharding_of(info.spec));
+  if (info.spec.sharding == Sharding::vector) {
+    uint32_t probes = info.spec.probes;
+    object.field("probes", probes == 0 ? default_probes(info.spec.shards) : probes)
+        .field("router_state", info.router_state);
+  }
+  object.field("vectors", info.vectors)
       .field("indexed_vectors", info.indexed_vectors)
       .field("index_state", info.index_state);
   append_array(object.key("placement"), info.placement,
@@ -213,6 +224,7 @@ std::string encode_recall(const RecallReply& reply) {
   JsonObject object(out);
   append_double(object.key("recall"), reply.recall);
   object.field("sampled", reply.sampled);
+  append_double(object.key("shards_searched"), reply.shards_searched);
   object.close();
   return out;
 }
@@ -222,6 +234,9 @@ std::string encode_search_json(const SearchReply& reply, Include include, double
   out.reserve(64 + 64 * reply.results.size());
   JsonObject object(out);
   append_found(object.key(reply.grouped ? "groups" : "results"), reply, include);
+  if (reply.shards > 0) {
+    object.field("shards_searched", reply.shards_searched).field("shards", reply.shards);
+  }
   append_double(object.key("took_ms"), took_ms);
   append_missing(object, reply.missing_shards);
   object.close();

@@ -52,6 +52,8 @@ struct SimulationOptions {
   uint32_t ids_per_client = 60;  // few, so that updates and deletes meet
   uint32_t dimension = 8;
   uint32_t shards = 2;
+  // Which sharding the databases have: by vector where true.
+  bool by_vector = false;
   // Small, so that sealing, building and merging happen all the time.
   uint32_t seal_rows_min = 24;
   uint32_t seal_rows_max = 64;
@@ -77,6 +79,7 @@ struct SimulationReport {
   uint64_t reads_checked = 0;
   uint64_t searches_checked = 0;
   uint64_t checkpoints = 0;
+  uint64_t routed = 0;               // of those: by then a router was in force
   std::map<Fault, uint64_t> faults;  // that happened
   uint64_t bytes_sent = 0;           // between nodes
 };

@@ -11,6 +11,16 @@ struct Record {
   metadata @2 :Text;  # canonical JSON object; empty: none
 }
 
+# A vector of a database that is sharded by vector, in the shard that its id belongs to.
+struct HomeRecord {
+  id @0 :Data;
+  values @1 :Data;
+  metadata @2 :Text;
+  version @3 :UInt64;  # rises with each change of an id
+  cell @4 :UInt64;     # the group that the vector is in for searches; 0: it is deleted
+  from @5 :UInt64;     # of a change that is on its way: the group it was in; 0: none
+}
+
 # One command of a shard's log.
 struct Command {
   union {
@@ -21,6 +31,10 @@ struct Command {
     placed @4 :UInt64;  # the members change from here on as this version of the placement says
     split @6 :Split;
     splitEnd @7 :UInt64;  # the group that was split off: its rows are gone from here
+    forward @9 :Forward;
+    forwarded @10 :UInt64;  # changes up to this version have arrived where they belong
+    route @11 :Route;
+    reroute @12 :Reroute;
   }
   request @5 :Data;  # who asks twice with the same one is answered twice, but heeded once
   fingerprint @8 :UInt32;  # of the whole request that this is a part of; 0: of the command
@@ -32,12 +46,44 @@ struct Upsert {
   ids @1 :List(Data);
   values @2 :Data;            # rows × dimension float32
   metadata @3 :List(Text);
+  # In a database that is sharded by vector:
+  cells @4 :List(UInt64);     # the group that each vector belongs to
+  router @5 :UInt64;          # the version of the router that said so
+  versions @6 :List(UInt64);  # in a Forward: of each id
 }
 
 struct Delete {
   ids @0 :List(Data);
   rows @1 :List(UInt64);  # empty, or: delete ids[i] only while it is row rows[i]
   trim @2 :Bool;          # rows that belong to a shard that was split off
+}
+
+# In a database that is sharded by vector: what the shard that ids belong to tells one
+# that their vectors belong to, or belonged to.
+struct Forward {
+  home @0 :UInt64;  # group
+  # Of the home's leader, and counted by it: what is not later than the last one is void.
+  term @1 :UInt64;
+  sequence @2 :UInt64;
+  take @3 :Upsert;
+  giveUp @4 :Delete;  # where `rows` are versions: rows of smaller ones go
+  # Log entries of other groups with which the rows that go have arrived there.
+  afterGroups @5 :List(UInt64);
+  afterIndexes @6 :List(UInt64);
+}
+
+# A step towards a new router.
+struct Route {
+  router @0 :UInt64;
+  step @1 :UInt8;  # 0 announce, 1 follow, 2 done
+}
+
+# These vectors, while they have these versions, belong to other groups by this router.
+struct Reroute {
+  router @0 :UInt64;
+  ids @1 :List(Data);
+  versions @2 :List(UInt64);
+  cells @3 :List(UInt64);
 }
 
 # From here on ids whose hash is at least `at` belong to another group.
@@ -70,6 +116,24 @@ struct ShardState {
   hashEnd @7 :UInt64;          # ids with a smaller hash belong here; 0: all that are sent
   split @8 :SplitState;        # under way; child 0: none
   lastChild @9 :UInt64;        # that was split off; 0: none ever
+  cells @10 :Cells;            # in a database that is sharded by vector
+}
+
+struct Cells {
+  nextVersion @0 :UInt64;
+  vectors @1 :UInt64;          # whose ids belong here
+  announced @2 :UInt64;        # of the routers that have got so far
+  followed @3 :UInt64;
+  done @4 :UInt64;
+  homes @5 :List(Home);        # that have sent something
+  afterGroups @6 :List(UInt64);
+  afterIndexes @7 :List(UInt64);
+
+  struct Home {
+    group @0 :UInt64;
+    term @1 :UInt64;
+    sequence @2 :UInt64;
+  }
 }
 
 # Where a split took effect: what the other group begins with.
@@ -102,7 +166,17 @@ struct CatalogCommand {
     place @6 :Database.Shard;  # whose version is that of the placement it takes the place of
     found @7 :List(UInt64);    # the groups
     split @8 :SplitShard;
+    route @9 :RouteDatabase;
   }
+}
+
+struct RouteDatabase {
+  database @0 :Text;
+  group @1 :UInt64;     # who says so
+  step @2 :UInt8;       # as in Route; 0 with centres: here is a new router
+  router @3 :UInt64;    # version; with centres: of the one that it is to follow, 0: none
+  centres @4 :Data;     # shards × dimension float32
+  vectors @5 :UInt64;   # that it was trained for
 }
 
 struct Drain {
@@ -144,6 +218,10 @@ struct Database {
   replicas @10 :UInt32;
   shardKey @12 :Text;       # field of the metadata; empty: ids tell the shard
   quantization @13 :UInt8;  # 0, also where it is missing: sq8
+  sharding @14 :UInt8;      # 0: by id or shardKey; 1: by vector
+  probes @15 :UInt32;
+  router @16 :Router;       # in force
+  nextRouter @17 :Router;   # on its way
   shards @11 :List(Shard);  # in a command: without groups, which the catalog assigns
 
   struct Shard {
@@ -161,6 +239,14 @@ struct Database {
     parent @11 :UInt64;        # the group that it is still being split off; 0: none
     lastChild @12 :UInt64;     # the group that was split off last; 0: none ever
   }
+}
+
+struct Router {
+  version @0 :UInt64;  # index of the log entry that brought it; 0: none
+  centres @1 :Data;    # shards × dimension float32
+  vectors @2 :UInt64;  # about how many there were
+  announced @3 :List(UInt64);  # groups that have got so far
+  done @4 :List(UInt64);
 }
 
 struct CatalogState {

@@ -150,6 +150,20 @@ ShardRecord read(wire::Database::Shard::Reader in) {
           in.getLastChild()};
 }
 
+void write(wire::Router::Builder out, const RouterRecord& router) {
+  out.setVersion(router.version);
+  out.setCentres(as_data(router.centres));
+  out.setVectors(router.vectors);
+  write_numbers(out.initAnnounced(static_cast<unsigned>(router.announced.size())),
+                router.announced);
+  write_numbers(out.initDone(static_cast<unsigned>(router.done.size())), router.done);
+}
+
+RouterRecord read(wire::Router::Reader in) {
+  return {in.getVersion(), std::string(view(in.getCentres())), in.getVectors(),
+          read_numbers(in.getAnnounced()), read_numbers(in.getDone())};
+}
+
 void write(wire::Database::Builder out, const DatabaseRecord& database) {
   out.setName(as_text(database.name));
   out.setDimension(database.dimension);
@@ -164,6 +178,10 @@ void write(wire::Database::Builder out, const DatabaseRecord& database) {
   out.setEmbedder(as_text(database.embedder));
   out.setReplicas(database.replicas);
   out.setShardKey(as_text(database.shard_key));
+  out.setSharding(database.sharding);
+  out.setProbes(database.probes);
+  if (database.router.version != 0) write(out.initRouter(), database.router);
+  if (database.next_router.version != 0) write(out.initNextRouter(), database.next_router);
   auto shards = out.initShards(static_cast<unsigned>(database.shards.size()));
   for (unsigned i = 0; i < shards.size(); ++i) write(shards[i], database.shards[i]);
 }
@@ -183,6 +201,10 @@ DatabaseRecord read(wire::Database::Reader in) {
   out.embedder = view(in.getEmbedder());
   out.replicas = in.getReplicas();
   out.shard_key = view(in.getShardKey());
+  out.sharding = in.getSharding();
+  out.probes = in.getProbes();
+  out.router = read(in.getRouter());
+  out.next_router = read(in.getNextRouter());
   for (auto shard : in.getShards()) out.shards.push_back(read(shard));
   return out;
 }
@@ -193,20 +215,80 @@ void write(wire::Command::Builder out, const RequestId& request) {
   out.setFingerprint(request.fingerprint);
 }
 
-Status visit_upsert(wire::Upsert::Reader upsert, const CommandVisitor& visitor) {
+Status visit_rows(wire::Upsert::Reader upsert, const std::function<Status(const RowView&)>& each) {
   auto ids = upsert.getIds();
   auto metadata = upsert.getMetadata();
+  auto cells = upsert.getCells();
+  auto versions = upsert.getVersions();
   std::string_view values = view(upsert.getValues());
   size_t row_bytes = size_t{upsert.getDimension()} * sizeof(float);
-  if (metadata.size() != ids.size() || values.size() != ids.size() * row_bytes) {
+  auto fits = [&](size_t size) { return size == 0 || size == ids.size(); };
+  if (metadata.size() != ids.size() || values.size() != ids.size() * row_bytes ||
+      !fits(cells.size()) || !fits(versions.size())) {
     return corruption("an upsert command's columns differ in length");
   }
-  JADE_RETURN_IF_ERROR(visitor.begin_upsert(ids.size(), upsert.getDimension()));
   for (unsigned i = 0; i < ids.size(); ++i) {
-    RowView row{view(ids[i]), values.substr(i * row_bytes, row_bytes), view(metadata[i])};
-    JADE_RETURN_IF_ERROR(visitor.upsert_row(row));
+    RowView row{view(ids[i]), values.substr(i * row_bytes, row_bytes), view(metadata[i]),
+                cells.size() > 0 ? cells[i] : 0, versions.size() > 0 ? versions[i] : 0};
+    JADE_RETURN_IF_ERROR(each(row));
   }
   return {};
+}
+
+Status visit_upsert(wire::Upsert::Reader upsert, const CommandVisitor& visitor) {
+  JADE_RETURN_IF_ERROR(visitor.begin_upsert(upsert.getIds().size(), upsert.getDimension()));
+  return visit_rows(upsert, visitor.upsert_row);
+}
+
+std::map<uint64_t, uint64_t> read_map(capnp::List<uint64_t>::Reader keys,
+                                      capnp::List<uint64_t>::Reader values) {
+  std::map<uint64_t, uint64_t> out;
+  if (keys.size() != values.size()) return out;
+  for (unsigned i = 0; i < keys.size(); ++i) out[keys[i]] = values[i];
+  return out;
+}
+
+template <class Builder>
+void write_map(Builder out, const std::map<uint64_t, uint64_t>& map) {
+  auto keys = out.initAfterGroups(static_cast<unsigned>(map.size()));
+  auto values = out.initAfterIndexes(static_cast<unsigned>(map.size()));
+  unsigned i = 0;
+  for (auto [key, value] : map) {
+    keys.set(i, key);
+    values.set(i++, value);
+  }
+}
+
+Status visit_forward(wire::Forward::Reader in, const CommandVisitor& visitor) {
+  ForwardCommand command;
+  command.home = in.getHome();
+  command.term = in.getTerm();
+  command.sequence = in.getSequence();
+  command.dimension = in.getTake().getDimension();
+  JADE_RETURN_IF_ERROR(visit_rows(in.getTake(), [&](const RowView& row) {
+    command.take.push_back(row);
+    return Status();
+  }));
+  auto ids = in.getGiveUp().getIds();
+  auto before = in.getGiveUp().getRows();
+  if (ids.size() != before.size()) {
+    return corruption("a forward command's columns differ in length");
+  }
+  for (unsigned i = 0; i < ids.size(); ++i) command.give_up.push_back({view(ids[i]), before[i]});
+  command.after = read_map(in.getAfterGroups(), in.getAfterIndexes());
+  return visitor.forward(command);
+}
+
+Status visit_reroute(wire::Reroute::Reader in, const CommandVisitor& visitor) {
+  RerouteCommand command;
+  command.router = in.getRouter();
+  for (auto id : in.getIds()) command.ids.emplace_back(view(id));
+  command.versions = read_numbers(in.getVersions());
+  command.cells = read_numbers(in.getCells());
+  if (command.versions.size() != command.ids.size() || command.cells.size() != command.ids.size()) {
+    return corruption("a reroute command's columns differ in length");
+  }
+  return visitor.reroute(command);
 }
 
 Status visit_delete(wire::Delete::Reader in, const CommandVisitor& visitor) {
@@ -238,6 +320,8 @@ std::string encode(const UpsertCommand& command, RequestId request) {
     ids.set(i, as_data(command.ids[i]));
     metadata.set(i, as_text(command.metadata[i]));
   }
+  write_numbers(out.initCells(static_cast<unsigned>(command.cells.size())), command.cells);
+  out.setRouter(command.router);
   return to_bytes(message);
 }
 
@@ -286,6 +370,84 @@ std::string encode(const SplitEndCommand& command) {
   return to_bytes(message);
 }
 
+std::string encode(const ForwardCommand& command) {
+  size_t words = 256;
+  for (const RowView& row : command.take) {
+    words += (row.id.size() + row.values.size() + row.metadata.size()) / 8 + 12;
+  }
+  capnp::MallocMessageBuilder message(static_cast<unsigned>(words));
+  auto out = message.initRoot<wire::Command>().initForward();
+  out.setHome(command.home);
+  out.setTerm(command.term);
+  out.setSequence(command.sequence);
+  auto take = out.initTake();
+  take.setDimension(command.dimension);
+  auto rows = static_cast<unsigned>(command.take.size());
+  auto ids = take.initIds(rows);
+  auto metadata = take.initMetadata(rows);
+  auto versions = take.initVersions(rows);
+  size_t row_bytes = size_t{command.dimension} * sizeof(float);
+  auto values = take.initValues(static_cast<unsigned>(rows * row_bytes));
+  for (unsigned i = 0; i < rows; ++i) {
+    const RowView& row = command.take[i];
+    JADE_ASSERT(row.values.size() == row_bytes);
+    ids.set(i, as_data(row.id));
+    versions.set(i, row.version);
+    std::memcpy(values.begin() + i * row_bytes, row.values.data(), row_bytes);
+    auto text = metadata.init(i, static_cast<unsigned>(row.metadata.size()));
+    std::memcpy(text.begin(), row.metadata.data(), row.metadata.size());
+  }
+  auto give_up = out.initGiveUp();
+  auto leaving = static_cast<unsigned>(command.give_up.size());
+  auto leaving_ids = give_up.initIds(leaving);
+  auto before = give_up.initRows(leaving);
+  for (unsigned i = 0; i < leaving; ++i) {
+    leaving_ids.set(i, as_data(command.give_up[i].id));
+    before.set(i, command.give_up[i].before);
+  }
+  write_map(out, command.after);
+  return to_bytes(message);
+}
+
+std::string encode(const ForwardedCommand& command) {
+  capnp::MallocMessageBuilder message;
+  message.initRoot<wire::Command>().setForwarded(command.through);
+  return to_bytes(message);
+}
+
+std::string encode(const RouteCommand& command) {
+  capnp::MallocMessageBuilder message;
+  auto out = message.initRoot<wire::Command>().initRoute();
+  out.setRouter(command.router);
+  out.setStep(static_cast<uint8_t>(command.step));
+  return to_bytes(message);
+}
+
+std::string encode(const RerouteCommand& command) {
+  capnp::MallocMessageBuilder message;
+  auto out = message.initRoot<wire::Command>().initReroute();
+  out.setRouter(command.router);
+  auto rows = static_cast<unsigned>(command.ids.size());
+  auto ids = out.initIds(rows);
+  for (unsigned i = 0; i < rows; ++i) ids.set(i, as_data(command.ids[i]));
+  auto length = [](const auto& list) { return static_cast<unsigned>(list.size()); };
+  write_numbers(out.initVersions(length(command.versions)), command.versions);
+  write_numbers(out.initCells(length(command.cells)), command.cells);
+  return to_bytes(message);
+}
+
+Result<CommandHead> head_of_command(std::string_view bytes) {
+  return decode_as("a log entry", [&]() -> Result<CommandHead> {
+    Reader reader(bytes);
+    auto command = reader.root<wire::Command>();
+    CommandHead head;
+    head.request = view(command.getRequest());
+    head.is_upsert = command.which() == wire::Command::UPSERT;
+    if (head.is_upsert) head.router = command.getUpsert().getRouter();
+    return head;
+  });
+}
+
 Status visit_command(std::string_view bytes, const CommandVisitor& visitor) {
   return decode_as("a log entry", [&]() -> Status {
     Reader reader(bytes);
@@ -301,6 +463,21 @@ Status visit_command(std::string_view bytes, const CommandVisitor& visitor) {
       case wire::Command::SPLIT:
         return visitor.split({command.getSplit().getChild(), command.getSplit().getAt()});
       case wire::Command::SPLIT_END: return visitor.split_end({command.getSplitEnd()});
+      case wire::Command::FORWARD:
+        if (visitor.forward) return visit_forward(command.getForward(), visitor);
+        break;
+      case wire::Command::FORWARDED:
+        if (visitor.forwarded) return visitor.forwarded({command.getForwarded()});
+        break;
+      case wire::Command::ROUTE: {
+        auto step = static_cast<RouteStep>(command.getRoute().getStep());
+        if (step > RouteStep::done) break;
+        if (visitor.route) return visitor.route({command.getRoute().getRouter(), step});
+        break;
+      }
+      case wire::Command::REROUTE:
+        if (visitor.reroute) return visit_reroute(command.getReroute(), visitor);
+        break;
     }
     return corruption("a log entry holds a command of an unknown kind");
   });
@@ -326,6 +503,67 @@ Result<Record> decode_record(std::string_view bytes) {
                   std::string(view(record.getMetadata()))};
   });
 }
+
+std::string encode_home_record(const RowView& row, uint64_t from) {
+  capnp::word scratch[512] = {};
+  capnp::MallocMessageBuilder message(kj::arrayPtr(scratch, 512));
+  auto out = message.initRoot<wire::HomeRecord>();
+  out.setId(as_data(row.id));
+  out.setValues(as_data(row.values));
+  auto target = out.initMetadata(static_cast<unsigned>(row.metadata.size()));
+  std::memcpy(target.begin(), row.metadata.data(), row.metadata.size());
+  out.setVersion(row.version);
+  out.setCell(row.cell);
+  out.setFrom(from);
+  return to_bytes(message);
+}
+
+Result<HomeRecord> decode_home_record(std::string_view bytes) {
+  return decode_as("a record", [&]() -> Result<HomeRecord> {
+    Reader reader(bytes);
+    auto record = reader.root<wire::HomeRecord>();
+    return HomeRecord{std::string(view(record.getId())),
+                      std::string(view(record.getValues())),
+                      std::string(view(record.getMetadata())),
+                      record.getVersion(),
+                      record.getCell(),
+                      record.getFrom()};
+  });
+}
+
+namespace {
+
+void write(wire::Cells::Builder out, const CellsMeta& cells) {
+  out.setNextVersion(cells.next_version);
+  out.setVectors(cells.vectors);
+  out.setAnnounced(cells.announced);
+  out.setFollowed(cells.followed);
+  out.setDone(cells.done);
+  auto homes = out.initHomes(static_cast<unsigned>(cells.homes.size()));
+  unsigned i = 0;
+  for (const auto& [group, last] : cells.homes) {
+    homes[i].setGroup(group);
+    homes[i].setTerm(last.first);
+    homes[i++].setSequence(last.second);
+  }
+  write_map(out, cells.after);
+}
+
+CellsMeta read(wire::Cells::Reader in) {
+  CellsMeta out;
+  out.next_version = std::max<uint64_t>(1, in.getNextVersion());
+  out.vectors = in.getVectors();
+  out.announced = in.getAnnounced();
+  out.followed = in.getFollowed();
+  out.done = in.getDone();
+  for (auto home : in.getHomes()) {
+    out.homes[home.getGroup()] = {home.getTerm(), home.getSequence()};
+  }
+  out.after = read_map(in.getAfterGroups(), in.getAfterIndexes());
+  return out;
+}
+
+}  // namespace
 
 std::string encode(const ShardStateMeta& state) {
   capnp::MallocMessageBuilder message;
@@ -356,6 +594,10 @@ std::string encode(const ShardStateMeta& state) {
     split.setEnd(state.split.end);
     split.setTrimming(state.split.trimming);
   }
+  // Written with every entry: not where it says nothing.
+  if (state.cells.next_version > 1 || state.cells.announced > 0 || !state.cells.homes.empty()) {
+    write(out.initCells(), state.cells);
+  }
   return to_bytes(message);
 }
 
@@ -379,6 +621,7 @@ Result<ShardStateMeta> decode_shard_state(std::string_view bytes) {
     auto split = in.getSplit();
     out.split = {split.getChild(),   split.getAt(),  split.getIndex(),   split.getTerm(),
                  split.getNextRow(), split.getEnd(), split.getTrimming()};
+    out.cells = read(in.getCells());
     return out;
   });
 }
@@ -412,6 +655,15 @@ struct CommandWriter {
     to.setStep(static_cast<uint8_t>(split.step));
     to.setDatabase(as_text(split.database));
   }
+  void operator()(const RouteRecord& route) {
+    auto to = out.initRoute();
+    to.setDatabase(as_text(route.database));
+    to.setGroup(route.group);
+    to.setStep(static_cast<uint8_t>(route.step));
+    to.setRouter(route.router);
+    to.setCentres(as_data(route.centres));
+    to.setVectors(route.vectors);
+  }
 };
 
 CatalogCommand read(wire::CatalogCommand::Reader in) {
@@ -430,6 +682,12 @@ CatalogCommand read(wire::CatalogCommand::Reader in) {
     case wire::CatalogCommand::SPLIT:
       return SplitRecord{in.getSplit().getGroup(), static_cast<SplitStep>(in.getSplit().getStep()),
                          std::string(view(in.getSplit().getDatabase()))};
+    case wire::CatalogCommand::ROUTE: {
+      auto route = in.getRoute();
+      return RouteRecord{std::string(view(route.getDatabase())),  route.getGroup(),
+                         static_cast<RouteStep>(route.getStep()), route.getRouter(),
+                         std::string(view(route.getCentres())),   route.getVectors()};
+    }
   }
   return DropRecord{};  // of an unknown kind
 }
@@ -446,6 +704,9 @@ struct NamesNothing {
   bool operator()(const SplitRecord& split) const {
     return split.group == 0 || split.step > SplitStep::end;
   }
+  bool operator()(const RouteRecord& route) const {
+    return route.database.empty() || route.step > RouteStep::done;
+  }
 };
 
 }  // namespace
@@ -459,8 +720,8 @@ std::string encode(const CatalogCommand& command) {
 Result<CatalogCommand> decode_catalog_command(std::string_view bytes) {
   return decode_as("a catalog command", [&]() -> Result<CatalogCommand> {
     Reader reader(bytes);
-    CatalogCommand out = read(reader.root<wire::CatalogCommand>());
-    if (std::visit(NamesNothing(), out)) return corruption("a catalog command names nothing");
+    Result<CatalogCommand> out(read(reader.root<wire::CatalogCommand>()));
+    if (std::visit(NamesNothing(), *out)) return corruption("a catalog command names nothing");
     return out;
   });
 }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -19,12 +20,18 @@ struct UpsertCommand {
   std::vector<std::string> ids;  // key form
   std::string values;            // ids × dimension float32
   std::vector<std::string> metadata;
+  // In a database that is sharded by vector, one for each id: the group that the vector
+  // belongs to by this version of the router.
+  std::vector<uint64_t> cells = {};
+  uint64_t router = 0;
 };
 
 struct DeleteCommand {
   std::vector<std::string> ids;
-  std::vector<uint64_t> rows;  // empty, or one for each id
-  bool trim = false;           // rows that belong to a shard that was split off
+  // Empty, or one for each id: delete it only while it has this row, or version where the
+  // database is sharded by vector.
+  std::vector<uint64_t> rows;
+  bool trim = false;  // rows that belong to a shard that was split off
 };
 
 struct SealCommand {
@@ -55,6 +62,57 @@ struct SplitEndCommand {
   uint64_t child = 0;
 };
 
+// One row of an upsert; the views live as long as the call.
+struct RowView {
+  std::string_view id;
+  std::string_view values;  // dimension float32, unaligned
+  std::string_view metadata;
+  uint64_t cell = 0;     // where the command has such
+  uint64_t version = 0;  // in a ForwardCommand
+};
+
+// In a database that is sharded by vector: what the shard that ids belong to, their home,
+// tells one that their vectors belong to, or belonged to. See actors/home_records.h.
+struct ForwardCommand {
+  uint64_t home = 0;  // group
+  // Of the home's leader, and counted by it. What is not later than the last one that a
+  // shard has had from this home is void.
+  uint64_t term = 0;
+  uint64_t sequence = 0;
+  uint32_t dimension = 0;
+  std::vector<RowView> take;
+  // Rows with these ids, where their versions are smaller, go.
+  struct Leaving {
+    std::string_view id;
+    uint64_t before = 0;
+  };
+  std::vector<Leaving> give_up;
+  // By group, the log entry with which they have arrived where they are now.
+  std::map<uint64_t, uint64_t> after;
+};
+
+// The changes up to this version have arrived where they belong.
+struct ForwardedCommand {
+  uint64_t through = 0;
+};
+
+// How far a shard has got with a new router. announce: searches that were routed by an
+// earlier one are refused from here on. follow: so are writes. done: all its vectors are
+// where the router says.
+enum class RouteStep : uint8_t { announce, follow, done };
+struct RouteCommand {
+  uint64_t router = 0;
+  RouteStep step = RouteStep::announce;
+};
+
+// These vectors belong to other groups by this router, while they have these versions.
+struct RerouteCommand {
+  uint64_t router = 0;
+  std::vector<std::string> ids;
+  std::vector<uint64_t> versions;
+  std::vector<uint64_t> cells;
+};
+
 // What tells a repeated request from a new one.
 struct RequestId {
   std::string_view id;       // "": none
@@ -68,13 +126,10 @@ std::string encode(const MergeCommand& command);
 std::string encode(const PlacedCommand& command);
 std::string encode(const SplitCommand& command);
 std::string encode(const SplitEndCommand& command);
-
-// One row of an upsert; the views live as long as the call.
-struct RowView {
-  std::string_view id;
-  std::string_view values;  // dimension float32, unaligned
-  std::string_view metadata;
-};
+std::string encode(const ForwardCommand& command);
+std::string encode(const ForwardedCommand& command);
+std::string encode(const RouteCommand& command);
+std::string encode(const RerouteCommand& command);
 
 // What to do with each kind of command. A failure of a function is the result.
 struct CommandVisitor {
@@ -90,8 +145,22 @@ struct CommandVisitor {
   std::function<Status(const PlacedCommand&)> placed;
   std::function<Status(const SplitCommand&)> split;
   std::function<Status(const SplitEndCommand&)> split_end;
+  // Those of databases that are sharded by vector; where they are empty, such a command
+  // is corruption.
+  std::function<Status(const ForwardCommand&)> forward;
+  std::function<Status(const ForwardedCommand&)> forwarded;
+  std::function<Status(const RouteCommand&)> route;
+  std::function<Status(const RerouteCommand&)> reroute;
 };
 Status visit_command(std::string_view bytes, const CommandVisitor& visitor);
+
+// What must be known of a command before it is carried out.
+struct CommandHead {
+  std::string request;  // "": none
+  bool is_upsert = false;
+  uint64_t router = 0;  // of an upsert
+};
+Result<CommandHead> head_of_command(std::string_view bytes);
 
 struct Record {
   std::string id;
@@ -100,6 +169,18 @@ struct Record {
 };
 std::string encode_record(std::string_view id, std::string_view values, std::string_view metadata);
 Result<Record> decode_record(std::string_view bytes);
+
+// A vector of a database that is sharded by vector, as its home has it.
+struct HomeRecord {
+  std::string id;
+  std::string values;
+  std::string metadata;
+  uint64_t version = 0;  // rises with each change of an id
+  uint64_t cell = 0;     // the group that has it for searches; 0: it is deleted
+  uint64_t from = 0;     // of a change that is on its way: the group before; 0: none
+};
+std::string encode_home_record(const RowView& row, uint64_t from);
+Result<HomeRecord> decode_home_record(std::string_view bytes);
 
 struct SegmentMeta {
   uint64_t id = 0;
@@ -120,6 +201,20 @@ struct SplitState {
   bool trimming = false;  // its rows are being deleted here
 };
 
+// Of a shard in a database that is sharded by vector.
+struct CellsMeta {
+  uint64_t next_version = 1;
+  uint64_t vectors = 0;  // whose ids belong here
+  // Versions of the routers that have got so far here: RouteStep.
+  uint64_t announced = 0;
+  uint64_t followed = 0;
+  uint64_t done = 0;
+  // The last command of each home that has sent one: term and sequence.
+  std::map<uint64_t, std::pair<uint64_t, uint64_t>> homes;
+  // As in ForwardCommand, of all rows that have gone to this group.
+  std::map<uint64_t, uint64_t> after;
+};
+
 struct ShardStateMeta {
   uint64_t applied_index = 0;
   uint64_t applied_term = 0;
@@ -131,6 +226,7 @@ struct ShardStateMeta {
   uint64_t hash_end = 0;  // ids with smaller hashes belong here; 0: all
   SplitState split;
   uint64_t last_child = 0;  // group that was split off; 0: none ever
+  CellsMeta cells = {};
 };
 std::string encode(const ShardStateMeta& state);
 Result<ShardStateMeta> decode_shard_state(std::string_view bytes);
@@ -162,6 +258,18 @@ struct ShardRecord {
   friend bool operator==(const ShardRecord&, const ShardRecord&) = default;
 };
 
+// Tells to which shard a vector belongs: the one whose centre is nearest.
+struct RouterRecord {
+  uint64_t version = 0;  // index of the log entry that brought it; 0: there is none
+  std::string centres;   // shards × dimension float32
+  uint64_t vectors = 0;  // about how many there were when it was trained
+  // The groups that have got so far: RouteStep.
+  std::vector<uint64_t> announced;
+  std::vector<uint64_t> done;
+
+  friend bool operator==(const RouterRecord&, const RouterRecord&) = default;
+};
+
 struct DatabaseRecord {
   std::string name;
   uint32_t dimension = 0;
@@ -172,6 +280,10 @@ struct DatabaseRecord {
   std::string embedder;
   uint32_t replicas = 1;
   std::string shard_key;
+  uint8_t sharding = 0;  // Sharding
+  uint32_t probes = 0;
+  RouterRecord router;       // in force
+  RouterRecord next_router;  // on its way
   std::vector<ShardRecord> shards;
 
   friend bool operator==(const DatabaseRecord&, const DatabaseRecord&) = default;
@@ -214,9 +326,18 @@ struct SplitRecord {
   SplitStep step = SplitStep::begin;
   std::string database;  // to which it must belong; "": any
 };
+// A new router, or how far a shard has got with it.
+struct RouteRecord {
+  std::string database;
+  uint64_t group = 0;  // whose leader says so
+  RouteStep step = RouteStep::announce;
+  uint64_t router = 0;   // with centres: the one that it is to follow; 0: there was none
+  std::string centres;   // of a new router; empty otherwise
+  uint64_t vectors = 0;  // as in RouterRecord
+};
 using CatalogCommand =
     std::variant<DatabaseRecord, DropRecord, NodeRecord, DrainRecord, RemoveRecord, ReplicasRecord,
-                 ShardRecord, FoundRecord, SplitRecord>;
+                 ShardRecord, FoundRecord, SplitRecord, RouteRecord>;
 std::string encode(const CatalogCommand& command);
 Result<CatalogCommand> decode_catalog_command(std::string_view bytes);
 

@@ -12,6 +12,8 @@ constexpr char id_tag = 'i';
 constexpr char record_tag = 'r';
 constexpr char tombstone_tag = 'd';
 constexpr char request_tag = 'q';
+constexpr char home_tag = 'h';
+constexpr char change_tag = 'o';
 
 std::string row_key(char tag, uint64_t row) {
   std::string key(1, tag);
@@ -19,11 +21,13 @@ std::string row_key(char tag, uint64_t row) {
   return key;
 }
 
-std::string id_key(std::string_view id) {
-  std::string key(1, id_tag);
+std::string name_key(char tag, std::string_view id) {
+  std::string key(1, tag);
   key += id;
   return key;
 }
+
+std::string id_key(std::string_view id) { return name_key(id_tag, id); }
 
 Result<std::string_view> unseal(std::string_view key, std::string_view value, const char* what) {
   auto payload = check(key, value);
@@ -33,11 +37,20 @@ Result<std::string_view> unseal(std::string_view key, std::string_view value, co
 
 std::string record_name(uint64_t row) { return "record " + std::to_string(row); }
 
-Result<uint64_t> decode_row(std::string_view key, std::string_view value) {
+Result<ShardStore::Place> decode_place(std::string_view key, std::string_view value) {
   auto payload = unseal(key, value, "the entry of an id");
   if (!payload.ok()) return payload.status();
-  if (payload->size() != 8) return corruption("the entry of an id has a wrong length");
-  return load_big_endian(*payload);
+  if (payload->size() != 8 && payload->size() != 16) {
+    return corruption("the entry of an id has a wrong length");
+  }
+  uint64_t version = payload->size() == 16 ? load_big_endian(payload->substr(8)) : 0;
+  return ShardStore::Place{load_big_endian(*payload), version};
+}
+
+Result<HomeRecord> decode_home(std::string_view key, std::string_view value) {
+  auto payload = unseal(key, value, "the record of an id");
+  if (!payload.ok()) return payload.status();
+  return decode_home_record(*payload);
 }
 
 }  // namespace
@@ -58,11 +71,28 @@ Result<std::shared_ptr<ShardStore>> ShardStore::open(leveldb::Env* env, const st
 }
 
 void ShardStore::Batch::put(uint64_t row, std::string_view id, std::string_view values,
-                            std::string_view metadata) {
+                            std::string_view metadata, uint64_t version) {
   std::string key = row_key(record_tag, row);
   batch_.Put(key, checked(key, encode_record(id, values, metadata)));
   std::string name = id_key(id);
-  batch_.Put(name, checked(name, row_key(record_tag, row).substr(1)));
+  std::string place = key.substr(1);
+  if (version > 0) append_big_endian(place, version);
+  batch_.Put(name, checked(name, place));
+}
+
+void ShardStore::Batch::put_home(const RowView& row, uint64_t from) {
+  std::string bytes = encode_home_record(row, from);
+  std::string name = name_key(home_tag, row.id), change = row_key(change_tag, row.version);
+  if (row.cell == 0) {
+    batch_.Delete(name);
+  } else {
+    batch_.Put(name, checked(name, bytes));
+  }
+  batch_.Put(change, checked(change, bytes));
+}
+
+void ShardStore::Batch::forget_change(uint64_t version) {
+  batch_.Delete(row_key(change_tag, version));
 }
 
 void ShardStore::Batch::erase_row(uint64_t row) {
@@ -108,14 +138,65 @@ Result<std::optional<ShardStateMeta>> ShardStore::state() const {
   return std::optional<ShardStateMeta>(std::move(*state));
 }
 
-Result<std::optional<uint64_t>> ShardStore::find(std::string_view id, const Snapshot& at) const {
+Result<std::optional<ShardStore::Place>> ShardStore::find_place(std::string_view id,
+                                                                const Snapshot& at) const {
   std::string key = id_key(id);
   auto value = kv_->get(key, at);
   if (!value.ok()) return value.status();
-  if (!value->has_value()) return std::optional<uint64_t>();
-  auto row = decode_row(key, **value);
-  if (!row.ok()) return row.status();
-  return std::optional<uint64_t>(*row);
+  if (!value->has_value()) return std::optional<Place>();
+  auto place = decode_place(key, **value);
+  if (!place.ok()) return place.status();
+  return std::optional<Place>(*place);
+}
+
+Result<std::optional<uint64_t>> ShardStore::find(std::string_view id, const Snapshot& at) const {
+  auto place = find_place(id, at);
+  if (!place.ok()) return place.status();
+  return place->has_value() ? std::optional<uint64_t>((*place)->row) : std::nullopt;
+}
+
+Result<std::optional<HomeRecord>> ShardStore::find_home(std::string_view id,
+                                                        const Snapshot& at) const {
+  std::string key = name_key(home_tag, id);
+  auto value = kv_->get(key, at);
+  if (!value.ok()) return value.status();
+  if (!value->has_value()) return std::optional<HomeRecord>();
+  auto record = decode_home(key, **value);
+  if (!record.ok()) return record.status();
+  return std::optional<HomeRecord>(std::move(*record));
+}
+
+Status ShardStore::scan_homes(std::string_view after, const Snapshot& at,
+                              const std::function<bool(HomeRecord)>& each) const {
+  std::string start = name_key(home_tag, after);
+  auto it = kv_->iterate(at, true);
+  it->Seek(start);
+  if (!after.empty() && it->Valid() && view_of(it->key()) == start) it->Next();
+  for (; it->Valid(); it->Next()) {
+    std::string_view key = view_of(it->key());
+    if (key.empty() || key[0] != home_tag) break;
+    auto record = decode_home(key, view_of(it->value()));
+    if (!record.ok()) return record.status();
+    if (record->id != key.substr(1)) return corruption("the record of an id is another's");
+    if (!each(std::move(*record))) break;
+  }
+  return from_leveldb(it->status(), "reading records");
+}
+
+Status ShardStore::scan_changes(uint64_t after, const Snapshot& at,
+                                const std::function<bool(HomeRecord)>& each) const {
+  auto it = kv_->iterate(at, false);
+  for (it->Seek(row_key(change_tag, after + 1)); it->Valid(); it->Next()) {
+    std::string_view key = view_of(it->key());
+    if (key.size() != 9 || key[0] != change_tag) break;
+    auto change = decode_home(key, view_of(it->value()));
+    if (!change.ok()) return change.status();
+    if (change->version != load_big_endian(key.substr(1))) {
+      return corruption("a change that is on its way has another's version");
+    }
+    if (!each(std::move(*change))) break;
+  }
+  return from_leveldb(it->status(), "reading changes");
 }
 
 Result<Record> ShardStore::get(uint64_t row, const Snapshot& at) const {
@@ -158,14 +239,14 @@ void ShardStore::Ids::read() {
     status_ = from_leveldb(at_->status(), "reading ids");
     return;
   }
-  auto row = decode_row(key, view_of(at_->value()));
-  valid_ = row.ok();
+  auto place = decode_place(key, view_of(at_->value()));
+  valid_ = place.ok();
   if (!valid_) {
-    status_ = row.status();
+    status_ = place.status();
     return;
   }
   id_ = key.substr(1);
-  row_ = *row;
+  row_ = place->row;
 }
 
 ShardStore::Ids ShardStore::ids(std::string_view after, const Snapshot& at) const {
@@ -234,6 +315,16 @@ Result<uint32_t> ShardStore::digest(const Snapshot& at) const {
   });
   JADE_RETURN_IF_ERROR(scanned);
   if (!failure.ok()) return failure;
+  scanned = scan_homes("", at, [&](const HomeRecord& record) {
+    add(record.id);
+    add(record.values);
+    add(record.metadata);
+    for (uint64_t number : {record.version, record.cell}) {
+      crc = crc32c({reinterpret_cast<const char*>(&number), sizeof number}, crc);
+    }
+    return true;
+  });
+  JADE_RETURN_IF_ERROR(scanned);
   return crc;
 }
 

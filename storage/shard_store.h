@@ -2,10 +2,15 @@
 // docs/formats.md.
 //
 //   'm'             → the replica's ShardStateMeta
-//   'i' id key      → the row of that id
+//   'i' id key      → the row of that id, and its version where rows have such
 //   'r' row (BE64)  → the Record
 //   'd' row (BE64)  → nothing: the row is dead, but a segment still holds it
 //   'q' index (BE64) → the request that the log entry at `index` carried out
+//
+// and in a database that is sharded by vector (actors/home_records.h)
+//
+//   'h' id key         → the HomeRecord of an id that belongs to this shard
+//   'o' version (BE64) → a change of one, on its way to the shards of the vectors
 //
 // Commits are not synced: the Raft log is the write-ahead log, and the state
 // names the entry it has applied. After power loss the store is at some earlier
@@ -43,7 +48,8 @@ class ShardStore {
   // All or nothing, in the order of the calls.
   class Batch {
    public:
-    void put(uint64_t row, std::string_view id, std::string_view values, std::string_view metadata);
+    void put(uint64_t row, std::string_view id, std::string_view values, std::string_view metadata,
+             uint64_t version = 0);
     // The row is gone; if `id` still names it, call forget_id too.
     void erase_row(uint64_t row);
     void forget_id(std::string_view id);
@@ -53,6 +59,10 @@ class ShardStore {
     void remember(const Request& request);
     void forget_request(uint64_t index);
     void set_state(const ShardStateMeta& state);
+    // The record of an id, and the change that makes it so, which comes from group `from`
+    // (0: the id is new). A row of cell 0 is a deletion: there is no record then.
+    void put_home(const RowView& row, uint64_t from);
+    void forget_change(uint64_t version);
 
    private:
     friend class ShardStore;
@@ -67,6 +77,11 @@ class ShardStore {
   // What set_state stored last; nothing in a new store.
   Result<std::optional<ShardStateMeta>> state() const;
   Result<std::optional<uint64_t>> find(std::string_view id, const Snapshot& at = {}) const;
+  struct Place {
+    uint64_t row = 0;
+    uint64_t version = 0;
+  };
+  Result<std::optional<Place>> find_place(std::string_view id, const Snapshot& at = {}) const;
   // not_found for a row that does not exist; corruption for one that is damaged.
   Result<Record> get(uint64_t row, const Snapshot& at = {}) const;
 
@@ -104,8 +119,18 @@ class ShardStore {
   Status scan_requests(const std::function<void(Request request)>& each,
                        const Snapshot& at = {}) const;
 
-  // CRC32C over all (id, values, metadata) in the order of ids: the content that
-  // replicas must share, whatever their rows and segments.
+  // Nothing for an id that does not belong here, or does not exist.
+  Result<std::optional<HomeRecord>> find_home(std::string_view id, const Snapshot& at = {}) const;
+  // The records of ids after `after` ("": all), in their order, until `each` returns false.
+  Status scan_homes(std::string_view after, const Snapshot& at,
+                    const std::function<bool(HomeRecord record)>& each) const;
+  // Changes after version `after` that are on their way, in the order of their versions,
+  // until `each` returns false.
+  Status scan_changes(uint64_t after, const Snapshot& at,
+                      const std::function<bool(HomeRecord change)>& each) const;
+
+  // CRC32C over all (id, values, metadata) in the order of ids, and the HomeRecords: the
+  // content that replicas must share, whatever their rows and segments.
   Result<uint32_t> digest(const Snapshot& at) const;
 
   Snapshot snapshot() const { return kv_->snapshot(); }

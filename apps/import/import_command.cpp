@@ -51,6 +51,7 @@ struct Arguments {
   uint32_t dimension = 0;
   std::string embedder;
   std::string shard_key;
+  std::string sharding;
   std::string on_error = "stop";
   bool no_resume = false;
   bool quiet = false;
@@ -96,6 +97,7 @@ Status create_database(const Arguments& arguments, uint32_t dimension) {
       {"index", {{"type", arguments.index}, {"quantization", arguments.quantization}}}};
   if (!arguments.embedder.empty()) body["embedder"] = arguments.embedder;
   if (!arguments.shard_key.empty()) body["shard_key"] = arguments.shard_key;
+  if (!arguments.sharding.empty()) body["sharding"] = arguments.sharding;
   auto response = (*client)->request("POST", "/v1/databases", json::serialize(body));
   if (!response.ok()) return response.status();
   Status created = check_response(*response);
@@ -232,6 +234,8 @@ void add_import_command(CLI::App& app, int& exit_code) {
                       "With --create: makes vectors of text; lexical");
   command->add_option("--shard-key", arguments->shard_key,
                       "With --create: the metadata field that tells the shard of a vector");
+  command->add_option("--sharding", arguments->sharding,
+                      "With --create: what tells the shard of a vector; hash, key or vector");
   command->add_option("--connections", arguments->import.connections, "Requests in flight")
       ->check(CLI::Range(1, 64))
       ->capture_default_str();

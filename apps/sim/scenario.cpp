@@ -63,6 +63,14 @@ std::map<std::string, Reader> readers(Options& options, double& seconds) {
   out["faults"] = [&options](const toml::node& value) {
     return read_faults(value, options.faults);
   };
+  out["sharding"] = [&options](const toml::node& value) -> Status {
+    auto name = value.value_exact<std::string>();
+    if (!name || (*name != "hash" && *name != "vector")) {
+      return invalid_argument("must be \"hash\" or \"vector\"");
+    }
+    options.by_vector = *name == "vector";
+    return {};
+  };
   out["seconds"] = [&seconds](const toml::node& value) -> Status {
     auto read = value.value<double>();
     if (!read || *read < 0.1 || *read > 1e6) {

@@ -140,6 +140,71 @@ TEST_CASE("a shard becomes two, step by step") {
   CHECK(entry.shards[2].hash_begin == uint64_t{3} << 62);
 }
 
+TEST_CASE("a router is announced, followed, and then in force") {
+  Catalog catalog;
+  REQUIRE(catalog.apply(1, join_command(node_of(1, "a"))).ok());
+  DatabaseSpec spec = spec_of("db", 2);
+  spec.sharding = Sharding::vector;
+  spec.probes = 1;
+  REQUIRE(catalog.apply(2, create(spec)).ok());
+  const DatabaseEntry& entry = *catalog.state().find("db");
+  CHECK(entry.by_vector());
+  CHECK(split(catalog, 3, 2, SplitStep::begin).message().find("sharded by vector") !=
+        std::string::npos);
+  auto say = [&](uint64_t index, uint64_t group, RouteStep step, uint64_t router,
+                 std::string centres = "") {
+    RouteRecord route{"db", group, step, router, std::move(centres), 77};
+    return catalog.apply(index, encode(CatalogCommand(route))).code();
+  };
+  std::string centres(2 * 64 * sizeof(float), '\1');
+  CHECK(say(3, 2, RouteStep::announce, 0, "short") == Code::invalid_argument);
+  CHECK(say(3, 9, RouteStep::announce, 0, centres) == Code::not_found);
+  CHECK(say(3, 2, RouteStep::announce, 8, centres) == Code::failed_precondition);
+  CHECK(say(3, 2, RouteStep::announce, 3) == Code::failed_precondition);
+  CHECK(catalog.version() == 2);
+
+  REQUIRE(say(3, 2, RouteStep::announce, 0, centres) == Code::ok);
+  CHECK(say(4, 2, RouteStep::announce, 0, centres) == Code::failed_precondition);
+  REQUIRE(entry.next_router);
+  CHECK(entry.next_router->version == 3);
+  CHECK(entry.next_router->vectors == 77);
+  // Until all shards know of it nobody uses it.
+  CHECK_FALSE(entry.is_moving());
+  CHECK(entry.router_of_writes() == nullptr);
+  CHECK(entry.router_of_searches() == nullptr);
+  REQUIRE(say(4, 2, RouteStep::announce, 3) == Code::ok);
+  CHECK(say(5, 2, RouteStep::announce, 3) == Code::failed_precondition);
+  CHECK(say(5, 2, RouteStep::done, 3) == Code::failed_precondition);
+  CHECK(say(5, 3, RouteStep::announce, 2) == Code::failed_precondition);
+  REQUIRE(say(5, 3, RouteStep::announce, 3) == Code::ok);
+  CHECK(entry.is_moving());
+  CHECK(entry.router_of_writes() == entry.next_router.get());
+  CHECK(entry.router_of_searches() == nullptr);
+  Catalog copy;
+  REQUIRE(copy.restore(catalog.encode()).ok());
+  CHECK(copy.encode() == catalog.encode());
+
+  REQUIRE(say(6, 3, RouteStep::done, 3) == Code::ok);
+  CHECK(say(7, 3, RouteStep::done, 3) == Code::failed_precondition);
+  REQUIRE(entry.next_router);
+  REQUIRE(say(7, 2, RouteStep::done, 3) == Code::ok);
+  CHECK(entry.next_router == nullptr);
+  REQUIRE(entry.router);
+  CHECK(entry.router->version == 3);
+  CHECK(entry.router_of_searches() == entry.router.get());
+
+  // The next one. Searches ask all shards from its announcement on, while writes still go
+  // by the one before.
+  CHECK(say(8, 2, RouteStep::announce, 0, centres) == Code::failed_precondition);
+  REQUIRE(say(8, 2, RouteStep::announce, 3, centres) == Code::ok);
+  CHECK(entry.router_of_writes() == entry.router.get());
+  CHECK(entry.router_of_searches() == nullptr);
+
+  REQUIRE(catalog.apply(9, create(spec_of("hashed"))).ok());
+  RouteRecord other{"hashed", 4, RouteStep::announce, 0, centres, 1};
+  CHECK(catalog.apply(10, encode(CatalogCommand(other))).code() == Code::failed_precondition);
+}
+
 TEST_CASE("databases are created with groups of their own and dropped") {
   Catalog catalog;
   CHECK(catalog.version() == 0);
@@ -255,6 +320,26 @@ TEST_CASE("what cannot be created is refused with what would be right") {
   refused([](DatabaseSpec& spec) { spec.index.ef_search = 0; }, "index.ef_search is 0");
   refused([](DatabaseSpec& spec) { spec.index.nlist = 70000; }, "index.nlist is 70000");
   refused([](DatabaseSpec& spec) { spec.index.nprobe = 70000; }, "index.nprobe is 70000");
+  refused([](DatabaseSpec& spec) { spec.probes = 1; }, "sharding is not \"vector\"");
+  refused(
+      [](DatabaseSpec& spec) {
+        spec.sharding = Sharding::vector;
+        spec.shard_key = "tenant";
+      },
+      "choose one of them");
+  refused(
+      [](DatabaseSpec& spec) {
+        spec.sharding = Sharding::vector;
+        spec.probes = 3;
+      },
+      "it must be 1 to the number of shards, 2");
+  refused(
+      [](DatabaseSpec& spec) {
+        spec.sharding = Sharding::vector;
+        spec.shards = 256;
+        spec.dimension = 513;
+      },
+      "shards × dimension must be at most 131072; it is 131328");
   refused([](DatabaseSpec& spec) { spec.embedder = "oracle"; }, "there is no embedder \"oracle\"");
   refused([](DatabaseSpec& spec) { spec.dimension = 1; }, "makes vectors of dimension");
 }

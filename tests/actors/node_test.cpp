@@ -612,6 +612,145 @@ TEST_CASE("searches by id, by examples, from an offset and for groups") {
   CHECK(code_of(test.node->search(search)) == Code::invalid_argument);
 }
 
+TEST_CASE("with sharding by vector, vectors move between shards and searches ask the near ones") {
+  TestNode test;
+  DatabaseSpec spec = spec_of("a", 3, Metric::l2, 4);
+  spec.sharding = Sharding::vector;
+  spec.probes = 1;
+  REQUIRE(test.node->create_database(spec).ok());
+  auto describe = [&] {
+    auto info = test.node->describe_database("a");
+    REQUIRE_MESSAGE(info.ok(), info.status().to_string());
+    return *info;
+  };
+  CHECK(describe().router_state == "untrained");
+  // Around four far corners.
+  std::mt19937 random(3);
+  std::normal_distribution<float> noise(0, 0.1f);
+  auto vector_near = [&](uint64_t corner) {
+    std::vector<float> out(3);
+    for (size_t i = 0; i < 3; ++i) out[i] = noise(random) + (corner == i + 1 ? 10.0f : 0.0f);
+    return out;
+  };
+  constexpr uint64_t rows = 1600;
+  std::vector<std::vector<float>> stored;
+  for (uint64_t begin = 0; begin < rows; begin += 200) {
+    UpsertRequest request;
+    request.database = "a";
+    for (uint64_t id = begin; id < begin + 200; ++id) {
+      stored.push_back(vector_near(id % 4));
+      add(request, id, stored.back(), "{\"n\":" + std::to_string(id % 4) + "}");
+    }
+    auto written = test.node->upsert(request);
+    REQUIRE_MESSAGE(written.ok(), written.status().to_string());
+    // At once, whatever is trained and moved meanwhile.
+    auto found = test.node->search(search_of("a", stored.back(), 1));
+    REQUIRE_MESSAGE(found.ok(), found.status().to_string());
+    REQUIRE(found->results.size() == 1);
+    CHECK(found->results[0].id == VectorId(begin + 199));
+  }
+  while (describe().router_state != "ready") std::this_thread::yield();
+  DatabaseInfo info = describe();
+  CHECK(info.vectors == rows);
+  for (const ShardInfo& shard : info.placement) CHECK(shard.vectors == rows / 4);
+
+  // One shard of four has all neighbours.
+  auto found = test.node->search(search_of("a", {0, 10, 0}, 50));
+  REQUIRE(found.ok());
+  CHECK(found->shards == 4);
+  CHECK(found->shards_searched == 1);
+  REQUIRE(found->results.size() == 50);
+  for (const SearchHit& hit : found->results) CHECK(hit.id.integer() % 4 == 2);
+  // As many as asked for, although one shard does not have them.
+  SearchRequest all = search_of("a", {0, 10, 0}, 1000);
+  found = test.node->search(all);
+  REQUIRE(found.ok());
+  CHECK(found->results.size() == 1000);
+  CHECK(found->shards_searched == 4);
+  all = search_of("a", {0, 10, 0}, 5);
+  all.filter = "{\"n\":3}";
+  found = test.node->search(all);
+  REQUIRE(found.ok());
+  CHECK(found->results.size() == 5);
+  RecallRequest recall;
+  recall.database = "a";
+  recall.sample = 40;
+  auto measured = test.node->recall(recall);
+  REQUIRE_MESSAGE(measured.ok(), measured.status().to_string());
+  CHECK(measured->sampled == 40);
+  CHECK(measured->recall == 1);
+  CHECK(measured->shards_searched == 0.25);
+
+  // A vector moves from corner to corner, and is found where it is and nowhere else.
+  for (uint64_t corner : {1, 2, 3, 0, 2}) {
+    CAPTURE(corner);
+    auto moved = vector_near(corner);
+    REQUIRE(test.node->upsert(upsert_of("a", uint64_t{4}, moved)).ok());
+    found = test.node->search(search_of("a", moved, 1));
+    REQUIRE(found.ok());
+    CHECK(found->results[0].id == VectorId(uint64_t{4}));
+    SearchRequest everywhere = search_of("a", moved, 2000);
+    found = test.node->search(everywhere);
+    REQUIRE(found.ok());
+    CHECK(found->results.size() == rows);
+    GetRequest get{"a", uint64_t{4}};
+    auto one = test.node->get(get);
+    REQUIRE(one.ok());
+    CHECK(one->values == moved);
+  }
+  // Two at once of the same id: one of them stays, once.
+  std::vector<std::future<bool>> racing;
+  for (int i = 0; i < 8; ++i) {
+    racing.push_back(std::async(std::launch::async, [&, at = vector_near(i % 4)] {
+      return test.node->upsert(upsert_of("a", uint64_t{8}, at)).ok();
+    }));
+  }
+  for (auto& one : racing) CHECK(one.get());
+  found = test.node->search(search_of("a", {0, 0, 0}, 2000));
+  REQUIRE(found.ok());
+  CHECK(found->results.size() == rows);
+  CHECK(describe().vectors == rows);
+
+  DeleteRequest erase;
+  erase.database = "a";
+  erase.ids = {uint64_t{4}, uint64_t{5}, uint64_t{999'999}};
+  auto deleted = test.node->remove(erase);
+  REQUIRE(deleted.ok());
+  CHECK(deleted->deleted == 2);
+  CHECK(code_of(test.node->get({"a", uint64_t{4}})) == Code::not_found);
+  erase.ids.clear();
+  erase.filter = "{\"n\":1}";
+  deleted = test.node->remove(erase);
+  REQUIRE_MESSAGE(deleted.ok(), deleted.status().to_string());
+  CHECK(deleted->deleted == rows / 4 - 1);
+  found = test.node->search(search_of("a", {10, 0, 0}, 2000));
+  REQUIRE(found.ok());
+  CHECK(found->results.size() == rows - rows / 4 - 1);
+
+  test.reopen();
+  CHECK(describe().router_state == "ready");
+  found = test.node->search(search_of("a", {10, 0, 0}, 2000));
+  REQUIRE(found.ok());
+  CHECK(found->results.size() == rows - rows / 4 - 1);
+  ListRequest list;
+  list.database = "a";
+  list.limit = 5000;
+  auto listed = test.node->list(list);
+  REQUIRE(listed.ok());
+  REQUIRE(listed->vectors.size() == rows - rows / 4 - 1);
+  CHECK(listed->vectors[0].id == VectorId(uint64_t{0}));
+
+  SearchRequest wrong = search_of("a", {0, 0, 0});
+  wrong.probes = 0;
+  CHECK(code_of(test.node->search(wrong)) == Code::invalid_argument);
+  REQUIRE(test.node->create_database(spec_of("b", 3, Metric::l2, 2)).ok());
+  wrong = search_of("b", {0, 0, 0});
+  wrong.probes = 1;
+  CHECK(code_of(test.node->search(wrong)) == Code::invalid_argument);
+  CHECK(code_of(test.node->split_shard({"a", info.placement[0].shard})) ==
+        Code::failed_precondition);
+}
+
 TEST_CASE("recall is measured by the stored vectors") {
   TestNode test;
   REQUIRE(test.node->create_database(spec_of("a", 2, Metric::l2, 2)).ok());

@@ -37,6 +37,7 @@ inline replica_actor::behavior_type scripted_peer(replica_actor::pointer self, P
       [=](const ShardGet&) -> caf::result<ShardVectors> { return unasked(); },
       [=](const ShardList&) -> caf::result<ShardVectors> { return unasked(); },
       [=](const ShardRecall&) -> caf::result<ShardRecallCount> { return unasked(); },
+      [=](const ShardSample&) -> caf::result<ShardVectors> { return unasked(); },
       [=](const ShardDeleteMatching&) -> caf::result<ShardWritten> { return unasked(); },
       [=](const ShardDescribe&) -> caf::result<ShardInfo> { return unasked(); },
       [=](const FetchState&) -> caf::result<StateChunk> { return unasked(); },

@@ -349,12 +349,13 @@ TEST_CASE("recall is measured with what the query says") {
   f.call("POST", "/v1/databases/a/vectors", R"({"vectors":[{"id":1,"values":[1]}]})");
   auto r = f.call("GET", "/v1/databases/a/recall?k=5&sample=20&ef_search=50&nprobe=2");
   CHECK(r.status == 200);
-  CHECK(r.body == R"({"recall":0.5,"sampled":1})");
+  CHECK(r.body == R"({"recall":0.5,"sampled":1,"shards_searched":1})");
   for (auto [query, why] : std::initializer_list<std::pair<const char*, const char*>>{
            {"k=0", "k is \\\"0\\\"; it must be an integer from 1 to 1000"},
            {"sample=1001", "from 1 to 1000"},
            {"ef_search=x", "ef_search is"},
-           {"limit=1", "they are k, sample, ef_search and nprobe"}}) {
+           {"limit=1", "they are k, sample, ef_search, nprobe and probes"},
+           {"probes=257", "from 1 to 256"}}) {
     auto refused = f.call("GET", std::string("/v1/databases/a/recall?") + query);
     CHECK(refused.status == 400);
     CHECK_MESSAGE(refused.body.find(why) != std::string::npos, refused.body);

@@ -20,6 +20,35 @@ std::string failure(Result<T> (*decode)(std::string&), std::string body) {
 
 Result<UpsertRequest> upsert(std::string body) { return decode_json_upsert(body); }
 
+TEST_CASE("what tells the shard of a vector is said in one way only") {
+  auto decode = [](const std::string& more) {
+    std::string body = R"({"name":"a","dimension":2)" + more + "}";
+    return decode_create(body);
+  };
+  auto plain = decode("");
+  REQUIRE(plain.ok());
+  CHECK(plain->sharding == Sharding::hash);
+  CHECK(decode(R"(,"sharding":"hash")")->sharding == Sharding::hash);
+  CHECK(decode(R"(,"sharding":"key","shard_key":"t")")->shard_key == "t");
+  CHECK(decode(R"(,"shard_key":"t")")->shard_key == "t");
+  auto vector = decode(R"(,"sharding":"vector","probes":3)");
+  REQUIRE(vector.ok());
+  CHECK(vector->sharding == Sharding::vector);
+  CHECK(vector->probes == 3);
+  for (const char* wrong : {R"(,"sharding":"key")", R"(,"sharding":"hash","shard_key":"t")",
+                            R"(,"sharding":"vectors")", R"(,"sharding":"id")"}) {
+    auto refused = decode(wrong);
+    CHECK(refused.status().code() == Code::invalid_argument);
+    CHECK_MESSAGE(
+        refused.status().message().find("it must be \"hash\" (by id)") != std::string::npos,
+        refused.status().message());
+  }
+  std::string search = R"({"vector":[1,2],"probes":4})";
+  auto decoded = decode_json_search(search);
+  REQUIRE(decoded.ok());
+  CHECK(decoded->probes == 4);
+}
+
 TEST_CASE("an upsert becomes columns") {
   auto r = upsert(R"({"vectors":[{"id":1,"values":[1,-2.5e0]},
       {"metadata":{"a": [1, {"b":"}"}]} ,"values":[0.1,3],"id":"x\u0041"}]})");

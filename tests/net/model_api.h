@@ -224,6 +224,7 @@ class ModelApi : public Api {
             n,
             n,
             "ready",
+            db.spec.sharding == Sharding::vector ? "untrained" : "",
             {{5, 0, {1}, 1, n, n, 9, {{1, "growing", IndexKind::flat, n, 0}}, {}}}};
   }
   std::vector<DatabaseInfo> infos() {

@@ -144,6 +144,29 @@ TEST_CASE("shards are split on machines that crash") {
   }
 }
 
+TEST_CASE("with sharding by vector, vectors move between shards, also on machines that crash") {
+  uint64_t routed = 0;
+  for (uint64_t seed = 1; seed <= 6; ++seed) {
+    CAPTURE(seed);
+    SimulationOptions options;
+    options.seed = seed;
+    options.nodes = 3;
+    options.spares = 0;
+    options.shards = 3;
+    options.by_vector = true;
+    options.simulated_ms = 10'000;
+    options.fault_interval_ms = 1000;
+    options.faults = {Fault::crash, Fault::power_loss, Fault::partition, Fault::disconnect};
+    if (seed % 3 == 0) options.faults.clear();
+    SimulationReport report = simulate(options);
+    REQUIRE_MESSAGE(report.failure.empty(), report.failure);
+    if (options.faults.empty()) CHECK(report.writes_failed == 0);
+    routed += report.routed;
+  }
+  // Else nothing would have moved but what was written anew.
+  CHECK(routed > 3);
+}
+
 TEST_CASE("nodes that lose their disks are replaced") {
   uint64_t lost = 0;
   for (uint64_t seed = 1; seed <= 3; ++seed) {

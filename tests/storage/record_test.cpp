@@ -56,6 +56,46 @@ std::string describe(std::string_view bytes) {
     number(command.child);
     return Status();
   };
+  visitor.forward = [&](const ForwardCommand& command) {
+    out += "forward ";
+    number(command.home);
+    number(command.term);
+    number(command.sequence);
+    for (const RowView& row : command.take) {
+      out += std::string(row.id) + "=" + std::string(row.values) + std::string(row.metadata) + " ";
+      number(row.version);
+    }
+    for (const auto& leaving : command.give_up) {
+      out += "-" + std::string(leaving.id) + " ";
+      number(leaving.before);
+    }
+    for (auto [group, index] : command.after) {
+      number(group);
+      number(index);
+    }
+    return Status();
+  };
+  visitor.forwarded = [&](const ForwardedCommand& command) {
+    out += "forwarded ";
+    number(command.through);
+    return Status();
+  };
+  visitor.route = [&](const RouteCommand& command) {
+    out += "route ";
+    number(command.router);
+    number(static_cast<uint64_t>(command.step));
+    return Status();
+  };
+  visitor.reroute = [&](const RerouteCommand& command) {
+    out += "reroute ";
+    number(command.router);
+    for (size_t i = 0; i < command.ids.size(); ++i) {
+      out += command.ids[i] + " ";
+      number(command.versions[i]);
+      number(command.cells[i]);
+    }
+    return Status();
+  };
   Status status = visit_command(bytes, visitor);
   return status.ok() ? out : status.to_string();
 }
@@ -64,6 +104,20 @@ UpsertCommand sample_upsert() {
   return {
       2, {"a", "b", "c"}, "11112222333344445555666" + std::string("6"), {"", "{}", "{\"n\":1}"}};
 }
+
+ForwardCommand sample_forward() {
+  ForwardCommand out;
+  out.home = 4;
+  out.term = 2;
+  out.sequence = 9;
+  out.dimension = 1;
+  out.take = {{"a", "1111", "{}", 0, 7}, {"b", "2222", "", 0, UINT64_MAX}};
+  out.give_up = {{"c", 8}};
+  out.after = {{3, 30}, {5, 50}};
+  return out;
+}
+
+RerouteCommand sample_reroute() { return {6, {"a", "b"}, {1, 2}, {3, 4}}; }
 
 DatabaseRecord sample_database() {
   DatabaseRecord out;
@@ -80,6 +134,10 @@ DatabaseRecord sample_database() {
   out.embedder = "lexical";
   out.replicas = 3;
   out.shard_key = "tenant";
+  out.sharding = 1;
+  out.probes = 2;
+  out.router = {5, "12345678", 100, {7, 8}, {7, 8}};
+  out.next_router = {9, "87654321", 800, {7}, {}};
   out.shards = {{7, {1, 2, 3}, {2}, {3}, 12, true, 4, 0, 8, 1u << 20, true, 0, 8},
                 {8, {}, {}, {}, 0, false, 0, 1u << 20, 0, 0, false, 7, 0}};
   return out;
@@ -98,6 +156,7 @@ ShardStateMeta sample_state() {
                      1u << 30,
                      {8, 1u << 30, 7, 2, 90, UINT64_MAX, true},
                      8};
+  out.cells = {12, 5, 4, 3, 2, {{7, {1, 9}}, {8, {2, 1}}}, {{7, 100}}};
   return out;
 }
 
@@ -136,7 +195,12 @@ TEST_CASE("commands come back as they were, from any alignment") {
       {encode(SealCommand{12}), "seal 12 "},
       {encode(MergeCommand{9, {3, 4}, UINT64_MAX}), "merge 9 3 4 18446744073709551615 "},
       {encode(SplitCommand{7, UINT64_MAX}), "split 7 18446744073709551615 "},
-      {encode(SplitEndCommand{7}), "split_end 7 "}};
+      {encode(SplitEndCommand{7}), "split_end 7 "},
+      {encode(sample_forward()),
+       "forward 4 2 9 a=1111{} 7 b=2222 18446744073709551615 -c 8 3 30 5 50 "},
+      {encode(ForwardedCommand{11}), "forwarded 11 "},
+      {encode(RouteCommand{6, RouteStep::follow}), "route 6 1 "},
+      {encode(sample_reroute()), "reroute 6 a 1 3 b 2 4 "}};
   for (const auto& [bytes, meaning] : commands) {
     for (size_t shift = 0; shift < 8; ++shift) {
       std::string shifted = std::string(shift, 'x') + bytes;
@@ -154,6 +218,40 @@ TEST_CASE("columns of different lengths are corruption") {
   CHECK(describe(encode(command)).find("corruption") == 0);
   CHECK(describe(encode(DeleteCommand{{"a", "b"}, {1}})) ==
         "corruption: a delete command's columns differ in length");
+  command = sample_upsert();
+  command.cells = {1};
+  CHECK(describe(encode(command)).find("corruption") == 0);
+  RerouteCommand reroute = sample_reroute();
+  reroute.cells.pop_back();
+  CHECK(describe(encode(reroute)).find("corruption") == 0);
+  CHECK(describe(encode(RouteCommand{1, static_cast<RouteStep>(3)})).find("corruption") == 0);
+}
+
+TEST_CASE("an upsert names the cell of each row, and its head the router") {
+  UpsertCommand command = sample_upsert();
+  command.cells = {4, 5, 6};
+  command.router = 12;
+  std::string bytes = encode(command, {"key", 1});
+  std::vector<uint64_t> cells;
+  CommandVisitor visitor;
+  visitor.begin_upsert = [](size_t, uint32_t) { return Status(); };
+  visitor.upsert_row = [&](const RowView& row) {
+    cells.push_back(row.cell);
+    return Status();
+  };
+  REQUIRE(visit_command(bytes, visitor).ok());
+  CHECK(cells == command.cells);
+  auto head = head_of_command(bytes);
+  REQUIRE(head.ok());
+  CHECK(head->is_upsert);
+  CHECK(head->router == 12);
+  CHECK(head->request == "key");
+  head = head_of_command(encode(SealCommand{1}));
+  REQUIRE(head.ok());
+  CHECK_FALSE(head->is_upsert);
+  CHECK(head->request.empty());
+  // A state machine that knows of no cells.
+  CHECK(visit_command(encode(sample_forward()), visitor).code() == Code::corruption);
 }
 
 TEST_CASE("a visitor's failure is the result and ends the visit") {
@@ -176,8 +274,23 @@ TEST_CASE("records, states and catalogs come back as they were") {
     CHECK(record->values == std::string(size, 'v'));
     CHECK(record->metadata == "{\"a\":1}");
   }
+  auto home = decode_home_record(encode_home_record({"id", "1234", "{}", 5, 6}, 7));
+  REQUIRE(home.ok());
+  CHECK(home->id == "id");
+  CHECK(home->values == "1234");
+  CHECK(home->metadata == "{}");
+  CHECK(home->cell == 5);
+  CHECK(home->version == 6);
+  CHECK(home->from == 7);
   auto state = decode_shard_state(encode(sample_state()));
   REQUIRE(state.ok());
+  CHECK(state->cells.next_version == 12);
+  CHECK(state->cells.vectors == 5);
+  CHECK(state->cells.announced == 4);
+  CHECK(state->cells.followed == 3);
+  CHECK(state->cells.done == 2);
+  CHECK(state->cells.homes == sample_state().cells.homes);
+  CHECK(state->cells.after == sample_state().cells.after);
   CHECK(state->applied_index == 9);
   CHECK(state->applied_term == 2);
   CHECK(state->next_row == 100);
@@ -228,6 +341,13 @@ TEST_CASE("catalog commands come back as they were") {
   CHECK(split.group == 9);
   CHECK(split.step == SplitStep::cut_over);
   CHECK(split.database == "docs");
+  auto route = std::get<RouteRecord>(back(RouteRecord{"docs", 4, RouteStep::done, 3, "1234", 99}));
+  CHECK(route.database == "docs");
+  CHECK(route.group == 4);
+  CHECK(route.step == RouteStep::done);
+  CHECK(route.router == 3);
+  CHECK(route.centres == "1234");
+  CHECK(route.vectors == 99);
   for (const CatalogCommand& nothing :
        {CatalogCommand(DatabaseRecord()), CatalogCommand(DropRecord()),
         CatalogCommand(NodeRecord()), CatalogCommand(RemoveRecord()),
@@ -270,13 +390,15 @@ TEST_CASE("damaged bytes give an error or a value") {
   };
   for (const std::string& bytes :
        {encode(sample_upsert()), encode(DeleteCommand{{"a", "b"}, {1, 2}}), encode(SealCommand{12}),
-        encode(MergeCommand{9, {3, 4}, 5}), encode(SplitCommand{5, 6}),
-        encode(SplitEndCommand{5})}) {
+        encode(MergeCommand{9, {3, 4}, 5}), encode(SplitCommand{5, 6}), encode(SplitEndCommand{5}),
+        encode(sample_forward()), encode(sample_reroute())}) {
     survive_mutations(bytes, [&](const std::string& mutated) {
       std::string said = describe(mutated);
       count(said.find("corruption: ") == 0 ? corruption(said) : Status());
     });
   }
+  survive_mutations(encode_home_record({"key", "values", "{}", 1, 2}, 3),
+                    [&](const std::string& b) { count(decode_home_record(b).status()); });
   survive_mutations(encode_record("key", "values", "{}"),
                     [&](const std::string& b) { count(decode_record(b).status()); });
   survive_mutations(encode(sample_state()),
