@@ -47,6 +47,19 @@ std::string Model::observe(uint64_t id, Version seen) {
   return "id " + std::to_string(id) + " shows " + text_of(seen) + "; expected " + expected;
 }
 
+std::vector<uint64_t> Model::staying() const {
+  std::vector<uint64_t> out;
+  for (const auto& [id, version] : certain_) {
+    auto found = undecided_.find(id);
+    bool stays =
+        version.exists && (found == undecided_.end() ||
+                           std::all_of(found->second.begin(), found->second.end(),
+                                       [](const Version& undecided) { return undecided.exists; }));
+    if (stays) out.push_back(id);
+  }
+  return out;
+}
+
 size_t Model::live() const {
   return static_cast<size_t>(std::count_if(certain_.begin(), certain_.end(),
                                            [](const auto& e) { return e.second.exists; }));

@@ -43,6 +43,8 @@ class Model {
     return found == undecided_.end() || found->second.empty();
   }
   size_t live() const;
+  // Ids that exist whichever of their undecided versions have happened.
+  std::vector<uint64_t> staying() const;
 
  private:
   bool late_writes_;

@@ -812,8 +812,10 @@ class Simulation {
         begin_delete(i);
       } else if (dice < 85) {
         begin_get(i);
-      } else {
+      } else if (dice < 95) {
         begin_search(i);
+      } else {
+        begin_census(i);
       }
     }
   }
@@ -884,6 +886,7 @@ class Simulation {
       if (written.count(id) > 0) continue;
       written[id] = ++versions_;
       model_.begin(id, {written[id], false});
+      ++deletions_[id];
       request.ids.emplace_back(id);
     }
     nodes_[clients_[client].node]->api().remove(
@@ -999,6 +1002,32 @@ class Simulation {
             }
             // Its own ids stand still while a client waits.
             if (settled && id % options_.clients == client) observe_version(id, *version);
+          }
+        }));
+  }
+
+  // Searches for everything: what exists all the time is found, whoever is just writing it
+  // anew, and wherever it is moving.
+  void begin_census(uint32_t client) {
+    SearchRequest request;
+    request.database = database;
+    request.vector = vector_of(draw(1000), 1, options_.dimension);
+    request.k = Limits::k_max;
+    request.exact = true;
+    if (draw(2) == 0) request.consistency = Consistency::strong;
+    std::vector<std::pair<uint64_t, uint64_t>> staying;  // and how often it was deleted
+    for (uint64_t id : model_.staying()) staying.emplace_back(id, deletions_[id]);
+    nodes_[clients_[client].node]->api().search(
+        std::move(request),
+        answered<SearchReply>(client, [this, staying](Result<SearchReply>& reply) {
+          if (!reply.ok()) return check_error(reply.status());
+          ++report_.searches_checked;
+          std::set<uint64_t> found;
+          for (const SearchHit& hit : reply->results) found.insert(hit.id.integer());
+          for (auto [id, deletions] : staying) {
+            if (deletions_[id] == deletions && found.count(id) == 0) {
+              return fail("a search for everything did not find id " + std::to_string(id));
+            }
           }
         }));
   }
@@ -1291,6 +1320,7 @@ class Simulation {
   std::set<std::pair<size_t, size_t>> cut_;  // from, to
   uint64_t network_over_ns_ = none;          // of a partition
   Model model_;
+  std::map<uint64_t, uint64_t> deletions_;  // asked for, by id
   History history_;
   Metric metric_ = Metric::l2;
   std::vector<Client> clients_;
