@@ -68,6 +68,7 @@ struct master_state : public RaftDriver {
   Status raft_restore(std::string_view state) override { return catalog.restore(state); }
   void raft_store_snapshot(RaftSnapshot snapshot, uint64_t trailing) override;
   void raft_state_offered(RaftOffer offer) override;
+  void raft_elected(uint64_t term) override { context->seams.tell_elected(metadata_group, term); }
 };
 
 master_actor::behavior_type master(master_actor::stateful_pointer<master_state> self,

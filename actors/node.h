@@ -35,6 +35,12 @@ struct NodeSeams {
   caf::actor connector;
   // Told of each attempt beforehand; for the simulated network.
   std::function<void(const std::string& host, uint16_t port)> before_connect;
+  // Told in which term of which Raft group this node was elected. Null: nobody watches.
+  std::function<void(uint64_t group, uint64_t term)> elected;
+
+  void tell_elected(uint64_t group, uint64_t term) const {
+    if (elected) elected(group, term);
+  }
 };
 
 struct NodeConfig {

@@ -15,6 +15,7 @@ struct RaftHost::Impl {
   std::optional<RaftCore> core;  // from start() to close()
   Status failure;
   bool pumping = false;
+  uint64_t led_term = 0;  // the last in which this member led
   uint64_t applied = 0;
 
   RaftSnapshot snapshot;  // the last one that is durable; index 0: none
@@ -108,6 +109,9 @@ void RaftHost::Impl::pump() {
     if (!core->broken().ok()) {
       failure = core->broken();
       break;
+    }
+    if (core->is_leader() && std::exchange(led_term, core->term()) != core->term()) {
+      driver.raft_elected(led_term);
     }
     bool more = carry_out(core->take());
     more = (core && apply_next()) || more;

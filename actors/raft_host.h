@@ -17,7 +17,8 @@
 //      and the snapshot itself durable, then call snapshot_stored().
 //   6. On raft_state_offered(), fetch the state, replace this member's state and
 //      log by it and start a new host. It may be offered again meanwhile.
-//   7. After close(), call nothing any more.
+//   7. raft_elected() is for who watches: nothing is to be done.
+//   8. After close(), call nothing any more.
 //
 // Not thread-safe: the owning actor calls all of it, and nothing in here blocks
 // but start().
@@ -50,6 +51,8 @@ class RaftDriver {
   virtual Status raft_restore(std::string_view state) = 0;
   virtual void raft_store_snapshot(RaftSnapshot snapshot, uint64_t trailing) = 0;
   virtual void raft_state_offered(RaftOffer offer) = 0;
+  // This member leads in this term from now on.
+  virtual void raft_elected(uint64_t term) = 0;
 };
 
 class RaftHost {

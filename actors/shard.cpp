@@ -379,21 +379,19 @@ caf::result<Reply> read(shard_pointer self, Request& request, uint64_t applied_m
   auto promise = self->template make_response_promise<Reply>();
   auto held = std::make_shared<Request>(std::move(request));
   shard.raft->read([self, promise, held, task](Result<uint64_t> index) mutable {
-    auto answer = [=]() mutable {
-      promise.delegate(self->state.pick_searcher(), task(std::move(*held)));
-    };
     const HomeRecords* homes = self->state.replica->homes();
     uint64_t change = index.ok() && homes != nullptr ? shown_change(*held, *homes) : 0;
     if (index.ok() && is_outdated(*held, *self->state.replica)) {
       promise.deliver(to_error(self->state.replica->moved()));
     } else if (change != 0) {
-      self->state.vector_home->await(
-          change, [promise, answer](const Result<AppliedIndexes>& arrived) mutable {
-            if (arrived.ok()) return answer();
-            promise.deliver(to_error(arrived.status()));
-          });
+      // By the state of now: what is written until then may take longer to arrive.
+      self->state.vector_home->await(change, [self, promise, work = task(std::move(*held))](
+                                                 const Result<AppliedIndexes>& arrived) mutable {
+        if (!arrived.ok()) return (void)promise.deliver(to_error(arrived.status()));
+        promise.delegate(self->state.pick_searcher(), std::move(work));
+      });
     } else if (index.ok()) {
-      answer();
+      promise.delegate(self->state.pick_searcher(), task(std::move(*held)));
     } else if (index.status().code() == Code::unavailable && !self->state.stopping) {
       // It leads no more: whoever does answers, as soon as there is one.
       held->route.node = Route::nobody;

@@ -127,6 +127,7 @@ struct shard_state : public RaftDriver {
   Status raft_restore(std::string_view) override { return {}; }
   void raft_store_snapshot(RaftSnapshot snapshot, uint64_t trailing) override;
   void raft_state_offered(RaftOffer offer) override;
+  void raft_elected(uint64_t term) override { context->seams.tell_elected(group, term); }
 };
 
 shard_actor::behavior_type shard(shard_actor::stateful_pointer<shard_state> self,

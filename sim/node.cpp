@@ -7,14 +7,15 @@ namespace jade::sim {
 
 SimNode::SimNode(uint64_t seed, std::function<uint64_t()> now_ns, NodeConfig config,
                  SimNetwork* network, std::function<void(const std::string&, uint16_t)> connecting,
-                 LogSink log)
+                 LogSink log, std::function<void(uint64_t, uint64_t)> elected)
     : seed_(seed),
       now_ns_(now_ns),
       config_(std::move(config)),
       disk_(seed, [now_ns] { return now_ns() / 1000; }),
       network_(network),
       connecting_(std::move(connecting)),
-      log_(log ? std::move(log) : [](LogLevel, std::string_view, std::string_view) {}) {
+      log_(log ? std::move(log) : [](LogLevel, std::string_view, std::string_view) {}),
+      elected_(std::move(elected)) {
   disk_.CreateDir("/node");
   config_.data_dir = "/node/data";
 }
@@ -32,6 +33,7 @@ Status SimNode::start() {
   seams.seed = mix(seed_, ++starts_);
   seams.detach_blocking = false;
   seams.log = log_;
+  seams.elected = elected_;
   if (network_ != nullptr) {
     seams.connector = caf::actor_cast<caf::actor>(system_->system().middleman().actor_handle());
     seams.before_connect = connecting_;

@@ -17,11 +17,12 @@ class SimNode {
  public:
   // `now_ns` is read whenever the node asks what time it is. With a network, the
   // node publishes itself at its cluster address; `connecting` is told whenever it
-  // is about to connect, and is to prepare the connection where it would succeed.
+  // is about to connect, and is to prepare the connection where it would succeed;
+  // `elected` of the terms in which it leads a Raft group.
   SimNode(uint64_t seed, std::function<uint64_t()> now_ns, NodeConfig config,
           SimNetwork* network = nullptr,
           std::function<void(const std::string& host, uint16_t port)> connecting = {},
-          LogSink log = {});
+          LogSink log = {}, std::function<void(uint64_t group, uint64_t term)> elected = {});
   ~SimNode();
 
   // Starts the process. Fails as a real start would, on a full disk say.
@@ -51,6 +52,7 @@ class SimNode {
   SimNetwork* network_;
   std::function<void(const std::string&, uint16_t)> connecting_;
   LogSink log_;
+  std::function<void(uint64_t, uint64_t)> elected_;
   std::unique_ptr<SimSystem> system_;
   std::unique_ptr<NodeRuntime> runtime_;
   uint64_t starts_ = 0;

@@ -56,7 +56,8 @@ class Simulation {
           options.nodes > 1 ? &network_ : nullptr, connecting,
           [this, i](LogLevel, std::string_view component, std::string_view message) {
             say(i, std::string(component) + ": " + std::string(message));
-          }));
+          },
+          [this, i](uint64_t group, uint64_t term) { check_elected(i, group, term); }));
     }
     clients_.resize(options.clients);
   }
@@ -159,6 +160,14 @@ class Simulation {
   uint64_t operator_delay() {
     if (options_.operator_interval_ms == 0 || !cluster()) return none / 2;
     return (1 + draw(2 * options_.operator_interval_ms)) * ms;
+  }
+  // Of a Raft group at most one member leads in a term.
+  void check_elected(size_t node, uint64_t group, uint64_t term) {
+    uint64_t id = nodes_[node]->config().node_id;
+    auto [leader, first] = leaders_.try_emplace({group, term}, id);
+    if (first || leader->second == id) return;
+    fail("nodes " + std::to_string(leader->second) + " and " + std::to_string(id) +
+         " both lead shard " + std::to_string(group) + " in term " + std::to_string(term));
   }
   bool enabled(Fault fault) const { return options_.faults.count(fault) > 0; }
   // What a machine's clock shows.
@@ -925,6 +934,8 @@ class Simulation {
                    if (!reply.ok()) return check_write_error(reply.status());
                    history_.complete(operation, now_ns_);
                  }));
+    } else if (dice < 65) {
+      search_shared(client);
     } else {
       auto operation = history_.read(client, key, now_ns_);
       api.get({shared_database, VectorId(key)},
@@ -940,6 +951,35 @@ class Simulation {
                 }
               }));
     }
+  }
+
+  // A search for everything reads all of them at once.
+  void search_shared(uint32_t client) {
+    SearchRequest request;
+    request.database = shared_database;
+    request.vector = vector_of(draw(1000), 1, options_.dimension);
+    request.k = Limits::k_max;
+    request.exact = true;
+    if (draw(2) == 0) request.consistency = Consistency::strong;
+    auto operations = std::make_shared<std::map<uint64_t, History::Handle>>();  // by key
+    for (uint64_t key = 0; key < shared_keys; ++key) {
+      operations->emplace(key, history_.read(client, key, now_ns_));
+    }
+    nodes_[clients_[client].node]->api().search(
+        std::move(request),
+        answered<SearchReply>(client, [this, operations](Result<SearchReply>& reply) {
+          if (!reply.ok()) return check_error(reply.status());
+          ++report_.searches_checked;
+          std::map<uint64_t, uint64_t> found;  // version by key; 0: it is not there
+          for (const SearchHit& hit : reply->results) {
+            auto version = version_of(hit.metadata);
+            if (!version) return fail("a search gave metadata that nobody wrote: " + hit.metadata);
+            found[hit.id.integer()] = *version;
+          }
+          for (auto [key, operation] : *operations) {
+            history_.complete_read(operation, found[key], now_ns_);
+          }
+        }));
   }
 
   void check_history() {
@@ -990,8 +1030,7 @@ class Simulation {
           for (const SearchHit& hit : reply->results) ids.insert(hit.id.integer());
           if (ids.size() < reply->results.size()) fail("a search gave one id twice");
           if (sought && ids.count(*sought) == 0) {
-            fail("an exact search for the vector of id " + std::to_string(*sought) +
-                 " did not find it");
+            fail("a search for the vector of id " + std::to_string(*sought) + " did not find it");
           }
           for (const SearchHit& hit : reply->results) {
             auto version = version_of(hit.metadata);
@@ -1042,7 +1081,8 @@ class Simulation {
     if (!there || !model_.decided(id) || metric_ == Metric::dot) return std::nullopt;
     request.vector = vector_of(id, certain->second.number, options_.dimension);
     request.filter.clear();
-    request.exact = true;
+    // By vector, the nearest shard alone has it, and its few rows are all compared.
+    request.exact = !options_.by_vector || draw(2) == 0;
     return id;
   }
 
@@ -1325,6 +1365,7 @@ class Simulation {
   Metric metric_ = Metric::l2;
   std::vector<Client> clients_;
   uint64_t versions_ = 0;
+  std::map<std::pair<uint64_t, uint64_t>, uint64_t> leaders_;  // by group and term
   uint64_t next_fault_ns_ = none;
   uint64_t next_checkpoint_ns_ = none;
   uint64_t next_operation_ns_ = none;

@@ -59,6 +59,8 @@ struct Machine final : RaftDriver {
   // Alone in its group.
   void raft_send(RaftMessage) override { FAIL("nobody to send to"); }
   void raft_state_offered(RaftOffer) override { FAIL("nobody to offer it"); }
+  void raft_elected(uint64_t term) override { elected.push_back(term); }
+  std::vector<uint64_t> elected;  // in which terms
 };
 
 struct Fixture {
@@ -194,6 +196,16 @@ TEST_CASE_FIXTURE(Fixture, "commands are applied in order once they are durable,
   for (size_t i = 0; i < 20; ++i) CHECK(proposals[i].outcome->value() == machine.applied[i].first);
   CHECK(host->last_applied() == machine.applied.back().first);
   CHECK(host->last_index() == host->last_applied());
+}
+
+TEST_CASE_FIXTURE(Fixture, "each election is told once, with a term of its own") {
+  start();
+  propose("a");
+  work();
+  REQUIRE(machine.elected.size() == 1);
+  restart();
+  REQUIRE(machine.elected.size() == 2);
+  CHECK(machine.elected[0] < machine.elected[1]);
 }
 
 TEST_CASE_FIXTURE(Fixture, "what was acknowledged survives any number of restarts") {
