@@ -26,6 +26,7 @@ RecallCount measure_recall(std::span<const SegmentView> views, Metric metric, ui
   uint64_t live = 0;  // rows before the one at hand
   for (uint32_t s = 0; s < views.size(); ++s) {
     for (uint32_t row = 0; row < views[s].visible && out.sampled < wanted; ++row) {
+      if (options.stop != nullptr && options.stop->after(1)) return out;
       if (views[s].is_dead(row)) continue;
       if (live++ < out.sampled * rows / wanted) continue;
       const float* query = views[s].segment->vector(row);

@@ -36,6 +36,7 @@ struct SearchArguments {
   uint32_t k = 10;
   uint32_t offset = 0;
   uint32_t ef_search = 0;
+  uint32_t timeout_ms = 0;
   bool exact = false;
 };
 
@@ -71,6 +72,7 @@ Result<std::string> body_of(const SearchArguments& arguments) {
   if (!arguments.id.empty()) body["id"] = value_of_id(arguments.id);
   if (arguments.offset != 0) body["offset"] = arguments.offset;
   if (arguments.ef_search != 0) body["ef_search"] = arguments.ef_search;
+  if (arguments.timeout_ms != 0) body["timeout_ms"] = arguments.timeout_ms;
   if (arguments.exact) body["exact"] = true;
   if (!arguments.key.empty()) body["key"] = value_of_id(arguments.key);
   std::string text = json::serialize(body);
@@ -142,6 +144,8 @@ void add_search_command(CLI::App& app, int& exit_code) {
   command->add_option("--k", a.k, "Number of results")->capture_default_str();
   command->add_option("--offset", a.offset, "Leave out so many of the best")->capture_default_str();
   command->add_option("--ef-search", a.ef_search, "Beam width of the search; 0: the database's")
+      ->capture_default_str();
+  command->add_option("--timeout-ms", a.timeout_ms, "Give up after so long; 0: after 30 s")
       ->capture_default_str();
   command->add_flag("--exact", a.exact, "Compare with every vector");
   command->add_option("--columns", a.columns, "Metadata to show; all where not given")
