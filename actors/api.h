@@ -35,6 +35,7 @@ struct Limits {
   static constexpr uint32_t groups_max = 500;  // k + offset of a search with group_by
   static constexpr uint32_t group_size_max = 100;
   static constexpr size_t group_by_bytes_max = 512;
+  static constexpr uint32_t timeout_ms_max = 30'000;  // and what a request has by default
 };
 
 // What tells the shard that a vector is in.
@@ -216,6 +217,9 @@ struct SearchRequest {
   // Where shards cannot be reached, answer with what the others have found, and say
   // which are missing. Otherwise such a search fails with `unavailable`.
   bool partial = false;
+  // What has no answer after so long fails with `deadline_exceeded`, and nobody works on it
+  // any more. 1 to Limits::timeout_ms_max, which is the default. Of a batch: see there.
+  std::optional<uint32_t> timeout_ms = std::nullopt;
 };
 
 struct SearchHit {
@@ -244,6 +248,8 @@ struct SearchReply {
 struct SearchBatchRequest {
   std::string database;
   std::vector<SearchRequest> searches;  // their `database` is ignored
+  // Of all together, as in SearchRequest; none of them has its own.
+  std::optional<uint32_t> timeout_ms = std::nullopt;
 };
 
 struct SearchBatchReply {

@@ -7,7 +7,9 @@
 #include <utility>
 #include <vector>
 
+#include "actors/deadline.h"
 #include "actors/errors.h"
+#include "actors/random.h"
 
 namespace jade {
 
@@ -30,12 +32,15 @@ auto collect(size_t count, Finish finish) {
 }
 
 // Calls finish(std::vector<Result<Reply>>&) once, answers in the order of
-// `calls`; at once where there are none. `finish` runs inside `self`.
+// `calls`; at once where there are none. `finish` runs inside `self`. The requests, which
+// have a Route, may take until `deadline_ms` of the actor clock.
 template <class Reply, class Self, class Handle, class Request, class Finish>
-void gather(Self* self, caf::timespan timeout, std::vector<std::pair<Handle, Request>> calls,
+void gather(Self* self, uint64_t deadline_ms, std::vector<std::pair<Handle, Request>> calls,
             Finish finish) {
   auto arrived = collect<Reply>(calls.size(), std::move(finish));
+  caf::timespan timeout = time_left(deadline_ms, now_ms(self));
   for (size_t i = 0; i < calls.size(); ++i) {
+    calls[i].second.route.deadline_ms = deadline_ms;
     self->request(calls[i].first, timeout, std::move(calls[i].second))
         .then([arrived, i](Reply& reply) { arrived(i, std::move(reply)); },
               [arrived, i](const caf::error& error) { arrived(i, to_status(error)); });

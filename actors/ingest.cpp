@@ -4,6 +4,7 @@
 #include <cstring>
 #include <unordered_map>
 
+#include "actors/deadline.h"
 #include "actors/errors.h"
 #include "actors/gather.h"
 #include "actors/random.h"
@@ -344,6 +345,7 @@ struct Written {
 // while time remains.
 struct Writing {
   std::string database;
+  uint64_t deadline_ms = 0;  // by the actor clock
   uint64_t retry_until_ms = 0;
   size_t sent = 0;
   size_t missing = 0;
@@ -403,7 +405,9 @@ void write(ingest_pointer self, std::shared_ptr<Writing> all, Part part) {
   auto shard = routes.shard(*placement);
   if (!shard.ok()) return all->fail(shard.status());
   auto kept = std::make_shared<const Part>(std::move(part));
-  self->request(*shard, self->state.options.write_timeout, ShardWrite{{kept->group}, kept->command})
+  ShardWrite message{{kept->group}, kept->command};
+  message.route.deadline_ms = all->deadline_ms;
+  self->request(*shard, time_left(all->deadline_ms, now_ms(self)), std::move(message))
       .then(
           [all](const ShardWritten& written) {
             all->count(written);
@@ -417,11 +421,18 @@ void write(ingest_pointer self, std::shared_ptr<Writing> all, Part part) {
           });
 }
 
-void write_all(ingest_pointer self, const std::string& database, std::vector<Part> parts,
-               std::function<void(Result<Written>)> done) {
+std::shared_ptr<Writing> begin_writing(ingest_pointer self, const std::string& database) {
   auto all = std::make_shared<Writing>();
   all->database = database;
-  all->retry_until_ms = now_ms(self) + to_ms(self->state.options.retry_for);
+  uint64_t now = now_ms(self);
+  all->deadline_ms = now + to_ms(self->state.options.write_timeout);
+  all->retry_until_ms = std::min(all->deadline_ms, now + to_ms(self->state.options.retry_for));
+  return all;
+}
+
+void write_all(ingest_pointer self, const std::string& database, std::vector<Part> parts,
+               std::function<void(Result<Written>)> done) {
+  auto all = begin_writing(self, database);
   all->sent = all->missing = parts.size();
   all->done = std::move(done);
   for (Part& part : parts) write(self, all, std::move(part));
@@ -452,25 +463,25 @@ void delete_matching(ingest_pointer self, std::shared_ptr<Writing> all,
     question.last_child = entry.shards[s].last_child;
     calls.emplace_back(*shard, question);
   }
-  gather<ShardWritten>(self, self->state.options.write_timeout, std::move(calls),
-                       [=](std::vector<Result<ShardWritten>>& answers) {
-                         bool moved = false;
-                         all->sent = answers.size();
-                         all->missing = 1;
-                         all->failure = Status();
-                         for (const auto& answer : answers) {
-                           if (!answer.ok()) {
-                             all->failure = given_up(answer.status());
-                             moved = moved || answer.status().code() == Code::moved;
-                             continue;
-                           }
-                           all->count(*answer);
-                         }
-                         if (!moved || now_ms(self) >= all->retry_until_ms)
-                           return all->finish_one();
-                         run_later(self, retry_interval,
-                                   [=] { delete_matching(self, all, request); });
-                       });
+  gather<ShardWritten>(
+      self, all->deadline_ms, std::move(calls), [=](std::vector<Result<ShardWritten>>& answers) {
+        bool moved = false;
+        all->sent = answers.size();
+        all->missing = 1;
+        all->failure = Status();
+        for (const auto& answer : answers) {
+          if (!answer.ok()) {
+            all->failure = given_up(answer.status());
+            moved = moved || answer.status().code() == Code::moved;
+            continue;
+          }
+          all->affected += answer->affected;
+          uint64_t& index = all->indexes[answer->group];
+          index = std::max(index, answer->index);
+        }
+        if (!moved || now_ms(self) >= all->retry_until_ms) return all->finish_one();
+        run_later(self, retry_interval, [=] { delete_matching(self, all, request); });
+      });
 }
 
 }  // namespace
@@ -543,9 +554,7 @@ ingest_actor::behavior_type ingest(ingest_actor::stateful_pointer<ingest_state> 
             return to_error(filter.status().with_context("filter"));
           }
           auto promise = self->make_response_promise<DeleteReply>();
-          auto all = std::make_shared<Writing>();
-          all->database = request.database;
-          all->retry_until_ms = now_ms(self) + to_ms(self->state.options.retry_for);
+          auto all = begin_writing(self, request.database);
           all->done = deliver_deleted(promise);
           delete_matching(self, all, std::make_shared<const DeleteRequest>(std::move(request)));
           return promise;

@@ -34,12 +34,17 @@ struct SplitSource;   // actors/shard_split.h
 
 // ---- to a shard: may cross nodes -------------------------------------------
 
-// Which replica of a group is meant, and how often the message was passed on.
+// Which replica of a group is meant, how often the message was passed on, and how long it
+// may take (actors/deadline.h).
 struct Route {
   uint64_t group = 0;
   uint64_t node = 0;  // 0: any that can answer
   uint8_t hops = 0;
   uint8_t waits = 0;  // how often it was held back, as nobody could answer
+  // What was left when it left its last node; 0: not bounded. Sent with what is for a
+  // shard only.
+  uint32_t budget_ms = 0;
+  uint64_t deadline_ms = 0;  // by the clock of the node that it is in, never sent; 0: none
 
   static constexpr uint8_t hops_max = 3;
   static constexpr uint8_t waits_max = 40;
@@ -199,7 +204,8 @@ struct RaftWire {
   std::string bytes;
 };
 
-// Of the messages between nodes: those of another version may mean something else.
+// Of the messages between nodes: those of another version may mean something else. But
+// Hello and JoinCluster look the same in all, so that their sender is told so.
 constexpr uint32_t cluster_protocol = 3;
 
 // Who are you? failed_precondition: of another cluster, or another version.
@@ -297,6 +303,7 @@ struct RecallTask {
 struct SampleTask {
   std::shared_ptr<const ShardSnapshot> view;
   uint32_t count = 0;
+  uint64_t deadline_ms = 0;  // as in Route
 };
 struct DigestTask {
   std::shared_ptr<const ShardSnapshot> view;
@@ -310,6 +317,7 @@ struct ExportTask {
 struct MatchTask {
   std::shared_ptr<const ShardSnapshot> view;
   std::string filter;
+  uint64_t deadline_ms = 0;  // as in Route
 };
 // Stored rows that belong to a shard that was split off, some of them.
 struct TrimTask {
@@ -539,23 +547,23 @@ struct Wired {
   }
 
 JADE_INSPECT(Route, x.group, x.node, x.hops, x.waits)
-JADE_INSPECT(ShardWrite, x.route, x.command, x.forwarded)
+JADE_INSPECT(ShardWrite, x.route, x.route.budget_ms, x.command, x.forwarded)
 JADE_INSPECT(ShardWritten, x.group, x.index, x.affected, x.reached)
-JADE_INSPECT(ShardSearch, x.route, x.queries, x.dimension, x.k, x.ef_search, x.nprobe, x.filter,
-             x.exact, x.include_metadata, x.include_values, x.has_threshold, x.distance_max,
-             x.applied_min, x.last_child, x.router, x.consistency)
+JADE_INSPECT(ShardSearch, x.route, x.route.budget_ms, x.queries, x.dimension, x.k, x.ef_search,
+             x.nprobe, x.filter, x.exact, x.include_metadata, x.include_values, x.has_threshold,
+             x.distance_max, x.applied_min, x.last_child, x.router, x.consistency)
 JADE_INSPECT(ShardHit, x.id, x.distance, x.metadata, x.values)
 JADE_INSPECT(ShardHits, x.queries, x.applied_index, x.after)
-JADE_INSPECT(ShardGet, x.route, x.id, x.consistency)
-JADE_INSPECT(ShardList, x.route, x.after, x.prefix, x.limit, x.include_metadata, x.include_values,
-             x.consistency, x.last_child)
+JADE_INSPECT(ShardGet, x.route, x.route.budget_ms, x.id, x.consistency)
+JADE_INSPECT(ShardList, x.route, x.route.budget_ms, x.after, x.prefix, x.limit, x.include_metadata,
+             x.include_values, x.consistency, x.last_child)
 JADE_INSPECT(ShardVectors, x.rows)
-JADE_INSPECT(ShardRecall, x.route, x.sample, x.k, x.ef_search, x.nprobe, x.consistency,
-             x.last_child)
+JADE_INSPECT(ShardRecall, x.route, x.route.budget_ms, x.sample, x.k, x.ef_search, x.nprobe,
+             x.consistency, x.last_child)
 JADE_INSPECT(ShardRecallCount, x.sampled, x.expected, x.found)
-JADE_INSPECT(ShardSample, x.route, x.count)
-JADE_INSPECT(ShardDeleteMatching, x.route, x.filter, x.last_child)
-JADE_INSPECT(ShardDescribe, x.route, x.by_leader)
+JADE_INSPECT(ShardSample, x.route, x.route.budget_ms, x.count)
+JADE_INSPECT(ShardDeleteMatching, x.route, x.route.budget_ms, x.filter, x.last_child)
+JADE_INSPECT(ShardDescribe, x.route, x.route.budget_ms, x.by_leader)
 JADE_INSPECT(ShardDigestRequest, x.group)
 JADE_INSPECT(ShardDigest, x.applied_index, x.digest)
 JADE_INSPECT(SegmentInfo, x.id, x.state, x.kind, x.rows, x.dead_rows)

@@ -4,8 +4,10 @@
 #include <charconv>
 
 #include "actors/catalog.h"
+#include "actors/deadline.h"
 #include "actors/errors.h"
 #include "actors/random.h"
+#include "actors/retry.h"
 
 namespace jade {
 namespace {
@@ -24,7 +26,7 @@ constexpr auto connect_timeout = std::chrono::seconds(5);
 constexpr auto hello_timeout = std::chrono::seconds(2);
 constexpr auto join_timeout = std::chrono::seconds(10);
 // The actors that ask bound their own time; this only forgets what is long over.
-constexpr auto call_timeout = std::chrono::seconds(60);
+constexpr caf::timespan call_timeout = std::chrono::seconds(60);
 
 // When to dial next.
 void put_off(peer_pointer self, uint64_t node) {
@@ -262,6 +264,10 @@ void announce(peer_pointer self) {
 template <class Reply, class Request>
 caf::result<Reply> hold(peer_pointer self, Request& request, const std::string& why) {
   Route& route = request.route;
+  // What cannot be asked at the next tick any more is refused now, with the reason.
+  if (is_over(route, now_ms(self) + to_ms(tick_interval))) {
+    return to_error(out_of_time("while " + why));
+  }
   if (++route.waits > Route::waits_max) return to_error(unavailable(why + "; try again"));
   route.node = 0;
   route.hops = 0;
@@ -289,13 +295,20 @@ caf::result<Reply> ask(peer_pointer self, uint64_t node, Request& request) {
     promise.deliver(to_error(status));
   };
   auto first = [self, node, call] { return self->state.links[node].waiting.erase(call) > 0; };
-  self->request(found->second.remote, call_timeout, std::move(request))
+  uint64_t now = now_ms(self);
+  hand_on(request.route, now);
+  uint64_t deadline_ms = request.route.deadline_ms;
+  caf::timespan timeout = deadline_ms == 0 ? call_timeout : time_left(deadline_ms, now);
+  self->request(found->second.remote, timeout, std::move(request))
       .then(
           [promise, first](Reply& reply) mutable {
             if (first()) promise.deliver(std::move(reply));
           },
-          [promise, first](const caf::error& error) mutable {
-            if (first()) promise.deliver(error);
+          [promise, first, node](const caf::error& error) mutable {
+            if (!first()) return;
+            bool late = error == caf::sec::request_timeout;
+            std::string where = "before node " + std::to_string(node) + " had answered";
+            promise.deliver(late ? to_error(out_of_time(where)) : error);
           });
   return promise;
 }
@@ -303,6 +316,10 @@ caf::result<Reply> ask(peer_pointer self, uint64_t node, Request& request) {
 template <class Reply, class Request>
 caf::result<Reply> pass_on(peer_pointer self, Request& request) {
   const Route& route = request.route;
+  take_up(request.route, now_ms(self));
+  if (is_over(route, now_ms(self))) {
+    return to_error(out_of_time("on the way to shard " + std::to_string(route.group)));
+  }
   uint64_t node = route.node;
   if (node == 0 || node == self->state.id()) {
     if (shard_actor here = self->state.shard(route.group)) {

@@ -6,6 +6,7 @@
 #include <set>
 #include <tuple>
 
+#include "actors/deadline.h"
 #include "actors/errors.h"
 #include "actors/examples.h"
 #include "actors/gather.h"
@@ -344,8 +345,31 @@ bool is_outdated(query_pointer self, const std::vector<Result<Reply>>& answers,
                      [](const auto& answer) { return answer.status().code() == Code::moved; });
 }
 
-uint64_t retry_until(query_pointer self) {
-  return now_ms(self) + to_ms(self->state.options.retry_for);
+// Of one request, by the actor clock.
+struct Time {
+  uint64_t deadline_ms = 0;     // then it is given up
+  uint64_t retry_until_ms = 0;  // so long it is asked anew
+};
+
+Time time_of(query_pointer self, std::optional<uint32_t> timeout_ms = std::nullopt) {
+  const QueryOptions& options = self->state.options;
+  uint64_t now = now_ms(self);
+  uint64_t deadline = now + timeout_ms.value_or(static_cast<uint32_t>(to_ms(options.read_timeout)));
+  return {deadline, std::min(deadline, now + to_ms(options.retry_for))};
+}
+
+Status check_timeout(query_pointer self, std::optional<uint32_t> timeout_ms) {
+  if (!timeout_ms) return {};
+  return check_range("timeout_ms", *timeout_ms, 1, to_ms(self->state.options.read_timeout));
+}
+
+Status check_timeouts(query_pointer self, const SearchBatchRequest& batch) {
+  for (size_t i = 0; i < batch.searches.size(); ++i) {
+    if (!batch.searches[i].timeout_ms) continue;
+    return invalid_argument("searches[" + std::to_string(i) +
+                            "].timeout_ms is given; a batch has one for all its searches");
+  }
+  return check_timeout(self, batch.timeout_ms);
 }
 
 // A row is in two shards for as long as a few writes take.
@@ -370,7 +394,8 @@ struct Asking {
 void ask(query_pointer self, const replica_actor& replica, ShardSearch question,
          std::shared_ptr<Asking> asking) {
   ++asking->open;
-  self->request(replica, self->state.options.read_timeout, std::move(question))
+  caf::timespan timeout = time_left(question.route.deadline_ms, now_ms(self));
+  self->request(replica, timeout, std::move(question))
       .then([asking](ShardHits& hits) { asking->answered(std::move(hits)); },
             [asking](const caf::error& error) { asking->answered(to_status(error)); });
 }
@@ -452,7 +477,7 @@ struct Searching {
   std::string database;
   std::vector<Question> searches;
   bool batch = false;
-  uint64_t retry_until_ms = 0;
+  Time time;
   AppliedIndexes required;  // found out by asking
   std::function<void(Result<std::vector<SearchReply>>)> done;
 };
@@ -468,7 +493,7 @@ void run_searches(query_pointer self, std::shared_ptr<Searching> work) {
   auto arrived = collect<ShardHits>(calls.size(), [self, work, plan = std::move(*planned)](
                                                       std::vector<Result<ShardHits>>& answers) {
     auto again = [self, work] { run_searches(self, work); };
-    if (is_outdated(self, answers, work->retry_until_ms)) {
+    if (is_outdated(self, answers, work->time.retry_until_ms)) {
       return run_later(self, retry_interval, again);
     }
     if (belong_together(plan, work->searches, answers, work->required)) {
@@ -476,12 +501,13 @@ void run_searches(query_pointer self, std::shared_ptr<Searching> work) {
       if (replies.ok() && widen(work->searches, *replies)) return again();
       return work->done(std::move(replies));
     }
-    if (now_ms(self) >= work->retry_until_ms) {
+    if (now_ms(self) >= work->time.retry_until_ms) {
       return work->done(unavailable("vectors are moving between shards; try again"));
     }
     run_later(self, moving_interval, again);
   });
   for (size_t i = 0; i < calls.size(); ++i) {
+    calls[i].question.route.deadline_ms = work->time.deadline_ms;
     ask_hedged(self, std::move(calls[i]),
                [arrived, i](Result<ShardHits> answer) { arrived(i, std::move(answer)); });
   }
@@ -489,8 +515,7 @@ void run_searches(query_pointer self, std::shared_ptr<Searching> work) {
 
 using GetDone = std::function<void(Result<StoredVector>)>;
 
-void run_get(query_pointer self, std::shared_ptr<const GetRequest> get, uint64_t retry_until_ms,
-             GetDone done) {
+void run_get(query_pointer self, std::shared_ptr<const GetRequest> get, Time time, GetDone done) {
   const Routes& routes = self->state.routes;
   auto database = routes.database(get->database);
   if (!database.ok()) return done(database.status());
@@ -510,13 +535,14 @@ void run_get(query_pointer self, std::shared_ptr<const GetRequest> get, uint64_t
   };
   auto failed = [=](const caf::error& error) {
     Status status = to_status(error);
-    if (status.code() != Code::moved || now_ms(self) >= retry_until_ms) {
+    if (status.code() != Code::moved || now_ms(self) >= time.retry_until_ms) {
       return done(given_up(status));
     }
-    run_later(self, retry_interval, [=] { run_get(self, get, retry_until_ms, done); });
+    run_later(self, retry_interval, [=] { run_get(self, get, time, done); });
   };
-  self->request(*shard, self->state.options.read_timeout, ShardGet{{placement.group}, key})
-      .then(found, failed);
+  ShardGet question{{placement.group}, key};
+  question.route.deadline_ms = time.deadline_ms;
+  self->request(*shard, time_left(time.deadline_ms, now_ms(self)), question).then(found, failed);
 }
 
 // Searches as they are asked.
@@ -524,7 +550,7 @@ struct SearchWork {
   std::string database;
   std::vector<SearchRequest> searches;
   bool batch = false;
-  uint64_t retry_until_ms = 0;
+  Time time;
   std::function<void(Result<std::vector<SearchReply>>)> done;
 
   Status at(size_t search, const Status& status) const {
@@ -539,7 +565,7 @@ void run_vectors(query_pointer self, const std::shared_ptr<SearchWork>& request,
   work->database = request->database;
   work->searches = std::move(searches);
   work->batch = request->batch;
-  work->retry_until_ms = request->retry_until_ms;
+  work->time = request->time;
   work->done = std::move(done);
   run_searches(self, std::move(work));
 }
@@ -657,7 +683,7 @@ void run_asked(query_pointer self, std::shared_ptr<SearchWork> request) {
                                          run_examples(self, request, stored);
                                        });
   for (size_t i = 0; i < gets.size(); ++i) {
-    run_get(self, gets[i], request->retry_until_ms,
+    run_get(self, gets[i], request->time,
             [arrived, i](Result<StoredVector> vector) { arrived(i, std::move(vector)); });
   }
 }
@@ -683,7 +709,7 @@ Result<ListReply> merge_pages(std::vector<Result<ShardVectors>>& answers, uint32
   return reply;
 }
 
-void run_list(query_pointer self, std::shared_ptr<const ListRequest> list, uint64_t retry_until_ms,
+void run_list(query_pointer self, std::shared_ptr<const ListRequest> list, Time time,
               caf::typed_response_promise<ListReply> promise) {
   auto fail = [promise](const Status& status) mutable { promise.deliver(to_error(status)); };
   const Routes& routes = self->state.routes;
@@ -712,11 +738,11 @@ void run_list(query_pointer self, std::shared_ptr<const ListRequest> list, uint6
     question.last_child = entry.shards[s].last_child;
     calls.emplace_back(*shard, question);
   }
-  gather<ShardVectors>(self, self->state.options.read_timeout, std::move(calls),
+  gather<ShardVectors>(self, time.deadline_ms, std::move(calls),
                        [=](std::vector<Result<ShardVectors>>& answers) mutable {
-                         if (is_outdated(self, answers, retry_until_ms)) {
+                         if (is_outdated(self, answers, time.retry_until_ms)) {
                            return run_later(self, retry_interval,
-                                            [=] { run_list(self, list, retry_until_ms, promise); });
+                                            [=] { run_list(self, list, time, promise); });
                          }
                          auto page = merge_pages(answers, list->limit);
                          if (!page.ok()) return fail(page.status());
@@ -728,7 +754,7 @@ void run_list(query_pointer self, std::shared_ptr<const ListRequest> list, uint6
 struct RecallWork {
   std::string database;
   RecallRequest recall;
-  uint64_t retry_until_ms = 0;
+  Time time;
   std::vector<StoredVector> sample;
   std::vector<SearchReply> exact;
   std::function<void(Result<RecallReply>)> done;
@@ -738,7 +764,7 @@ void search_sample(query_pointer self, const std::shared_ptr<RecallWork>& work, 
                    std::function<void(std::vector<SearchReply>)> found) {
   auto searching = std::make_shared<Searching>();
   searching->database = work->database;
-  searching->retry_until_ms = work->retry_until_ms;
+  searching->time = work->time;
   for (const StoredVector& vector : work->sample) {
     Question question{{}, {vector.id}};
     question.search.vector = vector.values;
@@ -791,7 +817,7 @@ void run_whole_recall(query_pointer self, const DatabaseEntry& entry,
     calls.emplace_back(*shard, ShardSample{{placement.group}, count});
   }
   gather<ShardVectors>(
-      self, self->state.options.read_timeout, std::move(calls),
+      self, work->time.deadline_ms, std::move(calls),
       [self, work, metric = entry.spec.metric](std::vector<Result<ShardVectors>>& answers) {
         for (auto& answer : answers) {
           if (!answer.ok()) return work->done(given_up(answer.status()));
@@ -811,8 +837,8 @@ void run_whole_recall(query_pointer self, const DatabaseEntry& entry,
       });
 }
 
-void run_recall(query_pointer self, std::shared_ptr<const RecallRequest> recall,
-                uint64_t retry_until_ms, caf::typed_response_promise<RecallReply> promise) {
+void run_recall(query_pointer self, std::shared_ptr<const RecallRequest> recall, Time time,
+                caf::typed_response_promise<RecallReply> promise) {
   auto fail = [promise](const Status& status) mutable { promise.deliver(to_error(status)); };
   const Routes& routes = self->state.routes;
   auto database = routes.database(recall->database);
@@ -823,7 +849,7 @@ void run_recall(query_pointer self, std::shared_ptr<const RecallRequest> recall,
     auto work = std::make_shared<RecallWork>();
     work->database = recall->database;
     work->recall = *recall;
-    work->retry_until_ms = retry_until_ms;
+    work->time = time;
     work->done = [promise](Result<RecallReply> reply) mutable {
       if (!reply.ok()) return (void)promise.deliver(to_error(reply.status()));
       promise.deliver(*reply);
@@ -845,11 +871,10 @@ void run_recall(query_pointer self, std::shared_ptr<const RecallRequest> recall,
     calls.emplace_back(*shard, question);
   }
   gather<ShardRecallCount>(
-      self, self->state.options.read_timeout, std::move(calls),
+      self, time.deadline_ms, std::move(calls),
       [=](std::vector<Result<ShardRecallCount>>& answers) mutable {
-        if (is_outdated(self, answers, retry_until_ms)) {
-          return run_later(self, retry_interval,
-                           [=] { run_recall(self, recall, retry_until_ms, promise); });
+        if (is_outdated(self, answers, time.retry_until_ms)) {
+          return run_later(self, retry_interval, [=] { run_recall(self, recall, time, promise); });
         }
         RecallReply reply;
         uint64_t expected = 0, found = 0;
@@ -872,12 +897,14 @@ struct Description {
   ShardInfo& shard(size_t call) { return infos[asked[call].first].placement[asked[call].second]; }
 };
 
+constexpr uint64_t moves_timeout_ms = 2000;
+
 // What only the leaders know, of the shards that move; their silence changes nothing.
 void describe_moves(query_actor::stateful_pointer<query_state> self,
                     std::shared_ptr<Description> description,
                     std::vector<std::pair<replica_actor, ShardDescribe>> calls,
                     std::function<void(DatabaseInfos)> done) {
-  gather<ShardInfo>(self, std::chrono::seconds(2), std::move(calls),
+  gather<ShardInfo>(self, now_ms(self) + moves_timeout_ms, std::move(calls),
                     [description, done](std::vector<Result<ShardInfo>>& answers) {
                       for (size_t i = 0; i < answers.size(); ++i) {
                         if (!answers[i].ok()) continue;
@@ -940,7 +967,7 @@ void describe(query_actor::stateful_pointer<query_state> self,
     moving->infos = std::move(all->infos);
     describe_moves(self, moving, move_calls, done);
   };
-  gather<ShardInfo>(self, self->state.options.read_timeout, std::move(calls), described);
+  gather<ShardInfo>(self, time_of(self).deadline_ms, std::move(calls), described);
 }
 
 }  // namespace
@@ -1010,11 +1037,13 @@ query_actor::behavior_type query(query_actor::stateful_pointer<query_state> self
       [self](RoutesChanged& changed) { self->state.routes.change(changed); },
       [](const Later& later) { later.run(); },
       [self](SearchRequest& search) -> caf::result<SearchReply> {
+        Status valid = check_timeout(self, search.timeout_ms);
+        if (!valid.ok()) return to_error(valid);
         auto promise = self->make_response_promise<SearchReply>();
         auto work = std::make_shared<SearchWork>();
         work->database = std::move(search.database);
+        work->time = time_of(self, search.timeout_ms);
         work->searches.push_back(std::move(search));
-        work->retry_until_ms = retry_until(self);
         work->done = [promise](Result<std::vector<SearchReply>> replies) mutable {
           if (!replies.ok()) return (void)promise.deliver(to_error(replies.status()));
           promise.deliver(std::move(replies->front()));
@@ -1028,12 +1057,13 @@ query_actor::behavior_type query(query_actor::stateful_pointer<query_state> self
                                            " elements; it must have 1 to " +
                                            std::to_string(Limits::searches_per_batch_max)));
         }
+        if (Status valid = check_timeouts(self, batch); !valid.ok()) return to_error(valid);
         auto promise = self->make_response_promise<SearchBatchReply>();
         auto work = std::make_shared<SearchWork>();
         work->database = std::move(batch.database);
         work->searches = std::move(batch.searches);
         work->batch = true;
-        work->retry_until_ms = retry_until(self);
+        work->time = time_of(self, batch.timeout_ms);
         work->done = [promise](Result<std::vector<SearchReply>> replies) mutable {
           if (!replies.ok()) return (void)promise.deliver(to_error(replies.status()));
           promise.deliver(SearchBatchReply{std::move(*replies)});
@@ -1043,7 +1073,7 @@ query_actor::behavior_type query(query_actor::stateful_pointer<query_state> self
       },
       [self](GetRequest& get) -> caf::result<StoredVector> {
         auto promise = self->make_response_promise<StoredVector>();
-        run_get(self, std::make_shared<const GetRequest>(std::move(get)), retry_until(self),
+        run_get(self, std::make_shared<const GetRequest>(std::move(get)), time_of(self),
                 [promise](Result<StoredVector> vector) mutable {
                   if (!vector.ok()) return (void)promise.deliver(to_error(vector.status()));
                   promise.deliver(std::move(*vector));
@@ -1052,14 +1082,14 @@ query_actor::behavior_type query(query_actor::stateful_pointer<query_state> self
       },
       [self](ListRequest& list) -> caf::result<ListReply> {
         auto promise = self->make_response_promise<ListReply>();
-        run_list(self, std::make_shared<const ListRequest>(std::move(list)), retry_until(self),
+        run_list(self, std::make_shared<const ListRequest>(std::move(list)), time_of(self),
                  promise);
         return promise;
       },
       [self](RecallRequest& recall) -> caf::result<RecallReply> {
         auto promise = self->make_response_promise<RecallReply>();
-        run_recall(self, std::make_shared<const RecallRequest>(std::move(recall)),
-                   retry_until(self), promise);
+        run_recall(self, std::make_shared<const RecallRequest>(std::move(recall)), time_of(self),
+                   promise);
         return promise;
       },
       [self](ListDatabases) -> caf::result<DatabaseInfos> {

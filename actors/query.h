@@ -8,7 +8,8 @@
 namespace jade {
 
 struct QueryOptions {
-  caf::timespan read_timeout = std::chrono::seconds(30);
+  // Of a whole request, at most and where it says nothing.
+  caf::timespan read_timeout = std::chrono::milliseconds(Limits::timeout_ms_max);
   // How long to wait for the map of a shard that has been split.
   caf::timespan retry_for = std::chrono::seconds(6);
   // A search that any replica may answer is asked of a second one when the first is

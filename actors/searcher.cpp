@@ -2,7 +2,9 @@
 
 #include <cstring>
 
+#include "actors/deadline.h"
 #include "actors/errors.h"
+#include "actors/random.h"
 #include "actors/shard_replica.h"
 #include "index/filter.h"
 #include "index/recall.h"
@@ -20,7 +22,7 @@ Status add_stored(const ShardSnapshot& view, uint64_t row, bool metadata, bool v
   return {};
 }
 
-Result<ShardHits> run_search(const SearchTask& task) {
+Result<ShardHits> run_search(const SearchTask& task, Stopper& stop) {
   const ShardSnapshot& view = *task.view;
   const ShardSearch& search = task.search;
   size_t row_bytes = size_t{view.dimension} * sizeof(float);
@@ -40,6 +42,7 @@ Result<ShardHits> run_search(const SearchTask& task) {
   options.nprobe = search.nprobe > 0 ? search.nprobe : view.index.nprobe;
   options.filter = filter ? &*filter : nullptr;
   options.exact = search.exact;
+  options.stop = &stop;
   if (search.has_threshold) options.distance_max = search.distance_max;
 
   ShardHits out;
@@ -49,6 +52,7 @@ Result<ShardHits> run_search(const SearchTask& task) {
   if (!queries.empty()) std::memcpy(queries.data(), search.queries.data(), search.queries.size());
   for (const std::vector<Hit>& best :
        search_all(view.segments, view.metric, view.dimension, queries, options)) {
+    if (stop.stopped()) return out;
     auto& hits = out.queries.emplace_back();
     for (const Hit& found : best) {
       const Segment& segment = *view.segments[found.segment].segment;
@@ -58,6 +62,7 @@ Result<ShardHits> run_search(const SearchTask& task) {
       if (search.include_metadata) hit.metadata = segment.metadata(found.offset);
       if (search.include_values) {
         // As the client gave them: the segment's are normalised under cosine.
+        if (stop.after(1)) return out;
         Status status = add_stored(view, segment.row_number(found.offset), false, true, hit);
         if (!status.ok()) return status;
       }
@@ -75,7 +80,7 @@ ShardHit to_hit(HomeRecord record, bool metadata, bool values) {
   return hit;
 }
 
-Result<ShardVectors> run_get(const GetTask& task) {
+Result<ShardVectors> run_get(const GetTask& task, Stopper&) {
   const ShardSnapshot& view = *task.view;
   ShardVectors out;
   if (view.by_vector) {
@@ -94,7 +99,7 @@ Result<ShardVectors> run_get(const GetTask& task) {
   return out;
 }
 
-Result<ShardVectors> run_list(const ListTask& task) {
+Result<ShardVectors> run_list(const ListTask& task, Stopper& stop) {
   const ShardSnapshot& view = *task.view;
   const ShardList& list = task.list;
   ShardVectors out;
@@ -111,6 +116,7 @@ Result<ShardVectors> run_list(const ListTask& task) {
   Status scanned =
       view.store->scan_ids(list.after, view.records, [&](std::string_view id, uint64_t row) {
         if (out.rows.size() >= list.limit || !id.starts_with(list.prefix)) return false;
+        if (stop.after(1)) return false;
         if (!is_before(hash_of_row_key(id), view.hash_end)) return true;
         ShardHit hit;
         hit.id = id;
@@ -125,31 +131,33 @@ Result<ShardVectors> run_list(const ListTask& task) {
   return out;
 }
 
-ShardRecallCount run_recall(const RecallTask& task) {
+Result<ShardRecallCount> run_recall(const RecallTask& task, Stopper& stop) {
   const ShardSnapshot& view = *task.view;
   SearchOptions options;
   options.k = task.recall.k;
   options.ef_search = task.recall.ef_search > 0 ? task.recall.ef_search : view.index.ef_search;
   options.nprobe = task.recall.nprobe > 0 ? task.recall.nprobe : view.index.nprobe;
+  options.stop = &stop;
   RecallCount count =
       measure_recall(view.segments, view.metric, view.dimension, task.recall.sample, options);
-  return {count.sampled, count.expected, count.found};
+  return ShardRecallCount{count.sampled, count.expected, count.found};
 }
 
-Result<MatchedRows> run_match(const MatchTask& task) {
+Result<MatchedRows> run_match(const MatchTask& task, Stopper& stop) {
   const ShardSnapshot& view = *task.view;
   auto filter = parse_filter(task.filter);
   if (!filter.ok()) return filter.status();
   MatchedRows out{std::make_shared<std::vector<std::pair<std::string, uint64_t>>>()};
   if (view.by_vector) {
     Status scanned = view.store->scan_homes("", view.records, [&](const HomeRecord& record) {
+      if (stop.after(1)) return false;
       if (filter->matches(record.metadata)) out.rows->emplace_back(record.id, record.version);
       return true;
     });
     JADE_RETURN_IF_ERROR(scanned);
     return out;
   }
-  for (auto [part, offset] : matching_rows(view.segments, *filter)) {
+  for (auto [part, offset] : matching_rows(view.segments, *filter, &stop)) {
     const Segment& segment = *view.segments[part].segment;
     out.rows->emplace_back(segment.id_key(offset), segment.row_number(offset));
   }
@@ -170,7 +178,7 @@ Result<MatchedRows> run_trim(const TrimTask& task) {
   return out;
 }
 
-Result<ShardVectors> run_sample(const SampleTask& task) {
+Result<ShardVectors> run_sample(const SampleTask& task, Stopper&) {
   const ShardSnapshot& view = *task.view;
   ShardVectors out;
   for (auto [part, offset] : sample_rows(view.segments, task.count)) {
@@ -207,16 +215,33 @@ caf::result<T> reply(Result<T> result) {
   return std::move(*result);
 }
 
+// run(task, stop), unless nobody waits for it any more, before or meanwhile.
+template <class T, class Task>
+caf::result<T> answer(searcher_actor::pointer self, uint64_t deadline_ms, const Task& task,
+                      Result<T> (*run)(const Task&, Stopper&)) {
+  Stopper stop([=] { return deadline_ms != 0 && now_ms(self) >= deadline_ms; });
+  if (stop.check()) return to_error(out_of_time("before a searcher was free for it"));
+  Result<T> found = run(task, stop);
+  if (stop.stopped()) return to_error(out_of_time("in the middle of the search"));
+  return reply(std::move(found));
+}
+
 }  // namespace
 
-searcher_actor::behavior_type searcher(searcher_actor::pointer) {
+searcher_actor::behavior_type searcher(searcher_actor::pointer self) {
   return {
-      [](const SearchTask& task) { return reply(run_search(task)); },
-      [](const GetTask& task) { return reply(run_get(task)); },
-      [](const ListTask& task) { return reply(run_list(task)); },
-      [](const RecallTask& task) { return run_recall(task); },
-      [](const SampleTask& task) { return reply(run_sample(task)); },
-      [](const MatchTask& task) { return reply(run_match(task)); },
+      [=](const SearchTask& task) {
+        return answer(self, task.search.route.deadline_ms, task, run_search);
+      },
+      [=](const GetTask& task) { return answer(self, task.get.route.deadline_ms, task, run_get); },
+      [=](const ListTask& task) {
+        return answer(self, task.list.route.deadline_ms, task, run_list);
+      },
+      [=](const RecallTask& task) {
+        return answer(self, task.recall.route.deadline_ms, task, run_recall);
+      },
+      [=](const SampleTask& task) { return answer(self, task.deadline_ms, task, run_sample); },
+      [=](const MatchTask& task) { return answer(self, task.deadline_ms, task, run_match); },
       [](const TrimTask& task) { return reply(run_trim(task)); },
       [](const DigestTask& task) { return reply(run_digest(task)); },
       [](ExportTask& task) { return reply(run_export(task)); },

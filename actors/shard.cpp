@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "actors/deadline.h"
 #include "actors/errors.h"
 #include "actors/raft_membership.h"
 #include "actors/random.h"
@@ -258,6 +259,7 @@ struct RowEraser : std::enable_shared_from_this<RowEraser> {
   shard_state* shard = nullptr;
   MatchedRows matched;
   bool trim = false;
+  uint64_t deadline_ms = 0;
   std::function<void(Result<ShardWritten>)> done;
   size_t next = 0;
   ShardWritten total;
@@ -269,6 +271,11 @@ struct RowEraser : std::enable_shared_from_this<RowEraser> {
     if (next >= rows.size()) {
       if (total.index == 0) total.index = shard->replica->applied_index();
       return done(total);
+    }
+    if (deadline_ms != 0 && now_ms(shard->self) >= deadline_ms) {
+      return done(out_of_time("when " + std::to_string(next) + " of " +
+                              std::to_string(rows.size()) +
+                              " vectors that match had been deleted; ask again for the rest"));
     }
     size_t end = std::min(rows.size(), next + rows_per_command);
     DeleteCommand command;
@@ -290,12 +297,13 @@ struct RowEraser : std::enable_shared_from_this<RowEraser> {
   }
 };
 
-void shard_state::erase_rows(MatchedRows rows, bool trim,
+void shard_state::erase_rows(MatchedRows rows, bool trim, uint64_t deadline_ms,
                              std::function<void(Result<ShardWritten>)> done) {
   auto eraser = std::make_shared<RowEraser>();
   eraser->shard = this;
   eraser->matched = std::move(rows);
   eraser->trim = trim;
+  eraser->deadline_ms = deadline_ms;
   eraser->done = std::move(done);
   eraser->total.group = group;
   eraser->go_on();
@@ -304,6 +312,17 @@ void shard_state::erase_rows(MatchedRows rows, bool trim,
 namespace {
 
 using shard_pointer = shard_actor::stateful_pointer<shard_state>;
+
+// From here on it has the time of this node; false where none is left.
+template <class Request>
+bool in_time(shard_pointer self, Request& request) {
+  take_up(request.route, now_ms(self));
+  return !is_over(request.route, now_ms(self));
+}
+
+Status out_of_time_at(const shard_state& shard, const char* where) {
+  return out_of_time(where + std::string(" shard ") + std::to_string(shard.group));
+}
 
 // Sends the request to the replica that leads, to be answered by it.
 template <class Reply, class Request>
@@ -356,6 +375,7 @@ uint64_t shown_change(const ShardList&, const HomeRecords& homes) {
 template <class Reply, class Request, class MakeTask>
 caf::result<Reply> read(shard_pointer self, Request& request, uint64_t applied_min, MakeTask task) {
   shard_state& shard = self->state;
+  if (!in_time(self, request)) return to_error(out_of_time_at(shard, "before it came to"));
   // One that has not caught up yet can still pass it on.
   if (!shard.announced && shard.follows()) return pass_to_leader<Reply>(self, request);
   if (Status status = shard.check_open(); !status.ok()) return to_error(status);
@@ -379,6 +399,10 @@ caf::result<Reply> read(shard_pointer self, Request& request, uint64_t applied_m
   auto promise = self->template make_response_promise<Reply>();
   auto held = std::make_shared<Request>(std::move(request));
   shard.raft->read([self, promise, held, task](Result<uint64_t> index) mutable {
+    if (is_over(held->route, now_ms(self))) {
+      return (void)promise.deliver(
+          to_error(out_of_time_at(self->state, "before the latest writes were known to")));
+    }
     const HomeRecords* homes = self->state.replica->homes();
     uint64_t change = index.ok() && homes != nullptr ? shown_change(*held, *homes) : 0;
     if (index.ok() && is_outdated(*held, *self->state.replica)) {
@@ -581,7 +605,7 @@ void shard_state::trim() {
               return propose(encode(SplitEndCommand{placement.child}),
                              [this](Result<ShardWritten> done) { trimmed(done.status()); });
             }
-            erase_rows(std::move(rows), true,
+            erase_rows(std::move(rows), true, 0,
                        [this](Result<ShardWritten> done) { trimmed(done.status()); });
           },
           [this](const caf::error& error) { trimmed(to_status(error)); });
@@ -676,6 +700,7 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
   return {
       [self](ShardWrite& write) -> caf::result<ShardWritten> {
         shard_state& shard = self->state;
+        if (!in_time(self, write)) return to_error(out_of_time_at(shard, "before it came to"));
         if (shard.follows()) return pass_to_leader<ShardWritten>(self, write);
         if (Status status = shard.check_open(); !status.ok()) return to_error(status);
         auto promise = self->make_response_promise<ShardWritten>();
@@ -715,13 +740,16 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
       },
       [self](ShardSample& request) -> caf::result<ShardVectors> {
         shard_state& shard = self->state;
+        if (!in_time(self, request)) return to_error(out_of_time_at(shard, "before it came to"));
         if (!shard.announced && shard.follows()) return pass_to_leader<ShardVectors>(self, request);
         if (Status status = shard.check_open(); !status.ok()) return to_error(status);
-        return self->delegate(shard.pick_searcher(),
-                              SampleTask{shard.replica->snapshot(), request.count});
+        return self->delegate(
+            shard.pick_searcher(),
+            SampleTask{shard.replica->snapshot(), request.count, request.route.deadline_ms});
       },
       [self](ShardDeleteMatching& request) -> caf::result<ShardWritten> {
         shard_state& shard = self->state;
+        if (!in_time(self, request)) return to_error(out_of_time_at(shard, "before it came to"));
         if (shard.follows()) return pass_to_leader<ShardWritten>(self, request);
         if (Status status = shard.check_open(); !status.ok()) return to_error(status);
         if (!shard.raft) return to_error(shard.suspended);
@@ -733,14 +761,16 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
         shard.raft->read([self, promise, failed,
                           request = std::move(request)](Result<uint64_t> index) mutable {
           if (!index.ok()) return failed(index.status());
+          uint64_t deadline_ms = request.route.deadline_ms;
           if (is_outdated(request, *self->state.replica)) {
             return failed(self->state.replica->moved());
           }
           self->request(self->state.pick_searcher(), caf::infinite,
-                        MatchTask{self->state.replica->snapshot(), std::move(request.filter)})
+                        MatchTask{self->state.replica->snapshot(), std::move(request.filter),
+                                  deadline_ms})
               .then(
-                  [self, promise, failed](MatchedRows& matched) {
-                    self->state.erase_rows(std::move(matched), false,
+                  [self, promise, failed, deadline_ms](MatchedRows& matched) {
+                    self->state.erase_rows(std::move(matched), false, deadline_ms,
                                            [promise, failed](Result<ShardWritten> total) mutable {
                                              if (!total.ok()) return failed(total.status());
                                              promise.deliver(*total);
@@ -765,6 +795,7 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
       },
       [self](ShardDescribe& request) -> caf::result<ShardInfo> {
         shard_state& shard = self->state;
+        if (!in_time(self, request)) return to_error(out_of_time_at(shard, "before it came to"));
         if (request.by_leader && shard.raft && !shard.raft->is_leader()) {
           return pass_to_leader<ShardInfo>(self, request);
         }

@@ -102,8 +102,10 @@ struct shard_state : public RaftDriver {
   void trim();
   void trimmed(const Status& status);
   // Deletes these rows, in commands of bounded size, one after another; ids with
-  // another row by now stay. `done` gets the total.
-  void erase_rows(MatchedRows rows, bool trim, std::function<void(Result<ShardWritten>)> done);
+  // another row by now stay. `done` gets the total. No command begins after `deadline_ms`
+  // of the actor clock; 0: none.
+  void erase_rows(MatchedRows rows, bool trim, uint64_t deadline_ms,
+                  std::function<void(Result<ShardWritten>)> done);
   caf::result<SplitFound> find_split(const GetSplit& request);
   // The rows of this child have been copied here.
   void prepared(uint64_t child);

@@ -173,7 +173,7 @@ void VectorHome::send(std::shared_ptr<Batch> batch, bool take) {
     if (!take) command.after = batch->reached;
     calls.emplace_back(shard_.peer, ShardWrite{{cell}, encode(command), true});
   }
-  gather<ShardWritten>(shard_.self, forward_timeout, std::move(calls),
+  gather<ShardWritten>(shard_.self, now_ms(shard_.self) + to_ms(forward_timeout), std::move(calls),
                        [this, batch, take](std::vector<Result<ShardWritten>>& answers) {
                          bool ok = leads_in(batch->term);
                          for (const auto& answer : answers) {

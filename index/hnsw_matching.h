@@ -25,7 +25,7 @@ inline double matching_share_min(const HnswGraph& graph) {
 template <class Rows, class Matches>
 bool walk_matching(const HnswGraph& graph, const Rows& rows, Candidate start,
                    std::span<const uint32_t> seeds, double share, size_t width, size_t visits_max,
-                   Matches matches, WalkMemory& memory) {
+                   Matches matches, WalkMemory& memory, Stopper* stop = nullptr) {
   Beam& beam = memory.beam;
   auto& fresh = memory.fresh;
   auto& between = memory.between;
@@ -84,8 +84,9 @@ bool walk_matching(const HnswGraph& graph, const Rows& rows, Candidate start,
     if (memory.visit(row)) fresh.push_back(row);
   }
   reach_fresh();
+  Pace pace(visits_max, stop);
   while (const Candidate* next = beam.next()) {
-    if (visits > visits_max) return false;
+    if (pace.ends(visits)) return false;
     uint32_t row = next->row();
     beam.take_next();
     gather(row);

@@ -12,6 +12,7 @@
 
 #include "index/hnsw_graph.h"
 #include "index/row_codes.h"
+#include "index/stopper.h"
 
 namespace jade {
 
@@ -158,10 +159,35 @@ Candidate descend(const HnswGraph& graph, const Rows& rows, int32_t level, WalkM
 // Walks on `level` from `start` towards the query and collects up to `width` rows for
 // which accept(row), called once for a row, is true, in memory.beam; others are walked
 // through. Ends when no nearer rows are in sight. False when more than `visits_max` rows
-// were compared before that: what was collected may then be far from best.
+// were compared before that, or `stop` (null: never) said so: what was collected may then
+// be far from best.
 template <class Rows, class Accept>
 bool walk(const HnswGraph& graph, const Rows& rows, uint32_t level, Candidate start, size_t width,
-          size_t visits_max, Accept accept, WalkMemory& memory);
+          size_t visits_max, Accept accept, WalkMemory& memory, Stopper* stop = nullptr);
+
+// How far a walk goes before it asks whether to go on.
+class Pace {
+ public:
+  Pace(size_t visits_max, Stopper* stop) : visits_max_(visits_max), stop_(stop) { pause(0); }
+
+  // Whether to end after so many visits. One comparison, where there is a `stop` or not.
+  bool ends(size_t visits) { return visits > pause_ && !goes_on(visits); }
+
+ private:
+  void pause(size_t visits) {
+    bool far = stop_ == nullptr || visits_max_ - visits <= Stopper::interval;
+    pause_ = far ? visits_max_ : visits + Stopper::interval;
+  }
+  bool goes_on(size_t visits) {
+    if (visits > visits_max_ || stop_->check()) return false;
+    pause(visits);
+    return true;
+  }
+
+  size_t visits_max_;
+  Stopper* stop_;
+  size_t pause_ = 0;
+};
 
 // Implementation.
 
@@ -196,7 +222,7 @@ Candidate descend(const HnswGraph& graph, const Rows& rows, int32_t level, WalkM
 
 template <class Rows, class Accept>
 bool walk(const HnswGraph& graph, const Rows& rows, uint32_t level, Candidate start, size_t width,
-          size_t visits_max, Accept accept, WalkMemory& memory) {
+          size_t visits_max, Accept accept, WalkMemory& memory, Stopper* stop) {
   Beam& beam = memory.beam;
   auto& passed = memory.passed;
   auto& fresh = memory.fresh;
@@ -213,6 +239,7 @@ bool walk(const HnswGraph& graph, const Rows& rows, uint32_t level, Candidate st
 
   memory.visit(start.row());
   reach(start);
+  Pace pace(visits_max, stop);
   for (size_t visits = 1;;) {
     const Candidate* next = beam.next();
     Candidate nearest;
@@ -227,7 +254,7 @@ bool walk(const HnswGraph& graph, const Rows& rows, uint32_t level, Candidate st
     } else {
       return true;
     }
-    if (visits > visits_max) return false;
+    if (pace.ends(visits)) return false;
     auto links = graph.links(nearest.row(), level);
     fresh.resize(links.size());
     size_t count = 0;

@@ -37,6 +37,7 @@ RecallCount measure_recall(std::span<const SegmentView> views, Metric metric, ui
   walk.k = scan.k = options.k + 1;
   scan.exact = true;
   for (auto [s, row] : sample_rows(views, sample)) {
+    if (options.stop != nullptr && options.stop->check()) return out;
     const float* query = views[s].segment->vector(row);
     auto expected = search(views, metric, dimension, query, scan);
     auto found = search(views, metric, dimension, query, walk);

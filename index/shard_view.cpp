@@ -23,6 +23,8 @@ constexpr double matching_walk_cost = 120;
 constexpr double visits_per_result = 32;
 // Matching rows, from all over a segment, that a walk from match to match begins at.
 constexpr size_t seeds_max = 16;
+// Rows that a scan compares at once, so that memory is not waited for.
+constexpr size_t rows_at_once = 16;
 
 // The best k hits of all segments.
 class Nearest {
@@ -174,7 +176,7 @@ class SegmentSearch {
       scan_all(*sealed);
     } else {
       bool found = sealed->graph() != nullptr ? search_graph(*sealed) : probe(*sealed);
-      if (!found) {
+      if (!found && !stopped()) {
         done_.fell_back = done_.plan != SearchPlan::none;
         scan_matching(*sealed);
       }
@@ -186,6 +188,11 @@ class SegmentSearch {
  private:
   void plan(SearchPlan plan) {
     if (done_.plan == SearchPlan::none) done_.plan = plan;
+  }
+
+  bool stopped() const { return options_.stop != nullptr && options_.stop->stopped(); }
+  bool stopped_after(uint64_t rows) {
+    return options_.stop != nullptr && options_.stop->after(rows);
   }
 
   // The share of rows that live and match. Never 0.
@@ -201,6 +208,7 @@ class SegmentSearch {
   void scan() {
     plan(SearchPlan::scan);
     for (uint32_t row = 0; row < view_.visible; ++row) {
+      if (row % rows_at_once == 0 && stopped_after(rows_at_once)) return;
       if (view_.is_dead(row)) continue;
       float d = distance_(query_, view_.segment->vector(row));
       ++done_.distances;
@@ -213,14 +221,15 @@ class SegmentSearch {
     }
   }
 
-  // visit(row) of all that may match, in order.
+  // visit(row) of all that may match, in order, while it is true.
   template <class Visit>
   void visit_candidates(Visit visit) const {
     if (matches_ != nullptr) {
-      return matches_->widest().visit([&](size_t row) { visit(static_cast<uint32_t>(row)); });
+      return matches_->widest().visit_while(
+          [&](size_t row) { return visit(static_cast<uint32_t>(row)); });
     }
     for (uint32_t row = 0; row < view_.visible; ++row) {
-      if (!view_.is_dead(row)) visit(row);
+      if (!view_.is_dead(row) && !visit(row)) return;
     }
   }
 
@@ -238,10 +247,8 @@ class SegmentSearch {
   // compared(candidate) with each that may match.
   template <class Rows, class Compared>
   void compare_candidates(const Rows& rows, Compared compared) {
-    // So many at once, so that memory is not waited for.
-    constexpr size_t batch = 16;
-    uint32_t next[batch];
-    float distances[batch];
+    uint32_t next[rows_at_once];
+    float distances[rows_at_once];
     size_t count = 0;
     auto flush = [&] {
       rows.distances(next, count, distances);
@@ -252,7 +259,9 @@ class SegmentSearch {
     visit_candidates([&](uint32_t row) {
       rows.prefetch(row);
       next[count++] = row;
-      if (count == batch) flush();
+      if (count < rows_at_once) return true;
+      flush();
+      return !stopped_after(rows_at_once);
     });
     flush();
   }
@@ -324,6 +333,7 @@ class SegmentSearch {
   bool collect(const HnswGraph& graph, const Rows& all_rows, size_t beam, bool skips,
                WalkMemory& memory) {
     Counted rows(all_rows, done_.distances);
+    const uint64_t compared_before = done_.distances;
     // What matches may all be far from the query: then a scan is next.
     auto most = static_cast<size_t>(static_cast<double>(beam) / share() * visits_per_result);
     size_t visits_max = all_match() ? view_.visible : std::max<size_t>(most, view_.visible / 4);
@@ -331,7 +341,9 @@ class SegmentSearch {
     bool ended = skips ? walk_through_matches(graph, rows, start, beam, memory)
                        : walk(
                              graph, rows, 0, start, beam, visits_max,
-                             [&](uint32_t row) { return matches(row); }, memory);
+                             [&](uint32_t row) { return matches(row); }, memory, options_.stop);
+    // Of many short walks together.
+    if (stopped_after(done_.distances - compared_before)) return false;
     return ended && memory.beam.sorted().size() >= std::min<uint64_t>(options_.k, wanted());
   }
 
@@ -348,7 +360,7 @@ class SegmentSearch {
     // Beyond so many rows a scan would have been faster.
     return walk_matching(
         graph, rows, start, {seeds, count}, share(), beam, done_.matching,
-        [&](uint32_t row) { return matching.test(row); }, memory);
+        [&](uint32_t row) { return matching.test(row); }, memory, options_.stop);
   }
 
   // How many rows are there to be found, at most.
@@ -373,6 +385,7 @@ class SegmentSearch {
     size_t count = 0;
     for (uint32_t list : nearest_lists(lists, segment.metric(), segment.dimension(), query_,
                                        static_cast<uint32_t>(wide))) {
+      if (stopped_after(lists.starts[list + 1] - lists.starts[list])) return false;
       for (uint32_t i = lists.starts[list]; i < lists.starts[list + 1]; ++i) {
         if (i + 4 < lists.starts[list + 1]) rows.prefetch(lists.rows[i + 4]);
         uint32_t row = lists.rows[i];
@@ -427,6 +440,7 @@ std::vector<std::vector<Hit>> search_all(std::span<const SegmentView> views, Met
     JADE_ASSERT(views[i].segment->dimension() == dimension && views[i].segment->metric() == metric);
     const SealedSegment* sealed = as_sealed(views[i]);
     if (options.filter != nullptr && sealed != nullptr) {
+      if (options.stop != nullptr && options.stop->check()) return out;
       matches[i].emplace(views[i], *sealed, *options.filter);
     }
   }
@@ -441,6 +455,7 @@ std::vector<std::vector<Hit>> search_all(std::span<const SegmentView> views, Met
     }
     Nearest nearest(views, options.k);
     for (uint32_t i = 0; i < views.size(); ++i) {
+      if (options.stop != nullptr && options.stop->stopped()) return out;
       auto done = SegmentSearch(views[i], i, distance, query, options,
                                 matches[i] ? &*matches[i] : nullptr, nearest)
                       .run();
@@ -461,17 +476,21 @@ std::vector<Hit> search(std::span<const SegmentView> views, Metric metric, uint3
 }
 
 std::vector<std::pair<uint32_t, uint32_t>> matching_rows(std::span<const SegmentView> views,
-                                                         const Filter& filter) {
+                                                         const Filter& filter, Stopper* stop) {
   std::vector<std::pair<uint32_t, uint32_t>> out;
+  auto stopped_after = [&](uint64_t rows) { return stop != nullptr && stop->after(rows); };
   for (uint32_t i = 0; i < views.size(); ++i) {
+    if (stop != nullptr && stop->check()) return out;
     if (const SealedSegment* sealed = as_sealed(views[i])) {
       Matches matches(views[i], *sealed, filter);
-      matches.widest().visit([&](size_t row) {
+      matches.widest().visit_while([&](size_t row) {
         if (matches.check(row)) out.emplace_back(i, static_cast<uint32_t>(row));
+        return !stopped_after(1);
       });
       continue;
     }
     for (uint32_t row = 0; row < views[i].visible; ++row) {
+      if (stopped_after(1)) return out;
       if (!views[i].is_dead(row) && filter.matches(views[i].segment->metadata(row))) {
         out.emplace_back(i, row);
       }

@@ -10,6 +10,7 @@
 #include "index/bitmap.h"
 #include "index/filter.h"
 #include "index/segment.h"
+#include "index/stopper.h"
 
 namespace jade {
 
@@ -30,6 +31,9 @@ struct SearchOptions {
   const Filter* filter = nullptr;  // null: every row matches
   std::optional<float> distance_max = std::nullopt;
   bool exact = false;  // compare with every row
+  // Null: it runs to its end. Where it says stop, the search ends early and what it
+  // returns is no answer.
+  Stopper* stop = nullptr;
 };
 
 // How a segment was searched.
@@ -85,9 +89,11 @@ std::vector<std::vector<Hit>> search_all(std::span<const SegmentView> views, Met
                                          const SearchOptions& options,
                                          std::vector<SegmentExplanation>* explain = nullptr);
 
-// (position in the views, offset) of every live row that matches, in that order.
+// (position in the views, offset) of every live row that matches, in that order. `stop`
+// as in SearchOptions.
 std::vector<std::pair<uint32_t, uint32_t>> matching_rows(std::span<const SegmentView> views,
-                                                         const Filter& filter);
+                                                         const Filter& filter,
+                                                         Stopper* stop = nullptr);
 
 uint64_t live_rows(std::span<const SegmentView> views);
 

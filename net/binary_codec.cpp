@@ -17,6 +17,7 @@ constexpr std::string_view magic = "JVB1";
 enum class Kind : uint8_t { upsert = 1, search = 2, search_reply = 3 };
 enum class IdKind : uint8_t { integers = 0, strings = 1, mixed = 2, none = 3 };
 enum Flag : uint8_t { flag_metadata = 1, flag_checksum = 2, flag_values = 4 };
+enum Extra : uint8_t { extra_timeout = 1 };
 enum IncludeBit : uint8_t { include_metadata_bit = 1, include_values_bit = 2 };
 
 struct Header {
@@ -284,12 +285,13 @@ struct SearchOptions {
   SearchRequest request;
   uint32_t filter_bytes = 0;
   uint32_t token_bytes = 0;
+  std::optional<uint32_t> timeout_ms;
 };
 
 Status read_search_options(Cursor& cursor, SearchOptions& out) {
   uint32_t ef_search = 0, nprobe = 0;
   float threshold = 0;
-  uint8_t consistency = 0, include = 0, exact = 0, reserved = 0;
+  uint8_t consistency = 0, include = 0, exact = 0, extras = 0;
   SearchRequest& request = out.request;
   size_t at = cursor.offset();
   std::string_view all;
@@ -301,7 +303,7 @@ Status read_search_options(Cursor& cursor, SearchOptions& out) {
   JADE_RETURN_IF_ERROR(cursor.read("consistency", consistency));
   JADE_RETURN_IF_ERROR(cursor.read("include", include));
   JADE_RETURN_IF_ERROR(cursor.read("exact", exact));
-  JADE_RETURN_IF_ERROR(cursor.read("reserved", reserved));
+  JADE_RETURN_IF_ERROR(cursor.read("extras", extras));
   JADE_RETURN_IF_ERROR(cursor.read("filter length", out.filter_bytes));
   JADE_RETURN_IF_ERROR(cursor.read("token length", out.token_bytes));
   auto bad = [&](size_t byte, const std::string& what) {
@@ -315,7 +317,16 @@ Status read_search_options(Cursor& cursor, SearchOptions& out) {
   if (consistency > 2) return bad(16, "consistency must be 0 to 2");
   if (include > 3) return bad(17, "include must be 0 to 3");
   if (exact > 1) return bad(18, "exact must be 0 or 1");
-  if (reserved != 0) return bad(19, "the reserved byte must be 0");
+  if (extras > extra_timeout) return bad(19, "extras must be 0 or 1");
+  if (extras == extra_timeout) {
+    uint32_t timeout_ms = 0;
+    JADE_RETURN_IF_ERROR(cursor.read("timeout_ms", timeout_ms));
+    if (timeout_ms == 0 || timeout_ms > Limits::timeout_ms_max) {
+      return bad(28, "timeout_ms is " + std::to_string(timeout_ms) + "; it must be 1 to " +
+                         std::to_string(Limits::timeout_ms_max));
+    }
+    out.timeout_ms = timeout_ms;
+  }
   if (ef_search != 0) request.ef_search = ef_search;
   if (nprobe != 0) request.nprobe = nprobe;
   if (!std::isnan(threshold)) request.score_threshold = threshold;
@@ -366,9 +377,10 @@ std::string encode_search(const SearchRequest& options, const float* queries, ui
   put<uint8_t>(out, static_cast<uint8_t>((options.include_metadata ? include_metadata_bit : 0) |
                                          (options.include_values ? include_values_bit : 0)));
   put<uint8_t>(out, options.exact ? 1 : 0);
-  put<uint8_t>(out, 0);
+  put<uint8_t>(out, options.timeout_ms ? extra_timeout : 0);
   put<uint32_t>(out, static_cast<uint32_t>(options.filter.size()));
   put<uint32_t>(out, static_cast<uint32_t>(options.token.size()));
+  if (options.timeout_ms) put<uint32_t>(out, *options.timeout_ms);
   if (value_bytes > 0) out.append(reinterpret_cast<const char*>(queries), value_bytes);
   out.append(options.filter);
   out.append(options.token);
@@ -435,6 +447,7 @@ Result<SearchBatchRequest> decode_search(std::string_view body) {
   options.request.filter.assign(filter);
   options.request.token.assign(token);
   SearchBatchRequest batch;
+  batch.timeout_ms = options.timeout_ms;
   batch.searches.assign(header.rows, options.request);
   size_t row_bytes = header.dimension * sizeof(float);
   for (size_t i = 0; i < header.rows; ++i) {

@@ -442,6 +442,7 @@ void Handlers::search_batch(std::string database, HttpRequest& request, bool one
   if (one && decoded->searches.size() == 1) {
     SearchRequest single = std::move(decoded->searches[0]);
     single.database = std::move(database);
+    single.timeout_ms = decoded->timeout_ms;
     Include include = include_of(single);
     return api_.search(std::move(single), [respond, plan, include](Result<SearchReply> result) {
       answer_one(respond, plan, include, result);

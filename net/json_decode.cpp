@@ -50,15 +50,16 @@ enum SearchField {
   s_offset,
   s_group_by,
   s_group_size,
-  s_probes
+  s_probes,
+  s_timeout_ms
 };
 constexpr std::string_view search_names[] = {
-    "vector",      "text",    "k",         "filter",     "include",
-    "consistency", "token",   "ef_search", "nprobe",     "score_threshold",
-    "exact",       "partial", "key",       "id",         "positive",
-    "negative",    "offset",  "group_by",  "group_size", "probes"};
-enum BatchField { b_searches };
-constexpr std::string_view batch_names[] = {"searches"};
+    "vector",     "text",      "k",         "filter",          "include", "consistency",
+    "token",      "ef_search", "nprobe",    "score_threshold", "exact",   "partial",
+    "key",        "id",        "positive",  "negative",        "offset",  "group_by",
+    "group_size", "probes",    "timeout_ms"};
+enum BatchField { b_searches, b_timeout_ms };
+constexpr std::string_view batch_names[] = {"searches", "timeout_ms"};
 
 constexpr size_t token_bytes_max = 4096;
 constexpr size_t word_bytes_max = 128;  // of names, metrics, kinds
@@ -224,6 +225,13 @@ Status read_examples(JsonValue& value, const JsonPath& path, std::vector<Example
   });
 }
 
+Status read_timeout(JsonValue& value, const JsonPath& path, std::optional<uint32_t>& timeout_ms) {
+  JADE_RETURN_IF_ERROR(read_uint(value, path, timeout_ms.emplace()));
+  if (*timeout_ms >= 1 && *timeout_ms <= Limits::timeout_ms_max) return {};
+  return invalid_argument(path.to_string() + " is " + std::to_string(*timeout_ms) +
+                          "; it must be 1 to " + std::to_string(Limits::timeout_ms_max));
+}
+
 Status read_search_field(size_t i, JsonValue& v, const JsonPath& at, SearchRequest& search) {
   switch (i) {
     case s_vector: return read_floats(v, at, search.vector);
@@ -245,6 +253,7 @@ Status read_search_field(size_t i, JsonValue& v, const JsonPath& at, SearchReque
     case s_group_by: return read_string(v, at, Limits::group_by_bytes_max, search.group_by);
     case s_group_size: return read_uint(v, at, search.group_size);
     case s_probes: return read_uint(v, at, search.probes.emplace());
+    case s_timeout_ms: return read_timeout(v, at, search.timeout_ms);
     default: return read_id(v, at, search.key.emplace());
   }
 }
@@ -381,12 +390,18 @@ Result<SearchBatchRequest> decode_json_search_batch(std::string& body) {
                                      [&](size_t i, JsonValue v, const JsonPath& at) {
                                        return read_search_field(i, v, at, search);
                                      }));
+    if (has(seen, s_timeout_ms)) {
+      return invalid_argument(path.field("timeout_ms").to_string() +
+                              " is given; a batch has one for all its searches");
+    }
     return check_search(search, seen, path);
   };
   JsonDocument document(body);
-  JADE_RETURN_IF_ERROR(document.read(
-      batch_names, batch_seen,
-      [&](size_t, JsonValue v, const JsonPath& at) { return read_array(v, at, read_one); }));
+  JADE_RETURN_IF_ERROR(
+      document.read(batch_names, batch_seen, [&](size_t i, JsonValue v, const JsonPath& at) {
+        return i == b_searches ? read_array(v, at, read_one)
+                               : read_timeout(v, at, batch.timeout_ms);
+      }));
   if (!has(batch_seen, b_searches)) return missing_field("searches", {});
   if (batch.searches.empty()) return invalid_argument("searches is empty; give at least one");
   return batch;

@@ -37,6 +37,7 @@ struct SearchArguments {
   uint32_t offset = 0;
   uint32_t ef_search = 0;
   uint32_t probes = 0;
+  uint32_t timeout_ms = 0;
   bool exact = false;
 };
 
@@ -73,6 +74,7 @@ Result<std::string> body_of(const SearchArguments& arguments) {
   if (arguments.offset != 0) body["offset"] = arguments.offset;
   if (arguments.ef_search != 0) body["ef_search"] = arguments.ef_search;
   if (arguments.probes != 0) body["probes"] = arguments.probes;
+  if (arguments.timeout_ms != 0) body["timeout_ms"] = arguments.timeout_ms;
   if (arguments.exact) body["exact"] = true;
   if (!arguments.key.empty()) body["key"] = value_of_id(arguments.key);
   std::string text = json::serialize(body);
@@ -148,6 +150,8 @@ void add_search_command(CLI::App& app, int& exit_code) {
                    "Shards to ask, where they are sharded by vector; 0: the database's")
       ->capture_default_str();
   command->add_option("--ef-search", a.ef_search, "Beam width of the search; 0: the database's")
+      ->capture_default_str();
+  command->add_option("--timeout-ms", a.timeout_ms, "Give up after so long; 0: after 30 s")
       ->capture_default_str();
   command->add_flag("--exact", a.exact, "Compare with every vector");
   command->add_option("--columns", a.columns, "Metadata to show; all where not given")

@@ -161,7 +161,25 @@ TEST_CASE("searches carry all options") {
     CHECK(s.exact);
     CHECK(s.include_values);
     CHECK(!s.include_metadata);
+    CHECK(!r->timeout_ms);
+    options.timeout_ms = 250;
+    auto timed = decode_search(encode_search(options, queries, 2, 2, checksum));
+    REQUIRE_MESSAGE(timed.ok(), timed.status().to_string());
+    CHECK(timed->timeout_ms == 250u);
+    CHECK(timed->searches[1].vector == std::vector<float>{3, 4});
+    CHECK(timed->searches[1].filter == options.filter);
+    options.timeout_ms.reset();
   }
+  for (uint32_t timeout_ms : {0u, Limits::timeout_ms_max + 1}) {
+    SearchRequest wrong;
+    wrong.timeout_ms = timeout_ms;
+    CHECK(decode_search(encode_search(wrong, queries, 1, 4)).status().message() ==
+          "binary body, byte 44: timeout_ms is " + std::to_string(timeout_ms) +
+              "; it must be 1 to 30000");
+  }
+  std::string unknown = encode_search(SearchRequest{}, queries, 1, 4);
+  unknown[35] = 2;
+  CHECK(decode_search(unknown).status().message() == "binary body, byte 35: extras must be 0 or 1");
   auto plain = decode_search(encode_search(SearchRequest{}, queries, 1, 4));
   REQUIRE(plain.ok());
   CHECK(!plain->searches[0].score_threshold);

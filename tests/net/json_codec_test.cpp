@@ -163,7 +163,7 @@ TEST_CASE("nesting is limited, sizes too") {
 TEST_CASE("a search has all its options") {
   std::string body = R"({"vector":[1,2],"k":3,"filter":{"a":{"$gte":1}},"include":["values"],
       "consistency":"strong","token":"t","ef_search":50,"nprobe":4,"score_threshold":0.5,
-      "exact":true})";
+      "exact":true,"timeout_ms":250})";
   auto r = decode_json_search(body);
   REQUIRE(r.ok());
   CHECK(r->vector == std::vector<float>{1, 2});
@@ -177,12 +177,19 @@ TEST_CASE("a search has all its options") {
   CHECK(r->nprobe == 4u);
   CHECK(r->score_threshold == 0.5f);
   CHECK(r->exact);
+  CHECK(r->timeout_ms == 250u);
   std::string least = R"({"text":"a"})";
   auto d = decode_json_search(least);
   REQUIRE(d.ok());
   CHECK(d->k == 10);
   CHECK(d->include_metadata);
   CHECK(!d->ef_search);
+  CHECK(!d->timeout_ms);
+  std::string together = R"({"timeout_ms":30000,"searches":[{"vector":[1]},{"vector":[2]}]})";
+  auto b = decode_json_search_batch(together);
+  REQUIRE(b.ok());
+  CHECK(b->timeout_ms == 30000u);
+  CHECK(b->searches.size() == 2);
 }
 
 TEST_CASE("a search by examples, and for groups") {
@@ -249,6 +256,10 @@ TEST_CASE("a search that is wrong is told where") {
            {R"({"vector":[1],"group_by":""})", "group_by is empty"},
            {R"({"vector":[1],"group_size":1.5})", "group_size is 1.5"},
            {R"({"vector":[1],"offset":-1})", "offset is -1"},
+           {R"({"vector":[1],"timeout_ms":0})", "timeout_ms is 0; it must be 1 to 30000"},
+           {R"({"vector":[1],"timeout_ms":30001})", "timeout_ms is 30001; it must be 1 to 30000"},
+           {R"({"vector":[1],"timeout_ms":1.5})", "timeout_ms is 1.5; it must be an integer"},
+           {R"({"vector":[1],"timeout_ms":"1s"})", "timeout_ms is a string"},
            {R"({"vector":[]})", "vector is empty"},
            {R"({"vector":[1],"k":0})", "k is 0"}}) {
     CAPTURE(c.body);
@@ -258,6 +269,11 @@ TEST_CASE("a search that is wrong is told where") {
   CHECK(failure(decode_json_search_batch, R"({"searches":[{"vector":[1]},{"vector":[1],"k":0}]})")
             .find("searches[1].k is 0") != std::string::npos);
   CHECK(failure(decode_json_search_batch, R"({"searches":[]})").find("empty") != std::string::npos);
+  CHECK(failure(decode_json_search_batch,
+                R"({"searches":[{"vector":[1]},{"vector":[1],"timeout_ms":5}]})") ==
+        "searches[1].timeout_ms is given; a batch has one for all its searches");
+  CHECK(failure(decode_json_search_batch, R"({"searches":[{"vector":[1]}],"timeout_ms":0})") ==
+        "timeout_ms is 0; it must be 1 to 30000");
 }
 
 TEST_CASE("databases and deletions are read") {
