@@ -32,7 +32,7 @@ DatabaseRecord to_record(const DatabaseEntry& entry) {
 Result<DatabaseEntry> from_record(const DatabaseRecord& record) {
   if (record.metric > static_cast<uint8_t>(Metric::dot) ||
       record.index_kind > static_cast<uint8_t>(IndexKind::flat) ||
-      record.quantization > static_cast<uint8_t>(Quantization::none)) {
+      record.quantization > static_cast<uint8_t>(Quantization::rabitq)) {
     return corruption(
         "the catalog holds a metric, index type or quantization that this version does not know");
   }

@@ -21,11 +21,11 @@ Result<IndexKind> parse_index_kind(std::string_view name) {
 }
 
 Result<Quantization> parse_quantization(std::string_view name) {
-  for (auto q : {Quantization::sq8, Quantization::sq4, Quantization::none}) {
+  for (auto q : {Quantization::sq8, Quantization::sq4, Quantization::rabitq, Quantization::none}) {
     if (name == to_string(q)) return q;
   }
   return invalid_argument("index.quantization \"" + std::string(name) +
-                          "\" is unknown; use \"sq8\", \"sq4\" or \"none\"");
+                          "\" is unknown; use \"sq8\", \"sq4\", \"rabitq\" or \"none\"");
 }
 
 Status IndexOptions::validate() const {

@@ -15,9 +15,9 @@ enum class Metric : uint8_t { cosine = 0, l2 = 1, dot = 2 };
 enum class IndexKind : uint8_t { hnsw = 0, ivf = 1, flat = 2 };
 
 // What graphs are walked by; the best of what is found is compared by float32 anyway.
-// Whole numbers of 7 bits (sq8, a byte) or of 4 bits (sq4, half a byte) a dimension, or the
-// float32 values themselves.
-enum class Quantization : uint8_t { sq8 = 0, sq4 = 1, none = 2 };
+// Whole numbers of 7 bits (sq8, a byte) or of 4 bits (sq4, half a byte) a dimension, one bit
+// a dimension after a rotation (rabitq), or the float32 values themselves.
+enum class Quantization : uint8_t { sq8 = 0, sq4 = 1, none = 2, rabitq = 3 };
 
 inline std::string_view to_string(Metric m) {
   switch (m) {
@@ -42,6 +42,7 @@ inline std::string_view to_string(Quantization q) {
     case Quantization::sq8: return "sq8";
     case Quantization::sq4: return "sq4";
     case Quantization::none: return "none";
+    case Quantization::rabitq: return "rabitq";
   }
   return "unknown";
 }

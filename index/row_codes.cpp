@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "index/bit_codes.h"
 #include "index/packed_codes.h"
 #include "index/scalar_codes.h"
 
@@ -17,7 +18,10 @@ constexpr uint32_t probes = 64;
 std::unique_ptr<const RowCodes> RowCodes::of(Quantization wanted, const EuclideanRows& rows,
                                              Metric metric) {
   if (wanted == Quantization::none) return nullptr;
-  if (wanted == Quantization::sq4) {
+  if (wanted == Quantization::rabitq) {
+    if (auto codes = BitCodes::of(rows, metric)) return codes;
+  }
+  if (wanted == Quantization::sq4 || wanted == Quantization::rabitq) {
     if (auto codes = PackedCodes::of(rows, metric)) return codes;
   }
   return ScalarCodes::of(rows, metric);

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -19,6 +20,7 @@ struct EncodedQuery {
   float base = 0;
   float norm = 0;
   float product = 0;
+  int32_t sum = 0;  // of `values`, where a kind asks for it
   bool is_row = false;
   float added = 0;  // of a row, in the dimension that EuclideanRows adds
 };
@@ -39,8 +41,13 @@ class RowCodes {
   virtual uint32_t rows() const = 0;
   virtual size_t memory_bytes() const = 0;
   // Of how many rows that are best by their codes the true distances are to be
-  // computed, to find the best k.
+  // computed, at most, to find the best k.
   virtual size_t rescored(size_t k) const = 0;
+  // By how much what distances() gives for a row at this true distance (both as there) is
+  // hardly ever more. Infinity where that is not known.
+  virtual float error(const EncodedQuery&, float) const {
+    return std::numeric_limits<float>::infinity();
+  }
 
   // False where codes cannot express the query, as it is far from all rows.
   // `query`: as many floats as a row has, of length 1 under cosine. Distances are then
@@ -51,7 +58,7 @@ class RowCodes {
   void prefetch(uint32_t row) const {
     const char* code = first_code_ + row * width_;
     for (size_t at = 0; at < prefetch_bytes_; at += 64) __builtin_prefetch(code + at);
-    __builtin_prefetch(first_norm_ + row * sizeof(float));
+    if (first_norm_ != nullptr) __builtin_prefetch(first_norm_ + row * sizeof(float));
   }
 
  protected:
@@ -59,8 +66,8 @@ class RowCodes {
   // A small distance, squared, between neighbours among a sample of the rows; infinity
   // where no two of them differ.
   static float neighbour_distance(const EuclideanRows& rows);
-  // Where what `distances` reads lies: codes of `width` bytes on cache lines, and one
-  // number of four bytes of each row.
+  // Where what `distances` reads lies: codes of `width` bytes, whole halves of cache lines,
+  // and one number of four bytes of each row; null: it is with the code.
   void set_layout(const void* codes, size_t width, const void* norms);
 
  private:

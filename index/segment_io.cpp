@@ -179,7 +179,7 @@ Status check_header(const Header& header, const IndexOptions& options) {
   }
   if (header.rows > INT32_MAX || header.dimension < 1 || header.dimension > dimension_max ||
       header.metric > 2 || header.built > 2 || header.wanted > 2 ||
-      header.quantization > (header.version == 1 ? 0 : 2) || !options.validate().ok() ||
+      header.quantization > (header.version == 1 ? 0 : 3) || !options.validate().ok() ||
       header.lists > 65536 || !text_fits(header.rows, header.id_bytes, header.id_width) ||
       !text_fits(header.rows, header.metadata_bytes, header.metadata_width)) {
     return damaged("its header is impossible");

@@ -34,6 +34,11 @@ class Nearest {
   bool wants(float distance) const {
     return heap_.size() < k_ || distance <= heap_.front().distance;
   }
+  // The greatest distance among k; nothing while there are fewer.
+  std::optional<float> worst() const {
+    if (heap_.size() < k_) return std::nullopt;
+    return heap_.front().distance;
+  }
   void push(const Hit& hit) {
     auto order = [this](const Hit& a, const Hit& b) { return better(a, b); };
     if (heap_.size() < k_) {
@@ -275,19 +280,29 @@ class SegmentSearch {
 
   // The order by codes is nearly that by values.
   void rescore(const SealedSegment& segment, WalkMemory& memory) {
+    const RowCodes& codes = *segment.codes();
     ExactRows exact(segment.columns().vectors.data(), distance_, query_);
     auto& rows = memory.fresh;
-    rows.clear();
-    const size_t rescored = segment.codes()->rescored(options_.k);
-    for (Candidate found : memory.beam.sorted()) {
-      if (rows.size() == rescored) break;
-      rows.push_back(found.row());
-      exact.prefetch(found.row());
+    auto candidates = memory.beam.sorted();
+    candidates = candidates.first(std::min(candidates.size(), codes.rescored(options_.k)));
+    // So many at once that memory is not waited for.
+    constexpr size_t batch = 16;
+    const float scale = segment.metric() == Metric::cosine ? 2 : 1;  // of distances by codes
+    for (size_t done = 0; done < candidates.size(); done += rows.size()) {
+      if (auto worst = nearest_.worst()) {
+        float reach = scale * *worst + codes.error(memory.query, scale * *worst);
+        if (candidates[done].distance() > reach) break;
+      }
+      rows.clear();
+      for (Candidate found : candidates.subspan(done, std::min(batch, candidates.size() - done))) {
+        rows.push_back(found.row());
+        exact.prefetch(found.row());
+      }
+      memory.distances.resize(rows.size());
+      exact.distances(rows.data(), rows.size(), memory.distances.data());
+      done_.distances += rows.size();
+      for (size_t i = 0; i < rows.size(); ++i) push(Candidate(memory.distances[i], rows[i]));
     }
-    memory.distances.resize(rows.size());
-    exact.distances(rows.data(), rows.size(), memory.distances.data());
-    done_.distances += rows.size();
-    for (size_t i = 0; i < rows.size(); ++i) push(Candidate(memory.distances[i], rows[i]));
   }
 
   // False where a scan is cheaper, or the walk did not find k rows.

@@ -181,7 +181,7 @@ void add_bench_command(CLI::App& app, int& exit_code) {
   command
       ->add_option(
           "--quantization", arguments->quantization,
-          "What graphs are walked by: sq8, sq4 or none; of several, the node has the first")
+          "What graphs are walked by: sq8, sq4, rabitq or none; of several, the node has the first")
       ->delimiter(',')
       ->capture_default_str();
   command->add_option("--clients", arguments->clients, "Clients at once; one a core if not given")

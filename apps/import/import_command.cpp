@@ -224,7 +224,7 @@ void add_import_command(CLI::App& app, int& exit_code) {
       ->capture_default_str();
   command
       ->add_option("--quantization", arguments->quantization,
-                   "With --create, of hnsw: what graphs are walked by; sq8, sq4 or none")
+                   "With --create, of hnsw: what graphs are walked by; sq8, sq4, rabitq or none")
       ->capture_default_str();
   command->add_option("--shards", arguments->shards, "With --create")->capture_default_str();
   command->add_option("--dimension", arguments->dimension, "With --create, of NDJSON");

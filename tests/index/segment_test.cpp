@@ -306,7 +306,7 @@ TEST_CASE("Segments of version 1, which had no quantization, are read as sq8") {
   REQUIRE(read(2, 2).ok());
   CHECK((*read(2, 2))->codes() == nullptr);
   CHECK(!read(1, 1).ok());
-  CHECK(!read(2, 3).ok());
+  CHECK(!read(2, 4).ok());
   CHECK(!read(0, 0).ok());
   CHECK(!read(3, 0).ok());
 }

@@ -240,7 +240,7 @@ TEST_CASE("databases and deletions are read") {
   CHECK(failure(decode_create, R"({"name":"a","dimension":1,"index":{"m":"1"}})") ==
         "index.m is a string; it must be an integer");
   CHECK(failure(decode_create, R"({"name":"a","dimension":1,"index":{"quantization":"sq5"}})") ==
-        "index.quantization \"sq5\" is unknown; use \"sq8\", \"sq4\" or \"none\"");
+        "index.quantization \"sq5\" is unknown; use \"sq8\", \"sq4\", \"rabitq\" or \"none\"");
   CHECK(failure(decode_create, R"({"name":"a","dimension":1,"index":{"quantization":4}})") ==
         "index.quantization is a number; it must be a string");
   CHECK(failure(decode_delete, R"({"ids":[1],"filter":{}})").find("either") != std::string::npos);
