@@ -45,18 +45,19 @@ Result<ShardHits> run_search(const SearchTask& task) {
   ShardHits out;
   std::vector<float> queries(search.queries.size() / sizeof(float));
   if (!queries.empty()) std::memcpy(queries.data(), search.queries.data(), search.queries.size());
-  for (const std::vector<Hit>& best :
-       search_all(view.segments, view.metric, view.dimension, queries, options)) {
+  auto found = search_all(view.segments, view.metric, view.dimension, queries, options);
+  if (!found.ok()) return found.status();
+  for (const std::vector<Hit>& best : *found) {
     auto& hits = out.queries.emplace_back();
-    for (const Hit& found : best) {
-      const Segment& segment = *view.segments[found.segment].segment;
+    for (const Hit& row : best) {
+      const Segment& segment = *view.segments[row.segment].segment;
       ShardHit hit;
-      hit.id = segment.id_key(found.offset);
-      hit.distance = found.distance;
-      if (search.include_metadata) hit.metadata = segment.metadata(found.offset);
+      hit.id = segment.id_key(row.offset);
+      hit.distance = row.distance;
+      if (search.include_metadata) hit.metadata = segment.metadata(row.offset);
       if (search.include_values) {
         // As the client gave them: the segment's are normalised under cosine.
-        Status status = add_stored(view, segment.row_number(found.offset), false, true, hit);
+        Status status = add_stored(view, segment.row_number(row.offset), false, true, hit);
         if (!status.ok()) return status;
       }
       hits.push_back(std::move(hit));
@@ -100,15 +101,16 @@ Result<ShardVectors> run_list(const ListTask& task) {
   return out;
 }
 
-ShardRecallCount run_recall(const RecallTask& task) {
+Result<ShardRecallCount> run_recall(const RecallTask& task) {
   const ShardSnapshot& view = *task.view;
   SearchOptions options;
   options.k = task.recall.k;
   options.ef_search = task.recall.ef_search > 0 ? task.recall.ef_search : view.index.ef_search;
   options.nprobe = task.recall.nprobe > 0 ? task.recall.nprobe : view.index.nprobe;
-  RecallCount count =
+  auto count =
       measure_recall(view.segments, view.metric, view.dimension, task.recall.sample, options);
-  return {count.sampled, count.expected, count.found};
+  if (!count.ok()) return count.status();
+  return ShardRecallCount{count->sampled, count->expected, count->found};
 }
 
 Result<MatchedRows> run_match(const MatchTask& task) {
@@ -168,7 +170,7 @@ searcher_actor::behavior_type searcher(searcher_actor::pointer) {
       [](const SearchTask& task) { return reply(run_search(task)); },
       [](const GetTask& task) { return reply(run_get(task)); },
       [](const ListTask& task) { return reply(run_list(task)); },
-      [](const RecallTask& task) { return run_recall(task); },
+      [](const RecallTask& task) { return reply(run_recall(task)); },
       [](const MatchTask& task) { return reply(run_match(task)); },
       [](const TrimTask& task) { return reply(run_trim(task)); },
       [](const DigestTask& task) { return reply(run_digest(task)); },

@@ -33,6 +33,7 @@ BitCodes::BitCodes(uint32_t rows, uint32_t dimension, Metric metric)
       rotated_((size_t{dimension} + 127) / 128 * 128),
       stride_((sizeof(Head) + rotated_ / 8 + 31) / 32 * 32),
       rotation_(rotated_),
+      middle_(dimension),
       codes_(rows * stride_) {
   set_layout(codes_.data(), stride_, nullptr);
 }
@@ -56,9 +57,9 @@ bool BitCodes::measure(const EuclideanRows& rows) {
       squares += static_cast<double>(row[j]) * static_cast<double>(row[j]);
     }
   }
-  for (double sum : sums) {
-    middle_.push_back(static_cast<float>(sum / looked));
-    squares -= sum * sum / looked;
+  for (uint32_t j = 0; j < dimension_; ++j) {
+    middle_[j] = static_cast<float>(sums[j] / looked);
+    squares -= sums[j] * sums[j] / looked;
   }
   double radius_squared = squares / looked;
   double neighbour = static_cast<double>(neighbour_distance(rows));
@@ -92,6 +93,10 @@ bool BitCodes::encode_rows(const EuclideanRows& rows) {
     std::memcpy(code, &head, sizeof head);
   }
   return true;
+}
+
+std::vector<std::span<char>> BitCodes::parts() {
+  return {bytes_of(middle_.data(), middle_.size()), bytes_of(codes_.data(), codes_.size())};
 }
 
 size_t BitCodes::memory_bytes() const { return codes_.size() + middle_.size() * sizeof(float); }

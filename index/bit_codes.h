@@ -37,7 +37,9 @@ class BitCodes final : public RowCodes {
     float factor;  // norm / Σ |value| of the rotated row: of its signs, to estimate products
   };
 
+  friend class RowCodes;
   BitCodes(uint32_t rows, uint32_t dimension, Metric metric);
+  std::vector<std::span<char>> parts() override;
   bool measure(const EuclideanRows& rows);
   bool encode_rows(const EuclideanRows& rows);
   // `from`: taken off, or null. `out`: rotated_ floats.

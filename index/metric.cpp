@@ -28,6 +28,14 @@ Result<Quantization> parse_quantization(std::string_view name) {
                           "\" is unknown; use \"sq8\", \"sq4\", \"rabitq\" or \"none\"");
 }
 
+Result<VectorPlace> parse_vector_place(std::string_view name) {
+  for (auto p : {VectorPlace::memory, VectorPlace::disk}) {
+    if (name == to_string(p)) return p;
+  }
+  return invalid_argument("index.vectors \"" + std::string(name) +
+                          "\" is unknown; use \"memory\" or \"disk\"");
+}
+
 Status IndexOptions::validate() const {
   auto check = [](const char* field, uint32_t value, uint32_t low, uint32_t high) -> Status {
     if (value >= low && value <= high) return {};
@@ -38,7 +46,18 @@ Status IndexOptions::validate() const {
   JADE_RETURN_IF_ERROR(check("ef_construction", ef_construction, m, 2000));
   JADE_RETURN_IF_ERROR(check("ef_search", ef_search, 1, 10000));
   JADE_RETURN_IF_ERROR(check("nlist", nlist, 0, 65536));
-  return check("nprobe", nprobe, 0, 65536);
+  JADE_RETURN_IF_ERROR(check("nprobe", nprobe, 0, 65536));
+  if (vectors == VectorPlace::memory) return {};
+  if (kind != IndexKind::hnsw) {
+    return invalid_argument("index.vectors is \"disk\", which needs index.type \"hnsw\"; it is \"" +
+                            std::string(jade::to_string(kind)) + "\"");
+  }
+  if (quantization == Quantization::none) {
+    return invalid_argument(
+        "index.vectors is \"disk\", which needs an index.quantization to walk by; it is "
+        "\"none\"");
+  }
+  return {};
 }
 
 }  // namespace jade

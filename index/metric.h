@@ -19,6 +19,10 @@ enum class IndexKind : uint8_t { hnsw = 0, ivf = 1, flat = 2 };
 // a dimension after a rotation (rabitq), or the float32 values themselves.
 enum class Quantization : uint8_t { sq8 = 0, sq4 = 1, none = 2, rabitq = 3 };
 
+// Where the float32 vectors of sealed segments are kept, with which the best of what a
+// walk finds are compared: in memory, or on disk only, to be read one by one.
+enum class VectorPlace : uint8_t { memory = 0, disk = 1 };
+
 inline std::string_view to_string(Metric m) {
   switch (m) {
     case Metric::cosine: return "cosine";
@@ -47,9 +51,14 @@ inline std::string_view to_string(Quantization q) {
   return "unknown";
 }
 
+inline std::string_view to_string(VectorPlace p) {
+  return p == VectorPlace::disk ? "disk" : "memory";
+}
+
 Result<Metric> parse_metric(std::string_view name);
 Result<IndexKind> parse_index_kind(std::string_view name);
 Result<Quantization> parse_quantization(std::string_view name);
+Result<VectorPlace> parse_vector_place(std::string_view name);
 
 // How sealed segments are built and searched. The defaults reach recall@10 of
 // 0.95 and more on the data sets in docs/performance.md.
@@ -61,6 +70,7 @@ struct IndexOptions {
   uint32_t nlist = 0;              // IVF: number of lists; 0 chooses by size; up to 65,536
   uint32_t nprobe = 0;             // IVF: default lists visited; 0 chooses by nlist
   Quantization quantization = Quantization::sq8;  // HNSW
+  VectorPlace vectors = VectorPlace::memory;      // disk: HNSW with a quantization
 
   // Names the field and the allowed range.
   Status validate() const;

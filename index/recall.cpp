@@ -14,8 +14,9 @@ void leave_out(std::vector<Hit>& hits, uint32_t segment, uint32_t offset, uint32
 
 }  // namespace
 
-RecallCount measure_recall(std::span<const SegmentView> views, Metric metric, uint32_t dimension,
-                           uint32_t sample, const SearchOptions& options) {
+Result<RecallCount> measure_recall(std::span<const SegmentView> views, Metric metric,
+                                   uint32_t dimension, uint32_t sample,
+                                   const SearchOptions& options) {
   RecallCount out;
   uint64_t rows = live_rows(views);
   uint64_t wanted = std::min<uint64_t>(sample, rows);
@@ -23,14 +24,18 @@ RecallCount measure_recall(std::span<const SegmentView> views, Metric metric, ui
   SearchOptions walk = options, scan = options;
   walk.k = scan.k = options.k + 1;
   scan.exact = true;
+  std::vector<float> query(dimension);
   uint64_t live = 0;  // rows before the one at hand
   for (uint32_t s = 0; s < views.size(); ++s) {
     for (uint32_t row = 0; row < views[s].visible && out.sampled < wanted; ++row) {
       if (views[s].is_dead(row)) continue;
       if (live++ < out.sampled * rows / wanted) continue;
-      const float* query = views[s].segment->vector(row);
-      auto expected = search(views, metric, dimension, query, scan);
-      auto found = search(views, metric, dimension, query, walk);
+      JADE_RETURN_IF_ERROR(views[s].segment->read_vector(row, query.data()));
+      auto exact = search_all(views, metric, dimension, query, scan);
+      if (!exact.ok()) return exact.status();
+      auto walked = search_all(views, metric, dimension, query, walk);
+      if (!walked.ok()) return walked.status();
+      std::vector<Hit>&expected = exact->front(), &found = walked->front();
       leave_out(expected, s, row, options.k);
       leave_out(found, s, row, options.k);
       ++out.sampled;

@@ -4,8 +4,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <memory>
+#include <span>
+#include <string_view>
 #include <vector>
 
 #include "index/euclidean_rows.h"
@@ -33,6 +36,15 @@ class RowCodes {
   // the rows alone (and under dot from the kernels: index/kernels.h).
   static std::unique_ptr<const RowCodes> of(Quantization wanted, const EuclideanRows& rows,
                                             Metric metric);
+  // As bytes that load() takes: piece after piece.
+  Status save(const std::function<Status(std::string_view)>& sink) const;
+  // How many they are; 0 for Quantization::none, which has none.
+  static uint64_t saved_bytes(Quantization kind, uint32_t rows, uint32_t dimension, Metric metric);
+  // `source` fills as many bytes as it is asked for. Whatever they are, all that the codes
+  // can be asked for is safe.
+  static Result<std::unique_ptr<const RowCodes>> load(
+      Quantization kind, uint32_t rows, uint32_t dimension, Metric metric,
+      const std::function<Status(char*, size_t)>& source);
   virtual ~RowCodes() = default;
   RowCodes(const RowCodes&) = delete;
   RowCodes& operator=(const RowCodes&) = delete;
@@ -63,6 +75,15 @@ class RowCodes {
 
  protected:
   RowCodes() = default;
+  // What is saved, in this order, of a size that follows from kind, rows, dimension and
+  // metric.
+  virtual std::vector<std::span<char>> parts() = 0;
+  template <class T>
+  static std::span<char> bytes_of(T* values, size_t count) {
+    return {reinterpret_cast<char*>(values), count * sizeof(T)};
+  }
+  static std::unique_ptr<RowCodes> make(Quantization kind, uint32_t rows, uint32_t dimension,
+                                        Metric metric);
   // A small distance, squared, between neighbours among a sample of the rows; infinity
   // where no two of them differ.
   static float neighbour_distance(const EuclideanRows& rows);

@@ -134,6 +134,50 @@ const SealedSegment* as_sealed(const SegmentView& view) {
   return dynamic_cast<const SealedSegment*>(view.segment.get());
 }
 
+// As ExactRows, but of vectors that are read for it.
+class StoredRows {
+ public:
+  // `failed`: gets the first failure; all are infinitely far from then on.
+  StoredRows(const SealedSegment& segment, const Distance& distance, const float* query,
+             Status& failed)
+      : stored_(*segment.stored()),
+        row_numbers_(segment.columns().row_numbers.data()),
+        distance_(distance),
+        query_(query),
+        failed_(failed) {}
+
+  void prefetch(uint32_t row) const {
+    // One that follows another is read with it.
+    if (row != hinted_ + 1) stored_.will_read(row);
+    hinted_ = row;
+  }
+  void distances(const uint32_t* rows, size_t count, float* out) const {
+    const size_t dimension = distance_.dimension();
+    thread_local std::vector<float> values;
+    for (size_t done = 0, run; done < count; done += run) {
+      // Those that lie one after another are read at once.
+      for (run = 1; done + run < count && rows[done + run] == rows[done] + run;) ++run;
+      if (values.size() < run * dimension) values.resize(run * dimension);
+      if (failed_.ok()) {
+        failed_ = stored_.read(rows[done], static_cast<uint32_t>(run), row_numbers_ + rows[done],
+                               values.data());
+      }
+      for (size_t i = 0; i < run; ++i) {
+        out[done + i] = failed_.ok() ? distance_(query_, values.data() + i * dimension)
+                                     : std::numeric_limits<float>::infinity();
+      }
+    }
+  }
+
+ private:
+  const StoredVectors& stored_;
+  const uint64_t* row_numbers_;
+  const Distance& distance_;
+  const float* query_;
+  Status& failed_;
+  mutable uint32_t hinted_ = UINT32_MAX - 1;
+};
+
 // Rows that count how many were compared.
 template <class Rows>
 class Counted {
@@ -165,6 +209,8 @@ class SegmentSearch {
         matches_(matches),
         nearest_(nearest) {}
 
+  // Why what was found does not count.
+  const Status& failed() const { return failed_; }
   SegmentExplanation run() {
     const SealedSegment* sealed = as_sealed(view_);
     uint64_t read_before = matches_ != nullptr ? matches_->metadata_read() : 0;
@@ -189,6 +235,15 @@ class SegmentSearch {
   }
 
  private:
+  // use(rows) with the rows of `segment` by their values.
+  template <class Use>
+  auto with_values(const SealedSegment& segment, Use use) {
+    if (segment.stored() == nullptr) {
+      return use(ExactRows(segment.columns().vectors.data(), distance_, query_));
+    }
+    return use(StoredRows(segment, distance_, query_, failed_));
+  }
+
   void plan(SearchPlan plan) {
     if (done_.plan == SearchPlan::none) done_.plan = plan;
   }
@@ -232,9 +287,10 @@ class SegmentSearch {
   // By values.
   void scan_all(const SealedSegment& segment) {
     plan(matches_ != nullptr ? SearchPlan::matching_rows : SearchPlan::scan);
-    ExactRows rows(segment.columns().vectors.data(), distance_, query_);
-    compare_candidates(rows, [&](Candidate found) {
-      if (nearest_.wants(found.distance()) && check(found.row())) push(found);
+    with_values(segment, [&](const auto& rows) {
+      compare_candidates(rows, [&](Candidate found) {
+        if (nearest_.wants(found.distance()) && check(found.row())) push(found);
+      });
     });
   }
 
@@ -245,7 +301,7 @@ class SegmentSearch {
   void compare_candidates(const Rows& rows, Compared compared) {
     // So many at once, so that memory is not waited for.
     constexpr size_t batch = 16;
-    uint32_t next[batch];
+    uint32_t next[batch] = {};
     float distances[batch];
     size_t count = 0;
     auto flush = [&] {
@@ -280,8 +336,11 @@ class SegmentSearch {
 
   // The order by codes is nearly that by values.
   void rescore(const SealedSegment& segment, WalkMemory& memory) {
+    with_values(segment, [&](const auto& exact) { rescore_by(exact, segment, memory); });
+  }
+  template <class Rows>
+  void rescore_by(const Rows& exact, const SealedSegment& segment, WalkMemory& memory) {
     const RowCodes& codes = *segment.codes();
-    ExactRows exact(segment.columns().vectors.data(), distance_, query_);
     auto& rows = memory.fresh;
     auto candidates = memory.beam.sorted();
     candidates = candidates.first(std::min(candidates.size(), codes.rescored(options_.k)));
@@ -323,8 +382,10 @@ class SegmentSearch {
     done_.raised = beam > ef;
     WalkMemory& memory = WalkMemory::of_this_thread();
     if (segment.codes() == nullptr || !segment.codes()->encode(query_, memory.query)) {
-      ExactRows rows(segment.columns().vectors.data(), distance_, query_);
-      if (!collect(*segment.graph(), rows, beam, skips, memory)) return false;
+      bool ended = with_values(segment, [&](const auto& rows) {
+        return collect(*segment.graph(), rows, beam, skips, memory);
+      });
+      if (!ended) return false;
       for (Candidate found : memory.beam.sorted()) push(found);
       return true;
     }
@@ -414,6 +475,7 @@ class SegmentSearch {
   const Matches* matches_;
   Nearest& nearest_;
   SegmentExplanation done_;
+  Status failed_;
 };
 
 }  // namespace
@@ -430,10 +492,10 @@ std::string_view to_string(SearchPlan plan) {
   return "";
 }
 
-std::vector<std::vector<Hit>> search_all(std::span<const SegmentView> views, Metric metric,
-                                         uint32_t dimension, std::span<const float> queries,
-                                         const SearchOptions& options,
-                                         std::vector<SegmentExplanation>* explain) {
+Result<std::vector<std::vector<Hit>>> search_all(std::span<const SegmentView> views, Metric metric,
+                                                 uint32_t dimension, std::span<const float> queries,
+                                                 const SearchOptions& options,
+                                                 std::vector<SegmentExplanation>* explain) {
   JADE_ASSERT(queries.size() % dimension == 0);
   std::vector<std::vector<Hit>> out(queries.size() / dimension);
   if (options.k == 0) return out;
@@ -456,9 +518,10 @@ std::vector<std::vector<Hit>> search_all(std::span<const SegmentView> views, Met
     }
     Nearest nearest(views, options.k);
     for (uint32_t i = 0; i < views.size(); ++i) {
-      auto done = SegmentSearch(views[i], i, distance, query, options,
-                                matches[i] ? &*matches[i] : nullptr, nearest)
-                      .run();
+      SegmentSearch search(views[i], i, distance, query, options,
+                           matches[i] ? &*matches[i] : nullptr, nearest);
+      auto done = search.run();
+      if (!search.failed().ok()) return search.failed();
       if (explain != nullptr) explain->push_back(done);
     }
     out[q] = nearest.take_sorted();
@@ -472,7 +535,9 @@ std::vector<std::vector<Hit>> search_all(std::span<const SegmentView> views, Met
 
 std::vector<Hit> search(std::span<const SegmentView> views, Metric metric, uint32_t dimension,
                         const float* query, const SearchOptions& options) {
-  return std::move(search_all(views, metric, dimension, {query, dimension}, options).front());
+  auto found = search_all(views, metric, dimension, {query, dimension}, options);
+  JADE_ASSERT(found.ok());
+  return std::move(found->front());
 }
 
 std::vector<std::pair<uint32_t, uint32_t>> matching_rows(std::span<const SegmentView> views,
