@@ -626,6 +626,10 @@ ShardInfo ShardReplica::describe() const {
     segment.kind = part.segment()->kind();
     segment.rows = part.rows();
     segment.dead_rows = part.dead_count;
+    if (part.sealed && part.sealed->codes() != nullptr) {
+      segment.quantization = part.sealed->codes()->kind();
+      if (part.sealed->stored() != nullptr) segment.vectors = VectorPlace::disk;
+    }
     bool final = grows ? part.rows() < rows_worth_sealing : part.built() && !is_merging(part.id);
     if (final) info.indexed_vectors += part.live();
     info.segments.push_back(std::move(segment));

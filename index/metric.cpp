@@ -21,11 +21,12 @@ Result<IndexKind> parse_index_kind(std::string_view name) {
 }
 
 Result<Quantization> parse_quantization(std::string_view name) {
-  for (auto q : {Quantization::sq8, Quantization::sq4, Quantization::rabitq, Quantization::none}) {
+  for (auto q : {Quantization::sq8, Quantization::sq4, Quantization::rabitq, Quantization::pq,
+                 Quantization::none}) {
     if (name == to_string(q)) return q;
   }
   return invalid_argument("index.quantization \"" + std::string(name) +
-                          "\" is unknown; use \"sq8\", \"sq4\", \"rabitq\" or \"none\"");
+                          "\" is unknown; use \"sq8\", \"sq4\", \"rabitq\", \"pq\" or \"none\"");
 }
 
 Result<VectorPlace> parse_vector_place(std::string_view name) {

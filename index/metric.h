@@ -16,8 +16,10 @@ enum class IndexKind : uint8_t { hnsw = 0, ivf = 1, flat = 2 };
 
 // What graphs are walked by; the best of what is found is compared by float32 anyway.
 // Whole numbers of 7 bits (sq8, a byte) or of 4 bits (sq4, half a byte) a dimension, one bit
-// a dimension after a rotation (rabitq), or the float32 values themselves.
-enum class Quantization : uint8_t { sq8 = 0, sq4 = 1, none = 2, rabitq = 3 };
+// a dimension after a rotation (rabitq), a byte for several dimensions at once, by what a
+// sample of the rows looks like (pq), or the float32 values themselves.
+enum class Quantization : uint8_t { sq8 = 0, sq4 = 1, none = 2, rabitq = 3, pq = 4 };
+inline constexpr auto quantization_max = Quantization::pq;
 
 // Where the float32 vectors of sealed segments are kept, with which the best of what a
 // walk finds are compared: in memory, or on disk only, to be read one by one.
@@ -47,6 +49,7 @@ inline std::string_view to_string(Quantization q) {
     case Quantization::sq4: return "sq4";
     case Quantization::none: return "none";
     case Quantization::rabitq: return "rabitq";
+    case Quantization::pq: return "pq";
   }
   return "unknown";
 }

@@ -5,6 +5,7 @@
 
 #include "index/bit_codes.h"
 #include "index/packed_codes.h"
+#include "index/product_codes.h"
 #include "index/scalar_codes.h"
 
 namespace jade {
@@ -21,7 +22,10 @@ std::unique_ptr<const RowCodes> RowCodes::of(Quantization wanted, const Euclidea
   if (wanted == Quantization::rabitq) {
     if (auto codes = BitCodes::of(rows, metric)) return codes;
   }
-  if (wanted == Quantization::sq4 || wanted == Quantization::rabitq) {
+  if (wanted == Quantization::pq) {
+    if (auto codes = ProductCodes::of(rows, metric)) return codes;
+  }
+  if (wanted != Quantization::sq8) {
     if (auto codes = PackedCodes::of(rows, metric)) return codes;
   }
   return ScalarCodes::of(rows, metric);
@@ -36,6 +40,8 @@ std::unique_ptr<RowCodes> RowCodes::make(Quantization kind, uint32_t rows, uint3
       return std::unique_ptr<RowCodes>(new PackedCodes(rows, dimension, metric));
     case Quantization::rabitq:
       return std::unique_ptr<RowCodes>(new BitCodes(rows, dimension, metric));
+    case Quantization::pq:
+      return std::unique_ptr<RowCodes>(new ProductCodes(rows, dimension, metric));
     case Quantization::none: break;
   }
   return nullptr;

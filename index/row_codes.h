@@ -23,7 +23,8 @@ struct EncodedQuery {
   float base = 0;
   float norm = 0;
   float product = 0;
-  int32_t sum = 0;  // of `values`, where a kind asks for it
+  int32_t sum = 0;           // of `values`, where a kind asks for it
+  std::vector<float> table;  // of pq: distances to its centres
   bool is_row = false;
   float added = 0;  // of a row, in the dimension that EuclideanRows adds
 };

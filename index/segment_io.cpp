@@ -196,7 +196,7 @@ Status check_header(const Header& header, const IndexOptions& options) {
       header.metric > 2 || header.built > 2 || header.wanted > 2 ||
       header.quantization > (header.version == 1   ? 0
                              : header.version == 2 ? 2
-                                                   : static_cast<int>(Quantization::rabitq)) ||
+                                                   : static_cast<int>(quantization_max)) ||
       !options.validate().ok() || header.lists > 65536 ||
       !text_fits(header.rows, header.id_bytes, header.id_width) ||
       !text_fits(header.rows, header.metadata_bytes, header.metadata_width)) {
@@ -208,7 +208,7 @@ Status check_header(const Header& header, const IndexOptions& options) {
 Status check_extension(const Header& header, const Extension& extension) {
   const bool graph = header.built == static_cast<uint8_t>(IndexKind::hnsw);
   if (extension.vectors > 1 || extension.vectors_wanted > 1 || extension.codes > 1 ||
-      extension.codes_kind > static_cast<uint8_t>(Quantization::rabitq) ||
+      extension.codes_kind > static_cast<uint8_t>(quantization_max) ||
       (extension.codes == 1 && !graph) || (extension.vectors == 1 && extension.codes == 0)) {
     return damaged("its header is impossible");
   }
@@ -225,7 +225,9 @@ Status check_extension(const Header& header, const Extension& extension) {
 // Codes are stored where they cannot be made of vectors that are there, or not fast.
 bool stores_codes(const SealedSegment& segment) {
   const RowCodes* codes = segment.codes();
-  return codes != nullptr && (segment.stored() != nullptr || codes->kind() == Quantization::rabitq);
+  return codes != nullptr &&
+         (segment.stored() != nullptr || codes->kind() == Quantization::rabitq ||
+          codes->kind() == Quantization::pq);
 }
 
 Result<std::unique_ptr<HnswGraph>> read_graph(Input& in, const Header& header) {

@@ -144,6 +144,7 @@ struct Database {
   replicas @10 :UInt32;
   shardKey @12 :Text;       # field of the metadata; empty: ids tell the shard
   quantization @13 :UInt8;  # 0, also where it is missing: sq8
+  vectors @14 :UInt8;       # 0, also where it is missing: in memory; 1: on disk
   shards @11 :List(Shard);  # in a command: without groups, which the catalog assigns
 
   struct Shard {

@@ -255,6 +255,18 @@ TEST_CASE("what cannot be created is refused with what would be right") {
   refused([](DatabaseSpec& spec) { spec.index.ef_search = 0; }, "index.ef_search is 0");
   refused([](DatabaseSpec& spec) { spec.index.nlist = 70000; }, "index.nlist is 70000");
   refused([](DatabaseSpec& spec) { spec.index.nprobe = 70000; }, "index.nprobe is 70000");
+  refused(
+      [](DatabaseSpec& spec) {
+        spec.index.vectors = VectorPlace::disk;
+        spec.index.kind = IndexKind::ivf;
+      },
+      "index.vectors is \"disk\", which needs index.type \"hnsw\"; it is \"ivf\"");
+  refused(
+      [](DatabaseSpec& spec) {
+        spec.index.vectors = VectorPlace::disk;
+        spec.index.quantization = Quantization::none;
+      },
+      "index.vectors is \"disk\", which needs an index.quantization");
   refused([](DatabaseSpec& spec) { spec.embedder = "oracle"; }, "there is no embedder \"oracle\"");
   refused([](DatabaseSpec& spec) { spec.dimension = 1; }, "makes vectors of dimension");
 }

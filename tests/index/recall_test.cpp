@@ -118,7 +118,10 @@ TEST_CASE("Walking by codes finds what walking by values does") {
                                       {Metric::dot, Quantization::sq4},
                                       {Metric::cosine, Quantization::rabitq},
                                       {Metric::l2, Quantization::rabitq},
-                                      {Metric::dot, Quantization::rabitq}}) {
+                                      {Metric::dot, Quantization::rabitq},
+                                      {Metric::cosine, Quantization::pq},
+                                      {Metric::l2, Quantization::pq},
+                                      {Metric::dot, Quantization::pq}}) {
     CAPTURE(to_string(metric));
     CAPTURE(to_string(quantization));
     Clustered data(6000, 48, metric);
@@ -132,8 +135,8 @@ TEST_CASE("Walking by codes finds what walking by values does") {
     REQUIRE(segment.codes() != nullptr);
     SegmentView view{*built, nullptr, segment.rows(), 0};
     REQUIRE(segment.codes()->kind() == quantization);
-    // Of one bit a dimension the walk is to look at more.
-    bool bits = quantization == Quantization::rabitq;
+    // Of one or two bits a dimension the walk is to look at more.
+    bool bits = quantization == Quantization::rabitq || quantization == Quantization::pq;
     const uint32_t ef = bits ? 128 : 32;
     int by_codes = 0, by_values = 0;
     for (auto query : data.queries) {
@@ -157,7 +160,9 @@ TEST_CASE("Queries far from all rows, and rows far from all others, are found") 
                                       {Metric::dot, Quantization::sq4},
                                       {Metric::cosine, Quantization::rabitq},
                                       {Metric::l2, Quantization::rabitq},
-                                      {Metric::dot, Quantization::rabitq}}) {
+                                      {Metric::dot, Quantization::rabitq},
+                                      {Metric::l2, Quantization::pq},
+                                      {Metric::dot, Quantization::pq}}) {
     CAPTURE(to_string(metric));
     CAPTURE(to_string(quantization));
     Clustered data(12000, 32, metric);

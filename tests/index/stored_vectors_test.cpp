@@ -179,7 +179,8 @@ Result<std::shared_ptr<const SealedSegment>> segment_of(const std::string& bytes
       open);
 }
 
-const Quantization kinds[] = {Quantization::sq8, Quantization::sq4, Quantization::rabitq};
+const Quantization kinds[] = {Quantization::sq8, Quantization::sq4, Quantization::rabitq,
+                              Quantization::pq};
 
 }  // namespace
 
