@@ -76,6 +76,10 @@ struct SegmentInfo {
   IndexKind kind = IndexKind::flat;
   uint64_t rows = 0;  // live and dead
   uint64_t dead_rows = 0;
+  // What its graph is walked by, and where its vectors are: not always what the database
+  // asks for. Of other kinds: none.
+  Quantization quantization = Quantization::none;
+  VectorPlace vectors = VectorPlace::memory;
 };
 
 // One replica of a shard, as its leader knows it.

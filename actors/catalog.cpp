@@ -22,6 +22,7 @@ DatabaseRecord to_record(const DatabaseEntry& entry) {
   out.nlist = spec.index.nlist;
   out.nprobe = spec.index.nprobe;
   out.quantization = static_cast<uint8_t>(spec.index.quantization);
+  out.vectors = static_cast<uint8_t>(spec.index.vectors);
   out.embedder = spec.embedder;
   out.replicas = spec.replicas;
   out.shard_key = spec.shard_key;
@@ -46,10 +47,11 @@ Result<DatabaseEntry> from_record(const DatabaseRecord& record) {
   if (record.metric > static_cast<uint8_t>(Metric::dot) ||
       record.sharding > static_cast<uint8_t>(Sharding::vector) ||
       record.index_kind > static_cast<uint8_t>(IndexKind::flat) ||
-      record.quantization > static_cast<uint8_t>(Quantization::none)) {
+      record.quantization > static_cast<uint8_t>(quantization_max) ||
+      record.vectors > static_cast<uint8_t>(VectorPlace::disk)) {
     return corruption(
-        "the catalog holds a metric, index type, quantization or sharding that this version does "
-        "not know");
+        "the catalog holds a metric, index type, quantization, place of vectors or sharding that "
+        "this version does not know");
   }
   DatabaseEntry out;
   out.spec.name = record.name;
@@ -62,6 +64,7 @@ Result<DatabaseEntry> from_record(const DatabaseRecord& record) {
   out.spec.index.nlist = record.nlist;
   out.spec.index.nprobe = record.nprobe;
   out.spec.index.quantization = static_cast<Quantization>(record.quantization);
+  out.spec.index.vectors = static_cast<VectorPlace>(record.vectors);
   out.spec.embedder = record.embedder;
   out.spec.replicas = record.replicas;
   out.spec.shard_key = record.shard_key;

@@ -17,6 +17,7 @@
 #include "actors/node.h"
 #include "actors/peer.h"
 #include "actors/tls_middleman.h"
+#include "storage/env.h"
 
 namespace jade {
 namespace {
@@ -231,7 +232,7 @@ Result<std::unique_ptr<Node>> Node::open(NodeOptions options) {
   NodeSeams seams;
   // As it is: each store wraps it for itself (storage/env.h), so that what failed
   // in one is forgotten when that one is reopened.
-  seams.env = leveldb::Env::Default();
+  seams.env = file_system();
   seams.seed = random_seed();
   seams.on_builder_start = lower_priority;
   seams.log = options.log ? options.log : to_stderr;

@@ -566,7 +566,7 @@ JADE_INSPECT(ShardDeleteMatching, x.route, x.route.budget_ms, x.filter, x.last_c
 JADE_INSPECT(ShardDescribe, x.route, x.route.budget_ms, x.by_leader)
 JADE_INSPECT(ShardDigestRequest, x.group)
 JADE_INSPECT(ShardDigest, x.applied_index, x.digest)
-JADE_INSPECT(SegmentInfo, x.id, x.state, x.kind, x.rows, x.dead_rows)
+JADE_INSPECT(SegmentInfo, x.id, x.state, x.kind, x.rows, x.dead_rows, x.quantization, x.vectors)
 JADE_INSPECT(ReplicaInfo, x.node, x.voter, x.log_index, x.copied)
 JADE_INSPECT(ShardInfo, x.shard, x.nodes, x.leader, x.vectors, x.indexed_vectors, x.applied_index,
              x.segments, x.replicas)

@@ -50,20 +50,21 @@ Result<ShardHits> run_search(const SearchTask& task, Stopper& stop) {
   out.after = view.after;
   std::vector<float> queries(search.queries.size() / sizeof(float));
   if (!queries.empty()) std::memcpy(queries.data(), search.queries.data(), search.queries.size());
-  for (const std::vector<Hit>& best :
-       search_all(view.segments, view.metric, view.dimension, queries, options)) {
+  auto found = search_all(view.segments, view.metric, view.dimension, queries, options);
+  if (!found.ok()) return found.status();
+  for (const std::vector<Hit>& best : *found) {
     if (stop.stopped()) return out;
     auto& hits = out.queries.emplace_back();
-    for (const Hit& found : best) {
-      const Segment& segment = *view.segments[found.segment].segment;
+    for (const Hit& row : best) {
+      const Segment& segment = *view.segments[row.segment].segment;
       ShardHit hit;
-      hit.id = segment.id_key(found.offset);
-      hit.distance = found.distance;
-      if (search.include_metadata) hit.metadata = segment.metadata(found.offset);
+      hit.id = segment.id_key(row.offset);
+      hit.distance = row.distance;
+      if (search.include_metadata) hit.metadata = segment.metadata(row.offset);
       if (search.include_values) {
         // As the client gave them: the segment's are normalised under cosine.
         if (stop.after(1)) return out;
-        Status status = add_stored(view, segment.row_number(found.offset), false, true, hit);
+        Status status = add_stored(view, segment.row_number(row.offset), false, true, hit);
         if (!status.ok()) return status;
       }
       hits.push_back(std::move(hit));
@@ -138,9 +139,10 @@ Result<ShardRecallCount> run_recall(const RecallTask& task, Stopper& stop) {
   options.ef_search = task.recall.ef_search > 0 ? task.recall.ef_search : view.index.ef_search;
   options.nprobe = task.recall.nprobe > 0 ? task.recall.nprobe : view.index.nprobe;
   options.stop = &stop;
-  RecallCount count =
+  auto count =
       measure_recall(view.segments, view.metric, view.dimension, task.recall.sample, options);
-  return ShardRecallCount{count.sampled, count.expected, count.found};
+  if (!count.ok()) return count.status();
+  return ShardRecallCount{count->sampled, count->expected, count->found};
 }
 
 Result<MatchedRows> run_match(const MatchTask& task, Stopper& stop) {

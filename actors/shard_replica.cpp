@@ -7,6 +7,7 @@
 
 #include "actors/node.h"
 #include "actors/random.h"
+#include "actors/segment_vectors.h"
 #include "index/segment_builder.h"
 #include "index/segment_io.h"
 #include "storage/crc32c.h"
@@ -21,11 +22,28 @@ constexpr uint32_t rows_worth_sealing = 256;
 constexpr uint64_t fold_divisor = 16;
 // One graph does not grow beyond this: merging it would take hours.
 constexpr uint64_t rows_per_segment_max = 4'000'000;
-constexpr size_t value_bytes = sizeof(float);
 // A client that has no answer asks again within seconds. They are about 10 MB.
 constexpr size_t requests_kept = 100'000;
 
 std::string segments_directory(const std::string& dir) { return dir + "/segments"; }
+
+// The rows [begin, end), without an index.
+Result<std::shared_ptr<GrowingSegment>> read_records(const ShardStore& store, uint64_t begin,
+                                                     uint64_t end, uint32_t dimension,
+                                                     Metric metric) {
+  auto rows = std::make_shared<GrowingSegment>(dimension, metric);
+  std::vector<float> values(dimension);
+  Status scanned = store.scan_rows(begin, end, [&](uint64_t row, Record record) {
+    if (record.values.size() != values.size() * sizeof(float)) {
+      return corruption("record " + std::to_string(row) + " has values of a wrong length");
+    }
+    std::memcpy(values.data(), record.values.data(), record.values.size());
+    rows->append(row, record.id, values.data(), record.metadata);
+    return Status();
+  });
+  if (!scanned.ok()) return scanned;
+  return rows;
+}
 
 }  // namespace
 
@@ -54,6 +72,10 @@ bool ShardReplica::Part::kill(uint32_t offset) {
   if (!dead->set(offset)) return false;
   ++dead_count;
   return true;
+}
+
+bool ShardReplica::Part::is_damaged() const {
+  return damaged || (sealed && sealed->stored() != nullptr && sealed->stored()->damaged());
 }
 
 SegmentView ShardReplica::Part::share() {
@@ -130,7 +152,10 @@ Status ShardReplica::load_part(const SegmentMeta& listed, const Warn& warn) {
     auto reader = blobs_->read(listed.id);
     if (reader.ok()) {
       auto sealed = deserialize((*reader)->size(),
-                                [&](char* out, size_t n) { return (*reader)->read(out, n); });
+                                [&](char* out, size_t n) { return (*reader)->read(out, n); },
+                                [&](uint32_t dimension, uint32_t rows) {
+                                  return open_vectors(*blobs_, listed.id, dimension, rows);
+                                });
       if (sealed.ok() && ((*sealed)->dimension() != options_.dimension ||
                           (*sealed)->metric() != options_.metric)) {
         sealed = corruption("the segment is of another dimension or metric");
@@ -148,7 +173,12 @@ Status ShardReplica::load_part(const SegmentMeta& listed, const Warn& warn) {
            " is damaged and will be rebuilt from its records: " + damage.to_string());
     }
   }
-  if (!part.sealed) JADE_RETURN_IF_ERROR(load_rows(part));
+  if (!part.sealed) {
+    auto rows =
+        read_records(*store_, part.begin_row, part.end_row, options_.dimension, options_.metric);
+    if (!rows.ok()) return rows.status();
+    part.growing = std::move(*rows);
+  }
   parts_.push_back(std::move(part));
   return {};
 }
@@ -160,17 +190,6 @@ ShardReplica::Part ShardReplica::make_part(uint64_t id, uint64_t begin_row) cons
   part.end_row = UINT64_MAX;
   part.growing = std::make_shared<GrowingSegment>(options_.dimension, options_.metric);
   return part;
-}
-
-Status ShardReplica::load_rows(Part& part) {
-  return store_->scan_rows(part.begin_row, part.end_row, [&](uint64_t row, Record record) {
-    if (record.values.size() != scratch_.size() * value_bytes) {
-      return corruption("record " + std::to_string(row) + " has values of a wrong length");
-    }
-    std::memcpy(scratch_.data(), record.values.data(), record.values.size());
-    part.growing->append(row, record.id, scratch_.data(), record.metadata);
-    return Status();
-  });
 }
 
 Status ShardReplica::apply(uint64_t index, uint64_t term, std::string_view command) {
@@ -594,7 +613,9 @@ BuildJob ShardReplica::make_job(uint64_t segment, const std::vector<uint64_t>& s
   }
   job.built = std::make_shared<std::shared_ptr<const SealedSegment>>();
   job.run = [inputs = std::move(inputs), built = job.built, cancel = cancel_, blobs = blobs_,
-             segment, seed, dimension = options_.dimension, metric = options_.metric,
+             store = store_, begin = first->begin_row,
+             end = (first + static_cast<std::ptrdiff_t>(sources.size()) - 1)->end_row, segment,
+             seed, dimension = options_.dimension, metric = options_.metric,
              index = options_.index] {
     BuildOptions options;
     options.metric = metric;
@@ -602,8 +623,16 @@ BuildJob ShardReplica::make_job(uint64_t segment, const std::vector<uint64_t>& s
     options.index = index;
     options.seed = seed;
     options.cancel = cancel.get();
+    options.store_vectors = [&] { return store_vectors(blobs, segment, dimension); };
     auto sealed = build_segment(inputs, options);
+    if (sealed.status().code() == Code::corruption) {
+      // Vectors of a source that are on disk are damaged; the records have them all.
+      auto rows = read_records(*store, begin, end, dimension, metric);
+      if (!rows.ok()) return rows.status();
+      sealed = build_segment({{*rows, nullptr, (*rows)->rows()}}, options);
+    }
     if (!sealed.ok()) return sealed.status();
+    if ((*sealed)->stored() == nullptr) JADE_RETURN_IF_ERROR(blobs->remove_rows(segment));
     auto writer = blobs->create(segment);
     if (!writer.ok()) return writer.status();
     JADE_RETURN_IF_ERROR(
@@ -617,9 +646,10 @@ BuildJob ShardReplica::make_job(uint64_t segment, const std::vector<uint64_t>& s
 
 std::optional<BuildJob> ShardReplica::next_build() {
   for (size_t i = 0; i + 1 < parts_.size(); ++i) {
-    // Its stored form was damaged: the same segment, once more.
-    if (parts_[i].damaged && !is_merging(parts_[i].id))
+    // Its stored form is damaged: the same segment, once more.
+    if (parts_[i].is_damaged() && !is_merging(parts_[i].id)) {
       return make_job(parts_[i].id, {parts_[i].id}, parts_[i].id);
+    }
   }
   if (meta_.merges.empty()) return std::nullopt;
   const MergeCommand merge = meta_.merges.front();
@@ -688,6 +718,10 @@ ShardInfo ShardReplica::describe() const {
     segment.kind = part.segment()->kind();
     segment.rows = part.rows();
     segment.dead_rows = part.dead_count;
+    if (part.sealed && part.sealed->codes() != nullptr) {
+      segment.quantization = part.sealed->codes()->kind();
+      if (part.sealed->stored() != nullptr) segment.vectors = VectorPlace::disk;
+    }
     bool final = grows ? part.rows() < rows_worth_sealing : part.built() && !is_merging(part.id);
     if (final) info.indexed_vectors += part.live();
     info.segments.push_back(std::move(segment));

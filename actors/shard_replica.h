@@ -148,11 +148,13 @@ class ShardReplica {
     std::shared_ptr<GrowingSegment> growing;      // sealed without an index, or growing
     std::shared_ptr<const SealedSegment> sealed;  // exactly one of the two
     std::shared_ptr<Bitmap> dead;                 // null: none
-    bool damaged = false;                         // its stored form is; rebuild it
+    bool damaged = false;                         // its stored form is; see is_damaged()
     bool dead_shared = false;                     // a view holds it: copy before writing
     uint64_t dead_count = 0;
 
     bool built() const { return sealed != nullptr; }
+    // Its stored form is, or its vectors on disk turned out to be: rebuild it.
+    bool is_damaged() const;
     // Worth an index of its own without them.
     bool mostly_dead() const { return built() && dead_count * 3 > rows(); }
     std::shared_ptr<const Segment> segment() const;
@@ -170,8 +172,6 @@ class ShardReplica {
 
   Status load(const Warn& warn);
   Status load_part(const SegmentMeta& meta, const Warn& warn);
-  // The rows [begin, end) from their records, without an index.
-  Status load_rows(Part& part);
   Part make_part(uint64_t id, uint64_t begin_row) const;
 
   Status apply_upsert(const RowView& row, ShardStore::Batch& batch);

@@ -1,12 +1,10 @@
 // Rows as points whose Euclidean distance says how near they are.
 #pragma once
 
-#include <algorithm>
-#include <cmath>
-#include <limits>
 #include <vector>
 
 #include "index/segment.h"
+#include "index/stored_vectors.h"
 
 namespace jade {
 
@@ -19,37 +17,47 @@ namespace jade {
 class EuclideanRows {
  public:
   // `vectors`: n × distance.dimension(); they outlive this.
-  EuclideanRows(const float* vectors, uint32_t n, const Distance& distance)
-      : vectors_(vectors), n_(n), dimension_(distance.dimension()), l2_(Metric::l2, dimension_) {
-    if (distance.metric() != Metric::dot) return;
-    float longest = 0;
-    for (uint32_t i = 0; i < n; ++i) {
-      added_.push_back(-distance(row(i), row(i)));
-      if (added_[i] < std::numeric_limits<float>::infinity()) {
-        longest = std::max(longest, added_[i]);
-      }
-    }
-    for (float& value : added_) value = std::sqrt(std::max(0.0f, longest - value));
-  }
+  EuclideanRows(const float* vectors, uint32_t n, const Distance& distance);
+  // Of rows that are not in memory: one thread, best in their order. `row_numbers`: of all;
+  // both outlive this. Where one cannot be read, status() says so, and rows are then zero.
+  EuclideanRows(const StoredVectors& stored, const uint64_t* row_numbers, const Distance& distance);
 
   uint32_t rows() const { return n_; }
   // Without the added one.
   uint32_t dimension() const { return dimension_; }
   bool has_added() const { return !added_.empty(); }
-  const float* row(size_t i) const { return vectors_ + i * dimension_; }
+  bool in_memory() const { return stored_ == nullptr; }
+  const Status& status() const { return status_; }
+  // Where they are not in memory only until the next call.
+  const float* row(size_t i) const {
+    return in_memory() ? vectors_ + i * dimension_ : stored_row(static_cast<uint32_t>(i));
+  }
   float added(size_t i) const { return added_[i]; }
-  float l2_squared(size_t i, size_t j) const {
-    float d = l2_(row(i), row(j));
+  // In memory.
+  float l2_squared(size_t i, size_t j) const { return l2_squared(row(i), i, row(j), j); }
+  // Of rows i and j, whose values are a and b.
+  float l2_squared(const float* a, size_t i, const float* b, size_t j) const {
+    float d = l2_(a, b);
     if (added_.empty()) return d;
     return d + (added_[i] - added_[j]) * (added_[i] - added_[j]);
   }
 
  private:
-  const float* vectors_;
+  void add_dimension(const Distance& distance);
+  const float* stored_row(uint32_t i) const;
+
+  const float* vectors_ = nullptr;
+  const StoredVectors* stored_ = nullptr;
+  const uint64_t* row_numbers_ = nullptr;
   uint32_t n_;
   uint32_t dimension_;
   Distance l2_;
   std::vector<float> added_;
+  // Of stored rows, those from window_begin_ on that were read last.
+  mutable std::vector<float> window_;
+  mutable uint32_t window_begin_ = 0;
+  mutable uint32_t window_rows_ = 0;
+  mutable Status status_;
 };
 
 }  // namespace jade

@@ -1,5 +1,8 @@
 #include "index/kernels.h"
 
+#include <bit>
+#include <cstring>
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 // GCC 12 takes the undefined upper halves in its own intrinsics for a mistake of
@@ -61,8 +64,87 @@ void packed_portable(const int8_t* query, const uint8_t* codes, size_t width, co
   }
 }
 
-constexpr Kernels portable{SimdLevel::portable, l2_portable, ip_portable, products_portable,
-                           packed_portable};
+// To be compiled for several instruction sets.
+__attribute__((always_inline)) inline void bits_by_words(const uint8_t* values,
+                                                         const uint8_t* codes, size_t stride,
+                                                         size_t width, const uint32_t* rows,
+                                                         size_t count, int32_t* out) {
+  for (size_t i = 0; i < count; ++i) {
+    const uint8_t* code = codes + rows[i] * stride;
+    int sums[4] = {};
+    for (size_t at = 0; at < width; at += 16) {
+      uint64_t bits[2], planes[8];
+      std::memcpy(bits, code + at, sizeof bits);
+      std::memcpy(planes, values + 4 * at, sizeof planes);
+      for (size_t p = 0; p < 4; ++p) {
+        sums[p] +=
+            std::popcount(bits[0] & planes[2 * p]) + std::popcount(bits[1] & planes[2 * p + 1]);
+      }
+    }
+    out[i] = sums[0] + 2 * sums[1] + 4 * sums[2] - 8 * sums[3];
+  }
+}
+
+void bits_portable(const uint8_t* values, const uint8_t* codes, size_t stride, size_t width,
+                   const uint32_t* rows, size_t count, int32_t* out) {
+  bits_by_words(values, codes, stride, width, rows, count, out);
+}
+
+using Sixteen = float __attribute__((vector_size(64)));
+using Places = int32_t __attribute__((vector_size(64)));
+
+// Sums and differences of values that are `half` apart, of 16 values.
+template <int half>
+__attribute__((always_inline)) inline void butterfly(Sixteen& values) {
+  Places low{}, high{};
+  Sixteen sign{};
+  for (int i = 0; i < 16; ++i) {
+    low[i] = i & ~half;
+    high[i] = i | half;
+    sign[i] = (i & half) != 0 ? -1.0f : 1.0f;
+  }
+  values = __builtin_shuffle(values, low) + sign * __builtin_shuffle(values, high);
+}
+
+// Sums and differences only, each of the same two numbers at every level.
+__attribute__((always_inline)) inline void hadamard_by_halves(float* values, size_t n) {
+  size_t half = 1;
+  for (size_t i = 0; n >= 16 && i < n; i += 16) {
+    Sixteen some;
+    std::memcpy(&some, values + i, sizeof some);
+    butterfly<1>(some);
+    butterfly<2>(some);
+    butterfly<4>(some);
+    butterfly<8>(some);
+    std::memcpy(values + i, &some, sizeof some);
+    half = 16;
+  }
+  for (; half < n; half *= 2) {
+    for (size_t i = 0; i < n; i += 2 * half) {
+      if (half < 16) {
+        for (size_t j = i; j < i + half; ++j) {
+          float a = values[j], b = values[j + half];
+          values[j] = a + b;
+          values[j + half] = a - b;
+        }
+        continue;
+      }
+      for (size_t j = i; j < i + half; j += 16) {
+        Sixteen a, b;
+        std::memcpy(&a, values + j, sizeof a);
+        std::memcpy(&b, values + j + half, sizeof b);
+        Sixteen sum = a + b, difference = a - b;
+        std::memcpy(values + j, &sum, sizeof sum);
+        std::memcpy(values + j + half, &difference, sizeof difference);
+      }
+    }
+  }
+}
+
+void hadamard_portable(float* values, size_t n) { hadamard_by_halves(values, n); }
+
+constexpr Kernels portable{SimdLevel::portable, l2_portable,   ip_portable,      products_portable,
+                           packed_portable,     bits_portable, hadamard_portable};
 
 #if defined(__x86_64__)
 
@@ -248,9 +330,65 @@ __attribute__((target("avx2,avx512f,avx512vnni"))) void packed_vnni(const int8_t
   }
 }
 
-constexpr Kernels avx2{SimdLevel::avx2, l2_avx2, ip_avx2, products_avx2, packed_avx2};
-constexpr Kernels avx512{SimdLevel::avx512, l2_avx512, ip_avx512, products_avx2, packed_avx2};
-constexpr Kernels avx512_vnni{SimdLevel::avx512, l2_avx512, ip_avx512, products_vnni, packed_vnni};
+// What has AVX2 counts the bits of a word in one instruction.
+__attribute__((target("avx2,popcnt"))) void bits_avx2(const uint8_t* values, const uint8_t* codes,
+                                                      size_t stride, size_t width,
+                                                      const uint32_t* rows, size_t count,
+                                                      int32_t* out) {
+  bits_by_words(values, codes, stride, width, rows, count, out);
+}
+
+// 128 bits of the code beside themselves four times, once for each bit of the values.
+__attribute__((target("avx2,avx512f,avx512vpopcntdq"))) void bits_avx512(
+    const uint8_t* values, const uint8_t* codes, size_t stride, size_t width, const uint32_t* rows,
+    size_t count, int32_t* out) {
+  const __m512i weights = _mm512_set_epi64(3, 3, 2, 2, 1, 1, 0, 0);
+  for (size_t i = 0; i < count; i += 4) {
+    const uint8_t* code[4];
+    for (size_t j = 0; j < 4; ++j) code[j] = codes + rows[i + j < count ? i + j : i] * stride;
+    __m512i sum[4] = {};
+    for (size_t at = 0; at < width; at += 16) {
+      __m512i planes = _mm512_loadu_si512(values + 4 * at);
+      for (size_t j = 0; j < 4; ++j) {
+        __m512i bits =
+            _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(code[j] + at)));
+        sum[j] = _mm512_add_epi64(sum[j], _mm512_popcnt_epi64(_mm512_and_si512(bits, planes)));
+      }
+    }
+    __m256i narrow[4];
+    for (size_t j = 0; j < 4; ++j) {
+      __m512i weighed = _mm512_sllv_epi64(sum[j], weights);
+      weighed = _mm512_mask_sub_epi64(weighed, 0xc0, _mm512_setzero_si512(), weighed);
+      narrow[j] = _mm512_cvtepi64_epi32(weighed);
+    }
+    alignas(16) int32_t sums[4];
+    _mm_store_si128(reinterpret_cast<__m128i*>(sums),
+                    four_sums(narrow[0], narrow[1], narrow[2], narrow[3]));
+    for (size_t j = 0; j < 4 && i + j < count; ++j) out[i + j] = sums[j];
+  }
+}
+
+__attribute__((target("avx2"))) void hadamard_avx2(float* values, size_t n) {
+  hadamard_by_halves(values, n);
+}
+
+__attribute__((target("avx512f"))) void hadamard_avx512(float* values, size_t n) {
+  hadamard_by_halves(values, n);
+}
+
+constexpr Kernels avx2{SimdLevel::avx2, l2_avx2,   ip_avx2,      products_avx2,
+                       packed_avx2,     bits_avx2, hadamard_avx2};
+
+Kernels best_avx512() {
+  Kernels out{SimdLevel::avx512, l2_avx512, ip_avx512,      products_avx2,
+              packed_avx2,       bits_avx2, hadamard_avx512};
+  if (__builtin_cpu_supports("avx512vnni")) {
+    out.code_products = products_vnni;
+    out.packed_products = packed_vnni;
+  }
+  if (__builtin_cpu_supports("avx512vpopcntdq")) out.bit_products = bits_avx512;
+  return out;
+}
 
 #endif
 
@@ -271,9 +409,11 @@ const Kernels* kernels_at(SimdLevel level) {
 #if defined(__x86_64__)
     case SimdLevel::avx2:
       return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &avx2 : nullptr;
-    case SimdLevel::avx512:
+    case SimdLevel::avx512: {
       if (!__builtin_cpu_supports("avx512f")) return nullptr;
-      return __builtin_cpu_supports("avx512vnni") ? &avx512_vnni : &avx512;
+      static const Kernels avx512 = best_avx512();
+      return &avx512;
+    }
 #else
     default: return nullptr;
 #endif

@@ -26,6 +26,15 @@ struct Kernels {
   // exact as well. Codes are at codes + rows[i] × width, two numbers of 4 bits a byte.
   void (*packed_products)(const int8_t* query, const uint8_t* codes, size_t width,
                           const uint32_t* rows, size_t count, int32_t* out);
+  // out[i] = Σ of the values whose bits are set in the code at codes + rows[i] × stride,
+  // exact. `width` bytes a code, a multiple of 16, up to 65,536. Values are -8 to 7, as
+  // their four bits: of each 128 values, 16 bytes with their lowest bits, 16 with the
+  // next, 16 with the next and 16 with those that count -8.
+  void (*bit_products)(const uint8_t* values, const uint8_t* codes, size_t stride, size_t width,
+                       const uint32_t* rows, size_t count, int32_t* out);
+  // Fast Walsh-Hadamard transform in place, not scaled: the same at every level. `n`: a
+  // power of two.
+  void (*hadamard)(float* values, size_t n);
 };
 
 // The best of this processor.

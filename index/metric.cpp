@@ -21,11 +21,20 @@ Result<IndexKind> parse_index_kind(std::string_view name) {
 }
 
 Result<Quantization> parse_quantization(std::string_view name) {
-  for (auto q : {Quantization::sq8, Quantization::sq4, Quantization::none}) {
+  for (auto q : {Quantization::sq8, Quantization::sq4, Quantization::rabitq, Quantization::pq,
+                 Quantization::none}) {
     if (name == to_string(q)) return q;
   }
   return invalid_argument("index.quantization \"" + std::string(name) +
-                          "\" is unknown; use \"sq8\", \"sq4\" or \"none\"");
+                          "\" is unknown; use \"sq8\", \"sq4\", \"rabitq\", \"pq\" or \"none\"");
+}
+
+Result<VectorPlace> parse_vector_place(std::string_view name) {
+  for (auto p : {VectorPlace::memory, VectorPlace::disk}) {
+    if (name == to_string(p)) return p;
+  }
+  return invalid_argument("index.vectors \"" + std::string(name) +
+                          "\" is unknown; use \"memory\" or \"disk\"");
 }
 
 Status IndexOptions::validate() const {
@@ -38,7 +47,18 @@ Status IndexOptions::validate() const {
   JADE_RETURN_IF_ERROR(check("ef_construction", ef_construction, m, 2000));
   JADE_RETURN_IF_ERROR(check("ef_search", ef_search, 1, 10000));
   JADE_RETURN_IF_ERROR(check("nlist", nlist, 0, 65536));
-  return check("nprobe", nprobe, 0, 65536);
+  JADE_RETURN_IF_ERROR(check("nprobe", nprobe, 0, 65536));
+  if (vectors == VectorPlace::memory) return {};
+  if (kind != IndexKind::hnsw) {
+    return invalid_argument("index.vectors is \"disk\", which needs index.type \"hnsw\"; it is \"" +
+                            std::string(jade::to_string(kind)) + "\"");
+  }
+  if (quantization == Quantization::none) {
+    return invalid_argument(
+        "index.vectors is \"disk\", which needs an index.quantization to walk by; it is "
+        "\"none\"");
+  }
+  return {};
 }
 
 }  // namespace jade

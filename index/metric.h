@@ -15,9 +15,15 @@ enum class Metric : uint8_t { cosine = 0, l2 = 1, dot = 2 };
 enum class IndexKind : uint8_t { hnsw = 0, ivf = 1, flat = 2 };
 
 // What graphs are walked by; the best of what is found is compared by float32 anyway.
-// Whole numbers of 7 bits (sq8, a byte) or of 4 bits (sq4, half a byte) a dimension, or the
-// float32 values themselves.
-enum class Quantization : uint8_t { sq8 = 0, sq4 = 1, none = 2 };
+// Whole numbers of 7 bits (sq8, a byte) or of 4 bits (sq4, half a byte) a dimension, one bit
+// a dimension after a rotation (rabitq), a byte for several dimensions at once, by what a
+// sample of the rows looks like (pq), or the float32 values themselves.
+enum class Quantization : uint8_t { sq8 = 0, sq4 = 1, none = 2, rabitq = 3, pq = 4 };
+inline constexpr auto quantization_max = Quantization::pq;
+
+// Where the float32 vectors of sealed segments are kept, with which the best of what a
+// walk finds are compared: in memory, or on disk only, to be read one by one.
+enum class VectorPlace : uint8_t { memory = 0, disk = 1 };
 
 inline std::string_view to_string(Metric m) {
   switch (m) {
@@ -42,13 +48,20 @@ inline std::string_view to_string(Quantization q) {
     case Quantization::sq8: return "sq8";
     case Quantization::sq4: return "sq4";
     case Quantization::none: return "none";
+    case Quantization::rabitq: return "rabitq";
+    case Quantization::pq: return "pq";
   }
   return "unknown";
+}
+
+inline std::string_view to_string(VectorPlace p) {
+  return p == VectorPlace::disk ? "disk" : "memory";
 }
 
 Result<Metric> parse_metric(std::string_view name);
 Result<IndexKind> parse_index_kind(std::string_view name);
 Result<Quantization> parse_quantization(std::string_view name);
+Result<VectorPlace> parse_vector_place(std::string_view name);
 
 // How sealed segments are built and searched. The defaults reach recall@10 of
 // 0.95 and more on the data sets in docs/performance.md.
@@ -60,6 +73,7 @@ struct IndexOptions {
   uint32_t nlist = 0;              // IVF: number of lists; 0 chooses by size; up to 65,536
   uint32_t nprobe = 0;             // IVF: default lists visited; 0 chooses by nlist
   Quantization quantization = Quantization::sq8;  // HNSW
+  VectorPlace vectors = VectorPlace::memory;      // disk: HNSW with a quantization
 
   // Names the field and the allowed range.
   Status validate() const;

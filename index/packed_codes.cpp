@@ -53,6 +53,7 @@ PackedCodes::PackedCodes(uint32_t rows, uint32_t dimension, Metric metric)
       metric_(metric),
       dimension_(dimension),
       width_((size_t{dimension} + 127) / 128 * 64),
+      ranges_(dimension),
       codes_(rows * width_),
       norms_(rows) {
   set_layout(codes_.data(), width_, norms_.data());
@@ -67,11 +68,15 @@ std::unique_ptr<const PackedCodes> PackedCodes::of(const EuclideanRows& rows, Me
 
 bool PackedCodes::measure(const EuclideanRows& rows) {
   uint32_t looked = std::min(rows.rows(), sample_rows);
-  std::vector<float> values(looked);
+  std::vector<float> values(looked), sample;
+  for (uint32_t i = 0; i < looked; ++i) {
+    const float* row = rows.row(size_t{i} * rows.rows() / looked);
+    sample.insert(sample.end(), row, row + dimension_);
+  }
   double lost = 0;
   for (uint32_t j = 0; j < dimension_; ++j) {
     for (uint32_t i = 0; i < looked; ++i) {
-      values[i] = rows.row(size_t{i} * rows.rows() / looked)[j];
+      values[i] = sample[size_t{i} * dimension_ + j];
       if (!(std::fabs(values[i]) < infinity)) return false;
     }
     std::sort(values.begin(), values.end());
@@ -89,7 +94,7 @@ bool PackedCodes::measure(const EuclideanRows& rows) {
         high = to;
       }
     }
-    Range& range = ranges_.emplace_back();
+    Range& range = ranges_[j];
     range.lowest = low;
     range.step = (high - low) / most;
     range.scale = range.step > 0 ? 1 / range.step : 0;
@@ -123,6 +128,11 @@ bool PackedCodes::encode_rows(const EuclideanRows& rows) {
     if (!(lost < stray * neighbour_)) ++strays;
   }
   return strays <= rows.rows() / stray_share;
+}
+
+std::vector<std::span<char>> PackedCodes::parts() {
+  return {bytes_of(&neighbour_, 1), bytes_of(ranges_.data(), ranges_.size()),
+          bytes_of(codes_.data(), codes_.size()), bytes_of(norms_.data(), norms_.size())};
 }
 
 size_t PackedCodes::memory_bytes() const {

@@ -27,6 +27,7 @@ class PackedCodes final : public RowCodes {
                  float* out) const override;
 
  private:
+  friend class RowCodes;
   // Of one dimension; values are lowest + step × code.
   struct Range {
     float lowest = 0;
@@ -35,6 +36,7 @@ class PackedCodes final : public RowCodes {
   };
 
   PackedCodes(uint32_t rows, uint32_t dimension, Metric metric);
+  std::vector<std::span<char>> parts() override;
   bool measure(const EuclideanRows& rows);
   // False where too many rows are too far from their codes.
   bool encode_rows(const EuclideanRows& rows);

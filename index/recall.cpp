@@ -29,18 +29,23 @@ std::vector<std::pair<uint32_t, uint32_t>> sample_rows(std::span<const SegmentVi
   return out;
 }
 
-RecallCount measure_recall(std::span<const SegmentView> views, Metric metric, uint32_t dimension,
-                           uint32_t sample, const SearchOptions& options) {
+Result<RecallCount> measure_recall(std::span<const SegmentView> views, Metric metric,
+                                   uint32_t dimension, uint32_t sample,
+                                   const SearchOptions& options) {
   RecallCount out;
   if (options.k == 0) return out;
   SearchOptions walk = options, scan = options;
   walk.k = scan.k = options.k + 1;
   scan.exact = true;
+  std::vector<float> query(dimension);
   for (auto [s, row] : sample_rows(views, sample)) {
     if (options.stop != nullptr && options.stop->check()) return out;
-    const float* query = views[s].segment->vector(row);
-    auto expected = search(views, metric, dimension, query, scan);
-    auto found = search(views, metric, dimension, query, walk);
+    JADE_RETURN_IF_ERROR(views[s].segment->read_vector(row, query.data()));
+    auto exact = search_all(views, metric, dimension, query, scan);
+    if (!exact.ok()) return exact.status();
+    auto walked = search_all(views, metric, dimension, query, walk);
+    if (!walked.ok()) return walked.status();
+    std::vector<Hit>&expected = exact->front(), &found = walked->front();
     leave_out(expected, s, row, options.k);
     leave_out(found, s, row, options.k);
     ++out.sampled;

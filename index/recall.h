@@ -20,8 +20,10 @@ std::vector<std::pair<uint32_t, uint32_t>> sample_rows(std::span<const SegmentVi
 // Searches for the neighbours of up to `sample` live rows, evenly spaced over the views so
 // that the same view gives the same sample, with `options` and exactly. A row is not its
 // own neighbour; one that is as near as the k-th counts as found in its place. Takes as
-// long as `sample` exact scans, in the calling thread; `options.stop` can end it early.
-RecallCount measure_recall(std::span<const SegmentView> views, Metric metric, uint32_t dimension,
-                           uint32_t sample, const SearchOptions& options);
+// long as `sample` exact scans, in the calling thread; `options.stop` can end it early. Fails
+// where search_all() does.
+Result<RecallCount> measure_recall(std::span<const SegmentView> views, Metric metric,
+                                   uint32_t dimension, uint32_t sample,
+                                   const SearchOptions& options);
 
 }  // namespace jade

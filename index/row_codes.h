@@ -4,7 +4,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <limits>
 #include <memory>
+#include <span>
+#include <string_view>
 #include <vector>
 
 #include "index/euclidean_rows.h"
@@ -19,6 +23,8 @@ struct EncodedQuery {
   float base = 0;
   float norm = 0;
   float product = 0;
+  int32_t sum = 0;           // of `values`, where a kind asks for it
+  std::vector<float> table;  // of pq: distances to its centres
   bool is_row = false;
   float added = 0;  // of a row, in the dimension that EuclideanRows adds
 };
@@ -31,6 +37,15 @@ class RowCodes {
   // the rows alone (and under dot from the kernels: index/kernels.h).
   static std::unique_ptr<const RowCodes> of(Quantization wanted, const EuclideanRows& rows,
                                             Metric metric);
+  // As bytes that load() takes: piece after piece.
+  Status save(const std::function<Status(std::string_view)>& sink) const;
+  // How many they are; 0 for Quantization::none, which has none.
+  static uint64_t saved_bytes(Quantization kind, uint32_t rows, uint32_t dimension, Metric metric);
+  // `source` fills as many bytes as it is asked for. Whatever they are, all that the codes
+  // can be asked for is safe.
+  static Result<std::unique_ptr<const RowCodes>> load(
+      Quantization kind, uint32_t rows, uint32_t dimension, Metric metric,
+      const std::function<Status(char*, size_t)>& source);
   virtual ~RowCodes() = default;
   RowCodes(const RowCodes&) = delete;
   RowCodes& operator=(const RowCodes&) = delete;
@@ -39,8 +54,13 @@ class RowCodes {
   virtual uint32_t rows() const = 0;
   virtual size_t memory_bytes() const = 0;
   // Of how many rows that are best by their codes the true distances are to be
-  // computed, to find the best k.
+  // computed, at most, to find the best k.
   virtual size_t rescored(size_t k) const = 0;
+  // By how much what distances() gives for a row at this true distance (both as there) is
+  // hardly ever more. Infinity where that is not known.
+  virtual float error(const EncodedQuery&, float) const {
+    return std::numeric_limits<float>::infinity();
+  }
 
   // False where codes cannot express the query, as it is far from all rows.
   // `query`: as many floats as a row has, of length 1 under cosine. Distances are then
@@ -51,16 +71,25 @@ class RowCodes {
   void prefetch(uint32_t row) const {
     const char* code = first_code_ + row * width_;
     for (size_t at = 0; at < prefetch_bytes_; at += 64) __builtin_prefetch(code + at);
-    __builtin_prefetch(first_norm_ + row * sizeof(float));
+    if (first_norm_ != nullptr) __builtin_prefetch(first_norm_ + row * sizeof(float));
   }
 
  protected:
   RowCodes() = default;
+  // What is saved, in this order, of a size that follows from kind, rows, dimension and
+  // metric.
+  virtual std::vector<std::span<char>> parts() = 0;
+  template <class T>
+  static std::span<char> bytes_of(T* values, size_t count) {
+    return {reinterpret_cast<char*>(values), count * sizeof(T)};
+  }
+  static std::unique_ptr<RowCodes> make(Quantization kind, uint32_t rows, uint32_t dimension,
+                                        Metric metric);
   // A small distance, squared, between neighbours among a sample of the rows; infinity
   // where no two of them differ.
   static float neighbour_distance(const EuclideanRows& rows);
-  // Where what `distances` reads lies: codes of `width` bytes on cache lines, and one
-  // number of four bytes of each row.
+  // Where what `distances` reads lies: codes of `width` bytes, whole halves of cache lines,
+  // and one number of four bytes of each row; null: it is with the code.
   void set_layout(const void* codes, size_t width, const void* norms);
 
  private:

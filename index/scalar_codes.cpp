@@ -27,9 +27,12 @@ ScalarCodes::ScalarCodes(uint32_t rows, uint32_t dimension, Metric metric)
       metric_(metric),
       dimension_(dimension),
       width_((size_t{dimension} + 63) / 64 * 64),
+      lowest_(dimension),
+      middle_value_(dimension),
       middle_(width_),
       codes_(rows * width_),
-      norms_(rows) {
+      norms_(rows),
+      added_(metric == Metric::dot ? rows : 0) {
   set_layout(codes_.data(), width_, norms_.data());
 }
 
@@ -57,7 +60,7 @@ bool ScalarCodes::measure(const EuclideanRows& rows) {
   if (!(step_ > 0) || !(1 / step_ < infinity)) return false;
   for (uint32_t j = 0; j < dimension_; ++j) {
     middle_[j] = static_cast<uint8_t>((high[j] - low[j]) / step_ / 2);
-    middle_value_.push_back(low[j] + step_ * middle_[j]);
+    middle_value_[j] = low[j] + step_ * middle_[j];
   }
   lowest_ = std::move(low);
 
@@ -73,7 +76,7 @@ bool ScalarCodes::encode_rows(const EuclideanRows& rows) {
     float scaled = (value - lowest_[j]) * scale + 0.5f;
     return static_cast<uint8_t>(std::min(float{most}, std::max(0.0f, scaled)));
   };
-  if (rows.has_added()) added_.resize(rows.rows());
+  JADE_ASSERT(rows.has_added() == !added_.empty());
   uint64_t strays = 0;
   std::memset(codes_.data(), 0, codes_.size());
   for (uint32_t i = 0; i < rows.rows(); ++i) {
@@ -93,6 +96,17 @@ bool ScalarCodes::encode_rows(const EuclideanRows& rows) {
     if (!(lost < neighbour_)) ++strays;
   }
   return strays <= rows.rows() / stray_share;
+}
+
+std::vector<std::span<char>> ScalarCodes::parts() {
+  return {bytes_of(&step_, 1),
+          bytes_of(&neighbour_, 1),
+          bytes_of(lowest_.data(), lowest_.size()),
+          bytes_of(middle_value_.data(), middle_value_.size()),
+          bytes_of(middle_.data(), middle_.size()),
+          bytes_of(codes_.data(), codes_.size()),
+          bytes_of(norms_.data(), norms_.size()),
+          bytes_of(added_.data(), added_.size())};
 }
 
 size_t ScalarCodes::memory_bytes() const {

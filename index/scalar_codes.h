@@ -32,7 +32,9 @@ class ScalarCodes final : public RowCodes {
                  float* out) const override;
 
  private:
+  friend class RowCodes;
   ScalarCodes(uint32_t rows, uint32_t dimension, Metric metric);
+  std::vector<std::span<char>> parts() override;
   bool measure(const EuclideanRows& rows);
   // False where too many rows are too far outside of what was measured.
   bool encode_rows(const EuclideanRows& rows);

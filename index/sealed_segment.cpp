@@ -25,7 +25,12 @@ SealedSegment::SealedSegment(uint32_t dimension, Metric metric, const IndexOptio
                              SegmentColumns columns)
     : Segment(dimension, metric), options_(options), columns_(std::move(columns)) {
   const auto& numbers = columns_.row_numbers;
-  JADE_ASSERT(columns_.vectors.size() == numbers.size() * dimension);
+  if (columns_.stored) {
+    JADE_ASSERT(columns_.stored->rows() == numbers.size() && columns_.graph && columns_.codes);
+    JADE_ASSERT(columns_.vectors.empty());
+  } else {
+    JADE_ASSERT(columns_.vectors.size() == numbers.size() * dimension);
+  }
   JADE_ASSERT(columns_.ids.rows == numbers.size() && columns_.metadata.rows == numbers.size());
   if (std::is_sorted(numbers.begin(), numbers.end())) return;
   by_row_number_.resize(numbers.size());
@@ -47,6 +52,11 @@ std::optional<uint32_t> SealedSegment::find(uint64_t wanted) const {
                                 [&](uint32_t offset, uint64_t w) { return numbers[offset] < w; });
   if (found == by_row_number_.end() || numbers[*found] != wanted) return std::nullopt;
   return *found;
+}
+
+Status SealedSegment::read_vector(uint32_t offset, float* out) const {
+  if (!columns_.stored) return Segment::read_vector(offset, out);
+  return columns_.stored->read(offset, 1, &columns_.row_numbers[offset], out);
 }
 
 IndexKind SealedSegment::kind() const {

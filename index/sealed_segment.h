@@ -10,6 +10,7 @@
 #include "index/large_array.h"
 #include "index/row_codes.h"
 #include "index/segment.h"
+#include "index/stored_vectors.h"
 
 namespace jade {
 
@@ -34,9 +35,10 @@ struct TextColumn {
 
 // What a sealed segment is made of: columns of n rows.
 struct SegmentColumns {
-  LargeArray<float> vectors;          // n × dimension
-  std::vector<uint64_t> row_numbers;  // unique, not always ascending
-  TextColumn ids;                     // key forms
+  LargeArray<float> vectors;                    // n × dimension; none where they are stored
+  std::shared_ptr<const StoredVectors> stored;  // with codes only; null: they are in memory
+  std::vector<uint64_t> row_numbers;            // unique, not always ascending
+  TextColumn ids;                               // key forms
   TextColumn metadata;
   // At most one of graph and lists.
   std::unique_ptr<HnswGraph> graph;
@@ -55,8 +57,10 @@ class SealedSegment final : public Segment {
   uint64_t row_number(uint32_t offset) const override { return columns_.row_numbers[offset]; }
   std::string_view id_view(uint32_t offset) const override { return columns_.ids[offset]; }
   const float* vector(uint32_t offset) const override {
+    JADE_ASSERT(columns_.stored == nullptr);
     return columns_.vectors.data() + size_t{offset} * dimension();
   }
+  Status read_vector(uint32_t offset, float* out) const override;
   std::string_view metadata(uint32_t offset) const override { return columns_.metadata[offset]; }
   std::optional<uint32_t> find(uint64_t row_number) const override;
   IndexKind kind() const override;
@@ -65,6 +69,8 @@ class SealedSegment final : public Segment {
   const SegmentColumns& columns() const { return columns_; }
   const HnswGraph* graph() const { return columns_.graph.get(); }
   const RowCodes* codes() const { return columns_.codes.get(); }
+  // Null where vectors are in memory.
+  const StoredVectors* stored() const { return columns_.stored.get(); }
   const InvertedLists* lists() const { return columns_.lists.get(); }
   // Built when it is first asked for, while others that ask wait: most segments that
   // are opened are searched without a filter.

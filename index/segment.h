@@ -1,6 +1,7 @@
 // Rows that are searched together.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -57,8 +58,13 @@ class Segment {
   // The key form of the id.
   virtual std::string_view id_view(uint32_t offset) const = 0;
   std::string id_key(uint32_t offset) const { return std::string(id_view(offset)); }
-  // dimension() floats, of length 1 under cosine.
+  // dimension() floats, of length 1 under cosine. They must be in memory.
   virtual const float* vector(uint32_t offset) const = 0;
+  // The same into `out`, wherever they are.
+  virtual Status read_vector(uint32_t offset, float* out) const {
+    std::copy_n(vector(offset), dimension_, out);
+    return {};
+  }
   // Canonical JSON, or "".
   virtual std::string_view metadata(uint32_t offset) const = 0;
   virtual std::optional<uint32_t> find(uint64_t row_number) const = 0;

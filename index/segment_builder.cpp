@@ -1,7 +1,6 @@
 #include "index/segment_builder.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "index/hnsw_builder.h"
 #include "index/ivf.h"
@@ -41,34 +40,81 @@ const SealedSegment* graph_to_extend(const BuildInput& largest, uint32_t live, u
   return dead * 5 < largest.visible && (!alone || dead == 0) ? sealed : nullptr;
 }
 
+// Gathers the columns; vectors in memory, or through `writer` where it is not null.
 class Rows {
  public:
-  Rows(uint64_t rows, uint32_t dimension) : dimension_(dimension) {
-    columns_.vectors = LargeArray<float>(rows * dimension);
+  Rows(uint64_t rows, uint32_t dimension, VectorWriter* writer)
+      : dimension_(dimension), writer_(writer), values_(dimension) {
+    if (writer_ == nullptr) columns_.vectors = LargeArray<float>(rows * dimension);
     columns_.row_numbers.reserve(rows);
   }
 
-  // Every visible row; the live ones only where `live_only`. False: cancelled.
-  bool add(const BuildInput& input, bool live_only, const BuildOptions& options) {
+  // Every visible row; the live ones only where `live_only`.
+  Status add(const BuildInput& input, bool live_only, const BuildOptions& options) {
     const Segment& segment = *input.segment;
     for (uint32_t row = 0; row < input.visible; ++row) {
-      if (row % 4096 == 0 && is_cancelled(options)) return false;
+      if (row % 4096 == 0 && is_cancelled(options)) return cancelled();
       if (live_only && is_dead(input, row)) continue;
       size_t at = columns_.row_numbers.size();
-      std::memcpy(columns_.vectors.data() + at * dimension_, segment.vector(row),
-                  dimension_ * sizeof(float));
-      columns_.row_numbers.push_back(segment.row_number(row));
+      float* out = writer_ == nullptr ? columns_.vectors.data() + at * dimension_ : values_.data();
+      JADE_RETURN_IF_ERROR(segment.read_vector(row, out));
+      uint64_t number = segment.row_number(row);
+      if (writer_ != nullptr) JADE_RETURN_IF_ERROR(writer_->append(number, out));
+      columns_.row_numbers.push_back(number);
       columns_.ids.append(segment.id_view(row));
       columns_.metadata.append(segment.metadata(row));
     }
-    return true;
+    return {};
   }
   SegmentColumns& columns() { return columns_; }
 
  private:
   uint32_t dimension_;
+  VectorWriter* writer_;
+  std::vector<float> values_;
   SegmentColumns columns_;
 };
+
+// Takes stored vectors into memory.
+Status fetch(SegmentColumns& columns, uint32_t dimension) {
+  auto n = static_cast<uint32_t>(columns.row_numbers.size());
+  columns.vectors = LargeArray<float>(size_t{n} * dimension);
+  JADE_RETURN_IF_ERROR(
+      columns.stored->read(0, n, columns.row_numbers.data(), columns.vectors.data()));
+  columns.stored.reset();
+  return {};
+}
+
+EuclideanRows points_of(const SegmentColumns& columns, const BuildOptions& options) {
+  Distance distance(options.metric, options.dimension);
+  if (columns.stored) return {*columns.stored, columns.row_numbers.data(), distance};
+  return {columns.vectors.data(), static_cast<uint32_t>(columns.row_numbers.size()), distance};
+}
+
+// Links the rows from graph->rows() on, and makes the codes to walk by.
+Status build_graph(SegmentColumns& columns, const BuildOptions& options) {
+  auto points = points_of(columns, options);
+  // The same graph, whatever it is to be walked by.
+  auto codes = ScalarCodes::of(points, options.metric);
+  JADE_RETURN_IF_ERROR(points.status());
+  if (codes == nullptr && columns.stored) {
+    // To be linked by values, and walked by them unless there are other codes.
+    JADE_RETURN_IF_ERROR(fetch(columns, options.dimension));
+    points = points_of(columns, options);
+  }
+  if (!add_rows(*columns.graph, points, codes.get(), options.seed, options.cancel)) {
+    return cancelled();
+  }
+  if (options.index.quantization == Quantization::sq8) {
+    columns.codes = std::move(codes);
+  } else {
+    codes.reset();
+    columns.codes = RowCodes::of(options.index.quantization, points, options.metric);
+    JADE_RETURN_IF_ERROR(points.status());
+    if (columns.codes == nullptr && columns.stored) return fetch(columns, options.dimension);
+  }
+  return {};
+}
 
 }  // namespace
 
@@ -96,32 +142,33 @@ Result<std::shared_ptr<const SealedSegment>> build_segment(const std::vector<Bui
   uint64_t rows = base != nullptr ? live - largest_live + largest->visible : live;
   if (rows > INT32_MAX) return invalid_argument("a segment holds at most 2^31 - 1 rows");
 
-  Rows gathered(rows, options.dimension);
+  const bool hnsw = indexed && options.index.kind == IndexKind::hnsw;
+  std::unique_ptr<VectorWriter> writer;
+  if (hnsw && options.index.vectors == VectorPlace::disk && options.store_vectors) {
+    auto made = options.store_vectors();
+    if (!made.ok()) return made.status();
+    writer = std::move(*made);
+  }
+  Rows gathered(rows, options.dimension, writer.get());
   // Rows of a graph keep their places.
-  if (base != nullptr && !gathered.add(*largest, false, options)) return cancelled();
+  if (base != nullptr) JADE_RETURN_IF_ERROR(gathered.add(*largest, false, options));
   for (const BuildInput& input : inputs) {
     if (base != nullptr && &input == largest) continue;
-    if (!gathered.add(input, true, options)) return cancelled();
+    JADE_RETURN_IF_ERROR(gathered.add(input, true, options));
   }
 
   SegmentColumns& columns = gathered.columns();
   auto n = static_cast<uint32_t>(rows);
-  if (indexed && options.index.kind == IndexKind::hnsw) {
+  if (writer) {
+    auto stored = writer->finish();
+    if (!stored.ok()) return stored.status();
+    columns.stored = std::move(*stored);
+  }
+  if (hnsw) {
     columns.graph = base != nullptr ? std::make_unique<HnswGraph>(*base->graph())
                                     : std::make_unique<HnswGraph>(options.index.m,
                                                                   options.index.ef_construction);
-    EuclideanRows points(columns.vectors.data(), n, Distance(options.metric, options.dimension));
-    // The same graph, whatever it is to be walked by.
-    auto codes = ScalarCodes::of(points, options.metric);
-    if (!add_rows(*columns.graph, points, codes.get(), options.seed, options.cancel)) {
-      return cancelled();
-    }
-    if (options.index.quantization == Quantization::sq8) {
-      columns.codes = std::move(codes);
-    } else {
-      codes.reset();
-      columns.codes = RowCodes::of(options.index.quantization, points, options.metric);
-    }
+    JADE_RETURN_IF_ERROR(build_graph(columns, options));
   } else if (indexed) {
     auto lists = build_lists(columns.vectors.data(), n, options.dimension, options.index.nlist,
                              options.seed, options.cancel);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -22,6 +23,8 @@ struct BuildOptions {
   IndexOptions index;
   uint64_t seed = 0;
   const std::atomic<bool>* cancel = nullptr;  // true: give up; may be null
+  // Asked for where index.vectors is disk, at most once. Null: they stay in memory.
+  std::function<Result<std::unique_ptr<VectorWriter>>()> store_vectors = nullptr;
 };
 
 // With fewer rows an exact scan is as fast as any index.
@@ -33,7 +36,14 @@ inline constexpr uint32_t indexed_rows_min = 1000;
 //
 // Equal inputs and seeds give segments that serialise to equal bytes, on processors
 // with the same kernels. Runs in the calling thread.
-// unavailable: cancelled. invalid_argument: an input of another shape.
+//
+// Vectors go to store_vectors one by one, and are read again in their order: besides what
+// the segment keeps, memory is needed for codes of 7 bits (a byte a dimension of each row)
+// and a few MiB. They stay in memory where there are fewer than indexed_rows_min rows, or
+// no codes can tell the rows apart; stored() of what is built tells.
+//
+// unavailable: cancelled. invalid_argument: an input of another shape. Else what reading an
+// input's vectors or writing them failed with.
 Result<std::shared_ptr<const SealedSegment>> build_segment(const std::vector<BuildInput>& inputs,
                                                            const BuildOptions& options);
 

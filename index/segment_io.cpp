@@ -16,9 +16,10 @@ namespace jade {
 namespace {
 
 // The format, all numbers little-endian: the header; row numbers (u64); ids, then
-// metadata: ends (u64) unless all are `width` long, then bytes; vectors (f32).
-// HNSW: levels (u8, from 1), links (i32; as many as the levels say). IVF: centres
-// (f32), starts (u32), rows (u32). At the end the CRC-32C (u32) of all before.
+// metadata: ends (u64) unless all are `width` long, then bytes; vectors (f32) unless they
+// are elsewhere. HNSW: levels (u8, from 1), links (i32; as many as the levels say), codes
+// where they are stored. IVF: centres (f32), starts (u32), rows (u32). At the end the
+// CRC-32C (u32) of all before.
 struct Header {
   char magic[8];
   uint32_t version;
@@ -44,9 +45,20 @@ struct Header {
 };
 static_assert(sizeof(Header) == 96);
 
+// Follows from version 3 on.
+struct Extension {
+  uint8_t vectors;         // where they are: 0 here, 1 elsewhere
+  uint8_t vectors_wanted;  // by the options
+  uint8_t codes;           // 1: codes are stored
+  uint8_t codes_kind;      // a Quantization
+  uint32_t unused;
+  uint64_t code_bytes;
+};
+static_assert(sizeof(Extension) == 16);
+
 constexpr char magic[8] = {'J', 'A', 'D', 'E', 'S', 'E', 'G', '\n'};
-constexpr uint32_t format_version = 2;
-// Read as well: without quantization, which was sq8.
+constexpr uint32_t format_version = 3;
+// Read as well: 2, without the extension, and 1, without quantization, which was sq8.
 constexpr uint32_t format_version_min = 1;
 constexpr uint64_t widths_differ = UINT64_MAX;
 constexpr size_t piece_bytes = 1 << 20;
@@ -70,6 +82,7 @@ class Output {
     array(column.ends.data(), column.ends.size());
     array(column.bytes.data(), column.bytes.size());
   }
+  const Status& status() const { return status_; }
   Status finish() {
     uint32_t crc = crc_;
     array(&crc, 1);
@@ -146,15 +159,17 @@ class Size {
   bool overflown_ = false;
 };
 
-uint64_t expected_size(const Header& header) {
+uint64_t expected_size(const Header& header, const Extension& extension) {
   Size size;
   size.add(1, sizeof(Header) + sizeof(uint32_t));
+  size.add(header.version >= 3 ? 1 : 0, sizeof(Extension));
+  size.add(extension.code_bytes, 1);
   size.add(header.rows, sizeof(uint64_t));
   size.add(header.id_width == widths_differ ? header.rows : 0, sizeof(uint64_t));
   size.add(header.id_bytes, 1);
   size.add(header.metadata_width == widths_differ ? header.rows : 0, sizeof(uint64_t));
   size.add(header.metadata_bytes, 1);
-  size.add(header.rows, uint64_t{header.dimension} * sizeof(float));
+  size.add(extension.vectors == 0 ? header.rows : 0, uint64_t{header.dimension} * sizeof(float));
   if (header.built == static_cast<uint8_t>(IndexKind::hnsw)) {
     size.add(header.rows, 1);
     size.add(header.links, sizeof(int32_t));
@@ -179,12 +194,40 @@ Status check_header(const Header& header, const IndexOptions& options) {
   }
   if (header.rows > INT32_MAX || header.dimension < 1 || header.dimension > dimension_max ||
       header.metric > 2 || header.built > 2 || header.wanted > 2 ||
-      header.quantization > (header.version == 1 ? 0 : 2) || !options.validate().ok() ||
-      header.lists > 65536 || !text_fits(header.rows, header.id_bytes, header.id_width) ||
+      header.quantization > (header.version == 1   ? 0
+                             : header.version == 2 ? 2
+                                                   : static_cast<int>(quantization_max)) ||
+      !options.validate().ok() || header.lists > 65536 ||
+      !text_fits(header.rows, header.id_bytes, header.id_width) ||
       !text_fits(header.rows, header.metadata_bytes, header.metadata_width)) {
     return damaged("its header is impossible");
   }
   return {};
+}
+
+Status check_extension(const Header& header, const Extension& extension) {
+  const bool graph = header.built == static_cast<uint8_t>(IndexKind::hnsw);
+  if (extension.vectors > 1 || extension.vectors_wanted > 1 || extension.codes > 1 ||
+      extension.codes_kind > static_cast<uint8_t>(quantization_max) ||
+      (extension.codes == 1 && !graph) || (extension.vectors == 1 && extension.codes == 0)) {
+    return damaged("its header is impossible");
+  }
+  auto kind = static_cast<Quantization>(extension.codes_kind);
+  uint64_t bytes = extension.codes == 0 ? 0
+                                        : RowCodes::saved_bytes(kind, header.rows, header.dimension,
+                                                                static_cast<Metric>(header.metric));
+  if (extension.code_bytes != bytes || (extension.codes == 1 && bytes == 0)) {
+    return damaged("its codes are of another size");
+  }
+  return {};
+}
+
+// Codes are stored where they cannot be made of vectors that are there, or not fast.
+bool stores_codes(const SealedSegment& segment) {
+  const RowCodes* codes = segment.codes();
+  return codes != nullptr &&
+         (segment.stored() != nullptr || codes->kind() == Quantization::rabitq ||
+          codes->kind() == Quantization::pq);
 }
 
 Result<std::unique_ptr<HnswGraph>> read_graph(Input& in, const Header& header) {
@@ -276,15 +319,31 @@ Status serialize(const SealedSegment& segment,
     header.level_max = columns.graph->level_max;
     header.links = columns.graph->link_slots();
   }
+  Extension extension{};
+  extension.vectors = segment.stored() != nullptr ? 1 : 0;
+  extension.vectors_wanted = static_cast<uint8_t>(options.vectors);
+  if (stores_codes(segment)) {
+    extension.codes = 1;
+    extension.codes_kind = static_cast<uint8_t>(segment.codes()->kind());
+    extension.code_bytes = RowCodes::saved_bytes(segment.codes()->kind(), segment.rows(),
+                                                 segment.dimension(), segment.metric());
+  }
 
   Output out(sink);
   out.array(&header, 1);
+  out.array(&extension, 1);
   out.array(columns.row_numbers.data(), columns.row_numbers.size());
   out.text(columns.ids);
   out.text(columns.metadata);
   out.array(columns.vectors.data(), columns.vectors.size());
   if (columns.graph) {
     write_graph(*columns.graph, out);
+  }
+  if (extension.codes == 1) {
+    JADE_RETURN_IF_ERROR(columns.codes->save([&](std::string_view part) {
+      out.array(part.data(), part.size());
+      return out.status();
+    }));
   }
   if (columns.lists) {
     out.array(columns.lists->centres.data(), columns.lists->centres.size());
@@ -295,7 +354,8 @@ Status serialize(const SealedSegment& segment,
 }
 
 Result<std::shared_ptr<const SealedSegment>> deserialize(
-    uint64_t size, const std::function<Result<size_t>(char*, size_t)>& source) {
+    uint64_t size, const std::function<Result<size_t>(char*, size_t)>& source,
+    const OpenVectors& open_vectors) {
   if (size < sizeof(Header)) return damaged("it is cut short");
   Input in(source);
   Header header;
@@ -309,25 +369,48 @@ Result<std::shared_ptr<const SealedSegment>> deserialize(
   options.nlist = header.nlist;
   options.nprobe = header.nprobe;
   JADE_RETURN_IF_ERROR(check_header(header, options));
+  Extension extension{};
+  if (header.version >= 3) {
+    if (size < sizeof(Header) + sizeof(Extension)) return damaged("it is cut short");
+    JADE_RETURN_IF_ERROR(in.array(&extension, 1));
+  }
+  JADE_RETURN_IF_ERROR(check_extension(header, extension));
+  options.vectors = static_cast<VectorPlace>(extension.vectors_wanted);
+  if (!options.validate().ok()) return damaged("its header is impossible");
   // Once this holds, no array is larger than the bytes there are.
-  if (expected_size(header) != size) return damaged("its size is not that of its parts");
+  if (expected_size(header, extension) != size) return damaged("its size is not that of its parts");
 
   SegmentColumns columns;
   JADE_RETURN_IF_ERROR(in.array(columns.row_numbers, header.rows));
   JADE_RETURN_IF_ERROR(in.text(columns.ids, header.rows, header.id_bytes, header.id_width));
   JADE_RETURN_IF_ERROR(
       in.text(columns.metadata, header.rows, header.metadata_bytes, header.metadata_width));
-  columns.vectors = LargeArray<float>(size_t{header.rows} * header.dimension);
-  JADE_RETURN_IF_ERROR(in.array(columns.vectors.data(), columns.vectors.size()));
+  if (extension.vectors == 0) {
+    columns.vectors = LargeArray<float>(size_t{header.rows} * header.dimension);
+    JADE_RETURN_IF_ERROR(in.array(columns.vectors.data(), columns.vectors.size()));
+  } else {
+    if (!open_vectors) return damaged("its vectors are elsewhere");
+    auto stored = open_vectors(header.dimension, header.rows);
+    if (!stored.ok()) return stored.status();
+    columns.stored = std::move(*stored);
+  }
   if (header.built == static_cast<uint8_t>(IndexKind::hnsw)) {
     auto graph = read_graph(in, header);
     if (!graph.ok()) return graph.status();
     columns.graph = std::move(*graph);
     auto metric = static_cast<Metric>(header.metric);
-    columns.codes = RowCodes::of(
-        options.quantization,
-        EuclideanRows(columns.vectors.data(), header.rows, Distance(metric, header.dimension)),
-        metric);
+    if (extension.codes == 1) {
+      auto codes = RowCodes::load(static_cast<Quantization>(extension.codes_kind), header.rows,
+                                  header.dimension, metric,
+                                  [&](char* out, size_t n) { return in.array(out, n); });
+      if (!codes.ok()) return codes.status();
+      columns.codes = std::move(*codes);
+    } else {
+      columns.codes = RowCodes::of(
+          options.quantization,
+          EuclideanRows(columns.vectors.data(), header.rows, Distance(metric, header.dimension)),
+          metric);
+    }
   } else if (header.built == static_cast<uint8_t>(IndexKind::ivf)) {
     auto lists = read_lists(in, header);
     if (!lists.ok()) return lists.status();

@@ -36,6 +36,11 @@ class Nearest {
   bool wants(float distance) const {
     return heap_.size() < k_ || distance <= heap_.front().distance;
   }
+  // The greatest distance among k; nothing while there are fewer.
+  std::optional<float> worst() const {
+    if (heap_.size() < k_) return std::nullopt;
+    return heap_.front().distance;
+  }
   void push(const Hit& hit) {
     auto order = [this](const Hit& a, const Hit& b) { return better(a, b); };
     if (heap_.size() < k_) {
@@ -131,6 +136,50 @@ const SealedSegment* as_sealed(const SegmentView& view) {
   return dynamic_cast<const SealedSegment*>(view.segment.get());
 }
 
+// As ExactRows, but of vectors that are read for it.
+class StoredRows {
+ public:
+  // `failed`: gets the first failure; all are infinitely far from then on.
+  StoredRows(const SealedSegment& segment, const Distance& distance, const float* query,
+             Status& failed)
+      : stored_(*segment.stored()),
+        row_numbers_(segment.columns().row_numbers.data()),
+        distance_(distance),
+        query_(query),
+        failed_(failed) {}
+
+  void prefetch(uint32_t row) const {
+    // One that follows another is read with it.
+    if (row != hinted_ + 1) stored_.will_read(row);
+    hinted_ = row;
+  }
+  void distances(const uint32_t* rows, size_t count, float* out) const {
+    const size_t dimension = distance_.dimension();
+    thread_local std::vector<float> values;
+    for (size_t done = 0, run; done < count; done += run) {
+      // Those that lie one after another are read at once.
+      for (run = 1; done + run < count && rows[done + run] == rows[done] + run;) ++run;
+      if (values.size() < run * dimension) values.resize(run * dimension);
+      if (failed_.ok()) {
+        failed_ = stored_.read(rows[done], static_cast<uint32_t>(run), row_numbers_ + rows[done],
+                               values.data());
+      }
+      for (size_t i = 0; i < run; ++i) {
+        out[done + i] = failed_.ok() ? distance_(query_, values.data() + i * dimension)
+                                     : std::numeric_limits<float>::infinity();
+      }
+    }
+  }
+
+ private:
+  const StoredVectors& stored_;
+  const uint64_t* row_numbers_;
+  const Distance& distance_;
+  const float* query_;
+  Status& failed_;
+  mutable uint32_t hinted_ = UINT32_MAX - 1;
+};
+
 // Rows that count how many were compared.
 template <class Rows>
 class Counted {
@@ -162,6 +211,8 @@ class SegmentSearch {
         matches_(matches),
         nearest_(nearest) {}
 
+  // Why what was found does not count.
+  const Status& failed() const { return failed_; }
   SegmentExplanation run() {
     const SealedSegment* sealed = as_sealed(view_);
     uint64_t read_before = matches_ != nullptr ? matches_->metadata_read() : 0;
@@ -186,6 +237,15 @@ class SegmentSearch {
   }
 
  private:
+  // use(rows) with the rows of `segment` by their values.
+  template <class Use>
+  auto with_values(const SealedSegment& segment, Use use) {
+    if (segment.stored() == nullptr) {
+      return use(ExactRows(segment.columns().vectors.data(), distance_, query_));
+    }
+    return use(StoredRows(segment, distance_, query_, failed_));
+  }
+
   void plan(SearchPlan plan) {
     if (done_.plan == SearchPlan::none) done_.plan = plan;
   }
@@ -236,9 +296,10 @@ class SegmentSearch {
   // By values.
   void scan_all(const SealedSegment& segment) {
     plan(matches_ != nullptr ? SearchPlan::matching_rows : SearchPlan::scan);
-    ExactRows rows(segment.columns().vectors.data(), distance_, query_);
-    compare_candidates(rows, [&](Candidate found) {
-      if (nearest_.wants(found.distance()) && check(found.row())) push(found);
+    with_values(segment, [&](const auto& rows) {
+      compare_candidates(rows, [&](Candidate found) {
+        if (nearest_.wants(found.distance()) && check(found.row())) push(found);
+      });
     });
   }
 
@@ -247,7 +308,7 @@ class SegmentSearch {
   // compared(candidate) with each that may match.
   template <class Rows, class Compared>
   void compare_candidates(const Rows& rows, Compared compared) {
-    uint32_t next[rows_at_once];
+    uint32_t next[rows_at_once] = {};
     float distances[rows_at_once];
     size_t count = 0;
     auto flush = [&] {
@@ -284,19 +345,32 @@ class SegmentSearch {
 
   // The order by codes is nearly that by values.
   void rescore(const SealedSegment& segment, WalkMemory& memory) {
-    ExactRows exact(segment.columns().vectors.data(), distance_, query_);
+    with_values(segment, [&](const auto& exact) { rescore_by(exact, segment, memory); });
+  }
+  template <class Rows>
+  void rescore_by(const Rows& exact, const SealedSegment& segment, WalkMemory& memory) {
+    const RowCodes& codes = *segment.codes();
     auto& rows = memory.fresh;
-    rows.clear();
-    const size_t rescored = segment.codes()->rescored(options_.k);
-    for (Candidate found : memory.beam.sorted()) {
-      if (rows.size() == rescored) break;
-      rows.push_back(found.row());
-      exact.prefetch(found.row());
+    auto candidates = memory.beam.sorted();
+    candidates = candidates.first(std::min(candidates.size(), codes.rescored(options_.k)));
+    // So many at once that memory is not waited for.
+    constexpr size_t batch = 16;
+    const float scale = segment.metric() == Metric::cosine ? 2 : 1;  // of distances by codes
+    for (size_t done = 0; done < candidates.size(); done += rows.size()) {
+      if (auto worst = nearest_.worst()) {
+        float reach = scale * *worst + codes.error(memory.query, scale * *worst);
+        if (candidates[done].distance() > reach) break;
+      }
+      rows.clear();
+      for (Candidate found : candidates.subspan(done, std::min(batch, candidates.size() - done))) {
+        rows.push_back(found.row());
+        exact.prefetch(found.row());
+      }
+      memory.distances.resize(rows.size());
+      exact.distances(rows.data(), rows.size(), memory.distances.data());
+      done_.distances += rows.size();
+      for (size_t i = 0; i < rows.size(); ++i) push(Candidate(memory.distances[i], rows[i]));
     }
-    memory.distances.resize(rows.size());
-    exact.distances(rows.data(), rows.size(), memory.distances.data());
-    done_.distances += rows.size();
-    for (size_t i = 0; i < rows.size(); ++i) push(Candidate(memory.distances[i], rows[i]));
   }
 
   // False where a scan is cheaper, or the walk did not find k rows.
@@ -317,8 +391,10 @@ class SegmentSearch {
     done_.raised = beam > ef;
     WalkMemory& memory = WalkMemory::of_this_thread();
     if (segment.codes() == nullptr || !segment.codes()->encode(query_, memory.query)) {
-      ExactRows rows(segment.columns().vectors.data(), distance_, query_);
-      if (!collect(*segment.graph(), rows, beam, skips, memory)) return false;
+      bool ended = with_values(segment, [&](const auto& rows) {
+        return collect(*segment.graph(), rows, beam, skips, memory);
+      });
+      if (!ended) return false;
       for (Candidate found : memory.beam.sorted()) push(found);
       return true;
     }
@@ -412,6 +488,7 @@ class SegmentSearch {
   const Matches* matches_;
   Nearest& nearest_;
   SegmentExplanation done_;
+  Status failed_;
 };
 
 }  // namespace
@@ -428,10 +505,10 @@ std::string_view to_string(SearchPlan plan) {
   return "";
 }
 
-std::vector<std::vector<Hit>> search_all(std::span<const SegmentView> views, Metric metric,
-                                         uint32_t dimension, std::span<const float> queries,
-                                         const SearchOptions& options,
-                                         std::vector<SegmentExplanation>* explain) {
+Result<std::vector<std::vector<Hit>>> search_all(std::span<const SegmentView> views, Metric metric,
+                                                 uint32_t dimension, std::span<const float> queries,
+                                                 const SearchOptions& options,
+                                                 std::vector<SegmentExplanation>* explain) {
   JADE_ASSERT(queries.size() % dimension == 0);
   std::vector<std::vector<Hit>> out(queries.size() / dimension);
   if (options.k == 0) return out;
@@ -456,9 +533,10 @@ std::vector<std::vector<Hit>> search_all(std::span<const SegmentView> views, Met
     Nearest nearest(views, options.k);
     for (uint32_t i = 0; i < views.size(); ++i) {
       if (options.stop != nullptr && options.stop->stopped()) return out;
-      auto done = SegmentSearch(views[i], i, distance, query, options,
-                                matches[i] ? &*matches[i] : nullptr, nearest)
-                      .run();
+      SegmentSearch search(views[i], i, distance, query, options,
+                           matches[i] ? &*matches[i] : nullptr, nearest);
+      auto done = search.run();
+      if (!search.failed().ok()) return search.failed();
       if (explain != nullptr) explain->push_back(done);
     }
     out[q] = nearest.take_sorted();
@@ -472,7 +550,9 @@ std::vector<std::vector<Hit>> search_all(std::span<const SegmentView> views, Met
 
 std::vector<Hit> search(std::span<const SegmentView> views, Metric metric, uint32_t dimension,
                         const float* query, const SearchOptions& options) {
-  return std::move(search_all(views, metric, dimension, {query, dimension}, options).front());
+  auto found = search_all(views, metric, dimension, {query, dimension}, options);
+  JADE_ASSERT(found.ok());
+  return std::move(found->front());
 }
 
 std::vector<std::pair<uint32_t, uint32_t>> matching_rows(std::span<const SegmentView> views,

@@ -78,16 +78,18 @@ struct Hit {
 //
 // `query`: `dimension` floats, normalised here under cosine. The segments must be
 // of that dimension and metric. Any thread; memory for the walk is kept by thread.
+//
+// The vectors must be in memory: then nothing fails.
 std::vector<Hit> search(std::span<const SegmentView> views, Metric metric, uint32_t dimension,
                         const float* query, const SearchOptions& options);
 
 // The same for several queries, one after another in `queries`; what the filter selects
 // is found out once. `explain`: where not null, gets for each query, one after another,
-// what was done in each segment.
-std::vector<std::vector<Hit>> search_all(std::span<const SegmentView> views, Metric metric,
-                                         uint32_t dimension, std::span<const float> queries,
-                                         const SearchOptions& options,
-                                         std::vector<SegmentExplanation>* explain = nullptr);
+// what was done in each segment. Fails where vectors have to be read and cannot be.
+Result<std::vector<std::vector<Hit>>> search_all(
+    std::span<const SegmentView> views, Metric metric, uint32_t dimension,
+    std::span<const float> queries, const SearchOptions& options,
+    std::vector<SegmentExplanation>* explain = nullptr);
 
 // (position in the views, offset) of every live row that matches, in that order. `stop`
 // as in SearchOptions.

@@ -21,9 +21,18 @@ constexpr std::string_view alter_names[] = {"replicas"};
 constexpr std::string_view create_names[] = {"name",     "dimension", "metric",   "shards",
                                              "replicas", "index",     "embedder", "shard_key",
                                              "sharding", "probes"};
-enum IndexField { i_type, i_m, i_ef_construction, i_ef_search, i_nlist, i_nprobe, i_quantization };
+enum IndexField {
+  i_type,
+  i_m,
+  i_ef_construction,
+  i_ef_search,
+  i_nlist,
+  i_nprobe,
+  i_quantization,
+  i_vectors
+};
 constexpr std::string_view index_names[] = {"type",  "m",      "ef_construction", "ef_search",
-                                            "nlist", "nprobe", "quantization"};
+                                            "nlist", "nprobe", "quantization",    "vectors"};
 enum UpsertField { u_vectors };
 constexpr std::string_view upsert_names[] = {"vectors"};
 enum VectorField { v_id, v_values, v_metadata, v_text };
@@ -84,6 +93,14 @@ Status read_index(JsonValue& value, const JsonPath& path, IndexOptions& index) {
                          case i_ef_search: return read_uint(v, at, index.ef_search);
                          case i_nlist: return read_uint(v, at, index.nlist);
                          case i_nprobe: return read_uint(v, at, index.nprobe);
+                         case i_vectors: {
+                           std::string name;
+                           JADE_RETURN_IF_ERROR(read_string(v, at, word_bytes_max, name));
+                           auto place = parse_vector_place(name);
+                           if (!place) return place.status();
+                           index.vectors = *place;
+                           return {};
+                         }
                          default: {
                            std::string name;
                            JADE_RETURN_IF_ERROR(read_string(v, at, word_bytes_max, name));

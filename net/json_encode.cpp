@@ -65,6 +65,7 @@ void append_index(std::string& out, const IndexOptions& index) {
       .field("nlist", index.nlist)
       .field("nprobe", index.nprobe)
       .field("quantization", to_string(index.quantization))
+      .field("vectors", to_string(index.vectors))
       .close();
 }
 
@@ -75,6 +76,8 @@ void append_segment(std::string& out, const SegmentInfo& segment) {
       .field("type", to_string(segment.kind))
       .field("rows", segment.rows)
       .field("dead_rows", segment.dead_rows)
+      .field("quantization", to_string(segment.quantization))
+      .field("vectors", to_string(segment.vectors))
       .close();
 }
 

@@ -1,5 +1,10 @@
 #include "storage/env.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
 #include <memory>
 
 namespace jade {
@@ -71,6 +76,64 @@ leveldb::Status DurableEnv::NewWritableFile(const std::string& path, leveldb::Wr
 leveldb::Status DurableEnv::NewAppendableFile(const std::string& path,
                                               leveldb::WritableFile** out) {
   return wrap_log(path, target()->NewAppendableFile(path, out), out);
+}
+
+namespace {
+
+class RandomFile final : public HintedFile {
+ public:
+  RandomFile(int descriptor, std::string path) : descriptor_(descriptor), path_(std::move(path)) {
+    (void)posix_fadvise(descriptor_, 0, 0, POSIX_FADV_RANDOM);
+  }
+  ~RandomFile() override { close(descriptor_); }
+
+  leveldb::Status Read(uint64_t offset, size_t n, leveldb::Slice* result,
+                       char* scratch) const override {
+    size_t done = 0;
+    while (done < n) {
+      ssize_t got = pread(descriptor_, scratch + done, n - done, static_cast<off_t>(offset + done));
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) return leveldb::Status::IOError(path_, std::strerror(errno));
+      if (got == 0) break;
+      done += static_cast<size_t>(got);
+    }
+    *result = leveldb::Slice(scratch, done);
+    return leveldb::Status::OK();
+  }
+  void will_read(uint64_t offset, size_t n) const override {
+    (void)posix_fadvise(descriptor_, static_cast<off_t>(offset), static_cast<off_t>(n),
+                        POSIX_FADV_WILLNEED);
+  }
+
+ private:
+  int descriptor_;
+  std::string path_;
+};
+
+class FileSystem final : public leveldb::EnvWrapper {
+ public:
+  FileSystem() : leveldb::EnvWrapper(leveldb::Env::Default()) {}
+
+  leveldb::Status NewRandomAccessFile(const std::string& path,
+                                      leveldb::RandomAccessFile** out) override {
+    size_t name = path.rfind('/');
+    if (name == std::string::npos || !path.substr(0, name).ends_with("/rows")) {
+      return target()->NewRandomAccessFile(path, out);
+    }
+    *out = nullptr;
+    int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0) return leveldb::Status::IOError(path, std::strerror(errno));
+    *out = new RandomFile(descriptor, path);
+    return leveldb::Status::OK();
+  }
+};
+
+}  // namespace
+
+leveldb::Env* file_system() {
+  // Never destroyed: threads of LevelDB may outlive main().
+  static FileSystem* const env = new FileSystem();
+  return env;
 }
 
 Status from_leveldb(const leveldb::Status& status, std::string_view context) {

@@ -4,6 +4,7 @@
 #include <leveldb/env.h>
 #include <leveldb/status.h>
 
+#include <cstdint>
 #include <mutex>
 #include <string_view>
 
@@ -41,6 +42,19 @@ class DurableEnv final : public leveldb::EnvWrapper {
   mutable std::mutex mutex_;
   leveldb::Status failure_;  // the first one of a log
 };
+
+// A file of which one can say what is to be read soon.
+class HintedFile : public leveldb::RandomAccessFile {
+ public:
+  virtual void will_read(uint64_t offset, size_t n) const = 0;
+};
+
+// The file system of this machine: leveldb::Env::Default(), but what lies in a directory
+// called "rows" (storage/row_file.h) is read by pread(2) and without reading ahead. As a
+// part of memory, as LevelDB has its tables, each row that is not in the kernel's cache
+// would cost the 32 pages around it, and a disk that fails would end the process. Lives as
+// long as the program.
+leveldb::Env* file_system();
 
 // The same failure in our vocabulary; "disk_full" where the disk is full.
 Status from_leveldb(const leveldb::Status& status, std::string_view context);

@@ -222,6 +222,7 @@ struct Database {
   probes @15 :UInt32;
   router @16 :Router;       # in force
   nextRouter @17 :Router;   # on its way
+  vectors @18 :UInt8;       # 0, also where it is missing: in memory; 1: on disk
   shards @11 :List(Shard);  # in a command: without groups, which the catalog assigns
 
   struct Shard {

@@ -175,6 +175,7 @@ void write(wire::Database::Builder out, const DatabaseRecord& database) {
   out.setNlist(database.nlist);
   out.setNprobe(database.nprobe);
   out.setQuantization(database.quantization);
+  out.setVectors(database.vectors);
   out.setEmbedder(as_text(database.embedder));
   out.setReplicas(database.replicas);
   out.setShardKey(as_text(database.shard_key));
@@ -198,6 +199,7 @@ DatabaseRecord read(wire::Database::Reader in) {
   out.nlist = in.getNlist();
   out.nprobe = in.getNprobe();
   out.quantization = in.getQuantization();
+  out.vectors = in.getVectors();
   out.embedder = view(in.getEmbedder());
   out.replicas = in.getReplicas();
   out.shard_key = view(in.getShardKey());

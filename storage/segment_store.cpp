@@ -40,7 +40,7 @@ Result<std::shared_ptr<SegmentStore>> SegmentStore::open(leveldb::Env* env, cons
   options.warn = std::move(warn);
   auto kv = KvStore::open(env, dir, options);
   if (!kv.ok()) return kv.status();
-  std::shared_ptr<SegmentStore> store(new SegmentStore(std::move(*kv)));
+  std::shared_ptr<SegmentStore> store(new SegmentStore(env, dir, std::move(*kv)));
   auto finished = store->list();
   if (!finished.ok()) return finished.status();
   std::set<uint64_t> keep(finished->begin(), finished->end());
@@ -56,6 +56,13 @@ Result<std::shared_ptr<SegmentStore>> SegmentStore::open(leveldb::Env* env, cons
   }
   if (!at->status().ok()) return from_leveldb(at->status(), "reading " + dir);
   for (uint64_t id : torn) JADE_RETURN_IF_ERROR(store->remove_chunks(id));
+  std::vector<std::string> names;
+  env->GetChildren(store->rows_dir_, &names);  // none where no rows were ever written
+  for (const std::string& name : names) {
+    bool known = std::any_of(keep.begin(), keep.end(),
+                             [&](uint64_t id) { return std::to_string(id) == name; });
+    if (!known && name != "." && name != "..") env->RemoveFile(store->rows_dir_ + "/" + name);
+  }
   return store;
 }
 
@@ -63,7 +70,7 @@ Result<std::unique_ptr<SegmentStore::Writer>> SegmentStore::create(uint64_t id) 
   // A write that failed earlier (a full disk) must not stop later builds.
   leveldb::WriteBatch nothing;
   if (!kv_->write(nothing, false).ok()) JADE_RETURN_IF_ERROR(kv_->reopen());
-  JADE_RETURN_IF_ERROR(remove(id));
+  JADE_RETURN_IF_ERROR(remove_blob(id));
   return std::unique_ptr<Writer>(new Writer(kv_.get(), id));
 }
 
@@ -187,6 +194,26 @@ Status SegmentStore::remove_chunks(uint64_t id) {
 }
 
 Status SegmentStore::remove(uint64_t id) {
+  JADE_RETURN_IF_ERROR(remove_blob(id));
+  return remove_rows(id);
+}
+
+Result<std::unique_ptr<RowFile::Writer>> SegmentStore::create_rows(uint64_t id, size_t row_bytes) {
+  env_->CreateDir(rows_dir_);  // fails where there is one
+  return RowFile::create(env_, rows_path(id), row_bytes);
+}
+
+Result<std::shared_ptr<const RowFile>> SegmentStore::open_rows(uint64_t id, size_t row_bytes,
+                                                               uint32_t rows) const {
+  return RowFile::open(env_, rows_path(id), row_bytes, rows);
+}
+
+Status SegmentStore::remove_rows(uint64_t id) {
+  if (!env_->FileExists(rows_path(id))) return {};
+  return from_leveldb(env_->RemoveFile(rows_path(id)), "removing " + rows_path(id));
+}
+
+Status SegmentStore::remove_blob(uint64_t id) {
   // The footer goes first: what a crash leaves then is a half-written blob.
   leveldb::WriteBatch batch;
   batch.Delete(make_key(footer_tag, id));

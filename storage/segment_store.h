@@ -9,12 +9,13 @@
 #include <vector>
 
 #include "storage/kv.h"
+#include "storage/row_file.h"
 
 namespace jade {
 
 class SegmentStore {
  public:
-  // Removes what half-written blobs left behind.
+  // Removes what half-written blobs left behind. `env` outlives the store.
   static Result<std::shared_ptr<SegmentStore>> open(leveldb::Env* env, const std::string& dir,
                                                     std::shared_ptr<leveldb::Cache> cache,
                                                     Warn warn = {});
@@ -67,12 +68,25 @@ class SegmentStore {
   Result<std::unique_ptr<Reader>> read(uint64_t id) const;
 
   Result<std::vector<uint64_t>> list() const;
+  // With its rows.
   Status remove(uint64_t id);
 
+  // Rows beside the blob of the same id, to be written before it; where there is no blob
+  // of that id when the store is opened they are removed.
+  Result<std::unique_ptr<RowFile::Writer>> create_rows(uint64_t id, size_t row_bytes);
+  Result<std::shared_ptr<const RowFile>> open_rows(uint64_t id, size_t row_bytes,
+                                                   uint32_t rows) const;
+  Status remove_rows(uint64_t id);
+
  private:
-  explicit SegmentStore(std::unique_ptr<KvStore> kv) : kv_(std::move(kv)) {}
+  SegmentStore(leveldb::Env* env, std::string dir, std::unique_ptr<KvStore> kv)
+      : env_(env), rows_dir_(std::move(dir) + "/rows"), kv_(std::move(kv)) {}
+  std::string rows_path(uint64_t id) const { return rows_dir_ + "/" + std::to_string(id); }
+  Status remove_blob(uint64_t id);
   Status remove_chunks(uint64_t id);
 
+  leveldb::Env* env_;
+  std::string rows_dir_;
   std::unique_ptr<KvStore> kv_;
 };
 

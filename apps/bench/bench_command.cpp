@@ -42,21 +42,70 @@ struct Arguments {
   WorkloadOptions workload;
   std::string json_file;
   uint32_t clients = 0, repetitions = 3;
-  std::vector<std::string> quantization = {"sq8"};
+  std::vector<std::string> quantization = {"sq8"}, vectors = {"memory"};
   std::vector<uint32_t> ef = {10, 16, 24, 32, 64, 128, 256};
-  bool skip_peers = false, skip_node = false, skip_filters = false;
+  bool skip_peers = false, only_ours = false, skip_node = false, skip_filters = false;
   MakeOptions make;
 };
 
-void bench_peers(const MeasureOptions& measuring, const std::vector<Quantization>& kinds,
+// What our index is measured with, besides the options that are the same for all.
+struct Kind {
+  Quantization quantization = Quantization::sq8;
+  VectorPlace vectors = VectorPlace::memory;
+};
+
+Result<std::vector<Kind>> kinds_of(const Arguments& arguments) {
+  std::vector<Kind> out;
+  for (const std::string& place : arguments.vectors) {
+    auto vectors = parse_vector_place(place);
+    if (!vectors.ok()) return vectors.status();
+    for (const std::string& name : arguments.quantization) {
+      auto quantization = parse_quantization(name);
+      if (!quantization.ok()) return quantization.status();
+      bool walkable = *vectors == VectorPlace::memory || *quantization != Quantization::none;
+      if (walkable) out.push_back({*quantization, *vectors});
+    }
+  }
+  if (out.empty()) return invalid_argument("--vectors disk needs a --quantization to walk by");
+  return out;
+}
+
+// Searches at the first beam width that reaches a recall of 0.95, each after the kernel has
+// forgotten all vectors.
+void bench_cold(Engine& engine, const Curve& curve, const Workload& workload, Report& report) {
+  if (!engine.forget_disk()) return;
+  auto point = std::find_if(curve.points.begin(), curve.points.end(),
+                            [](const Point& p) { return p.recall >= 0.95; });
+  if (point == curve.points.end()) --point;
+  engine.set_ef(std::max(point->ef, workload.k));
+  std::vector<double> taken;
+  std::vector<int64_t> found;
+  for (size_t q = 0; q < workload.queries.rows; ++q) {
+    engine.forget_disk();
+    auto begin = Clock::now();
+    engine.search(workload.queries.row(q), workload.k, found);
+    taken.push_back(std::chrono::duration<double, std::micro>(Clock::now() - begin).count());
+  }
+  std::sort(taken.begin(), taken.end());
+  std::string name = curve.name + ": nothing cached, ef " + std::to_string(point->ef);
+  report.fact(name + ": p50", percentile(taken, 50), "us");
+  report.fact(name + ": p99", percentile(taken, 99), "us");
+}
+
+void bench_peers(const MeasureOptions& measuring, const std::vector<Kind>& kinds, bool only_ours,
                  const Workload& workload, Report& report) {
   const IndexOptions index;
   report.section("Libraries on one thread, M " + std::to_string(index.m) + ", efConstruction " +
                  std::to_string(index.ef_construction));
   std::vector<std::unique_ptr<Engine>> engines;
-  for (Quantization kind : kinds) engines.push_back(make_jade_index(kind));
-  engines.push_back(make_hnswlib());
-  engines.push_back(make_faiss());
+  auto graph = std::make_shared<SharedGraph>();
+  for (const Kind& kind : kinds) {
+    engines.push_back(make_jade_index(kind.quantization, kind.vectors, graph));
+  }
+  if (!only_ours) {
+    engines.push_back(make_hnswlib());
+    engines.push_back(make_faiss());
+  }
   std::vector<double> build_seconds;
   std::vector<Contestant> contestants;
   for (auto& owned : engines) {
@@ -64,7 +113,15 @@ void bench_peers(const MeasureOptions& measuring, const std::vector<Quantization
     auto begin = Clock::now();
     engine.build(workload.base, workload.metric, index);
     build_seconds.push_back(std::chrono::duration<double>(Clock::now() - begin).count());
-    report.fact(engine.name() + ": build", build_seconds.back(), "s");
+    bool shares = contestants.size() > 0 && contestants.size() < kinds.size();
+    report.fact(engine.name() + (shares ? ": codes for the same graph" : ": build"),
+                build_seconds.back(), "s");
+    if (engine.memory_bytes() > 0) {
+      report.fact(
+          engine.name() + ": memory",
+          static_cast<double>(engine.memory_bytes()) / static_cast<double>(workload.base.rows),
+          "bytes/vector");
+    }
     contestants.push_back({engine.name(), [&engine, &workload] {
                              return Searcher([&](size_t query, uint32_t ef) {
                                std::vector<int64_t> found;
@@ -76,6 +133,7 @@ void bench_peers(const MeasureOptions& measuring, const std::vector<Quantization
   }
   auto curves = measure(workload, contestants, measuring);
   for (const Curve& curve : curves) report.curve(curve);
+  for (size_t i = 0; i < kinds.size(); ++i) bench_cold(*engines[i], curves[i], workload, report);
   for (double wanted : {0.95, 0.99}) {
     for (size_t ours = 0; ours < kinds.size(); ++ours) {
       for (size_t i = kinds.size(); i < curves.size(); ++i) {
@@ -106,14 +164,11 @@ Status run_bench(const Arguments& arguments) {
   std::sort(measuring.ef.begin(), measuring.ef.end());
   measuring.ef.erase(std::unique(measuring.ef.begin(), measuring.ef.end()), measuring.ef.end());
   measuring.rounds = arguments.repetitions;
-  std::vector<Quantization> kinds;
-  for (const std::string& name : arguments.quantization) {
-    auto kind = parse_quantization(name);
-    if (!kind.ok()) return kind.status();
-    if (std::find(kinds.begin(), kinds.end(), *kind) == kinds.end()) kinds.push_back(*kind);
-  }
+  auto kinds = kinds_of(arguments);
+  if (!kinds.ok()) return kinds.status();
   NodeBenchOptions node;
-  node.index.quantization = kinds.front();
+  node.index.quantization = kinds->front().quantization;
+  node.index.vectors = kinds->front().vectors;
   node.measure = measuring;
   node.clients = arguments.clients;
   if (node.clients == 0) {
@@ -133,7 +188,9 @@ Status run_bench(const Arguments& arguments) {
                            {"metric", options.metric},
                            {"k", options.k}});
   if (!arguments.skip_node) JADE_RETURN_IF_ERROR(bench_node(node, *workload, report));
-  if (!arguments.skip_peers) bench_peers(measuring, kinds, *workload, report);
+  if (!arguments.skip_peers) {
+    bench_peers(measuring, *kinds, arguments.only_ours, *workload, report);
+  }
   if (!arguments.skip_filters) {
     FilterBenchOptions filters;
     filters.rounds = arguments.repetitions;
@@ -179,9 +236,14 @@ void add_bench_command(CLI::App& app, int& exit_code) {
       ->check(CLI::Range(1, 10000))
       ->capture_default_str();
   command
-      ->add_option(
-          "--quantization", arguments->quantization,
-          "What graphs are walked by: sq8, sq4 or none; of several, the node has the first")
+      ->add_option("--quantization", arguments->quantization,
+                   "What graphs are walked by: sq8, sq4, rabitq, pq or none; of several, the node "
+                   "has the first")
+      ->delimiter(',')
+      ->capture_default_str();
+  command
+      ->add_option("--vectors", arguments->vectors,
+                   "Where vectors are kept: memory or disk; the node has the first")
       ->delimiter(',')
       ->capture_default_str();
   command->add_option("--clients", arguments->clients, "Clients at once; one a core if not given")
@@ -194,6 +256,7 @@ void add_bench_command(CLI::App& app, int& exit_code) {
   command->add_option("--json", arguments->json_file,
                       "Write the figures to a file, or - for standard output");
   command->add_flag("--skip-peers", arguments->skip_peers, "Without the libraries");
+  command->add_flag("--only-ours", arguments->only_ours, "Of the libraries, our index alone");
   command->add_flag("--skip-node", arguments->skip_node, "Without the node");
   command->add_flag("--skip-filters", arguments->skip_filters, "Without filtered searches");
 

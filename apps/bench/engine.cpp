@@ -1,12 +1,18 @@
 #include "apps/bench/engine.h"
 
 #include <faiss/IndexHNSW.h>
+#include <fcntl.h>
 #include <omp.h>
+#include <unistd.h>
 
+#include <filesystem>
+
+#include "actors/segment_vectors.h"
 #include "index/growing_segment.h"
 #include "index/kernels.h"
 #include "index/segment_builder.h"
 #include "index/shard_view.h"
+#include "storage/env.h"
 
 namespace jade {
 
@@ -18,25 +24,43 @@ namespace {
 
 class JadeIndex final : public Engine {
  public:
-  explicit JadeIndex(Quantization quantization) : quantization_(quantization) {}
+  JadeIndex(Quantization quantization, VectorPlace vectors, std::shared_ptr<SharedGraph> shared)
+      : quantization_(quantization), vectors_(vectors), shared_(std::move(shared)) {}
+  ~JadeIndex() override {
+    view_ = {};
+    store_.reset();
+    std::error_code ignored;
+    if (!directory_.empty()) std::filesystem::remove_all(directory_, ignored);
+  }
 
   std::string name() const override {
-    return "jade index (" + std::string(to_string(quantization_)) + ")";
+    return "jade index (" + std::string(to_string(quantization_)) +
+           (vectors_ == VectorPlace::disk ? ", disk)" : ")");
   }
 
   void build(const Matrix& base, Metric metric, const IndexOptions& options) override {
     metric_ = metric;
     dimension_ = base.dimension;
-    auto rows = std::make_shared<GrowingSegment>(base.dimension, metric);
-    for (size_t i = 0; i < base.rows; ++i) rows->append(i + 1, VectorId(i).key(), base.row(i), "");
+    std::shared_ptr<const Segment> input = shared_->segment;
+    if (input == nullptr) {
+      auto rows = std::make_shared<GrowingSegment>(base.dimension, metric);
+      for (size_t i = 0; i < base.rows; ++i) {
+        rows->append(i + 1, VectorId(i).key(), base.row(i), "");
+      }
+      input = std::move(rows);
+    }
     BuildOptions build;
     build.metric = metric;
     build.dimension = base.dimension;
     build.index = options;
     build.index.quantization = quantization_;
+    build.index.vectors = vectors_;
     build.seed = 1;
-    auto sealed = build_segment({{rows, nullptr, rows->rows()}}, build);
+    if (vectors_ == VectorPlace::disk) open_store();
+    build.store_vectors = [&] { return store_vectors(store_, 1, base.dimension); };
+    auto sealed = build_segment({{input, nullptr, input->rows()}}, build);
     JADE_ASSERT(sealed.ok());
+    if (shared_->segment == nullptr) shared_->segment = *sealed;
     view_ = {*sealed, nullptr, (*sealed)->rows(), 0};
   }
 
@@ -44,15 +68,41 @@ class JadeIndex final : public Engine {
 
   void search(const float* query, uint32_t k, std::vector<int64_t>& out) override {
     options_.k = k;
-    auto hits = jade::search({&view_, 1}, metric_, dimension_, query, options_);
+    auto hits = search_all({&view_, 1}, metric_, dimension_, {query, dimension_}, options_);
+    JADE_ASSERT(hits.ok());
     out.clear();
-    for (const Hit& hit : hits) {
+    for (const Hit& hit : hits->front()) {
       out.push_back(static_cast<int64_t>(view_.segment->row_number(hit.offset)) - 1);
     }
   }
 
+  size_t memory_bytes() const override {
+    return dynamic_cast<const SealedSegment&>(*view_.segment).memory_bytes();
+  }
+
+  bool forget_disk() override {
+    if (directory_.empty()) return false;
+    int file = open((directory_ + "/rows/1").c_str(), O_RDONLY | O_CLOEXEC);
+    JADE_ASSERT(file >= 0);
+    (void)posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
+    close(file);
+    return true;
+  }
+
  private:
+  void open_store() {
+    directory_ = (std::filesystem::temp_directory_path() / "jade-bench-XXXXXX").string();
+    JADE_ASSERT(mkdtemp(directory_.data()) != nullptr);
+    auto store = SegmentStore::open(file_system(), directory_, nullptr);
+    JADE_ASSERT(store.ok());
+    store_ = std::move(*store);
+  }
+
   Quantization quantization_;
+  VectorPlace vectors_;
+  std::shared_ptr<SharedGraph> shared_;
+  std::string directory_;
+  std::shared_ptr<SegmentStore> store_;
   Metric metric_ = Metric::l2;
   uint32_t dimension_ = 0;
   SegmentView view_;
@@ -90,8 +140,9 @@ class Faiss final : public Engine {
 
 }  // namespace
 
-std::unique_ptr<Engine> make_jade_index(Quantization quantization) {
-  return std::make_unique<JadeIndex>(quantization);
+std::unique_ptr<Engine> make_jade_index(Quantization quantization, VectorPlace vectors,
+                                        std::shared_ptr<SharedGraph> shared) {
+  return std::make_unique<JadeIndex>(quantization, vectors, std::move(shared));
 }
 std::unique_ptr<Engine> make_faiss() { return std::make_unique<Faiss>(); }
 

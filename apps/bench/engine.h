@@ -8,6 +8,7 @@
 
 #include "apps/data/vector_reader.h"
 #include "index/metric.h"
+#include "index/sealed_segment.h"
 
 namespace jade {
 
@@ -21,11 +22,22 @@ class Engine {
   virtual void set_ef(uint32_t ef) = 0;
   // Row numbers of the k nearest, best first.
   virtual void search(const float* query, uint32_t k, std::vector<int64_t>& out) = 0;
+  // Of all that is searched; 0: unknown.
+  virtual size_t memory_bytes() const { return 0; }
+  // Has the kernel forget what it has read. False: nothing is on disk.
+  virtual bool forget_disk() { return false; }
 };
 
-// Our index alone: a sealed segment, without actors, disk or network.
-// `quantization`: instead of that of the options it is built with.
-std::unique_ptr<Engine> make_jade_index(Quantization quantization);
+// A graph that several of our indexes share, as it does not depend on what it is walked by.
+struct SharedGraph {
+  std::shared_ptr<const SealedSegment> segment;  // of the first that was built
+};
+
+// Our index alone: a sealed segment, without actors or network; with VectorPlace::disk with
+// a file of its vectors in a temporary directory. `quantization` and `vectors`: instead of
+// those of the options it is built with.
+std::unique_ptr<Engine> make_jade_index(Quantization quantization, VectorPlace vectors,
+                                        std::shared_ptr<SharedGraph> shared);
 // hnswlib, compiled for the widest instructions of this processor.
 std::unique_ptr<Engine> make_hnswlib();
 // IndexHNSWFlat of the FAISS that this program is linked with.

@@ -157,7 +157,8 @@ void bench_filters(const FilterBenchOptions& options, const Workload& workload, 
                             {workload.queries.row(query), base.dimension}, search_options,
                             explain != nullptr ? &done : nullptr);
     if (explain != nullptr) *explain = done.front();
-    return std::move(found.front());
+    JADE_ASSERT(found.ok());
+    return std::move(found->front());
   };
   auto latency_us = [&](auto search) {
     std::vector<double> taken;

@@ -46,7 +46,7 @@ struct Arguments {
   bool create = false;
   std::string metric = "cosine";
   std::string index = "hnsw";
-  std::string quantization = "sq8";
+  std::string quantization = "sq8", vectors = "memory";
   uint32_t shards = 1;
   uint32_t dimension = 0;
   std::string embedder;
@@ -89,12 +89,14 @@ Status create_database(const Arguments& arguments, uint32_t dimension) {
   if (dimension == 0) {
     return invalid_argument("--create needs --dimension: NDJSON does not say it");
   }
-  json::object body{
-      {"name", arguments.import.database},
-      {"dimension", dimension},
-      {"metric", arguments.metric},
-      {"shards", arguments.shards},
-      {"index", {{"type", arguments.index}, {"quantization", arguments.quantization}}}};
+  json::object body{{"name", arguments.import.database},
+                    {"dimension", dimension},
+                    {"metric", arguments.metric},
+                    {"shards", arguments.shards},
+                    {"index",
+                     {{"type", arguments.index},
+                      {"quantization", arguments.quantization},
+                      {"vectors", arguments.vectors}}}};
   if (!arguments.embedder.empty()) body["embedder"] = arguments.embedder;
   if (!arguments.shard_key.empty()) body["shard_key"] = arguments.shard_key;
   if (!arguments.sharding.empty()) body["sharding"] = arguments.sharding;
@@ -225,8 +227,13 @@ void add_import_command(CLI::App& app, int& exit_code) {
   command->add_option("--index", arguments->index, "With --create: hnsw, ivf or flat")
       ->capture_default_str();
   command
-      ->add_option("--quantization", arguments->quantization,
-                   "With --create, of hnsw: what graphs are walked by; sq8, sq4 or none")
+      ->add_option(
+          "--quantization", arguments->quantization,
+          "With --create, of hnsw: what graphs are walked by; sq8, sq4, rabitq, pq or none")
+      ->capture_default_str();
+  command
+      ->add_option("--vectors", arguments->vectors,
+                   "With --create, of hnsw: where vectors are kept; memory or disk")
       ->capture_default_str();
   command->add_option("--shards", arguments->shards, "With --create")->capture_default_str();
   command->add_option("--dimension", arguments->dimension, "With --create, of NDJSON");

@@ -340,6 +340,18 @@ TEST_CASE("what cannot be created is refused with what would be right") {
         spec.dimension = 513;
       },
       "shards × dimension must be at most 131072; it is 131328");
+  refused(
+      [](DatabaseSpec& spec) {
+        spec.index.vectors = VectorPlace::disk;
+        spec.index.kind = IndexKind::ivf;
+      },
+      "index.vectors is \"disk\", which needs index.type \"hnsw\"; it is \"ivf\"");
+  refused(
+      [](DatabaseSpec& spec) {
+        spec.index.vectors = VectorPlace::disk;
+        spec.index.quantization = Quantization::none;
+      },
+      "index.vectors is \"disk\", which needs an index.quantization");
   refused([](DatabaseSpec& spec) { spec.embedder = "oracle"; }, "there is no embedder \"oracle\"");
   refused([](DatabaseSpec& spec) { spec.dimension = 1; }, "makes vectors of dimension");
 }

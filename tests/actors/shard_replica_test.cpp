@@ -4,6 +4,10 @@
 #include <leveldb/env.h>
 
 #include <filesystem>
+#include <map>
+#include <random>
+
+#include "tests/storage/fault_env.h"
 
 namespace jade {
 namespace {
@@ -68,6 +72,117 @@ struct Cell {
     return place->has_value() ? (*place)->version : 0;
   }
   uint64_t rows() const { return replica->describe().vectors; }
+};
+
+// A replica whose vectors are on a disk in memory, and what it must find.
+class Disked {
+ public:
+  static constexpr uint32_t dimension = 24;
+
+  explicit Disked(Metric metric) {
+    options_.env = &env;
+    options_.dir = "/node/shards/2";
+    options_.group = 2;
+    options_.dimension = dimension;
+    options_.metric = metric;
+    options_.index.quantization = Quantization::rabitq;
+    options_.index.vectors = VectorPlace::disk;
+    open();
+  }
+
+  void open() {
+    replica.reset();
+    warnings.clear();
+    auto opened = ShardReplica::open(options_, [this](std::string_view text) { warnings += text; });
+    REQUIRE_MESSAGE(opened.ok(), opened.status().to_string());
+    replica = std::move(*opened);
+    index_ = replica->applied_index();
+  }
+  void upsert(uint64_t first, uint64_t end) {
+    UpsertCommand command{dimension, {}, "", {}};
+    std::normal_distribution<float> normal;
+    for (uint64_t id = first; id < end; ++id) {
+      std::vector<float> values(dimension);
+      for (float& value : values) value = normal(random_);
+      command.ids.push_back(VectorId(id).key());
+      command.values.append(reinterpret_cast<const char*>(values.data()), dimension * 4);
+      command.metadata.push_back("");
+      if (options_.metric == Metric::cosine) normalise(values.data(), dimension);
+      rows_[VectorId(id).key()] = values;
+    }
+    apply(encode(command));
+  }
+  void erase(uint64_t id) {
+    apply(encode(DeleteCommand{{VectorId(id).key()}, {}, false}));
+    rows_.erase(VectorId(id).key());
+  }
+  // Seals and merges until nothing is left to do.
+  void maintain() {
+    build();
+    while (auto command = replica->plan_maintenance(true, true)) {
+      apply(*command);
+      build();
+    }
+  }
+  // How many were built.
+  int build() {
+    int count = 0;
+    while (auto job = replica->next_build()) {
+      Status built = job->run();
+      REQUIRE_MESSAGE(built.ok(), built.to_string());
+      std::function<Status()> cleanup;
+      REQUIRE(replica->finish_build(*job, built, &cleanup).ok());
+      if (cleanup) REQUIRE(cleanup().ok());
+      ++count;
+    }
+    return count;
+  }
+  Result<std::vector<std::vector<Hit>>> search(const std::vector<float>& query, bool exact) {
+    SearchOptions how;
+    how.exact = exact;
+    return search_all(replica->snapshot()->segments, options_.metric, dimension, query, how);
+  }
+  // Exactly what brute force finds, and nearly that by the graph.
+  void check_searches() {
+    std::normal_distribution<float> normal;
+    Distance distance(options_.metric, dimension);
+    int found = 0;
+    for (int q = 0; q < 20; ++q) {
+      std::vector<float> query(dimension);
+      for (float& value : query) value = normal(random_);
+      if (options_.metric == Metric::cosine) normalise(query.data(), dimension);
+      std::vector<std::pair<float, std::string>> all;
+      for (const auto& [id, values] : rows_)
+        all.emplace_back(distance(query.data(), values.data()), id);
+      std::partial_sort(all.begin(), all.begin() + 10, all.end());
+      for (bool exact : {true, false}) {
+        auto hits = search(query, exact);
+        REQUIRE_MESSAGE(hits.ok(), hits.status().to_string());
+        REQUIRE(hits->front().size() == 10);
+        for (size_t i = 0; i < 10; ++i) {
+          if (exact) CHECK(hits->front()[i].distance == doctest::Approx(all[i].first));
+          found += !exact && hits->front()[i].distance <= all[9].first + 1e-6f ? 1 : 0;
+        }
+      }
+    }
+    CHECK(found > 190);
+  }
+  SegmentInfo first_segment() const { return replica->describe().segments.front(); }
+  std::string rows_path() const {
+    return options_.dir + "/segments/rows/" + std::to_string(first_segment().id);
+  }
+
+  FaultEnv env;
+  std::unique_ptr<ShardReplica> replica;
+  std::string warnings;
+
+ private:
+  void apply(const std::string& command) { REQUIRE(replica->apply(++index_, 1, command).ok()); }
+
+  ShardReplica::Options options_;
+  uint64_t index_ = 0;
+  std::mt19937 random_{5};
+  std::map<std::string, std::vector<float>> rows_;
 };
 
 }  // namespace
@@ -138,6 +253,81 @@ TEST_CASE("a shard that is not sharded by vector takes a forwarded row for damag
   auto replica = ShardReplica::open(options, [](std::string_view) {});
   REQUIRE(replica.ok());
   CHECK((*replica)->apply(1, 1, encode(ForwardedCommand{3})).code() == Code::corruption);
+}
+
+TEST_CASE("vectors on disk are searched, merged, and opened again") {
+  for (Metric metric : {Metric::l2, Metric::cosine, Metric::dot}) {
+    CAPTURE(to_string(metric));
+    Disked shard(metric);
+    shard.upsert(0, 3000);
+    shard.check_searches();
+    shard.maintain();
+    CHECK(shard.first_segment().state == "indexed");
+    CHECK(shard.first_segment().quantization == Quantization::rabitq);
+    CHECK(shard.first_segment().vectors == VectorPlace::disk);
+    CHECK(shard.env.FileExists(shard.rows_path()));
+    shard.check_searches();
+    // What was searched goes on being so while it is merged away.
+    auto before = shard.replica->snapshot();
+    std::vector<float> query(Disked::dimension, 0.3f);
+    auto found = *search_all(before->segments, metric, Disked::dimension, query, {.exact = true});
+    std::string path = shard.rows_path();
+    shard.upsert(2500, 4500);
+    for (uint64_t id = 0; id < 300; ++id) shard.erase(id);
+    shard.check_searches();
+    shard.maintain();
+    CHECK(!shard.env.FileExists(path));
+    CHECK(shard.env.FileExists(shard.rows_path()));
+    CHECK(*search_all(before->segments, metric, Disked::dimension, query, {.exact = true}) ==
+          found);
+    before.reset();
+    shard.check_searches();
+    shard.open();
+    CHECK(shard.warnings.empty());
+    CHECK(shard.build() == 0);
+    CHECK(shard.first_segment().vectors == VectorPlace::disk);
+    shard.check_searches();
+  }
+}
+
+TEST_CASE("damaged vectors on disk are never answered with, and built again from the records") {
+  Disked shard(Metric::l2);
+  shard.upsert(0, 3000);
+  shard.maintain();
+  const std::vector<float> query(Disked::dimension, 0.1f);
+  for (int round = 0; round < 3; ++round) {
+    CAPTURE(round);
+    std::string path = shard.rows_path();
+    shard.replica.reset();
+    shard.env.flip(path, 1234 * (Disked::dimension + 1) * 4 + 17);
+    shard.open();
+    CHECK(shard.warnings.empty());
+    if (round == 0) {
+      auto failed = shard.search(query, true);
+      REQUIRE(!failed.ok());
+      CHECK(failed.status().code() == Code::corruption);
+      CHECK(shard.build() == 1);
+    } else {
+      // A merge meets it first.
+      if (round == 2) shard.erase(5);
+      shard.upsert(3000, 6000 + static_cast<uint64_t>(round) * 1000);
+      shard.maintain();
+    }
+    CHECK(shard.first_segment().vectors == VectorPlace::disk);
+    shard.check_searches();
+    shard.open();
+    CHECK(shard.build() == 0);
+    shard.check_searches();
+  }
+  std::string path = shard.rows_path();
+  shard.replica.reset();
+  REQUIRE(shard.env.RemoveFile(path).ok());
+  shard.open();
+  CHECK(shard.warnings.find("will be rebuilt from its records") != std::string::npos);
+  shard.check_searches();
+  CHECK(shard.build() == 1);
+  CHECK(shard.env.FileExists(path));
+  shard.check_searches();
 }
 
 TEST_CASE("a view is at the entry that the state is at, also when that changed nothing") {

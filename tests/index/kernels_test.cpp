@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <bit>
 #include <cmath>
 #include <random>
 #include <vector>
@@ -126,6 +127,70 @@ TEST_CASE("Every level of kernels has the same products of packed codes") {
         }
         REQUIRE(out[count] == 7);
       }
+    }
+  }
+}
+
+TEST_CASE("Every level of kernels has the same products of bits") {
+  std::mt19937 random(4);
+  constexpr uint32_t rows = 7;
+  for (size_t d = 1; d <= 4096; d += d < 300 ? 1 : 97 + d % 2) {
+    CAPTURE(d);
+    const size_t width = (d + 127) / 128 * 16, stride = width + 8 * (d % 5);
+    std::vector<uint8_t> codes(rows * stride), planes(4 * width);
+    for (uint8_t& code : codes) code = static_cast<uint8_t>(d % 3 == 1 ? 255 : random() % 256);
+    std::vector<int32_t> values(d);
+    for (size_t j = 0; j < d; ++j) {
+      values[j] = d % 3 == 1 ? -8 : static_cast<int32_t>(random() % 16) - 8;
+      for (size_t p = 0; p < 4; ++p) {
+        planes[j / 128 * 64 + 16 * p + j % 128 / 8] |=
+            static_cast<uint8_t>((values[j] >> p & 1) << j % 8);
+      }
+    }
+    const uint32_t wanted[] = {0, 3, 6, 1, 2, 5, 5, 4, 0};
+    for (SimdLevel level : {SimdLevel::portable, SimdLevel::avx2, SimdLevel::avx512}) {
+      const Kernels* tested = kernels_at(level);
+      if (tested == nullptr) continue;
+      CAPTURE(to_string(level));
+      for (size_t count : {0u, 1u, 2u, 3u, 4u, 9u}) {
+        std::vector<int32_t> out(10, 7);
+        tested->bit_products(planes.data(), codes.data(), stride, width, wanted, count, out.data());
+        for (size_t i = 0; i < count; ++i) {
+          int32_t sum = 0;
+          for (size_t j = 0; j < d; ++j) {
+            sum += (codes[wanted[i] * stride + j / 8] >> j % 8 & 1) * values[j];
+          }
+          REQUIRE(out[i] == sum);
+        }
+        REQUIRE(out[count] == 7);
+      }
+    }
+  }
+}
+
+TEST_CASE("Every level of kernels has the same Walsh-Hadamard transform") {
+  std::mt19937 random(5);
+  std::normal_distribution<float> normal;
+  for (size_t n = 1; n <= 4096; n *= 2) {
+    CAPTURE(n);
+    // One more at the front, so that nothing is aligned.
+    std::vector<float> values(n + 1);
+    for (float& value : values) value = normal(random);
+    std::vector<float> expected = values;
+    kernels_at(SimdLevel::portable)->hadamard(expected.data() + 1, n);
+    for (size_t row : {size_t{0}, n / 3, n - 1}) {
+      double sum = 0;
+      for (size_t j = 0; j < n; ++j) {
+        sum += (std::popcount(row & j) % 2 == 0 ? 1.0 : -1.0) * static_cast<double>(values[j + 1]);
+      }
+      CHECK(static_cast<double>(expected[row + 1]) == doctest::Approx(sum).epsilon(1e-3));
+    }
+    for (SimdLevel level : {SimdLevel::avx2, SimdLevel::avx512}) {
+      const Kernels* tested = kernels_at(level);
+      if (tested == nullptr) continue;
+      std::vector<float> found = values;
+      tested->hadamard(found.data() + 1, n);
+      CHECK(found == expected);
     }
   }
 }

@@ -53,7 +53,7 @@ TEST_CASE("recall is what counting by hand gives, and grows with the beam") {
   double last = 0;
   for (uint32_t ef : {11, 200}) {
     options.ef_search = ef;
-    RecallCount all = measure_recall(views, Metric::l2, dimension, 1u << 30, options);
+    RecallCount all = *measure_recall(views, Metric::l2, dimension, 1u << 30, options);
     CHECK(all.sampled == live_rows(views));
     CHECK(all.expected == all.sampled * 10);
     uint64_t found = 0;
@@ -96,12 +96,12 @@ TEST_CASE("samples are spread, and as many as asked for") {
   SearchOptions options;
   options.k = 5;
   for (uint32_t sample : {1u, 7u, 100u, 2299u}) {
-    RecallCount count = measure_recall(views, Metric::l2, dimension, sample, options);
+    RecallCount count = *measure_recall(views, Metric::l2, dimension, sample, options);
     CHECK(count.sampled == sample);
     CHECK(count.expected == uint64_t{sample} * 5);
     CHECK(count.found <= count.expected);
   }
-  CHECK(measure_recall({}, Metric::l2, dimension, 10, options).sampled == 0);
+  CHECK(measure_recall({}, Metric::l2, dimension, 10, options)->sampled == 0);
 }
 
 TEST_CASE("equal rows are as good as each other, and a lone row has no neighbours") {
@@ -110,12 +110,12 @@ TEST_CASE("equal rows are as good as each other, and a lone row has no neighbour
   rows->append(1, VectorId(uint64_t{1}).key(), same.data(), "");
   SegmentView view{rows, nullptr, 1, 0};
   SearchOptions options;
-  RecallCount lone = measure_recall({&view, 1}, Metric::l2, dimension, 10, options);
+  RecallCount lone = *measure_recall({&view, 1}, Metric::l2, dimension, 10, options);
   CHECK(lone.sampled == 1);
   CHECK(lone.expected == 0);
   for (uint64_t i = 2; i <= 50; ++i) rows->append(i, VectorId(i).key(), same.data(), "");
   view.visible = 50;
-  RecallCount equal = measure_recall({&view, 1}, Metric::l2, dimension, 10, options);
+  RecallCount equal = *measure_recall({&view, 1}, Metric::l2, dimension, 10, options);
   CHECK(equal.expected == 100);
   CHECK(equal.found == 100);
 }

@@ -286,11 +286,12 @@ TEST_CASE("Equal inputs and seeds give equal bytes, and bytes give the segment b
   }
 }
 
-TEST_CASE("Segments of version 1, which had no quantization, are read as sq8") {
+TEST_CASE("Segments of version 1, which had no quantization, are read as sq8; of 2 as they are") {
   BuildOptions build = small_options(4, Metric::l2);
   auto built = build_segment({whole(make_rows(1100, 4, Metric::l2))}, build);
   REQUIRE(built.ok());
   std::string bytes = bytes_of(**built);
+  bytes.erase(96, 16);  // what version 3 added
   auto read = [&](uint32_t version, uint8_t quantization) {
     std::memcpy(bytes.data() + 8, &version, sizeof version);
     bytes[23] = static_cast<char>(quantization);

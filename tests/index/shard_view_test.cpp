@@ -351,9 +351,9 @@ TEST_CASE("Each plan finds what it should, and says what it did") {
       if (!c.filter.empty()) filter = filter_of(c.filter);
       SearchOptions options{.filter = filter ? &*filter : nullptr};
       std::vector<SegmentExplanation> explain;
-      auto found = search_all({&view, 1}, Metric::l2, dimension, queries, options, &explain);
+      auto found = *search_all({&view, 1}, Metric::l2, dimension, queries, options, &explain);
       options.exact = true;
-      auto expected = search_all({&view, 1}, Metric::l2, dimension, queries, options);
+      auto expected = *search_all({&view, 1}, Metric::l2, dimension, queries, options);
       options.exact = false;
       REQUIRE(found.size() == 30);
       REQUIRE(explain.size() == 30);
@@ -385,8 +385,9 @@ TEST_CASE("Each plan finds what it should, and says what it did") {
       CHECK(!said.raised);
     }
     std::vector<SegmentExplanation> explain;
-    search_all({&view, 1}, Metric::l2, dimension, {queries.data(), dimension},
-               {.k = 100, .ef_search = 10, .nprobe = 1}, &explain);
+    REQUIRE(search_all({&view, 1}, Metric::l2, dimension, {queries.data(), dimension},
+                       {.k = 100, .ef_search = 10, .nprobe = 1}, &explain)
+                .ok());
     CHECK(explain.front().raised == (kind == IndexKind::hnsw));
   }
 }

@@ -106,7 +106,8 @@ TEST_CASE("every way to search ends soon after it is told to stop") {
       auto found = search_all({&c.view, 1}, Metric::l2, dimension, query, c.options, &explain);
       if (stopped != nullptr) *stopped = stop.stopped();
       c.options.stop = nullptr;
-      return std::pair(found, explain);
+      REQUIRE(found.ok());
+      return std::pair(*found, explain);
     };
     auto [whole, explain] = run(false, nullptr);
     REQUIRE(explain.size() == queries);
@@ -142,7 +143,7 @@ TEST_CASE("a walk among few matches does not end in a scan once it is told to st
   Stopper stop([&] { return ++asked == 2; });
   SearchOptions options{.k = 3000, .filter = &most, .stop = &stop};
   std::vector<SegmentExplanation> explain;
-  search_all({&graph, 1}, Metric::l2, dimension, query, options, &explain);
+  REQUIRE(search_all({&graph, 1}, Metric::l2, dimension, query, options, &explain).ok());
   CHECK(stop.stopped());
   REQUIRE(explain.size() == 1);
   CHECK(!explain[0].fell_back);
@@ -155,9 +156,10 @@ TEST_CASE("a measurement of recall and a search for what matches end likewise") 
   int asked = 0;
   Stopper stop([&] { return ++asked == 20; });
   SearchOptions options{.stop = &stop};
-  RecallCount count = measure_recall(views, Metric::l2, dimension, 1000, options);
+  auto count = measure_recall(views, Metric::l2, dimension, 1000, options);
   CHECK(stop.stopped());
-  CHECK(count.sampled < 20);
+  REQUIRE(count.ok());
+  CHECK(count->sampled < 20);
   Filter half = filter_of(R"({"any":{"$lt":500}})");
   size_t all = matching_rows(views, half).size();
   for (int stop_at : {1, 2, 4, 6}) {

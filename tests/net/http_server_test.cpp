@@ -42,6 +42,7 @@ TEST_CASE("databases are created, listed, described and dropped") {
   CHECK(json(created).at("index").at("nlist") == 7);
   CHECK(json(created).at("index").at("type") == "ivf");
   CHECK(json(created).at("index").at("quantization") == "sq4");
+  CHECK(json(created).at("index").at("vectors") == "memory");
   CHECK(json(created).at("metric") == "dot");
   CHECK(json(created).at("placement").at(0).at("segments").at(0).at("state") == "growing");
   auto again = f.call("POST", "/v1/databases", R"({"name":"a.b","dimension":3})");

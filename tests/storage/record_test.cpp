@@ -131,6 +131,7 @@ DatabaseRecord sample_database() {
   out.nlist = 5;
   out.nprobe = 6;
   out.quantization = 1;
+  out.vectors = 1;
   out.embedder = "lexical";
   out.replicas = 3;
   out.shard_key = "tenant";
