@@ -185,8 +185,9 @@ std::string handshake_failure(const SSL* session) {
   long verdict = SSL_get_verify_result(session);
   if (ERR_GET_REASON(error) == SSL_R_CERTIFICATE_VERIFY_FAILED && verdict != X509_V_OK) {
     ERR_clear_error();
-    return "its certificate is not accepted: " +
-           std::string(X509_verify_cert_error_string(verdict));
+    std::string why = X509_verify_cert_error_string(verdict);
+    if (verdict == X509_V_ERR_CERT_NOT_YET_VALID) why += "; is the clock of this machine right?";
+    return "its certificate is not accepted: " + why;
   }
   // Reasons from here up are alerts that the other side sent.
   bool alert = error != 0 && ERR_GET_LIB(error) == ERR_LIB_SSL &&

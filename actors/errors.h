@@ -28,4 +28,12 @@ inline Status to_status(const caf::error& error) {
   return unavailable("the part of the node that answers this is restarting; try again");
 }
 
+// The same of a question to a shard that may be asked twice. Where whoever was asked has
+// ended, a replica that is being replaced say, the next map tells who answers now.
+inline Status to_read_status(const caf::error& error) {
+  Status status = to_status(error);
+  bool ended = error.category() != error_category && status.code() == Code::unavailable;
+  return ended ? Status(Code::moved, status.message()) : status;
+}
+
 }  // namespace jade

@@ -32,7 +32,8 @@ auto collect(size_t count, Finish finish) {
 }
 
 // Calls finish(std::vector<Result<Reply>>&) once, answers in the order of
-// `calls`; at once where there are none. `finish` runs inside `self`. The requests, which
+// `calls`; at once where there are none. `finish` runs inside `self`. Where whoever was
+// asked has ended, the answer is `moved`. The requests, which
 // have a Route, may take until `deadline_ms` of the actor clock.
 template <class Reply, class Self, class Handle, class Request, class Finish>
 void gather(Self* self, uint64_t deadline_ms, std::vector<std::pair<Handle, Request>> calls,
@@ -43,7 +44,7 @@ void gather(Self* self, uint64_t deadline_ms, std::vector<std::pair<Handle, Requ
     calls[i].second.route.deadline_ms = deadline_ms;
     self->request(calls[i].first, timeout, std::move(calls[i].second))
         .then([arrived, i](Reply& reply) { arrived(i, std::move(reply)); },
-              [arrived, i](const caf::error& error) { arrived(i, to_status(error)); });
+              [arrived, i](const caf::error& error) { arrived(i, to_read_status(error)); });
   }
 }
 

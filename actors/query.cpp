@@ -397,7 +397,7 @@ void ask(query_pointer self, const replica_actor& replica, ShardSearch question,
   caf::timespan timeout = time_left(question.route.deadline_ms, now_ms(self));
   self->request(replica, timeout, std::move(question))
       .then([asking](ShardHits& hits) { asking->answered(std::move(hits)); },
-            [asking](const caf::error& error) { asking->answered(to_status(error)); });
+            [asking](const caf::error& error) { asking->answered(to_read_status(error)); });
 }
 
 // One question to one shard, asked of a second replica where the first is slow: Dean and
@@ -534,7 +534,7 @@ void run_get(query_pointer self, std::shared_ptr<const GetRequest> get, Time tim
     done(to_vector(rows.rows.front()));
   };
   auto failed = [=](const caf::error& error) {
-    Status status = to_status(error);
+    Status status = to_read_status(error);
     if (status.code() != Code::moved || now_ms(self) >= time.retry_until_ms) {
       return done(given_up(status));
     }

@@ -37,17 +37,26 @@ using SharedPtr = std::shared_ptr<TlsMiddleman::Shared>;
 constexpr std::chrono::milliseconds dial_limit(2000);
 // Then other connections and reading get their turn.
 constexpr size_t write_bytes_max = 256u << 10;
+// A longer message is read in pieces of so much, so that a peer gets memory for what it
+// has sent, not for what it says that it will send.
+constexpr size_t read_piece_bytes = 4u << 20;
+// No node sends a longer one.
+constexpr size_t message_bytes_max = size_t{1} << 30;
 // A key is good for a few hundred GiB.
 constexpr uint64_t key_bytes_max = uint64_t{64} << 30;
 
 // Reads and writes for CAF's streams; only in the thread of the multiplexer.
 class TlsPolicy {
  public:
-  TlsPolicy(SslPtr session, std::string remote, SharedPtr shared)
-      : session_(std::move(session)), remote_(std::move(remote)), shared_(std::move(shared)) {}
+  TlsPolicy(SslPtr session, std::string remote, SharedPtr shared, std::shared_ptr<bool> refused)
+      : session_(std::move(session)),
+        remote_(std::move(remote)),
+        shared_(std::move(shared)),
+        refused_(std::move(refused)) {}
 
   rw_state read_some(size_t& result, native_socket, void* to, size_t size) {
     result = 0;
+    if (*refused_) return rw_state::failure;
     if (size == 0) return rw_state::indeterminate;
     ERR_clear_error();
     int got = SSL_read(session_.get(), to, static_cast<int>(std::min<size_t>(size, INT_MAX)));
@@ -100,7 +109,8 @@ class TlsPolicy {
   SslPtr session_;
   std::string remote_;
   SharedPtr shared_;
-  uint64_t key_bytes_ = 0;  // written with the present key
+  std::shared_ptr<bool> refused_;  // nothing more is to be read
+  uint64_t key_bytes_ = 0;         // written with the present key
 };
 
 // A connection, as CAF wants to have it.
@@ -110,12 +120,28 @@ class TlsScribe : public caf::io::scribe {
       : TlsScribe(multiplexer, connection.socket.release(), std::move(connection), shared) {}
 
   void configure_read(caf::io::receive_policy::config config) override {
-    stream_.configure_read(config);
+    awaited_ = config.second;
+    if (awaited_ > message_bytes_max) refuse();
+    await_piece(std::min(awaited_, read_piece_bytes));
     if (!std::exchange(launched_, true)) stream_.start(this);
+  }
+  bool consume(caf::execution_unit* context, const void* data, size_t size) override {
+    if (awaited_ <= read_piece_bytes) return scribe::consume(context, data, size);
+    const auto* bytes = static_cast<const char*>(data);
+    arrived_.insert(arrived_.end(), bytes, bytes + size);
+    if (arrived_.size() < awaited_) {
+      await_piece(std::min(awaited_ - arrived_.size(), read_piece_bytes));
+      return true;
+    }
+    whole_ = true;
+    bool goes_on = scribe::consume(context, arrived_.data(), arrived_.size());
+    whole_ = false;
+    arrived_ = {};
+    return goes_on;
   }
   void ack_writes(bool enable) override { stream_.ack_writes(enable); }
   std::vector<char>& wr_buf() override { return stream_.wr_buf(); }
-  std::vector<char>& rd_buf() override { return stream_.rd_buf(); }
+  std::vector<char>& rd_buf() override { return whole_ ? arrived_ : stream_.rd_buf(); }
   void flush() override { stream_.flush(this); }
   void graceful_shutdown() override {
     stream_.graceful_shutdown();
@@ -137,10 +163,30 @@ class TlsScribe : public caf::io::scribe {
   TlsScribe(Multiplexer& multiplexer, int socket, TlsConnection&& connection,
             const SharedPtr& shared)
       : scribe(caf::io::network::conn_hdl_from_socket(socket)),
-        stream_(multiplexer, socket, std::move(connection.session), std::move(connection.remote),
-                shared) {}
+        remote_(std::move(connection.remote)),
+        shared_(shared),
+        stream_(multiplexer, socket, std::move(connection.session), remote_, shared, refused_) {}
 
+  // CAF awaits exactly so many bytes: of a header or, as that says, of what follows it.
+  void await_piece(size_t bytes) {
+    stream_.configure_read(caf::io::receive_policy::exactly(bytes));
+  }
+  void refuse() {
+    *refused_ = true;
+    shared_->refusals.say("lost the connection with " + remote_,
+                          "it announced a message of " + std::to_string(awaited_) +
+                              " bytes; at most " + std::to_string(message_bytes_max) +
+                              " are allowed",
+                          tls_clock_ms());
+  }
+
+  std::string remote_;
+  SharedPtr shared_;
+  std::shared_ptr<bool> refused_ = std::make_shared<bool>(false);
   bool launched_ = false;
+  size_t awaited_ = 0;         // bytes
+  std::vector<char> arrived_;  // of a message that comes in pieces
+  bool whole_ = false;         // it is there
   caf::io::network::stream_impl<TlsPolicy> stream_;
 };
 

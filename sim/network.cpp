@@ -134,8 +134,29 @@ void SimNetwork::schedule_arrivals(uint64_t now_ns) {
   }
 }
 
+void SimNetwork::hang_up() {
+  for (Link link = 0; link < links_.size(); ++link) {
+    State& state = links_[link];
+    if (state.closed || !state.accepted) continue;
+    bool gone[2];
+    for (int end : {0, 1}) {
+      Direction& direction = state.directions[end];
+      auto scribe = direction.receiver->impl_ptr(direction.handle);
+      bool attached = scribe && !scribe->detached();
+      gone[end] = direction.attached && !attached;
+      direction.attached = direction.attached || attached;
+    }
+    if (!gone[0] && !gone[1]) continue;
+    state.closed = true;
+    for (int end : {0, 1}) {
+      if (!gone[end]) close(state.directions[end]);
+    }
+  }
+}
+
 bool SimNetwork::deliver(uint64_t now_ns) {
   close_attached();
+  hang_up();
   for (State& state : links_) {
     if (!state.accepted && !state.closed && !state.directions[0].blocked) {
       if (state.directions[0].receiver->try_accept_connection()) {

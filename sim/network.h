@@ -53,6 +53,7 @@ class SimNetwork {
     caf::io::connection_handle handle;
     bool blocked = false;
     std::optional<uint64_t> due_ns;  // of what waits in the receiver's buffer
+    bool attached = false;           // the receiver has, or had, an actor for it
   };
   struct State {
     std::string host;  // as the client knows the server
@@ -71,6 +72,8 @@ class SimNetwork {
   void close(const Direction& direction);
   void close_client(const State& state);
   void close_attached();
+  // Where one end has let go of a connection, the other end sees it closed.
+  void hang_up();
 
   uint64_t random_;
   LatencyRange latency_;
