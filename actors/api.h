@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "index/explanation.h"
 #include "index/metric.h"
 #include "storage/status.h"
 #include "storage/vector_id.h"
@@ -198,6 +199,8 @@ struct SearchRequest {
   // Where shards cannot be reached, answer with what the others have found, and say
   // which are missing. Otherwise such a search fails with `unavailable`.
   bool partial = false;
+  // Say what was done: SearchReply::explanation.
+  bool explain = false;
 };
 
 struct SearchHit {
@@ -212,12 +215,26 @@ struct SearchGroup {
   std::vector<SearchHit> results;
 };
 
+// What one shard did for a search.
+struct ShardExplanation {
+  uint64_t shard = 0;          // ShardInfo::shard
+  uint32_t round = 0;          // of those of a search with group_by; else 0
+  uint64_t applied_index = 0;  // of the replica that answered
+  // In nanoseconds, of all searches of a batch that were carried out together: from
+  // beginning to end, and getting what the hits show.
+  uint64_t took_ns = 0;
+  uint64_t fetch_ns = 0;
+  std::vector<SegmentExplanation> segments;
+};
+
 // Best first, ties by id.
 struct SearchReply {
   std::vector<SearchHit> results;
   std::vector<uint64_t> missing_shards = {};  // only where SearchRequest::partial allowed it
   bool grouped = false;                       // with group_by: `groups`, and no `results`
   std::vector<SearchGroup> groups = {};       // by their best vectors
+  bool explained = false;                     // with SearchRequest::explain
+  std::vector<ShardExplanation> explanation = {};
 };
 
 struct SearchBatchRequest {

@@ -139,9 +139,14 @@ Status Grouping::take(std::vector<SearchReply> replies) {
   bool all = false;
   for (SearchReply& reply : replies) {
     missing_shards_.insert(reply.missing_shards.begin(), reply.missing_shards.end());
+    for (ShardExplanation& shard : reply.explanation) {
+      shard.round = round_;
+      explanation_.push_back(std::move(shard));
+    }
     all = reply.results.size() < asked_;
     for (SearchHit& hit : reply.results) JADE_RETURN_IF_ERROR(add(std::move(hit)));
   }
+  ++round_;
   if (!filled_.empty()) return {};
   // All vectors of the groups that were not known before have been seen then.
   for (size_t i = before; i < groups_.size(); ++i) groups_[i].complete = all;
@@ -161,6 +166,8 @@ SearchReply Grouping::finish() {
     }
   }
   reply.grouped = true;
+  reply.explained = search_.explain;
+  reply.explanation = std::move(explanation_);
   reply.missing_shards.assign(missing_shards_.begin(), missing_shards_.end());
   return reply;
 }

@@ -48,6 +48,8 @@ class Grouping {
   bool discovered_ = false;     // no more groups are needed, or there are none
   bool over_ = false;
   std::set<uint64_t> missing_shards_;
+  uint32_t round_ = 0;
+  std::vector<ShardExplanation> explanation_;
 };
 
 }  // namespace jade

@@ -77,6 +77,7 @@ struct ShardSearch {
   // Of the shard, as the asker's map has it: refused where it has been split since.
   uint64_t last_child = 0;
   Consistency consistency = Consistency::session;
+  bool explain = false;
 };
 
 struct ShardHit {
@@ -88,6 +89,7 @@ struct ShardHit {
 
 struct ShardHits {
   std::vector<std::vector<ShardHit>> queries;  // best first
+  std::vector<ShardExplanation> explanations;  // of the queries; empty where none was asked for
 };
 
 struct ShardGet {
@@ -182,7 +184,7 @@ struct RaftWire {
 };
 
 // Of the messages between nodes: those of another version may mean something else.
-constexpr uint32_t cluster_protocol = 2;
+constexpr uint32_t cluster_protocol = 3;
 
 // Who are you? failed_precondition: of another cluster, or another version.
 struct Hello {
@@ -518,9 +520,14 @@ JADE_INSPECT(ShardWrite, x.route, x.command)
 JADE_INSPECT(ShardWritten, x.group, x.index, x.affected)
 JADE_INSPECT(ShardSearch, x.route, x.queries, x.dimension, x.k, x.ef_search, x.nprobe, x.filter,
              x.exact, x.include_metadata, x.include_values, x.has_threshold, x.distance_max,
-             x.applied_min, x.last_child, x.consistency)
+             x.applied_min, x.last_child, x.consistency, x.explain)
 JADE_INSPECT(ShardHit, x.id, x.distance, x.metadata, x.values)
-JADE_INSPECT(ShardHits, x.queries)
+JADE_INSPECT(SegmentExplanation, x.segment, x.kind, x.rows, x.live, x.matching, x.matching_exact,
+             x.plan, x.fell_back, x.walk_cost, x.ef_search, x.ef, x.raised, x.nprobe,
+             x.rows_visited, x.distances_by_codes, x.distances_by_values, x.rescored,
+             x.metadata_read, x.filter_ns, x.walk_ns, x.scan_ns, x.rescore_ns)
+JADE_INSPECT(ShardExplanation, x.shard, x.round, x.applied_index, x.took_ns, x.fetch_ns, x.segments)
+JADE_INSPECT(ShardHits, x.queries, x.explanations)
 JADE_INSPECT(ShardGet, x.route, x.id, x.consistency)
 JADE_INSPECT(ShardList, x.route, x.after, x.prefix, x.limit, x.include_metadata, x.include_values,
              x.consistency, x.last_child)

@@ -62,6 +62,7 @@ ShardSearch shard_search(const DatabaseSpec& spec, const Question& asked) {
   out.include_metadata = search.include_metadata;
   out.include_values = search.include_values;
   out.consistency = search.consistency;
+  out.explain = search.explain;
   if (search.score_threshold) {
     out.has_threshold = true;
     out.distance_max = distance_from_score(spec.metric, *search.score_threshold);
@@ -75,7 +76,7 @@ bool same_parameters(const Question& one, const Question& other) {
          a.filter == b.filter && a.key == b.key && a.exact == b.exact &&
          a.include_metadata == b.include_metadata && a.include_values == b.include_values &&
          a.consistency == b.consistency && a.score_threshold == b.score_threshold &&
-         a.token == b.token && a.partial == b.partial;
+         a.token == b.token && a.partial == b.partial && a.explain == b.explain;
 }
 
 void append_floats(std::string& out, const std::vector<float>& values) {
@@ -243,12 +244,16 @@ Result<std::vector<SearchReply>> merge_answers(const SearchPlan& plan,
     if (!found[g].missing.empty() && !enough) return found[g].failure;
     for (size_t i = 0; i < group.count; ++i) {
       std::vector<std::vector<ShardHit>*> lists;
+      std::vector<ShardExplanation> explanation;
       for (ShardHits* hits : found[g].hits) {
         if (i >= hits->queries.size()) return internal_error("a shard answered too few queries");
         lists.push_back(&hits->queries[i]);
+        if (i < hits->explanations.size()) explanation.push_back(std::move(hits->explanations[i]));
       }
       auto merged = merge_hits(plan.spec, searches[group.first + i], lists);
       if (!merged.ok()) return merged.status();
+      merged->explained = searches[group.first].search.explain;
+      merged->explanation = std::move(explanation);
       merged->missing_shards = found[g].missing;
       replies.push_back(std::move(*merged));
     }

@@ -1,8 +1,11 @@
 #include "actors/searcher.h"
 
 #include <cstring>
+#include <functional>
+#include <span>
 
 #include "actors/errors.h"
+#include "actors/random.h"
 #include "actors/shard_replica.h"
 #include "index/filter.h"
 #include "index/recall.h"
@@ -20,7 +23,24 @@ Status add_stored(const ShardSnapshot& view, uint64_t row, bool metadata, bool v
   return {};
 }
 
-Result<ShardHits> run_search(const SearchTask& task) {
+// Of each query, what was done in the segments; `segments` are those of one query after
+// another.
+std::vector<ShardExplanation> explain(const ShardSnapshot& view, uint64_t shard,
+                                      std::span<const SegmentExplanation> segments) {
+  std::vector<ShardExplanation> out;
+  const size_t each = view.segments.size();
+  for (size_t at = 0; each > 0 && at < segments.size(); at += each) {
+    ShardExplanation& query = out.emplace_back();
+    query.shard = shard;
+    query.applied_index = view.applied_index;
+    auto first = segments.begin() + static_cast<std::ptrdiff_t>(at);
+    query.segments.assign(first, first + static_cast<std::ptrdiff_t>(each));
+  }
+  return out;
+}
+
+// `clock_ns`: read only where an explanation is asked for.
+Result<ShardHits> run_search(const SearchTask& task, const std::function<uint64_t()>& clock_ns) {
   const ShardSnapshot& view = *task.view;
   const ShardSearch& search = task.search;
   size_t row_bytes = size_t{view.dimension} * sizeof(float);
@@ -41,12 +61,17 @@ Result<ShardHits> run_search(const SearchTask& task) {
   options.filter = filter ? &*filter : nullptr;
   options.exact = search.exact;
   if (search.has_threshold) options.distance_max = search.distance_max;
+  const uint64_t began = search.explain ? clock_ns() : 0;
+  if (search.explain) options.clock_ns = &clock_ns;
 
   ShardHits out;
   std::vector<float> queries(search.queries.size() / sizeof(float));
   if (!queries.empty()) std::memcpy(queries.data(), search.queries.data(), search.queries.size());
-  for (const std::vector<Hit>& best :
-       search_all(view.segments, view.metric, view.dimension, queries, options)) {
+  std::vector<SegmentExplanation> explained;
+  auto lists = search_all(view.segments, view.metric, view.dimension, queries, options,
+                          search.explain ? &explained : nullptr);
+  const uint64_t searched = search.explain ? clock_ns() : 0;
+  for (const std::vector<Hit>& best : lists) {
     auto& hits = out.queries.emplace_back();
     for (const Hit& found : best) {
       const Segment& segment = *view.segments[found.segment].segment;
@@ -61,6 +86,13 @@ Result<ShardHits> run_search(const SearchTask& task) {
       }
       hits.push_back(std::move(hit));
     }
+  }
+  if (!search.explain) return out;
+  out.explanations = explain(view, search.route.group, explained);
+  const uint64_t ended = clock_ns();
+  for (ShardExplanation& query : out.explanations) {
+    query.took_ns = ended - began;
+    query.fetch_ns = ended - searched;
   }
   return out;
 }
@@ -163,9 +195,11 @@ caf::result<T> reply(Result<T> result) {
 
 }  // namespace
 
-searcher_actor::behavior_type searcher(searcher_actor::pointer) {
+searcher_actor::behavior_type searcher(searcher_actor::pointer self) {
   return {
-      [](const SearchTask& task) { return reply(run_search(task)); },
+      [self](const SearchTask& task) {
+        return reply(run_search(task, [self] { return now_ns(self); }));
+      },
       [](const GetTask& task) { return reply(run_get(task)); },
       [](const ListTask& task) { return reply(run_list(task)); },
       [](const RecallTask& task) { return run_recall(task); },

@@ -59,7 +59,7 @@ bool ShardReplica::Part::kill(uint32_t offset) {
 SegmentView ShardReplica::Part::share() {
   cover();
   dead_shared = dead != nullptr;
-  return {segment(), dead, rows(), dead_count};
+  return {segment(), dead, rows(), dead_count, id};
 }
 
 ShardReplica::ShardReplica(Options options) : options_(std::move(options)) {

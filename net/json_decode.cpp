@@ -46,13 +46,14 @@ enum SearchField {
   s_negative,
   s_offset,
   s_group_by,
-  s_group_size
+  s_group_size,
+  s_explain
 };
 constexpr std::string_view search_names[] = {
-    "vector",      "text",    "k",         "filter",    "include",
-    "consistency", "token",   "ef_search", "nprobe",    "score_threshold",
-    "exact",       "partial", "key",       "id",        "positive",
-    "negative",    "offset",  "group_by",  "group_size"};
+    "vector",      "text",    "k",         "filter",     "include",
+    "consistency", "token",   "ef_search", "nprobe",     "score_threshold",
+    "exact",       "partial", "key",       "id",         "positive",
+    "negative",    "offset",  "group_by",  "group_size", "explain"};
 enum BatchField { b_searches };
 constexpr std::string_view batch_names[] = {"searches"};
 
@@ -240,6 +241,7 @@ Status read_search_field(size_t i, JsonValue& v, const JsonPath& at, SearchReque
     case s_offset: return read_uint(v, at, search.offset);
     case s_group_by: return read_string(v, at, Limits::group_by_bytes_max, search.group_by);
     case s_group_size: return read_uint(v, at, search.group_size);
+    case s_explain: return read_bool(v, at, search.explain);
     default: return read_id(v, at, search.key.emplace());
   }
 }
