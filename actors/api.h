@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "index/explanation.h"
 #include "index/metric.h"
 #include "storage/status.h"
 #include "storage/vector_id.h"
@@ -224,6 +225,8 @@ struct SearchRequest {
   // What has no answer after so long fails with `deadline_exceeded`, and nobody works on it
   // any more. 1 to Limits::timeout_ms_max, which is the default. Of a batch: see there.
   std::optional<uint32_t> timeout_ms = std::nullopt;
+  // Say what was done: SearchReply::explanation.
+  bool explain = false;
 };
 
 struct SearchHit {
@@ -238,6 +241,20 @@ struct SearchGroup {
   std::vector<SearchHit> results;
 };
 
+// What one shard did for a search.
+struct ShardExplanation {
+  uint64_t shard = 0;  // ShardInfo::shard
+  // Of the rounds of a search with group_by, or one that asked more shards (all of its
+  // batch are asked again then) as the near ones had too little. From 0.
+  uint32_t round = 0;
+  uint64_t applied_index = 0;  // of the replica that answered
+  // In nanoseconds, of all searches of a batch that were carried out together: from
+  // beginning to end, and getting what the hits show.
+  uint64_t took_ns = 0;
+  uint64_t fetch_ns = 0;
+  std::vector<SegmentExplanation> segments;
+};
+
 // Best first, ties by id.
 struct SearchReply {
   std::vector<SearchHit> results;
@@ -247,6 +264,8 @@ struct SearchReply {
   uint32_t shards = 0;
   bool grouped = false;                  // with group_by: `groups`, and no `results`
   std::vector<SearchGroup> groups = {};  // by their best vectors
+  bool explained = false;                // with SearchRequest::explain
+  std::vector<ShardExplanation> explanation = {};
 };
 
 struct SearchBatchRequest {

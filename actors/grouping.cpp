@@ -137,13 +137,20 @@ Status Grouping::add(SearchHit hit) {
 Status Grouping::take(std::vector<SearchReply> replies) {
   size_t before = groups_.size();
   bool all = false;
+  uint32_t last_round = round_;
   for (SearchReply& reply : replies) {
     missing_shards_.insert(reply.missing_shards.begin(), reply.missing_shards.end());
     shards_searched_ = std::max(shards_searched_, reply.shards_searched);
     shards_ = reply.shards;
+    for (ShardExplanation& shard : reply.explanation) {
+      shard.round += round_;
+      last_round = std::max(last_round, shard.round);
+      explanation_.push_back(std::move(shard));
+    }
     all = reply.results.size() < asked_;
     for (SearchHit& hit : reply.results) JADE_RETURN_IF_ERROR(add(std::move(hit)));
   }
+  round_ = last_round + 1;
   if (!filled_.empty()) return {};
   // All vectors of the groups that were not known before have been seen then.
   for (size_t i = before; i < groups_.size(); ++i) groups_[i].complete = all;
@@ -163,6 +170,8 @@ SearchReply Grouping::finish() {
     }
   }
   reply.grouped = true;
+  reply.explained = search_.explain;
+  reply.explanation = std::move(explanation_);
   reply.missing_shards.assign(missing_shards_.begin(), missing_shards_.end());
   reply.shards_searched = shards_searched_;
   reply.shards = shards_;

@@ -50,6 +50,8 @@ class Grouping {
   std::set<uint64_t> missing_shards_;
   uint32_t shards_searched_ = 0;  // of any round, the most
   uint32_t shards_ = 0;
+  uint32_t round_ = 0;
+  std::vector<ShardExplanation> explanation_;
 };
 
 }  // namespace jade

@@ -90,6 +90,7 @@ struct ShardSearch {
   // 0: all are. Refused where a later one has been announced.
   uint64_t router = 0;
   Consistency consistency = Consistency::session;
+  bool explain = false;
 };
 
 struct ShardHit {
@@ -105,6 +106,7 @@ struct ShardHits {
   // which rows that have left this shard arrived there. Who asks both must see those.
   uint64_t applied_index = 0;
   std::map<uint64_t, uint64_t> after = {};
+  std::vector<ShardExplanation> explanations;  // of the queries; empty where none was asked for
 };
 
 struct ShardGet {
@@ -551,9 +553,14 @@ JADE_INSPECT(ShardWrite, x.route, x.route.budget_ms, x.command, x.forwarded)
 JADE_INSPECT(ShardWritten, x.group, x.index, x.affected, x.reached)
 JADE_INSPECT(ShardSearch, x.route, x.route.budget_ms, x.queries, x.dimension, x.k, x.ef_search,
              x.nprobe, x.filter, x.exact, x.include_metadata, x.include_values, x.has_threshold,
-             x.distance_max, x.applied_min, x.last_child, x.router, x.consistency)
+             x.distance_max, x.applied_min, x.last_child, x.router, x.consistency, x.explain)
 JADE_INSPECT(ShardHit, x.id, x.distance, x.metadata, x.values)
-JADE_INSPECT(ShardHits, x.queries, x.applied_index, x.after)
+JADE_INSPECT(SegmentExplanation, x.segment, x.kind, x.rows, x.live, x.matching, x.matching_exact,
+             x.plan, x.fell_back, x.walk_cost, x.ef_search, x.ef, x.raised, x.nprobe,
+             x.rows_visited, x.distances_by_codes, x.distances_by_values, x.rescored,
+             x.metadata_read, x.filter_ns, x.walk_ns, x.scan_ns, x.rescore_ns)
+JADE_INSPECT(ShardExplanation, x.shard, x.round, x.applied_index, x.took_ns, x.fetch_ns, x.segments)
+JADE_INSPECT(ShardHits, x.queries, x.applied_index, x.after, x.explanations)
 JADE_INSPECT(ShardGet, x.route, x.route.budget_ms, x.id, x.consistency)
 JADE_INSPECT(ShardList, x.route, x.route.budget_ms, x.after, x.prefix, x.limit, x.include_metadata,
              x.include_values, x.consistency, x.last_child)

@@ -76,6 +76,7 @@ ShardSearch shard_search(const DatabaseSpec& spec, const Question& asked) {
   out.include_metadata = search.include_metadata;
   out.include_values = search.include_values;
   out.consistency = search.consistency;
+  out.explain = search.explain;
   if (search.score_threshold) {
     out.has_threshold = true;
     out.distance_max = distance_from_score(spec.metric, *search.score_threshold);
@@ -89,7 +90,7 @@ bool same_parameters(const Question& one, const Question& other) {
          a.probes == b.probes && a.filter == b.filter && a.key == b.key && a.exact == b.exact &&
          a.include_metadata == b.include_metadata && a.include_values == b.include_values &&
          a.consistency == b.consistency && a.score_threshold == b.score_threshold &&
-         a.token == b.token && a.partial == b.partial;
+         a.token == b.token && a.partial == b.partial && a.explain == b.explain;
 }
 
 void append_floats(std::string& out, const std::vector<float>& values) {
@@ -267,7 +268,8 @@ Result<std::vector<SearchReply>> merge_answers(const SearchPlan& plan,
                                                const std::vector<Question>& searches,
                                                std::vector<Result<ShardHits>>& answers) {
   struct Found {
-    std::vector<std::vector<std::vector<ShardHit>*>> hits;  // by search
+    std::vector<std::vector<std::vector<ShardHit>*>> hits;    // by search
+    std::vector<std::vector<ShardExplanation>> explanations;  // by search
     uint32_t answers = 0;
     std::vector<uint32_t> asked;  // by search, how many shards
     std::vector<uint64_t> missing;
@@ -278,6 +280,7 @@ Result<std::vector<SearchReply>> merge_answers(const SearchPlan& plan,
   for (const Part& part : plan.parts) {
     Found& of = found[part.group];
     of.hits.resize(plan.groups[part.group].count);
+    of.explanations.resize(plan.groups[part.group].count);
     of.asked.resize(plan.groups[part.group].count);
     for (uint32_t i : part.queries) ++of.asked[i];
     Status status = part.reachable;
@@ -288,9 +291,16 @@ Result<std::vector<SearchReply>> merge_answers(const SearchPlan& plan,
         if (answer->queries.size() != part.queries.size()) {
           return internal_error("a shard answered another number of queries");
         }
+        bool explained = searches[plan.groups[part.group].first].search.explain;
+        if (answer->explanations.size() != (explained ? part.queries.size() : 0)) {
+          return internal_error("a shard explained another number of queries");
+        }
         ++of.answers;
         for (size_t i = 0; i < part.queries.size(); ++i) {
           of.hits[part.queries[i]].push_back(&answer->queries[i]);
+        }
+        for (size_t i = 0; i < answer->explanations.size(); ++i) {
+          of.explanations[part.queries[i]].push_back(std::move(answer->explanations[i]));
         }
       }
     }
@@ -308,6 +318,8 @@ Result<std::vector<SearchReply>> merge_answers(const SearchPlan& plan,
     for (size_t i = 0; i < group.count; ++i) {
       auto merged = merge_hits(plan.spec, searches[group.first + i], found[g].hits[i]);
       if (!merged.ok()) return merged.status();
+      merged->explained = searches[group.first].search.explain;
+      merged->explanation = std::move(found[g].explanations[i]);
       merged->missing_shards = found[g].missing;
       if (plan.spec.sharding == Sharding::vector) {
         merged->shards_searched = found[g].asked[i];
@@ -479,7 +491,21 @@ struct Searching {
   bool batch = false;
   Time time;
   AppliedIndexes required;  // found out by asking
+  uint32_t round = 0;       // more than one where too few shards were asked at first
+  std::vector<std::vector<ShardExplanation>> explanations;  // by search, of all rounds
   std::function<void(Result<std::vector<SearchReply>>)> done;
+
+  // Of the round that `replies` are of.
+  void take_explanations(std::vector<SearchReply>& replies) {
+    explanations.resize(replies.size());
+    for (size_t i = 0; i < replies.size(); ++i) {
+      for (ShardExplanation& shard : replies[i].explanation) {
+        shard.round = round;
+        explanations[i].push_back(std::move(shard));
+      }
+    }
+    ++round;
+  }
 };
 
 void run_searches(query_pointer self, std::shared_ptr<Searching> work) {
@@ -498,7 +524,12 @@ void run_searches(query_pointer self, std::shared_ptr<Searching> work) {
     }
     if (belong_together(plan, work->searches, answers, work->required)) {
       auto replies = merge_answers(plan, work->searches, answers);
-      if (replies.ok() && widen(work->searches, *replies)) return again();
+      if (!replies.ok()) return work->done(replies.status());
+      work->take_explanations(*replies);
+      if (widen(work->searches, *replies)) return again();
+      for (size_t i = 0; i < replies->size(); ++i) {
+        (*replies)[i].explanation = std::move(work->explanations[i]);
+      }
       return work->done(std::move(replies));
     }
     if (now_ms(self) >= work->time.retry_until_ms) {

@@ -14,6 +14,13 @@ uint64_t now_ms(const Self& self) {
   return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
 }
 
+// Nanoseconds of the actor clock, for how long something takes.
+template <class Self>
+uint64_t now_ns(const Self& self) {
+  auto now = self->home_system().clock().now().time_since_epoch();
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
+}
+
 // SplitMix64 (Steele, Lea and Flood, 2014): one step of `state`.
 inline uint64_t next_random(uint64_t& state) {
   uint64_t z = (state += 0x9e3779b97f4a7c15u);

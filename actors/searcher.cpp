@@ -1,6 +1,9 @@
 #include "actors/searcher.h"
 
+#include <algorithm>
 #include <cstring>
+#include <functional>
+#include <span>
 
 #include "actors/deadline.h"
 #include "actors/errors.h"
@@ -22,7 +25,24 @@ Status add_stored(const ShardSnapshot& view, uint64_t row, bool metadata, bool v
   return {};
 }
 
-Result<ShardHits> run_search(const SearchTask& task, Stopper& stop) {
+// Of each query, what was done in the segments; `segments` are those of one query after
+// another.
+std::vector<ShardExplanation> explain(const ShardSnapshot& view, uint64_t shard, size_t queries,
+                                      std::span<const SegmentExplanation> segments) {
+  std::vector<ShardExplanation> out(queries);
+  const size_t each = segments.size() / std::max<size_t>(queries, 1);
+  for (size_t q = 0; q < queries; ++q) {
+    out[q].shard = shard;
+    out[q].applied_index = view.applied_index;
+    auto own = segments.subspan(q * each, each);
+    out[q].segments.assign(own.begin(), own.end());
+  }
+  return out;
+}
+
+// `clock_ns`: read only where an explanation is asked for.
+Result<ShardHits> run_search(const SearchTask& task, Stopper& stop,
+                             const std::function<uint64_t()>& clock_ns) {
   const ShardSnapshot& view = *task.view;
   const ShardSearch& search = task.search;
   size_t row_bytes = size_t{view.dimension} * sizeof(float);
@@ -44,14 +64,19 @@ Result<ShardHits> run_search(const SearchTask& task, Stopper& stop) {
   options.exact = search.exact;
   options.stop = &stop;
   if (search.has_threshold) options.distance_max = search.distance_max;
+  const uint64_t began = search.explain ? clock_ns() : 0;
+  if (search.explain) options.clock_ns = &clock_ns;
 
   ShardHits out;
   out.applied_index = view.applied_index;
   out.after = view.after;
   std::vector<float> queries(search.queries.size() / sizeof(float));
   if (!queries.empty()) std::memcpy(queries.data(), search.queries.data(), search.queries.size());
-  auto found = search_all(view.segments, view.metric, view.dimension, queries, options);
+  std::vector<SegmentExplanation> explained;
+  auto found = search_all(view.segments, view.metric, view.dimension, queries, options,
+                          search.explain ? &explained : nullptr);
   if (!found.ok()) return found.status();
+  const uint64_t searched = search.explain ? clock_ns() : 0;
   for (const std::vector<Hit>& best : *found) {
     if (stop.stopped()) return out;
     auto& hits = out.queries.emplace_back();
@@ -69,6 +94,13 @@ Result<ShardHits> run_search(const SearchTask& task, Stopper& stop) {
       }
       hits.push_back(std::move(hit));
     }
+  }
+  if (!search.explain || stop.stopped()) return out;
+  out.explanations = explain(view, search.route.group, out.queries.size(), explained);
+  const uint64_t ended = clock_ns();
+  for (ShardExplanation& query : out.explanations) {
+    query.took_ns = ended - began;
+    query.fetch_ns = ended - searched;
   }
   return out;
 }
@@ -218,9 +250,9 @@ caf::result<T> reply(Result<T> result) {
 }
 
 // run(task, stop), unless nobody waits for it any more, before or meanwhile.
-template <class T, class Task>
+template <class T, class Task, class Run>
 caf::result<T> answer(searcher_actor::pointer self, uint64_t deadline_ms, const Task& task,
-                      Result<T> (*run)(const Task&, Stopper&)) {
+                      Run run) {
   Stopper stop([=] { return deadline_ms != 0 && now_ms(self) >= deadline_ms; });
   if (stop.check()) return to_error(out_of_time("before a searcher was free for it"));
   Result<T> found = run(task, stop);
@@ -233,17 +265,26 @@ caf::result<T> answer(searcher_actor::pointer self, uint64_t deadline_ms, const 
 searcher_actor::behavior_type searcher(searcher_actor::pointer self) {
   return {
       [=](const SearchTask& task) {
-        return answer(self, task.search.route.deadline_ms, task, run_search);
+        auto run = [self](const SearchTask& search, Stopper& stop) {
+          return run_search(search, stop, [self] { return now_ns(self); });
+        };
+        return answer<ShardHits>(self, task.search.route.deadline_ms, task, run);
       },
-      [=](const GetTask& task) { return answer(self, task.get.route.deadline_ms, task, run_get); },
+      [=](const GetTask& task) {
+        return answer<ShardVectors>(self, task.get.route.deadline_ms, task, run_get);
+      },
       [=](const ListTask& task) {
-        return answer(self, task.list.route.deadline_ms, task, run_list);
+        return answer<ShardVectors>(self, task.list.route.deadline_ms, task, run_list);
       },
       [=](const RecallTask& task) {
-        return answer(self, task.recall.route.deadline_ms, task, run_recall);
+        return answer<ShardRecallCount>(self, task.recall.route.deadline_ms, task, run_recall);
       },
-      [=](const SampleTask& task) { return answer(self, task.deadline_ms, task, run_sample); },
-      [=](const MatchTask& task) { return answer(self, task.deadline_ms, task, run_match); },
+      [=](const SampleTask& task) {
+        return answer<ShardVectors>(self, task.deadline_ms, task, run_sample);
+      },
+      [=](const MatchTask& task) {
+        return answer<MatchedRows>(self, task.deadline_ms, task, run_match);
+      },
       [](const TrimTask& task) { return reply(run_trim(task)); },
       [](const DigestTask& task) { return reply(run_digest(task)); },
       [](ExportTask& task) { return reply(run_export(task)); },

@@ -81,7 +81,7 @@ bool ShardReplica::Part::is_damaged() const {
 SegmentView ShardReplica::Part::share() {
   cover();
   dead_shared = dead != nullptr;
-  return {segment(), dead, rows(), dead_count};
+  return {segment(), dead, rows(), dead_count, id};
 }
 
 ShardReplica::ShardReplica(Options options) : options_(std::move(options)) {

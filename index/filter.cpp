@@ -6,6 +6,7 @@
 #include <cmath>
 #include <compare>
 #include <set>
+#include <span>
 #include <string>
 #include <variant>
 #include <vector>
@@ -71,6 +72,12 @@ std::partial_ordering compare_numbers(const Value& a, const Value& b) {
 
 std::partial_ordering compare(const Value& a, const Value& b) {
   if (is_number(a) && is_number(b)) return compare_numbers(a, b);
+  if (const auto* moment = std::get_if<Timestamp>(&b)) {
+    const auto* text = std::get_if<std::string>(&a);
+    auto named = text != nullptr ? parse_timestamp(*text) : std::nullopt;
+    if (!named) return std::partial_ordering::unordered;
+    return *named <=> *moment;
+  }
   if (a.index() != b.index()) return std::partial_ordering::unordered;
   if (const auto* text = std::get_if<std::string>(&a)) return *text <=> std::get<std::string>(b);
   bool equal = std::holds_alternative<std::monostate>(a) ||
@@ -116,7 +123,27 @@ FilterValue read_filter_value(std::string_view text) {
 
 namespace {
 
+constexpr std::string_view date_name = "$date";
+
+// {"$date": ...}, as MongoDB writes moments in JSON.
+bool is_date(const json::value& value) {
+  const json::object* object = value.if_object();
+  return object != nullptr && object->size() == 1 &&
+         std::string_view(object->begin()->key()) == date_name;
+}
+
+Result<Value> to_timestamp(const json::value& value) {
+  const json::value& date = value.get_object().begin()->value();
+  if (!date.is_string()) return invalid_argument("$date must be a string");
+  auto parsed = parse_timestamp(std::string_view(date.get_string()));
+  if (parsed) return Value(*parsed);
+  return invalid_argument("$date is " + json::serialize(date) +
+                          "; it must be a date or a date-time of RFC 3339, such as "
+                          "\"2024-01-31T12:30:00Z\"");
+}
+
 Result<Value> to_value(const json::value& value) {
+  if (is_date(value)) return to_timestamp(value);
   switch (value.kind()) {
     case json::kind::null: return Value();
     case json::kind::bool_: return Value(value.get_bool());
@@ -135,6 +162,11 @@ Result<Value> to_value(const json::value& value) {
 }  // namespace
 
 bool Filter::Node::holds(const Value& value) const {
+  if (kind == Kind::within) {
+    const auto* object = std::get_if<Composite>(&value);
+    auto point = object != nullptr ? read_geo_point(object->text) : std::nullopt;
+    return point && area->contains(*point);
+  }
   for (const Value& operand : operands) {
     std::partial_ordering order = compare(value, operand);
     bool result = false;
@@ -290,7 +322,7 @@ class Parser {
     bool operators = object != nullptr &&
                      std::any_of(object->begin(), object->end(),
                                  [](const auto& entry) { return entry.key().starts_with('$'); });
-    if (!operators) return comparison(field, Kind::equal, value, place);
+    if (!operators || is_date(value)) return comparison(field, Kind::equal, value, place);
     if (depth > filter_depth_max) {
       return invalid_argument(place + " is nested deeper than " + std::to_string(filter_depth_max) +
                               " levels");
@@ -325,15 +357,21 @@ class Parser {
       if (!value.is_object()) return invalid_argument(place + " must be an object of operators");
       return negated(condition(field, value, place, depth + 1));
     }
+    if (name == "$geoRadius" || name == "$geoBox") return geo(field, name, value, place);
+    if (name == date_name) {
+      return invalid_argument(place +
+                              " must stand alone in its object, or as the value of an "
+                              "operator such as $gte");
+    }
     return invalid_argument(place + ": operator " + name +
                             " is not known; use $eq, $ne, $gt, $gte, $lt, $lte, $in, $nin, "
-                            "$exists or $not");
+                            "$exists, $geoRadius, $geoBox or $not");
   }
 
   Result<Node> ordered(const std::string& field, Kind kind, const json::value& value,
                        const std::string& place) {
-    if (!value.is_number() && !value.is_string()) {
-      return invalid_argument(place + " must be a number or a string");
+    if (!value.is_number() && !value.is_string() && !is_date(value)) {
+      return invalid_argument(place + " must be a number, a string or {\"$date\": ...}");
     }
     return comparison(field, kind, value, place);
   }
@@ -356,6 +394,61 @@ class Parser {
       operands.push_back(std::move(*operand));
     }
     return compare_node(field, Kind::in, std::move(operands), place);
+  }
+
+  Result<Node> geo(const std::string& field, const std::string& name, const json::value& value,
+                   const std::string& place) {
+    auto area = name == "$geoRadius" ? circle(value) : box(value);
+    if (!area.ok()) return area.status().with_context(place);
+    auto node = compare_node(field, Kind::within, {}, place);
+    if (node.ok()) node->area = std::move(*area);
+    return node;
+  }
+
+  static Result<GeoArea> circle(const json::value& value) {
+    static constexpr std::string_view names[] = {"lat", "lon", "meters"};
+    double numbers[3];
+    JADE_RETURN_IF_ERROR(read_numbers(value, names, numbers));
+    return GeoArea::circle({numbers[0], numbers[1]}, numbers[2]);
+  }
+
+  static Result<GeoArea> box(const json::value& value) {
+    static constexpr std::string_view corners[] = {"top_left", "bottom_right"};
+    static constexpr std::string_view names[] = {"lat", "lon"};
+    JADE_RETURN_IF_ERROR(check_names(value, corners));
+    double numbers[2][2];
+    for (size_t i = 0; i < 2; ++i) {
+      const json::value& corner = value.get_object().at(corners[i]);
+      JADE_RETURN_IF_ERROR(
+          read_numbers(corner, names, numbers[i]).with_context(std::string(corners[i])));
+    }
+    return GeoArea::box({numbers[0][0], numbers[0][1]}, {numbers[1][0], numbers[1][1]});
+  }
+
+  // It is an object with these fields and no others.
+  static Status check_names(const json::value& value, std::span<const std::string_view> names) {
+    const json::object* object = value.if_object();
+    if (object == nullptr) return invalid_argument("must be an object");
+    for (std::string_view name : names) {
+      if (!object->contains(name)) return invalid_argument(std::string(name) + " is missing");
+    }
+    for (const auto& field : *object) {
+      if (std::find(names.begin(), names.end(), std::string_view(field.key())) == names.end()) {
+        return invalid_argument("field \"" + std::string(field.key()) + "\" is not known");
+      }
+    }
+    return {};
+  }
+
+  static Status read_numbers(const json::value& value, std::span<const std::string_view> names,
+                             double* out) {
+    JADE_RETURN_IF_ERROR(check_names(value, names));
+    for (std::string_view name : names) {
+      const json::value& number = value.get_object().at(name);
+      if (!number.is_number()) return invalid_argument(std::string(name) + " must be a number");
+      *out++ = number.to_number<double>();
+    }
+    return {};
   }
 
   Result<Node> compare_node(const std::string& field, Kind kind, std::vector<Value> operands,

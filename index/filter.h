@@ -11,6 +11,14 @@
 // (exactly, whatever their kind) and strings with strings (bytewise); anything
 // else does not match. {} matches everything. A name that is given twice in one
 // object is an error, as all but the last would have no effect.
+//
+//   {"at": {"$gte": {"$date": "2024-01-31T00:00:00+01:00"}},
+//    "place": {"$geoRadius": {"lat": 48.2, "lon": 16.37, "meters": 5000}}}
+//
+// {"$date": text} may stand for the value of a comparison. It compares with strings that
+// name a moment (index/timestamp.h), by time; all other values do not match. $geoRadius
+// and $geoBox ({"top_left": {"lat", "lon"}, "bottom_right": ...}) match objects with
+// numbers "lat" and "lon" (index/geo.h).
 #pragma once
 
 #include <memory>

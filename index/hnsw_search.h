@@ -95,6 +95,10 @@ class WalkMemory {
   void reset(size_t n);
   // True at the first visit.
   bool visit(uint32_t row) { return std::exchange(epochs_[row], epoch_) != epoch_; }
+  // How many rows were visited. Looks at all of them.
+  size_t visited() const {
+    return static_cast<size_t>(std::count(epochs_.begin(), epochs_.end(), epoch_));
+  }
 
   Beam beam;
   std::vector<Candidate> passed;  // a heap, the nearest on top

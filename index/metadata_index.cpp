@@ -117,14 +117,18 @@ struct MetadataIndex::Field {
   std::vector<double> numbers;
   std::vector<int16_t> rests;  // of numbers; empty: all are 0
   std::vector<StringPlace> strings;
+  std::vector<int64_t> moments;  // Timestamp::micros
   // Where the rows of each value begin in `rows`; one more is the end. The rows of a
   // value that has a block of its own are only there.
   std::vector<uint32_t> starts;
   std::vector<uint32_t> rows;
-  std::vector<Block> blocks;  // ascending, apart from each other
+  std::vector<Block> blocks;    // ascending, apart from each other
+  std::vector<uint64_t> cells;  // of places, sorted
+  std::vector<uint32_t> cell_rows;
 
   uint32_t first_string() const { return first_number + static_cast<uint32_t>(numbers.size()); }
-  uint32_t values() const { return first_string() + static_cast<uint32_t>(strings.size()); }
+  uint32_t first_moment() const { return first_string() + static_cast<uint32_t>(strings.size()); }
+  uint32_t values() const { return first_moment() + static_cast<uint32_t>(moments.size()); }
   Number number(size_t i) const { return {numbers[i], rests.empty() ? int16_t{0} : rests[i]}; }
 
   void add_listed(Range range, Bitmap& out) const {
@@ -152,6 +156,8 @@ struct MetadataIndex::Field {
     size_t bytes = sizeof(Field) + path.capacity() + exists.memory_bytes() + arrays.memory_bytes() +
                    undecided.memory_bytes() + numbers.capacity() * sizeof(double) +
                    rests.capacity() * sizeof(int16_t) + strings.capacity() * sizeof(StringPlace) +
+                   (moments.capacity() + cells.capacity()) * sizeof(int64_t) +
+                   cell_rows.capacity() * sizeof(uint32_t) +
                    (starts.capacity() + rows.capacity()) * sizeof(uint32_t) +
                    blocks.capacity() * sizeof(Block);
     for (const Block& block : blocks) bytes += block.rows.memory_bytes();
@@ -195,6 +201,8 @@ class MetadataIndex::Builder {
     std::unordered_map<std::string_view, uint32_t> string_ids;
     std::vector<std::pair<std::string_view, StringPlace>> strings;  // in the order of arrival
     std::vector<At> strings_at;
+    std::vector<std::optional<Timestamp>> moments;     // that the strings name
+    std::vector<std::pair<uint64_t, uint32_t>> cells;  // of places, with their rows
   };
   // Of the tree of names.
   struct Name {
@@ -226,6 +234,7 @@ class MetadataIndex::Builder {
 
   size_t read_value(std::string_view text, size_t at, size_t node, size_t depth) {
     if (text[at] == '{') {
+      add_place(nodes_[node].field, text.substr(at));
       if (depth < metadata_depth_max) return read_object(text, at, node, depth + 1);
       index_.all_fields_ = false;
       return skip_value(text, at);
@@ -284,7 +293,7 @@ class MetadataIndex::Builder {
       return;
     }
     switch (text.empty() ? 'n' : text[0]) {
-      case '{':
+      case '{': return add_place(field, text);
       case '[': return;
       case '"': return add_string(draft, text);
       case 'n': draft.literals.push_back({null_ordinal, row_}); return;
@@ -299,6 +308,13 @@ class MetadataIndex::Builder {
       return;
     }
     if (auto number = to_number(read_filter_value(text))) draft.numbers.push_back({*number, row_});
+  }
+
+  // Of a text that begins with an object.
+  void add_place(size_t field, std::string_view text) {
+    if (auto point = read_geo_point(text)) {
+      drafts_[field].cells.emplace_back(geo_cell(*point), row_);
+    }
   }
 
   void add_string(Draft& draft, std::string_view text) {
@@ -318,6 +334,7 @@ class MetadataIndex::Builder {
       }
       found = draft.string_ids.emplace(inner, static_cast<uint32_t>(draft.strings.size())).first;
       draft.strings.emplace_back(inner, StringPlace(escaped, at, inner.size()));
+      draft.moments.push_back(parse_timestamp(inner));
     }
     draft.strings_at.push_back({found->second, row_});
   }
@@ -355,9 +372,36 @@ class MetadataIndex::Builder {
       field.strings.push_back(draft.strings[order[i]].second);
     }
     for (At at : draft.strings_at) all.push_back({ordinals[at.value], at.row});
+    add_moments(field, draft, all);
+    std::sort(draft.cells.begin(), draft.cells.end());
+    for (auto [cell, row] : draft.cells) {
+      field.cells.push_back(cell);
+      field.cell_rows.push_back(row);
+    }
+    field.cells.shrink_to_fit();
+    field.cell_rows.shrink_to_fit();
     draft = Draft();
     list(field, all);
     return field;
+  }
+
+  // The strings that name a moment, once more by what they name.
+  static void add_moments(Field& field, const Draft& draft, std::vector<At>& all) {
+    for (const auto& moment : draft.moments) {
+      if (moment) field.moments.push_back(moment->micros);
+    }
+    std::sort(field.moments.begin(), field.moments.end());
+    field.moments.erase(std::unique(field.moments.begin(), field.moments.end()),
+                        field.moments.end());
+    field.moments.shrink_to_fit();
+    if (field.moments.empty()) return;
+    for (At at : draft.strings_at) {
+      const auto& moment = draft.moments[at.value];
+      if (!moment) continue;
+      auto place = std::lower_bound(field.moments.begin(), field.moments.end(), moment->micros);
+      all.push_back(
+          {field.first_moment() + static_cast<uint32_t>(place - field.moments.begin()), at.row});
+    }
   }
 
   // Fills starts, rows and blocks. Of each value, `all` has the rows in their order.
@@ -491,6 +535,7 @@ Selection MetadataIndex::evaluate_field(const Filter::Node& node) const {
     if (!node.wanted) out.sure.invert();
     return out;
   }
+  if (node.kind == Kind::within) return evaluate_area(*field, *node.area);
   auto view = [&](StringPlace place) {
     const std::string& bytes = place.escaped() ? escaped_ : metadata_.bytes;
     return std::string_view(bytes).substr(place.at(), place.size());
@@ -510,9 +555,15 @@ Selection MetadataIndex::evaluate_field(const Filter::Node& node) const {
     } else if (const auto* text = std::get_if<std::string>(&operand)) {
       auto below = std::partition_point(field->strings.begin(), field->strings.end(),
                                         [&](StringPlace place) { return view(place) < *text; });
-      kind = {field->first_string(), field->values()};
+      kind = {field->first_string(), field->first_moment()};
       equal.begin = kind.begin + static_cast<uint32_t>(below - field->strings.begin());
       bool found = below != field->strings.end() && view(*below) == *text;
+      equal.end = equal.begin + (found ? 1 : 0);
+    } else if (const auto* moment = std::get_if<Timestamp>(&operand)) {
+      auto below = std::lower_bound(field->moments.begin(), field->moments.end(), moment->micros);
+      kind = {field->first_moment(), field->values()};
+      equal.begin = kind.begin + static_cast<uint32_t>(below - field->moments.begin());
+      bool found = below != field->moments.end() && *below == moment->micros;
       equal.end = equal.begin + (found ? 1 : 0);
     } else if (auto number = to_number(operand)) {
       kind = {first_number, field->first_string()};
@@ -529,7 +580,7 @@ Selection MetadataIndex::evaluate_field(const Filter::Node& node) const {
       equal.begin = kind.begin + static_cast<uint32_t>(low);
       equal.end = equal.begin + (found ? 1 : 0);
     }
-    // Only numbers and strings have an order.
+    // Only numbers, strings and moments have an order.
     bool ordered = kind.end != 0;
     switch (node.kind) {
       case Kind::greater:
@@ -551,6 +602,70 @@ Selection MetadataIndex::evaluate_field(const Filter::Node& node) const {
     out.maybe = out.sure;
     (undecided_exists ? field->exists : field->undecided).add_to(*out.maybe);
   }
+  return out;
+}
+
+namespace {
+
+// The rows of places in an area, of a field's cells and their rows: the map is quartered
+// until a piece is in it, or beside it, or has few places.
+class AreaSelection {
+ public:
+  AreaSelection(const std::vector<uint64_t>& cells, const std::vector<uint32_t>& rows,
+                const GeoArea& area, Bitmap& sure, Bitmap& maybe)
+      : cells_(cells), rows_(rows), area_(area), sure_(sure), maybe_(maybe) {}
+
+  void run() { add(0, cells_.size(), 0, 0); }
+
+ private:
+  static constexpr size_t few = 8;
+  static constexpr uint32_t levels = 32;
+
+  void take(size_t begin, size_t end, GeoArea::Overlap overlap) {
+    if (overlap == GeoArea::Overlap::none) return;
+    Bitmap& out = overlap == GeoArea::Overlap::all ? sure_ : maybe_;
+    for (size_t i = begin; i < end; ++i) out.set(rows_[i]);
+  }
+  // Places [begin, end) are those of the piece of `level` whose first cell is `first`.
+  void add(size_t begin, size_t end, uint64_t first, uint32_t level) {
+    if (begin == end) return;
+    auto overlap = area_.overlap(geo_rect(first, level));
+    if (overlap != GeoArea::Overlap::some || level == levels) return take(begin, end, overlap);
+    if (end - begin <= few) {
+      for (size_t i = begin; i < end; ++i) {
+        take(i, i + 1, area_.overlap(geo_rect(cells_[i], levels)));
+      }
+      return;
+    }
+    const uint64_t quarter = uint64_t{1} << (62 - 2 * level);
+    for (uint64_t part = 0; part < 4; ++part) {
+      uint64_t last = first + part * quarter + (quarter - 1);
+      auto stop = std::upper_bound(cells_.begin() + static_cast<std::ptrdiff_t>(begin),
+                                   cells_.begin() + static_cast<std::ptrdiff_t>(end), last);
+      auto middle = static_cast<size_t>(stop - cells_.begin());
+      add(begin, middle, first + part * quarter, level + 1);
+      begin = middle;
+    }
+  }
+
+  const std::vector<uint64_t>& cells_;
+  const std::vector<uint32_t>& rows_;
+  const GeoArea& area_;
+  Bitmap& sure_;
+  Bitmap& maybe_;
+};
+
+}  // namespace
+
+Selection MetadataIndex::evaluate_area(const Field& field, const GeoArea& area) const {
+  Selection out{Bitmap(rows_), std::nullopt};
+  Bitmap maybe(rows_);
+  AreaSelection(field.cells, field.cell_rows, area, out.sure, maybe).run();
+  field.undecided.add_to(maybe);
+  maybe.remove(out.sure);
+  if (maybe.none()) return out;
+  maybe.add(out.sure);
+  out.maybe = std::move(maybe);
   return out;
 }
 

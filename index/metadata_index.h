@@ -3,11 +3,13 @@
 //
 // A field is a path through objects ("a.b"). Its values, and the elements of arrays,
 // are sorted: null, false, true, numbers (exactly, whatever their kind), strings
-// (bytewise). Behind them are the rows of each value, one list after another, so that
-// a range of values is one piece of it. Values and runs of values that are on more than
-// one row in 16 are sets of bits instead, so that large ranges are put together from
-// few of them: the bins of Wu, Otoo and Shoshani, "Optimizing bitmap indices with
-// efficient compression", 2006.
+// (bytewise), and moments, which are the strings that name one, once more (by time). Behind them
+// are the rows of each value, one list after another, so that a range of values is one piece of it.
+// Values and runs of values that are on more than one row in 16 are sets of bits instead, so that
+// large ranges are put together from few of them: the bins of Wu, Otoo and Shoshani, "Optimizing
+// bitmap indices with efficient compression", 2006. Places, which are objects with numbers "lat"
+// and "lon", are sorted by their cells (index/geo.h), so that an area is pieces of that order;
+// those at its edge are undecided.
 //
 // Not everything is in it; what is not is reported as undecided, never wrongly:
 // - comparisons with objects and arrays,
@@ -16,7 +18,8 @@
 // - paths beyond the first fields_max that occur.
 //
 // Memory: at most about 4 + 2 bytes for each value of a row, and 12 for each different
-// value of a field; less for values that many rows share.
+// value of a field; less for values that many rows share. As much again for moments, and 12
+// bytes for each place of a row.
 #pragma once
 
 #include <cstdint>
@@ -30,6 +33,7 @@
 
 namespace jade {
 
+class GeoArea;      // index/geo.h
 struct TextColumn;  // index/sealed_segment.h
 
 // Rows that match a filter.
@@ -64,6 +68,7 @@ class MetadataIndex {
   const Field* find(const std::vector<std::string>& path) const;
   Selection evaluate(const Filter::Node& node) const;
   Selection evaluate_field(const Filter::Node& node) const;
+  Selection evaluate_area(const Field& field, const GeoArea& area) const;
 
   uint32_t rows_;
   bool all_fields_ = true;     // there are no others

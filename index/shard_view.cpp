@@ -73,6 +73,25 @@ class Nearest {
   std::vector<Hit> heap_;  // the worst on top
 };
 
+// Adds how long it lives to a total; nothing without a clock.
+class Stage {
+ public:
+  Stage(const SearchOptions& options, uint64_t& total_ns)
+      : clock_(options.clock_ns),
+        total_ns_(total_ns),
+        start_(clock_ != nullptr ? (*clock_)() : 0) {}
+  ~Stage() {
+    if (clock_ != nullptr) total_ns_ += (*clock_)() - start_;
+  }
+  Stage(const Stage&) = delete;
+  Stage& operator=(const Stage&) = delete;
+
+ private:
+  const std::function<uint64_t()>* clock_;
+  uint64_t& total_ns_;
+  uint64_t start_;
+};
+
 // The rows of a sealed segment that live, are visible and match a filter.
 class Matches {
  public:
@@ -202,13 +221,14 @@ class SegmentSearch {
   // `matches`: of a sealed segment, where there is a filter.
   SegmentSearch(const SegmentView& view, uint32_t position, const Distance& distance,
                 const float* query, const SearchOptions& options, const Matches* matches,
-                Nearest& nearest)
+                bool explained, Nearest& nearest)
       : view_(view),
         position_(position),
         distance_(distance),
         query_(query),
         options_(options),
         matches_(matches),
+        explained_(explained),
         nearest_(nearest) {}
 
   // Why what was found does not count.
@@ -216,8 +236,10 @@ class SegmentSearch {
   SegmentExplanation run() {
     const SealedSegment* sealed = as_sealed(view_);
     uint64_t read_before = matches_ != nullptr ? matches_->metadata_read() : 0;
+    done_.segment = view_.id;
     done_.kind = view_.segment->kind();
     done_.rows = view_.visible;
+    done_.live = view_.live();
     done_.matching = matches_ != nullptr ? matches_->count() : view_.live();
     done_.matching_exact = matches_ != nullptr ? matches_->exact() : options_.filter == nullptr;
     if (view_.visible == 0 || (done_.matching == 0 && done_.matching_exact)) return done_;
@@ -228,7 +250,7 @@ class SegmentSearch {
     } else {
       bool found = sealed->graph() != nullptr ? search_graph(*sealed) : probe(*sealed);
       if (!found && !stopped()) {
-        done_.fell_back = done_.plan != SearchPlan::none;
+        done_.fell_back = done_.plan != SegmentPlan::none;
         scan_matching(*sealed);
       }
     }
@@ -246,8 +268,8 @@ class SegmentSearch {
     return use(StoredRows(segment, distance_, query_, failed_));
   }
 
-  void plan(SearchPlan plan) {
-    if (done_.plan == SearchPlan::none) done_.plan = plan;
+  void plan(SegmentPlan plan) {
+    if (done_.plan == SegmentPlan::none) done_.plan = plan;
   }
 
   bool stopped() const { return options_.stop != nullptr && options_.stop->stopped(); }
@@ -266,12 +288,14 @@ class SegmentSearch {
 
   // Of a growing segment: the distance first, as metadata costs more.
   void scan() {
-    plan(SearchPlan::scan);
+    plan(SegmentPlan::scan);
+    Stage stage(options_, done_.scan_ns);
     for (uint32_t row = 0; row < view_.visible; ++row) {
       if (row % rows_at_once == 0 && stopped_after(rows_at_once)) return;
       if (view_.is_dead(row)) continue;
       float d = distance_(query_, view_.segment->vector(row));
-      ++done_.distances;
+      ++done_.rows_visited;
+      ++done_.distances_by_values;
       if (!nearest_.wants(d)) continue;
       if (options_.filter != nullptr) {
         ++done_.metadata_read;
@@ -295,9 +319,10 @@ class SegmentSearch {
 
   // By values.
   void scan_all(const SealedSegment& segment) {
-    plan(matches_ != nullptr ? SearchPlan::matching_rows : SearchPlan::scan);
+    plan(matches_ != nullptr ? SegmentPlan::matching_rows : SegmentPlan::scan);
+    Stage stage(options_, done_.scan_ns);
     with_values(segment, [&](const auto& rows) {
-      compare_candidates(rows, [&](Candidate found) {
+      compare_candidates(rows, done_.distances_by_values, [&](Candidate found) {
         if (nearest_.wants(found.distance()) && check(found.row())) push(found);
       });
     });
@@ -305,16 +330,17 @@ class SegmentSearch {
 
   bool check(uint32_t row) const { return matches_ == nullptr || matches_->check(row); }
 
-  // compared(candidate) with each that may match.
+  // compared(candidate) with each that may match. Counts them in `computed`.
   template <class Rows, class Compared>
-  void compare_candidates(const Rows& rows, Compared compared) {
+  void compare_candidates(const Rows& rows, uint64_t& computed, Compared compared) {
     uint32_t next[rows_at_once] = {};
     float distances[rows_at_once];
     size_t count = 0;
     auto flush = [&] {
       rows.distances(next, count, distances);
       for (size_t i = 0; i < count; ++i) compared(Candidate(distances[i], next[i]));
-      done_.distances += count;
+      computed += count;
+      done_.rows_visited += count;
       count = 0;
     };
     visit_candidates([&](uint32_t row) {
@@ -335,16 +361,21 @@ class SegmentSearch {
         !codes->encode(query_, memory.query)) {
       return scan_all(segment);
     }
-    plan(matches_ != nullptr ? SearchPlan::matching_rows : SearchPlan::scan);
+    plan(matches_ != nullptr ? SegmentPlan::matching_rows : SegmentPlan::scan);
     memory.beam.reset(codes->rescored(options_.k));
-    compare_candidates(CodedRows(*codes, memory.query), [&](Candidate found) {
-      if (memory.beam.wants(found) && check(found.row())) memory.beam.insert(found);
-    });
+    {
+      Stage stage(options_, done_.scan_ns);
+      CodedRows rows(*codes, memory.query);
+      compare_candidates(rows, done_.distances_by_codes, [&](Candidate found) {
+        if (memory.beam.wants(found) && check(found.row())) memory.beam.insert(found);
+      });
+    }
     rescore(segment, memory);
   }
 
   // The order by codes is nearly that by values.
   void rescore(const SealedSegment& segment, WalkMemory& memory) {
+    Stage stage(options_, done_.rescore_ns);
     with_values(segment, [&](const auto& exact) { rescore_by(exact, segment, memory); });
   }
   template <class Rows>
@@ -368,7 +399,8 @@ class SegmentSearch {
       }
       memory.distances.resize(rows.size());
       exact.distances(rows.data(), rows.size(), memory.distances.data());
-      done_.distances += rows.size();
+      done_.distances_by_values += rows.size();
+      done_.rescored += rows.size();
       for (size_t i = 0; i < rows.size(); ++i) push(Candidate(memory.distances[i], rows[i]));
     }
   }
@@ -377,6 +409,7 @@ class SegmentSearch {
   bool search_graph(const SealedSegment& segment) {
     const size_t k = options_.k;
     const uint32_t ef = options_.ef_search > 0 ? options_.ef_search : segment.options().ef_search;
+    done_.ef_search = ef;
     // An undecided row is not to be read for every row that it is next to.
     bool skips =
         matches_ != nullptr && matches_->exact() && share() >= matching_share_min(*segment.graph());
@@ -385,31 +418,34 @@ class SegmentSearch {
     auto scaled = static_cast<size_t>(ef * std::pow(share(), skips ? 0.3 : 0.5));
     size_t beam = std::max({k + k / 2, scaled, std::min<size_t>(ef, 2 * k)});
     double cost = static_cast<double>(beam) * (skips ? matching_walk_cost : walk_cost / share());
+    done_.walk_cost = cost;
     if (cost > static_cast<double>(done_.matching)) return false;
-    plan(skips ? SearchPlan::walk_matching : SearchPlan::walk);
+    plan(skips ? SegmentPlan::walk_matching : SegmentPlan::walk);
     done_.ef = static_cast<uint32_t>(beam);
     done_.raised = beam > ef;
     WalkMemory& memory = WalkMemory::of_this_thread();
     if (segment.codes() == nullptr || !segment.codes()->encode(query_, memory.query)) {
       bool ended = with_values(segment, [&](const auto& rows) {
-        return collect(*segment.graph(), rows, beam, skips, memory);
+        return collect(*segment.graph(), rows, done_.distances_by_values, beam, skips, memory);
       });
       if (!ended) return false;
       for (Candidate found : memory.beam.sorted()) push(found);
       return true;
     }
     CodedRows rows(*segment.codes(), memory.query);
-    if (!collect(*segment.graph(), rows, beam, skips, memory)) return false;
+    if (!collect(*segment.graph(), rows, done_.distances_by_codes, beam, skips, memory))
+      return false;
     rescore(segment, memory);
     return true;
   }
 
   // False where the walk did not find k rows.
   template <class Rows>
-  bool collect(const HnswGraph& graph, const Rows& all_rows, size_t beam, bool skips,
-               WalkMemory& memory) {
-    Counted rows(all_rows, done_.distances);
-    const uint64_t compared_before = done_.distances;
+  bool collect(const HnswGraph& graph, const Rows& all_rows, uint64_t& computed, size_t beam,
+               bool skips, WalkMemory& memory) {
+    Stage stage(options_, done_.walk_ns);
+    Counted rows(all_rows, computed);
+    const uint64_t computed_before = computed;
     // What matches may all be far from the query: then a scan is next.
     auto most = static_cast<size_t>(static_cast<double>(beam) / share() * visits_per_result);
     size_t visits_max = all_match() ? view_.visible : std::max<size_t>(most, view_.visible / 4);
@@ -418,8 +454,9 @@ class SegmentSearch {
                        : walk(
                              graph, rows, 0, start, beam, visits_max,
                              [&](uint32_t row) { return matches(row); }, memory, options_.stop);
+    if (explained_) done_.rows_visited += memory.visited();
     // Of many short walks together.
-    if (stopped_after(done_.distances - compared_before)) return false;
+    if (stopped_after(computed - computed_before)) return false;
     return ended && memory.beam.sorted().size() >= std::min<uint64_t>(options_.k, wanted());
   }
 
@@ -453,9 +490,11 @@ class SegmentSearch {
     if (nprobe == 0) nprobe = default_nprobe(lists.lists());
     double wide = std::ceil(nprobe / std::sqrt(share()));
     double rows_met = wide / lists.lists() * view_.visible;
+    done_.walk_cost = rows_met;
     if (wide * 2 > lists.lists() || rows_met > static_cast<double>(done_.matching)) return false;
-    plan(SearchPlan::probe);
+    plan(SegmentPlan::probe);
     done_.nprobe = static_cast<uint32_t>(wide);
+    Stage stage(options_, done_.walk_ns);
     ExactRows rows(segment.columns().vectors.data(), distance_, query_);
     Nearest best({&view_, 1}, options_.k);
     size_t count = 0;
@@ -465,11 +504,12 @@ class SegmentSearch {
       for (uint32_t i = lists.starts[list]; i < lists.starts[list + 1]; ++i) {
         if (i + 4 < lists.starts[list + 1]) rows.prefetch(lists.rows[i + 4]);
         uint32_t row = lists.rows[i];
+        ++done_.rows_visited;
         // What matches surely is tested before the distance, as it costs less.
         if (matches_ != nullptr && !matches_->widest().test(row)) continue;
         float d;
         rows.distances(&row, 1, &d);
-        ++done_.distances;
+        ++done_.distances_by_values;
         if (!best.wants(d) || !matches(row)) continue;
         best.push({d, 0, row});
         ++count;
@@ -486,6 +526,7 @@ class SegmentSearch {
   const float* query_;
   const SearchOptions& options_;
   const Matches* matches_;
+  bool explained_;
   Nearest& nearest_;
   SegmentExplanation done_;
   Status failed_;
@@ -493,14 +534,14 @@ class SegmentSearch {
 
 }  // namespace
 
-std::string_view to_string(SearchPlan plan) {
+std::string_view to_string(SegmentPlan plan) {
   switch (plan) {
-    case SearchPlan::none: return "none";
-    case SearchPlan::scan: return "scan";
-    case SearchPlan::matching_rows: return "matching_rows";
-    case SearchPlan::walk: return "walk";
-    case SearchPlan::walk_matching: return "walk_matching";
-    case SearchPlan::probe: return "probe";
+    case SegmentPlan::none: return "none";
+    case SegmentPlan::scan: return "scan";
+    case SegmentPlan::matching_rows: return "matching_rows";
+    case SegmentPlan::walk: return "walk";
+    case SegmentPlan::walk_matching: return "walk_matching";
+    case SegmentPlan::probe: return "probe";
   }
   return "";
 }
@@ -513,11 +554,13 @@ Result<std::vector<std::vector<Hit>>> search_all(std::span<const SegmentView> vi
   std::vector<std::vector<Hit>> out(queries.size() / dimension);
   if (options.k == 0) return out;
   std::vector<std::optional<Matches>> matches(views.size());
+  std::vector<uint64_t> filter_ns(views.size());
   for (size_t i = 0; i < views.size(); ++i) {
     JADE_ASSERT(views[i].segment->dimension() == dimension && views[i].segment->metric() == metric);
     const SealedSegment* sealed = as_sealed(views[i]);
     if (options.filter != nullptr && sealed != nullptr) {
       if (options.stop != nullptr && options.stop->check()) return out;
+      Stage stage(options, filter_ns[i]);
       matches[i].emplace(views[i], *sealed, *options.filter);
     }
   }
@@ -534,10 +577,16 @@ Result<std::vector<std::vector<Hit>>> search_all(std::span<const SegmentView> vi
     for (uint32_t i = 0; i < views.size(); ++i) {
       if (options.stop != nullptr && options.stop->stopped()) return out;
       SegmentSearch search(views[i], i, distance, query, options,
-                           matches[i] ? &*matches[i] : nullptr, nearest);
+                           matches[i] ? &*matches[i] : nullptr, explain != nullptr, nearest);
       auto done = search.run();
       if (!search.failed().ok()) return search.failed();
-      if (explain != nullptr) explain->push_back(done);
+      if (explain == nullptr) continue;
+      if (q == 0) {
+        done.filter_ns = filter_ns[i];
+        // What it took to select them was read before.
+        if (matches[i]) done.metadata_read = matches[i]->metadata_read();
+      }
+      explain->push_back(done);
     }
     out[q] = nearest.take_sorted();
     if (options.distance_max) {

@@ -1,6 +1,7 @@
 // Search over the segments of a shard as they were at one moment.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "index/bitmap.h"
+#include "index/explanation.h"
 #include "index/filter.h"
 #include "index/segment.h"
 #include "index/stopper.h"
@@ -19,6 +21,7 @@ struct SegmentView {
   std::shared_ptr<const Bitmap> dead;  // null: none; rows beyond its size live
   uint32_t visible = 0;                // rows below it take part
   uint64_t dead_count = 0;             // of the rows below `visible`
+  uint64_t id = 0;                     // in its shard, for explanations
 
   bool is_dead(uint32_t row) const { return dead && row < dead->size() && dead->test(row); }
   uint64_t live() const { return visible > dead_count ? visible - dead_count : 0; }
@@ -34,34 +37,8 @@ struct SearchOptions {
   // Null: it runs to its end. Where it says stop, the search ends early and what it
   // returns is no answer.
   Stopper* stop = nullptr;
-};
-
-// How a segment was searched.
-enum class SearchPlan {
-  none,           // no row matches
-  scan,           // every row
-  matching_rows,  // every row that matches
-  walk,           // through the graph
-  walk_matching,  // through the graph, from matching row to matching row
-  probe,          // the nearest inverted lists
-};
-std::string_view to_string(SearchPlan plan);
-
-struct SegmentExplanation {
-  IndexKind kind = IndexKind::flat;
-  uint64_t rows = 0;  // that are visible, dead ones included
-  // That live and match; where it is not exact an estimate, and of a growing segment all
-  // that live.
-  uint64_t matching = 0;
-  bool matching_exact = false;
-  SearchPlan plan = SearchPlan::none;
-  // The plan found too few, and all rows that match (or all) were scanned after it.
-  bool fell_back = false;
-  uint64_t distances = 0;      // computed, by codes or by values
-  uint64_t metadata_read = 0;  // whose metadata was read
-  uint32_t ef = 0;             // width of the beam; 0: no walk
-  uint32_t nprobe = 0;         // lists probed; 0: none
-  bool raised = false;         // the beam is wider than ef_search, as k asks for it
+  // Nanoseconds since any moment, for the times of an explanation; null: it has none.
+  const std::function<uint64_t()>* clock_ns = nullptr;
 };
 
 struct Hit {

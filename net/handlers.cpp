@@ -159,10 +159,15 @@ struct SearchPlan {
   Clock::time_point start = Clock::now();
 };
 
-Status check_partial(const SearchPlan& plan, std::span<const SearchRequest> searches) {
+// What a binary reply has no place for.
+Status check_reply(const SearchPlan& plan, std::span<const SearchRequest> searches) {
+  if (!plan.binary) return {};
   for (const SearchRequest& search : searches) {
-    if (!search.partial || !plan.binary) continue;
-    return invalid_argument("partial needs a JSON reply; a binary one cannot say what is missing");
+    if (search.partial) {
+      return invalid_argument(
+          "partial needs a JSON reply; a binary one cannot say what is missing");
+    }
+    if (search.explain) return invalid_argument("explain needs a JSON reply");
   }
   return {};
 }
@@ -414,7 +419,7 @@ void Handlers::search(std::string database, HttpRequest& request, Responder resp
   SearchPlan plan{request.accepts_binary};
   auto decoded = decode_json_search(request.body);
   if (!decoded) return respond(error_response(decoded.status()));
-  if (Status status = check_partial(plan, {&*decoded, 1}); !status.ok()) {
+  if (Status status = check_reply(plan, {&*decoded, 1}); !status.ok()) {
     return respond(error_response(status));
   }
   decoded->database = std::move(database);
@@ -431,7 +436,7 @@ void Handlers::search_batch(std::string database, HttpRequest& request, bool one
   auto decoded = request.content_type == MediaType::binary ? decode_search(request.body)
                                                            : decode_json_search_batch(request.body);
   if (!decoded) return respond(error_response(decoded.status()));
-  if (Status status = check_partial(plan, decoded->searches); !status.ok()) {
+  if (Status status = check_reply(plan, decoded->searches); !status.ok()) {
     return respond(error_response(status));
   }
   if (one && !plan.binary && decoded->searches.size() != 1) {

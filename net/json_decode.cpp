@@ -60,13 +60,14 @@ enum SearchField {
   s_group_by,
   s_group_size,
   s_probes,
-  s_timeout_ms
+  s_timeout_ms,
+  s_explain
 };
 constexpr std::string_view search_names[] = {
-    "vector",     "text",      "k",         "filter",          "include", "consistency",
-    "token",      "ef_search", "nprobe",    "score_threshold", "exact",   "partial",
-    "key",        "id",        "positive",  "negative",        "offset",  "group_by",
-    "group_size", "probes",    "timeout_ms"};
+    "vector",     "text",      "k",          "filter",          "include", "consistency",
+    "token",      "ef_search", "nprobe",     "score_threshold", "exact",   "partial",
+    "key",        "id",        "positive",   "negative",        "offset",  "group_by",
+    "group_size", "probes",    "timeout_ms", "explain"};
 enum BatchField { b_searches, b_timeout_ms };
 constexpr std::string_view batch_names[] = {"searches", "timeout_ms"};
 
@@ -271,6 +272,7 @@ Status read_search_field(size_t i, JsonValue& v, const JsonPath& at, SearchReque
     case s_group_size: return read_uint(v, at, search.group_size);
     case s_probes: return read_uint(v, at, search.probes.emplace());
     case s_timeout_ms: return read_timeout(v, at, search.timeout_ms);
+    case s_explain: return read_bool(v, at, search.explain);
     default: return read_id(v, at, search.key.emplace());
   }
 }

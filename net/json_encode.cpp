@@ -222,6 +222,59 @@ void append_missing(JsonObject& object, std::vector<uint64_t> shards) {
   append_uints(object.key("missing_shards"), shards);
 }
 
+namespace {
+
+double to_ms(uint64_t ns) { return static_cast<double>(ns) / 1e6; }
+
+void append_segment_explanation(std::string& out, const SegmentExplanation& segment) {
+  auto truth = [](bool value) { return value ? "true" : "false"; };
+  JsonObject object(out);
+  object.field("segment", segment.segment)
+      .field("type", to_string(segment.kind))
+      .field("rows", segment.rows)
+      .field("live", segment.live)
+      .field("matching", segment.matching);
+  object.key("matching_exact") += truth(segment.matching_exact);
+  object.field("plan", to_string(segment.plan));
+  object.key("fell_back") += truth(segment.fell_back);
+  if (segment.walk_cost > 0) append_double(object.key("walk_cost"), segment.walk_cost);
+  if (segment.ef_search > 0) object.field("ef_search", segment.ef_search);
+  if (segment.ef > 0) {
+    object.field("ef", segment.ef);
+    object.key("raised") += truth(segment.raised);
+  }
+  if (segment.nprobe > 0) object.field("nprobe", segment.nprobe);
+  object.field("rows_visited", segment.rows_visited)
+      .field("distances_by_codes", segment.distances_by_codes)
+      .field("distances_by_values", segment.distances_by_values)
+      .field("rescored", segment.rescored)
+      .field("metadata_read", segment.metadata_read);
+  append_double(object.key("filter_ms"), to_ms(segment.filter_ns));
+  append_double(object.key("walk_ms"), to_ms(segment.walk_ns));
+  append_double(object.key("scan_ms"), to_ms(segment.scan_ns));
+  append_double(object.key("rescore_ms"), to_ms(segment.rescore_ns));
+  object.close();
+}
+
+void append_explanation(std::string& out, const SearchReply& reply) {
+  JsonObject all(out);
+  append_array(all.key("shards"), reply.explanation, [&](const ShardExplanation& shard) {
+    JsonObject object(out);
+    object.field("shard", shard.shard);
+    if (reply.grouped || reply.shards > 0) object.field("round", shard.round);
+    object.field("applied_index", shard.applied_index);
+    append_double(object.key("took_ms"), to_ms(shard.took_ns));
+    append_double(object.key("fetch_ms"), to_ms(shard.fetch_ns));
+    append_array(object.key("segments"), shard.segments, [&](const SegmentExplanation& segment) {
+      append_segment_explanation(out, segment);
+    });
+    object.close();
+  });
+  all.close();
+}
+
+}  // namespace
+
 std::string encode_recall(const RecallReply& reply) {
   std::string out;
   JsonObject object(out);
@@ -242,6 +295,7 @@ std::string encode_search_json(const SearchReply& reply, Include include, double
   }
   append_double(object.key("took_ms"), took_ms);
   append_missing(object, reply.missing_shards);
+  if (reply.explained) append_explanation(object.key("explain"), reply);
   object.close();
   return out;
 }
@@ -260,6 +314,17 @@ std::string encode_search_batch_json(const SearchBatchReply& reply,
     missing.insert(missing.end(), one.missing_shards.begin(), one.missing_shards.end());
   }
   append_missing(object, std::move(missing));
+  bool explained = std::any_of(reply.results.begin(), reply.results.end(),
+                               [](const SearchReply& one) { return one.explained; });
+  if (explained) {
+    append_array(object.key("explain"), reply.results, [&](const SearchReply& one) {
+      if (one.explained) {
+        append_explanation(out, one);
+      } else {
+        out += "null";
+      }
+    });
+  }
   object.close();
   return out;
 }

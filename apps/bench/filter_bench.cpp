@@ -186,7 +186,7 @@ void bench_filters(const FilterBenchOptions& options, const Workload& workload, 
       }
       double found = 0;
       size_t least = workload.k;
-      std::vector<size_t> plans(static_cast<size_t>(SearchPlan::probe) + 1);
+      std::vector<size_t> plans(static_cast<size_t>(SegmentPlan::probe) + 1);
       size_t fell_back = 0;
       for (size_t q = 0; q < queries; ++q) {
         size_t field = fields.of(where, q);
@@ -213,7 +213,7 @@ void bench_filters(const FilterBenchOptions& options, const Workload& workload, 
         ratios.push_back(filtered / plain);
       }
       auto usual =
-          static_cast<SearchPlan>(std::max_element(plans.begin(), plans.end()) - plans.begin());
+          static_cast<SegmentPlan>(std::max_element(plans.begin(), plans.end()) - plans.begin());
       auto [low, high] = std::minmax_element(ratios.begin(), ratios.end());
       std::string plan(jade::to_string(usual));
       if (fell_back > 0) plan += ", fell back: " + std::to_string(fell_back);

@@ -21,6 +21,7 @@ Examples:
   jade search --database packages --text "convert video files"
   jade search --database packages --text "chess" --filter '{"section":"games"}' --columns summary
   jade search --database packages --id python3-chess
+  jade search --database packages --text "chess" --filter '{"section":"games"}' --explain
   jade search --database points --vector "[0.1, 0.7, 0.2]" --format json)";
 
 struct SearchArguments {
@@ -39,6 +40,7 @@ struct SearchArguments {
   uint32_t probes = 0;
   uint32_t timeout_ms = 0;
   bool exact = false;
+  bool explain = false;
 };
 
 Result<json::value> parse_argument(const char* option, const std::string& text) {
@@ -76,6 +78,7 @@ Result<std::string> body_of(const SearchArguments& arguments) {
   if (arguments.probes != 0) body["probes"] = arguments.probes;
   if (arguments.timeout_ms != 0) body["timeout_ms"] = arguments.timeout_ms;
   if (arguments.exact) body["exact"] = true;
+  if (arguments.explain) body["explain"] = true;
   if (!arguments.key.empty()) body["key"] = value_of_id(arguments.key);
   std::string text = json::serialize(body);
   if (!arguments.filter.empty()) {
@@ -111,6 +114,14 @@ Result<std::string> ask(const SearchArguments& arguments) {
   return response->body;
 }
 
+Status print_explanation(std::string_view reply, const std::string& format) {
+  auto table = table_of_explanation(reply);
+  if (!table) return table.status();
+  std::string out = format == "tsv" ? render_tsv(*table) : render(*table, terminal_width());
+  std::printf("\n%s", out.c_str());
+  return {};
+}
+
 Status run(const SearchArguments& arguments) {
   auto reply = ask(arguments);
   if (!reply) return reply.status();
@@ -123,7 +134,7 @@ Status run(const SearchArguments& arguments) {
   std::string out =
       arguments.format == "tsv" ? render_tsv(*table) : render(*table, terminal_width());
   std::fwrite(out.data(), 1, out.size(), stdout);
-  return {};
+  return arguments.explain ? print_explanation(*reply, arguments.format) : Status();
 }
 
 }  // namespace
@@ -154,6 +165,7 @@ void add_search_command(CLI::App& app, int& exit_code) {
   command->add_option("--timeout-ms", a.timeout_ms, "Give up after so long; 0: after 30 s")
       ->capture_default_str();
   command->add_flag("--exact", a.exact, "Compare with every vector");
+  command->add_flag("--explain", a.explain, "Show what the search did in each segment");
   command->add_option("--columns", a.columns, "Metadata to show; all where not given")
       ->delimiter(',');
   command->add_option("--format", a.format, "table, tsv or json")

@@ -68,7 +68,81 @@ Table make_table(const json::array& results, const std::vector<std::string>& col
   return table;
 }
 
+// Of a member that may be missing: "".
+std::string member_text(const json::value& object, const char* name) {
+  const json::value* value = object.as_object().if_contains(name);
+  return value ? text_of(*value) : "";
+}
+
+// "5", or "5 (round 1)" where it was not asked at first.
+std::string shard_text(const json::value& shard) {
+  std::string text = member_text(shard, "shard");
+  const json::value* round = shard.as_object().if_contains("round");
+  if (round == nullptr || round->to_number<uint32_t>() == 0) return text;
+  return text + " (round " + member_text(shard, "round") + ")";
+}
+
+// "120 of 4000", with a ~ where it is an estimate.
+std::string matching_text(const json::value& segment) {
+  std::string text = member_text(segment, "matching") + " of " + member_text(segment, "live");
+  return segment.at("matching_exact").as_bool() ? text : "~" + text;
+}
+
+// "walk, ef 15 (raised from 4), then scan".
+std::string plan_text(const json::value& segment) {
+  const json::object& object = segment.as_object();
+  std::string text = member_text(segment, "plan");
+  if (object.contains("nprobe")) text += ", nprobe " + member_text(segment, "nprobe");
+  if (object.contains("ef")) {
+    text += ", ef " + member_text(segment, "ef");
+    if (object.at("raised").as_bool()) {
+      text += " (raised from " + member_text(segment, "ef_search") + ")";
+    }
+  }
+  return object.at("fell_back").as_bool() ? text + ", then scan" : text;
+}
+
+// Of the stages that took any time.
+std::string stages_text(const json::value& segment) {
+  std::string out;
+  for (const char* stage : {"filter", "walk", "scan", "rescore"}) {
+    double ms = segment.at(std::string(stage) + "_ms").to_number<double>();
+    if (ms == 0) continue;
+    char text[48];
+    std::snprintf(text, sizeof text, "%s%s %.3f", out.empty() ? "" : ", ", stage, ms);
+    out += text;
+  }
+  return out;
+}
+
+Table make_explanation(const json::array& shards) {
+  Table table{{"shard", "segment", "type", "matching", "plan", "visited", "by codes", "by float32",
+               "rescored", "metadata read", "ms"},
+              {},
+              {true, true, false, true, false, true, true, true, true, true, false}};
+  for (const json::value& shard : shards) {
+    for (const json::value& segment : shard.at("segments").as_array()) {
+      table.rows.push_back(
+          {shard_text(shard), member_text(segment, "segment"), member_text(segment, "type"),
+           matching_text(segment), plan_text(segment), member_text(segment, "rows_visited"),
+           member_text(segment, "distances_by_codes"), member_text(segment, "distances_by_values"),
+           member_text(segment, "rescored"), member_text(segment, "metadata_read"),
+           stages_text(segment)});
+    }
+  }
+  return table;
+}
+
 }  // namespace
+
+Result<Table> table_of_explanation(std::string_view text) {
+  try {
+    json::value reply = json::parse({text.data(), text.size()});
+    return make_explanation(reply.at("explain").at("shards").as_array());
+  } catch (const std::exception& e) {
+    return corruption(std::string("the reply does not explain the search: ") + e.what());
+  }
+}
 
 Result<Table> table_of_reply(std::string_view text, const std::vector<std::string>& columns) {
   try {

@@ -661,12 +661,40 @@ TEST_CASE("with sharding by vector, vectors move between shards and searches ask
   CHECK(found->shards_searched == 1);
   REQUIRE(found->results.size() == 50);
   for (const SearchHit& hit : found->results) CHECK(hit.id.integer() % 4 == 2);
+  // What was done there is told of each search of a batch, though each has its own shard.
+  SearchBatchRequest corners;
+  corners.database = "a";
+  for (size_t corner : {2, 0, 3, 1, 2}) {
+    SearchRequest one = search_of("a", {0, 0, 0}, 5);
+    if (corner > 0) one.vector[corner - 1] = 10;
+    one.explain = true;
+    corners.searches.push_back(one);
+  }
+  auto batch = test.node->search_batch(corners);
+  REQUIRE_MESSAGE(batch.ok(), batch.status().to_string());
+  REQUIRE(batch->results.size() == 5);
+  std::set<uint64_t> explained;
+  for (size_t i = 0; i < 5; ++i) {
+    auto alone = test.node->search(corners.searches[i]);
+    REQUIRE(alone.ok());
+    REQUIRE(alone->explanation.size() == 1);
+    REQUIRE(batch->results[i].explanation.size() == 1);
+    const ShardExplanation& shard = batch->results[i].explanation[0];
+    CHECK(shard.shard == alone->explanation[0].shard);
+    CHECK(shard.round == 0);
+    explained.insert(shard.shard);
+  }
+  CHECK(explained.size() == 4);
+
   // As many as asked for, although one shard does not have them.
   SearchRequest all = search_of("a", {0, 10, 0}, 1000);
+  all.explain = true;
   found = test.node->search(all);
   REQUIRE(found.ok());
   CHECK(found->results.size() == 1000);
   CHECK(found->shards_searched == 4);
+  REQUIRE(found->explanation.size() == 5);  // the near shard, and then all
+  for (size_t i = 0; i < 5; ++i) CHECK(found->explanation[i].round == (i == 0 ? 0 : 1));
   all = search_of("a", {0, 10, 0}, 5);
   all.filter = "{\"n\":3}";
   found = test.node->search(all);
@@ -749,6 +777,68 @@ TEST_CASE("with sharding by vector, vectors move between shards and searches ask
   CHECK(code_of(test.node->search(wrong)) == Code::invalid_argument);
   CHECK(code_of(test.node->split_shard({"a", info.placement[0].shard})) ==
         Code::failed_precondition);
+}
+
+TEST_CASE("a search says what it did in each shard where that is asked") {
+  TestNode test;
+  REQUIRE(test.node->create_database(spec_of("a", 2, Metric::l2, 3)).ok());
+  UpsertRequest rows;
+  rows.database = "a";
+  for (uint64_t i = 0; i < 100; ++i) {
+    add(rows, i, {static_cast<float>(i), 0}, R"({"tens":)" + std::to_string(i / 10) + "}");
+  }
+  REQUIRE(test.node->upsert(rows).ok());
+  DeleteRequest deletion;
+  deletion.database = "a";
+  for (uint64_t i = 0; i < 7; ++i) deletion.ids.emplace_back(i);
+  REQUIRE(test.node->remove(deletion).ok());
+  auto placement = test.node->describe_database("a")->placement;
+
+  SearchRequest search = search_of("a", {50, 0}, 3);
+  search.explain = true;
+  SearchRequest plain = search_of("a", {50, 0}, 3);
+  SearchRequest groups = search;
+  groups.group_by = "tens";
+  groups.group_size = 4;
+  SearchBatchRequest batch;
+  batch.database = "a";
+  batch.searches = {search, search, plain, groups};
+  auto replies = test.node->search_batch(batch);
+  REQUIRE_MESSAGE(replies.ok(), replies.status().to_string());
+  REQUIRE(replies->results.size() == 4);
+  for (size_t i : {0, 1}) {
+    const SearchReply& reply = replies->results[i];
+    CHECK(reply.explained);
+    REQUIRE(reply.explanation.size() == 3);
+    uint64_t live = 0, compared = 0;
+    for (size_t s = 0; s < 3; ++s) {
+      const ShardExplanation& shard = reply.explanation[s];
+      CHECK(shard.shard == placement[s].shard);
+      CHECK(shard.applied_index > 0);
+      CHECK(shard.took_ns >= shard.fetch_ns);
+      REQUIRE(shard.segments.size() == placement[s].segments.size());
+      for (size_t n = 0; n < shard.segments.size(); ++n) {
+        CHECK(shard.segments[n].segment == placement[s].segments[n].id);
+        CHECK(shard.segments[n].rows == placement[s].segments[n].rows);
+        live += shard.segments[n].live;
+        compared += shard.segments[n].distances();
+      }
+    }
+    CHECK(live == 93);
+    CHECK(compared == 93);
+    CHECK(reply.results.size() == 3);
+  }
+  CHECK(!replies->results[2].explained);
+  CHECK(replies->results[2].explanation.empty());
+  // Of each round of the search for groups.
+  const SearchReply& grouped = replies->results[3];
+  CHECK(grouped.explained);
+  REQUIRE(grouped.explanation.size() >= 3);
+  CHECK(grouped.explanation.size() % 3 == 0);
+  CHECK(grouped.explanation.front().round == 0);
+  for (const ShardExplanation& shard : grouped.explanation) {
+    CHECK(shard.round <= grouped.explanation.back().round);
+  }
 }
 
 TEST_CASE("recall is measured by the stored vectors") {

@@ -63,6 +63,37 @@ TEST_CASE("a reply becomes a table") {
   CHECK(chosen->rows[1] == std::vector<std::string>{"0.5000", "7", "3", ""});
 }
 
+TEST_CASE("an explanation becomes a table") {
+  std::string reply = R"({"results":[],"took_ms":1,"explain":{"shards":[
+      {"shard":3,"applied_index":9,"took_ms":0.5,"fetch_ms":0,"segments":[
+        {"segment":2,"type":"hnsw","rows":500,"live":400,"matching":120,"matching_exact":false,
+         "plan":"walk","fell_back":true,"walk_cost":70.5,"ef_search":4,"ef":15,"raised":true,
+         "rows_visited":80,"distances_by_codes":90,"distances_by_values":30,"rescored":30,
+         "metadata_read":7,"filter_ms":0,"walk_ms":0.25,"scan_ms":0.125,"rescore_ms":0},
+        {"segment":5,"type":"ivf","rows":9,"live":9,"matching":9,"matching_exact":true,
+         "plan":"probe","fell_back":false,"nprobe":2,"rows_visited":4,"distances_by_codes":0,
+         "distances_by_values":4,"rescored":0,"metadata_read":0,"filter_ms":0,"walk_ms":0,
+         "scan_ms":0,"rescore_ms":0}]}]}})";
+  auto table = table_of_explanation(reply);
+  REQUIRE(table.ok());
+  CHECK(table->rows ==
+        std::vector<std::vector<std::string>>{
+            {"3", "2", "hnsw", "~120 of 400", "walk, ef 15 (raised from 4), then scan", "80", "90",
+             "30", "30", "7", "walk 0.250, scan 0.125"},
+            {"3", "5", "ivf", "9 of 9", "probe, nprobe 2", "4", "0", "4", "0", "0", ""}});
+  CHECK(table->right_aligned.size() == table->header.size());
+
+  const std::string shard = "\"shard\":3";
+  for (auto [round, text] : {std::pair("0", "3"), {"1", "3 (round 1)"}}) {
+    std::string asked = reply;
+    asked.insert(asked.find(shard) + shard.size(), std::string(",\"round\":") + round);
+    table = table_of_explanation(asked);
+    REQUIRE(table.ok());
+    CHECK(table->rows[0][0] == text);
+    CHECK(table->rows[1][0] == text);
+  }
+}
+
 TEST_CASE("what is no reply of a search is said to be none") {
   for (std::string text :
        {"", "[]", "{}", "{\"results\":1}", "{\"results\":[1]}", "{\"results\":[{\"id\":1}]}",
@@ -70,6 +101,7 @@ TEST_CASE("what is no reply of a search is said to be none") {
     auto table = table_of_reply(text, {});
     REQUIRE_FALSE(table.ok());
     CHECK(table.status().code() == Code::corruption);
+    CHECK(table_of_explanation(text).status().code() == Code::corruption);
   }
 }
 

@@ -297,6 +297,80 @@ TEST_CASE("An operand that metadata cannot hold is refused") {
   CHECK(error_of(R"({"a":[1e999]})").find("filter.a") != std::string::npos);
 }
 
+TEST_CASE("Moments compare by time, and only with $date") {
+  const std::string row = R"({"at":"2024-01-31T12:00:00+01:00","n":5,"all":["x","2024-01-01"]})";
+  CHECK(matches(R"({"at":{"$date":"2024-01-31T11:00:00Z"}})", row));
+  CHECK(matches(R"({"at":{"$eq":{"$date":"2024-01-31 11:00:00"}}})", row));
+  CHECK(matches(R"({"at":{"$gte":{"$date":"2024-01-31"},"$lt":{"$date":"2024-02-01"}}})", row));
+  CHECK(!matches(R"({"at":{"$gt":{"$date":"2024-01-31T11:00:00Z"}}})", row));
+  CHECK(matches(R"({"at":{"$in":[1,{"$date":"2024-01-31T10:00:00-01:00"}]}})", row));
+  CHECK(!matches(R"({"at":{"$nin":[{"$date":"2024-01-31T10:00:00-01:00"}]}})", row));
+  CHECK(matches(R"({"at":{"$not":{"$lt":{"$date":"2000-01-01"}}}})", row));
+  CHECK(matches(R"({"all":{"$lte":{"$date":"2024-01-01"}}})", row));
+  // Strings stay strings, and nothing else is a moment.
+  CHECK(!matches(R"({"at":"2024-01-31T11:00:00Z"})", row));
+  CHECK(matches(R"({"at":{"$gt":"2024-01-31T11:30:00Z"}})", row));
+  CHECK(!matches(R"({"n":{"$gt":{"$date":"0000-01-01"}}})", row));
+  CHECK(!matches(R"({"gone":{"$lt":{"$date":"9999-01-01"}}})", row));
+  CHECK(matches(R"({"gone":{"$ne":{"$date":"2024-01-01"}}})", row));
+}
+
+TEST_CASE("What is no moment of a filter is refused, with its place") {
+  CHECK(error_of(R"({"at":{"$gte":{"$date":"2024-13-01"}}})") ==
+        "filter.at.$gte: $date is \"2024-13-01\"; it must be a date or a date-time of RFC 3339, "
+        "such as \"2024-01-31T12:30:00Z\"");
+  CHECK(error_of(R"({"at":{"$date":1704067200}})") == "filter.at: $date must be a string");
+  CHECK(error_of(R"({"at":{"$in":[{"$date":"yesterday"}]}})").find("filter.at.$in: $date is") == 0);
+  CHECK(error_of(R"({"at":{"$date":"2024-01-01","$gt":1}})").find("filter.at.$date must stand") ==
+        0);
+  CHECK(error_of(R"({"at":{"$lt":{"$data":"2024-01-01"}}})") ==
+        "filter.at.$lt must be a number, a string or {\"$date\": ...}");
+}
+
+TEST_CASE("Places are matched by areas") {
+  const std::string row =
+      R"({"place":{"lat":48.2,"lon":16.37,"name":"Vienna"},"stops":[1,{"lat":0,"lon":-179.9}],)"
+      R"("off":{"lat":98,"lon":0},"odd":{"lat":"48.2","lon":16}})";
+  CHECK(matches(R"({"place":{"$geoRadius":{"lat":48.2,"lon":16.4,"meters":5000}}})", row));
+  CHECK(!matches(R"({"place":{"$geoRadius":{"lat":48.2,"lon":16.4,"meters":500}}})", row));
+  CHECK(matches(R"({"stops":{"$geoRadius":{"lat":0,"lon":179.9,"meters":30000}}})", row));
+  const std::string box = R"({"$geoBox":{"top_left":{"lat":49,"lon":16},)"
+                          R"("bottom_right":{"lat":48,"lon":17}}})";
+  CHECK(matches("{\"place\":" + box + "}", row));
+  CHECK(!matches("{\"stops\":" + box + "}", row));
+  CHECK(matches("{\"$not\":{\"stops\":" + box + "}}", row));
+  CHECK(
+      matches(R"({"place":{"$exists":true,"$geoRadius":{"lat":48,"lon":16,"meters":1e6}}})", row));
+  const std::string all = R"({"$geoRadius":{"lat":0,"lon":0,"meters":3e7}})";
+  for (const char* no_place : {"off", "odd", "place.lat", "place.name", "gone"}) {
+    CHECK(!matches("{\"" + std::string(no_place) + "\":" + all + "}", row));
+  }
+}
+
+TEST_CASE("What is no area is refused, with its place") {
+  CHECK(error_of(R"({"a":{"$geoRadius":{"lat":91,"lon":0,"meters":1}}})") ==
+        "filter.a.$geoRadius: lat is 91.000000; on the globe it is -90 to 90");
+  CHECK(error_of(R"({"a":{"$geoRadius":{"lat":0,"lon":0}}})") ==
+        "filter.a.$geoRadius: meters is missing");
+  CHECK(error_of(R"({"a":{"$geoRadius":{"lat":0,"lon":0,"meters":-5}}})").find("at least 0") !=
+        std::string::npos);
+  CHECK(error_of(R"({"a":{"$geoRadius":{"lat":"0","lon":0,"meters":5}}})") ==
+        "filter.a.$geoRadius: lat must be a number");
+  CHECK(error_of(R"({"a":{"$geoRadius":{"lat":0,"lon":0,"meters":5,"km":1}}})") ==
+        "filter.a.$geoRadius: field \"km\" is not known");
+  CHECK(error_of(R"({"a":{"$geoRadius":[0,0,5]}})") == "filter.a.$geoRadius: must be an object");
+  CHECK(error_of(R"({"a":{"$geoBox":{"top_left":{"lat":1,"lon":0}}}})") ==
+        "filter.a.$geoBox: bottom_right is missing");
+  CHECK(error_of(R"({"a":{"$geoBox":{"top_left":{"lat":1},"bottom_right":{"lat":0,"lon":1}}}})") ==
+        "filter.a.$geoBox: top_left: lon is missing");
+  CHECK(error_of(R"({"a":{"$geoBox":{"top_left":{"lat":0,"lon":0},)"
+                 R"("bottom_right":{"lat":1,"lon":1}}}})")
+            .find("filter.a.$geoBox: top_left is south of bottom_right") == 0);
+  CHECK(error_of(R"({"a":{"$geoBox":{"top_left":{"lat":1,"lon":181},)"
+                 R"("bottom_right":{"lat":0,"lon":1}}}})") ==
+        "filter.a.$geoBox: top_left: lon is 181.000000; on the globe it is -180 to 180");
+}
+
 TEST_CASE("Bytes that are no metadata do no harm") {
   std::mt19937 random(6);
   const std::string alphabet = "{}[]\",:\\a1n";

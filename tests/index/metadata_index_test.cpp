@@ -5,8 +5,10 @@
 #include <boost/json.hpp>
 #include <random>
 
+#include "index/geo.h"
 #include "index/metadata.h"
 #include "index/sealed_segment.h"
+#include "index/timestamp.h"
 
 namespace jade {
 namespace {
@@ -23,7 +25,7 @@ class Generator {
   json::value scalar() {
     static const std::string texts[] = {"", "a", "ab", "b", "\"q\\\n", "é", "日本", "z\u007f"};
     constexpr int64_t two_53 = int64_t{1} << 53;
-    switch (below(14)) {
+    switch (below(16)) {
       case 0: return nullptr;
       case 1: return below(2) == 0;
       case 2: return static_cast<int64_t>(below(50)) - 25;
@@ -36,12 +38,57 @@ class Generator {
       case 9: return below(2) == 0 ? -0.0 : below(2) == 0 ? 1.8446744073709552e19 : -1e300;
       case 10: return json::string(std::string(255 + below(3), 'x'));
       case 11: return json::string("n" + std::to_string(below(100)));
+      case 12:
+      case 13: return json::string(moment());
       default: return json::string(texts[below(8)]);
     }
   }
+  // Few moments, written in many ways, some of which are none.
+  std::string moment() {
+    static const std::string times[] = {"",           "T00:00:00Z",      "T01:00:00+01:00",
+                                        " 00:00:00",  "T00:00:00.0001Z", "t23:30:00-00:30",
+                                        "T00:00:60Z", "T24:00:00Z"};
+    return "2024-0" + std::to_string(2 + below(2)) + "-0" + std::to_string(below(4)) +
+           times[below(8)];
+  }
+  double coordinate(double most) {
+    switch (below(6)) {
+      case 0: return below(2) == 0 ? most : -most;
+      case 1: return most - 1e-9 * below(4);
+      case 2: return most / 2;
+      default: return (static_cast<double>(below(2001)) / 1000 - 1) * most;
+    }
+  }
+  // Sometimes none on the globe.
+  json::object place() {
+    json::object out;
+    out["lat"] = coordinate(below(20) == 0 ? 100 : 90);
+    out["lon"] = below(20) == 0 ? json::value("x") : json::value(coordinate(180));
+    if (below(4) == 0) out["name"] = scalar();
+    return out;
+  }
+  json::object area() {
+    json::object out;
+    auto corner = [this](double lat) {
+      return json::object{{"lat", lat}, {"lon", coordinate(180)}};
+    };
+    if (below(2) == 0) {
+      double a = coordinate(90), b = coordinate(90);
+      out["$geoBox"] = {{"top_left", corner(std::max(a, b))},
+                        {"bottom_right", corner(std::min(a, b))}};
+    } else {
+      static constexpr double radii[] = {0, 0.5, 2000, 1e6, 7e6, 2.1e7};
+      out["$geoRadius"] = corner(coordinate(90));
+      out["$geoRadius"].as_object()["meters"] = radii[below(6)];
+    }
+    return out;
+  }
+  json::value date() { return json::object{{"$date", valid_moment()}}; }
+
   json::value value(int depth) {
-    uint32_t which = depth > 0 ? below(8) : 8;
+    uint32_t which = depth > 0 ? below(9) : 9;
     if (which == 0) return object(depth - 1);
+    if (which == 8) return place();
     if (which <= 2) {
       json::array out;
       uint32_t n = below(60) == 0 ? 255 + below(3) : below(4);
@@ -79,13 +126,22 @@ class Generator {
   }
 
  private:
+  std::string valid_moment() {
+    std::string out = moment();
+    while (!parse_timestamp(out)) out = moment();
+    return out;
+  }
   json::object operators(int depth) {
+    if (below(6) == 0) return area();
     json::object out;
     static constexpr const char* ordering[] = {"$gt", "$gte", "$lt", "$lte"};
     for (uint32_t n = 1 + below(2); n > 0; --n) {
       switch (below(6)) {
-        case 0: out[below(2) == 0 ? "$eq" : "$ne"] = value(1); break;
-        case 1: out[below(2) == 0 ? "$in" : "$nin"] = {value(1), scalar(), scalar()}; break;
+        case 0: out[below(2) == 0 ? "$eq" : "$ne"] = below(4) == 0 ? date() : value(1); break;
+        case 1:
+          out[below(2) == 0 ? "$in" : "$nin"] = {value(1), scalar(),
+                                                 below(4) == 0 ? date() : scalar()};
+          break;
         case 2: out["$exists"] = below(2) == 0; break;
         case 3:
           if (depth > 0) {
@@ -94,8 +150,8 @@ class Generator {
           }
           [[fallthrough]];
         default: {
-          json::value bound = scalar();
-          while (!bound.is_number() && !bound.is_string()) bound = scalar();
+          json::value bound = below(3) == 0 ? date() : scalar();
+          while (!bound.is_object() && !bound.is_number() && !bound.is_string()) bound = scalar();
           out[ordering[below(4)]] = bound;
         }
       }
@@ -144,6 +200,8 @@ TEST_CASE("The index selects the rows that each by itself matches") {
     for (std::string& row : rows) {
       json::object object = generator.object(2);
       if (generator.below(20) != 0) object["k"] = generator.below(seed < 6 ? 3 : 1000);
+      if (generator.below(3) != 0) object["at"] = json::string(generator.moment());
+      if (generator.below(3) != 0) object["place"] = generator.place();
       if (generator.below(10) != 0) row = json::serialize(object);
     }
     TextColumn column = column_of(rows);
@@ -153,6 +211,10 @@ TEST_CASE("The index selects the rows that each by itself matches") {
       if (generator.below(3) == 0) {
         object["k"] = {{"$gte", generator.below(500)}, {"$lt", generator.below(1000)}};
       }
+      if (generator.below(6) == 0) {
+        object = {{"at", {{generator.below(2) == 0 ? "$gte" : "$lt", generator.date()}}}};
+      }
+      if (generator.below(6) == 0) object = {{"place", generator.area()}};
       std::string text = json::serialize(object);
       CAPTURE(text);
       Filter filter = filter_of(text);
@@ -189,6 +251,38 @@ TEST_CASE("Numbers are in order exactly, whatever their kind") {
   CHECK(selected(index, R"({"a":{"$gt":0,"$lt":0}})") == Rows{7});
   CHECK(selected(index, R"({"a":{"$ne":"x"}})") == Rows{0, 1, 2, 3, 4, 5, 6});
   CHECK(selected(index, R"({"b":{"$exists":false}})").size() == 8);
+}
+
+TEST_CASE("Areas select places; only those at their edge are undecided") {
+  std::mt19937 random(11);
+  std::vector<std::string> rows;
+  auto uniform = [&](double most) {
+    return (static_cast<double>(random()) / 4294967295.0 * 2 - 1) * most;
+  };
+  for (int i = 0; i < 20000; ++i) {
+    json::object place{{"lat", uniform(90)}, {"lon", uniform(180)}};
+    rows.push_back(
+        json::serialize(json::object{{"p", i % 3 == 0 ? json::value{place, 1} : place}}));
+  }
+  TextColumn column = column_of(rows);
+  MetadataIndex index(column);
+  uint64_t undecided = 0, matched = 0;
+  for (int i = 0; i < 60; ++i) {
+    json::object area{
+        {"lat", uniform(90)}, {"lon", uniform(180)}, {"meters", std::pow(10.0, 3 + i % 5)}};
+    std::string text = json::serialize(json::object{{"p", {{"$geoRadius", area}}}});
+    Filter filter = filter_of(text);
+    Selection found = index.select(filter);
+    for (size_t row = 0; row < rows.size(); ++row) {
+      bool matches = filter.matches(column[row]);
+      matched += matches;
+      REQUIRE((!found.sure.test(row) || matches));
+      REQUIRE((found.widest().test(row) || !matches));
+    }
+    undecided += found.widest().count() - found.sure.count();
+  }
+  CHECK(matched > 10000);
+  CHECK(undecided < 20);
 }
 
 TEST_CASE("What is not in the index is undecided, and nothing else is") {

@@ -6,9 +6,12 @@
 #include <cmath>
 #include <map>
 #include <random>
+#include <set>
 
 #include "index/growing_segment.h"
+#include "index/hnsw_matching.h"
 #include "index/scoring.h"
+#include "index/sealed_segment.h"
 #include "index/segment_builder.h"
 #include "storage/vector_id.h"
 
@@ -331,10 +334,10 @@ TEST_CASE("Each plan finds what it should, and says what it did") {
     }
     struct Case {
       std::string filter;
-      SearchPlan graph, lists;
+      SegmentPlan graph, lists;
       bool exact;
     };
-    using enum SearchPlan;
+    using enum SegmentPlan;
     const Case cases[] = {
         {"", walk, probe, true},
         {R"({"any":{"$lt":900}})", walk_matching, probe, true},
@@ -379,7 +382,7 @@ TEST_CASE("Each plan finds what it should, and says what it did") {
         CHECK(said.matching < 2 * matching);
       }
       CHECK((said.metadata_read > 0) == !c.exact);
-      CHECK((said.distances > 0) == (matching > 0));
+      CHECK((said.distances() > 0) == (matching > 0));
       CHECK((said.ef > 0) == (said.plan == walk || said.plan == walk_matching));
       CHECK((said.nprobe > 0) == (said.plan == probe));
       CHECK(!said.raised);
@@ -389,6 +392,179 @@ TEST_CASE("Each plan finds what it should, and says what it did") {
                        {.k = 100, .ef_search = 10, .nprobe = 1}, &explain)
                 .ok());
     CHECK(explain.front().raised == (kind == IndexKind::hnsw));
+  }
+}
+
+namespace {
+
+// Rows of a segment by their codes, that note which were compared.
+class NotedRows {
+ public:
+  NotedRows(const RowCodes& codes, const EncodedQuery& query) : rows_(codes, query) {}
+  void prefetch(uint32_t) const {}
+  void distances(const uint32_t* rows, size_t count, float* out) const {
+    rows_.distances(rows, count, out);
+    compared.insert(compared.end(), rows, rows + count);
+  }
+  mutable std::vector<uint32_t> compared;
+
+ private:
+  CodedRows rows_;
+};
+
+}  // namespace
+
+TEST_CASE("An explanation counts what was done") {
+  constexpr uint32_t n = 20000, dimension = 8;
+  std::mt19937 random(8);
+  std::normal_distribution<float> normal;
+  auto rows = std::make_shared<GrowingSegment>(dimension, Metric::l2);
+  std::vector<float> vector(dimension), query(dimension);
+  for (uint32_t i = 0; i < n; ++i) {
+    for (float& value : vector) value = normal(random);
+    std::string metadata = "{\"a\":" + std::to_string(random() % 1000) + ",\"list\":[[" +
+                           std::to_string(i % 2) + "]]}";
+    rows->append(i, VectorId(uint64_t{i}).key(), vector.data(), metadata);
+  }
+  for (float& value : query) value = normal(random);
+  BuildOptions build;
+  build.metric = Metric::l2;
+  build.dimension = dimension;
+  build.index.ef_construction = 60;
+  auto built = build_segment({{rows, nullptr, n}}, build);
+  REQUIRE(built.ok());
+  const SealedSegment& sealed = **built;
+  REQUIRE(sealed.codes() != nullptr);
+  auto dead = std::make_shared<Bitmap>(n);
+  for (uint32_t i = 0; i < n; i += 7) dead->set(i);
+  SegmentView view{*built, dead, n, dead->count(), 17};
+  uint64_t calls = 0;
+  std::function<uint64_t()> clock = [&calls] { return ++calls * 100; };
+  auto explained = [&](const SegmentView& of, SearchOptions options) {
+    std::vector<SegmentExplanation> out;
+    options.clock_ns = &clock;
+    REQUIRE(search_all({&of, 1}, Metric::l2, dimension, query, options, &out).ok());
+    REQUIRE(out.size() == 1);
+    return out.front();
+  };
+  auto live_matching = [&](const Filter& filter) {
+    return [&](uint32_t row) { return !dead->test(row) && filter.matches(sealed.metadata(row)); };
+  };
+  auto count = [](auto&& holds) {
+    uint64_t total = 0;
+    for (uint32_t row = 0; row < n; ++row) total += holds(row) ? 1 : 0;
+    return total;
+  };
+  const uint64_t live = n - dead->count();
+
+  SUBCASE("scans") {
+    SegmentExplanation all = explained({rows, dead, n, dead->count()}, {.k = 5});
+    CHECK(all.plan == SegmentPlan::scan);
+    CHECK(all.segment == 0);
+    CHECK(all.live == live);
+    CHECK(all.rows_visited == live);
+    CHECK(all.distances_by_values == live);
+    CHECK(all.distances_by_codes == 0);
+    CHECK(all.scan_ns == 100);
+    CHECK(all.filter_ns == 0);
+
+    Filter filter = filter_of(R"({"a":{"$lt":20}})");
+    uint64_t matching = count(live_matching(filter));
+    SegmentExplanation few = explained(view, {.k = 5, .filter = &filter});
+    CHECK(few.plan == SegmentPlan::matching_rows);
+    CHECK(few.segment == 17);
+    CHECK(few.matching == matching);
+    CHECK(few.rows_visited == matching);
+    CHECK(few.distances_by_codes == matching);
+    CHECK(few.rescored == sealed.codes()->rescored(5));
+    CHECK(few.distances_by_values == few.rescored);
+    CHECK(few.metadata_read == 0);
+    CHECK(few.walk_cost > static_cast<double>(matching));
+    CHECK(few.filter_ns == 100);
+    CHECK(few.scan_ns == 100);
+    CHECK(few.rescore_ns == 100);
+    CHECK(few.walk_ns == 0);
+
+    SegmentExplanation exact = explained(view, {.k = 5, .filter = &filter, .exact = true});
+    CHECK(exact.distances_by_values == matching);
+    CHECK(exact.distances_by_codes == 0);
+    CHECK(exact.rescored == 0);
+
+    // No index decides this: each row is read once, by the sample or by the scan.
+    Filter undecided = filter_of(R"({"list":[1]})");
+    SegmentExplanation read = explained(view, {.k = n, .filter = &undecided, .exact = true});
+    CHECK(read.rows_visited == live);
+    CHECK(read.metadata_read == live + 256);
+  }
+  SUBCASE("walks") {
+    WalkMemory memory;
+    REQUIRE(sealed.codes()->encode(query.data(), memory.query));
+    NotedRows noted(*sealed.codes(), memory.query);
+    SegmentExplanation said = explained(view, {.k = 10, .ef_search = 4});
+    CHECK(said.plan == SegmentPlan::walk);
+    CHECK(said.ef_search == 4);
+    CHECK(said.ef == 15);
+    CHECK(said.raised);
+    Candidate start = descend(*sealed.graph(), noted, 0, memory);
+    walk(
+        *sealed.graph(), noted, 0, start, said.ef, n,
+        [&](uint32_t row) { return !dead->test(row); }, memory);
+    CHECK(said.distances_by_codes == noted.compared.size());
+    CHECK(said.rescored == std::min<size_t>(said.ef, sealed.codes()->rescored(10)));
+    CHECK(said.distances_by_values == said.rescored);
+    CHECK(said.walk_ns == 100);
+    CHECK(said.rescore_ns == 100);
+    // After the descent, but for where it ended.
+    noted.compared.clear();
+    descend(*sealed.graph(), noted, 0, memory);
+    CHECK(said.rows_visited == said.distances_by_codes - noted.compared.size() + 1);
+  }
+  SUBCASE("walks from match to match") {
+    Filter filter = filter_of(R"({"a":{"$lt":600}})");
+    auto matches = live_matching(filter);
+    SegmentExplanation said = explained(view, {.k = 10, .ef_search = 40, .filter = &filter});
+    REQUIRE(said.plan == SegmentPlan::walk_matching);
+    CHECK(said.matching == count(matches));
+    WalkMemory memory;
+    REQUIRE(sealed.codes()->encode(query.data(), memory.query));
+    NotedRows noted(*sealed.codes(), memory.query);
+    Candidate start = descend(*sealed.graph(), noted, 0, memory);
+    const size_t descended = noted.compared.size();
+    std::vector<uint32_t> seeds;
+    for (uint32_t i = 0; i < 16; ++i) {
+      uint32_t row = i * n / 16;
+      while (!matches(row)) ++row;
+      seeds.push_back(row);
+    }
+    std::set<uint32_t> looked_at;
+    walk_matching(
+        *sealed.graph(), noted, start, seeds, static_cast<double>(said.matching) / n, said.ef,
+        said.matching,
+        [&](uint32_t row) {
+          looked_at.insert(row);
+          return matches(row);
+        },
+        memory);
+    CHECK(said.distances_by_codes == noted.compared.size());
+    CHECK(said.rows_visited >= noted.compared.size() - descended);
+    CHECK(said.rows_visited <= looked_at.size() + seeds.size());
+    CHECK(said.rows_visited == memory.visited());
+  }
+  SUBCASE("several queries share what a filter costs") {
+    Filter filter = filter_of(R"({"list":[1]})");
+    std::vector<float> queries(query);
+    queries.insert(queries.end(), query.begin(), query.end());
+    std::vector<SegmentExplanation> out;
+    SearchOptions options{.k = 3, .filter = &filter, .clock_ns = &clock};
+    REQUIRE(search_all({&view, 1}, Metric::l2, dimension, queries, options, &out).ok());
+    REQUIRE(out.size() == 2);
+    CHECK(out[0].filter_ns == 100);
+    CHECK(out[1].filter_ns == 0);
+    CHECK(out[0].metadata_read == out[1].metadata_read + 256);
+    options.clock_ns = nullptr;
+    REQUIRE(search_all({&view, 1}, Metric::l2, dimension, queries, options, &out).ok());
+    CHECK(out[2].filter_ns + out[2].walk_ns + out[2].scan_ns + out[2].rescore_ns == 0);
+    CHECK(out[2].distances_by_codes == out[0].distances_by_codes);
   }
 }
 

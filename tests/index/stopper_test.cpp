@@ -85,9 +85,9 @@ TEST_CASE("every way to search ends soon after it is told to stop") {
   struct Case {
     SegmentView view;
     SearchOptions options;
-    SearchPlan plan;
+    SegmentPlan plan;
   };
-  using enum SearchPlan;
+  using enum SegmentPlan;
   for (Case c :
        std::initializer_list<Case>{{growing, {}, scan},
                                    {graph, {.exact = true}, scan},
@@ -112,11 +112,11 @@ TEST_CASE("every way to search ends soon after it is told to stop") {
     auto [whole, explain] = run(false, nullptr);
     REQUIRE(explain.size() == queries);
     CHECK(to_string(explain[0].plan) == to_string(c.plan));
-    CHECK(queries * explain[0].distances > 2 * Stopper::interval);
+    CHECK(queries * explain[0].distances() > 2 * Stopper::interval);
     bool stopped = true;
     CHECK(run(true, &stopped).first == whole);
     CHECK(!stopped);
-    CHECK(asked >= queries * explain[0].distances / Stopper::interval - 1);
+    CHECK(asked >= queries * explain[0].distances() / Stopper::interval - 1);
     // A filter is asked about before it is looked up.
     stop_at = c.options.filter != nullptr ? 2 : 1;
     asked = 0;
@@ -126,10 +126,10 @@ TEST_CASE("every way to search ends soon after it is told to stop") {
     REQUIRE(!cut.empty());
     CHECK(cut.size() < queries);
     uint64_t distances = 0;
-    for (const SegmentExplanation& done : cut) distances += done.distances;
+    for (const SegmentExplanation& done : cut) distances += done.distances();
     CHECK(distances < 2 * Stopper::interval);
     // In the middle of a walk or scan that is longer than that.
-    if (explain[0].distances > 2 * Stopper::interval) CHECK(cut.size() == 1);
+    if (explain[0].distances() > 2 * Stopper::interval) CHECK(cut.size() == 1);
     CHECK(!cut.back().fell_back);
   }
 }
@@ -147,7 +147,7 @@ TEST_CASE("a walk among few matches does not end in a scan once it is told to st
   CHECK(stop.stopped());
   REQUIRE(explain.size() == 1);
   CHECK(!explain[0].fell_back);
-  CHECK(explain[0].distances <= 2 * Stopper::interval);
+  CHECK(explain[0].distances() <= 2 * Stopper::interval);
 }
 
 TEST_CASE("a measurement of recall and a search for what matches end likewise") {

@@ -22,6 +22,7 @@ struct Disk {
   std::vector<uint64_t> numbers;
   std::vector<float> values;
   size_t reads = 0;
+  size_t rows_read = 0;
   size_t fails_from = SIZE_MAX;  // the read that fails, and all after it
   bool full = false;
 };
@@ -35,6 +36,7 @@ class DiskVectors final : public StoredVectors {
   Status read(uint32_t first, uint32_t count, const uint64_t* row_numbers,
               float* out) const override {
     if (disk_->reads++ >= disk_->fails_from) return corruption("a row is damaged");
+    disk_->rows_read += count;
     for (uint32_t i = 0; i < count; ++i) REQUIRE(disk_->numbers[first + i] == row_numbers[i]);
     std::memcpy(out, disk_->values.data() + size_t{first} * dimension_,
                 size_t{count} * dimension_ * sizeof(float));
@@ -214,6 +216,31 @@ TEST_CASE("A segment with its vectors on disk finds what one with them in memory
       CHECK((*opened)->options() == stored->options());
       CHECK(bytes_of(**opened) == bytes);
       check_same_hits(view_of(memory), view_of(*opened));
+    }
+  }
+}
+
+TEST_CASE("An explanation counts the vectors that are read from disk") {
+  for (Quantization quantization : kinds) {
+    CAPTURE(to_string(quantization));
+    auto options = options_of(40, Metric::l2, quantization);
+    auto disk = std::make_shared<Disk>();
+    auto stored = built({whole(make_rows(5000, 40, Metric::l2))}, on_disk(options, disk));
+    SegmentView views[] = {view_of(stored), view_of(stored)};
+    auto filters = some_filters();
+    std::vector<float> query(40);
+    REQUIRE(stored->read_vector(17, query.data()).ok());
+    for (const SearchOptions& way : ways(filters)) {
+      std::vector<SegmentExplanation> said;
+      const size_t before = disk->rows_read;
+      REQUIRE(search_all(views, Metric::l2, 40, query, way, &said).ok());
+      REQUIRE(said.size() == 2);
+      CHECK(said[0].distances_by_values + said[1].distances_by_values == disk->rows_read - before);
+      for (const SegmentExplanation& one : said) {
+        CHECK(one.rescored <= stored->codes()->rescored(way.k));
+        CHECK(one.distances_by_values ==
+              (one.distances_by_codes > 0 ? one.rescored : one.rows_visited));
+      }
     }
   }
 }

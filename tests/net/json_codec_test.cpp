@@ -228,6 +228,44 @@ TEST_CASE("a search by examples, and for groups") {
         R"([]],"took_ms":0.25})");
 }
 
+TEST_CASE("an explanation is written where it was asked for") {
+  std::string body = R"({"vector":[1],"explain":true})";
+  CHECK(decode_json_search(body)->explain);
+  SegmentExplanation segment;
+  segment.segment = 4;
+  segment.kind = IndexKind::hnsw;
+  segment.rows = 100;
+  segment.live = 90;
+  segment.matching = 80;
+  segment.matching_exact = true;
+  segment.plan = SegmentPlan::walk;
+  segment.walk_cost = 12.5;
+  segment.ef_search = 5;
+  segment.ef = 15;
+  segment.raised = true;
+  segment.rows_visited = 40;
+  segment.distances_by_codes = 41;
+  segment.distances_by_values = 30;
+  segment.rescored = 30;
+  segment.walk_ns = 250'000;
+  segment.rescore_ns = 500;
+  SearchReply reply;
+  reply.explained = true;
+  reply.explanation.push_back({3, 0, 17, 1'000'000, 0, {segment}});
+  const std::string explanation =
+      R"({"shards":[{"shard":3,"applied_index":17,"took_ms":1,"fetch_ms":0,"segments":[)"
+      R"({"segment":4,"type":"hnsw","rows":100,"live":90,"matching":80,"matching_exact":true,)"
+      R"("plan":"walk","fell_back":false,"walk_cost":12.5,"ef_search":5,"ef":15,"raised":true,)"
+      R"("rows_visited":40,"distances_by_codes":41,"distances_by_values":30,"rescored":30,)"
+      R"("metadata_read":0,"filter_ms":0,"walk_ms":0.25,"scan_ms":0,"rescore_ms":5e-04}]}]})";
+  CHECK(encode_search_json(reply, {}, 2) ==
+        R"({"results":[],"took_ms":2,"explain":)" + explanation + "}");
+  CHECK(encode_search_batch_json({{{}, reply}}, std::vector<Include>(2), 2) ==
+        R"({"results":[[],[]],"took_ms":2,"explain":[null,)" + explanation + "]}");
+  CHECK(encode_search_batch_json({{{}, {}}}, std::vector<Include>(2), 2) ==
+        R"({"results":[[],[]],"took_ms":2})");
+}
+
 TEST_CASE("a search that is wrong is told where") {
   struct Case {
     const char* body;
@@ -238,6 +276,7 @@ TEST_CASE("a search that is wrong is told where") {
            {R"({"vector":[1],"k":1.5})", "k is 1.5; it must be an integer"},
            {R"({"vector":[1],"k":4294967296})", "k is 4294967296"},
            {R"({"vector":[1],"k":"1"})", "k is a string; it must be an integer"},
+           {R"({"vector":[1],"explain":"yes"})", "explain is a string"},
            {R"({"vector":[1],"exact":1})", "exact is a number; it must be true or false"},
            {R"({"vector":[1],"include":["all"]})", "include[0] is \"all\""},
            {R"({"vector":[1],"consistency":"weak"})", "consistency is \"weak\""},
