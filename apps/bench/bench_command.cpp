@@ -268,6 +268,10 @@ void add_bench_command(CLI::App& app, int& exit_code) {
   make->add_option("--intrinsic", arguments->make.intrinsic, "Dimensions that matter")
       ->capture_default_str();
   make->add_option("--seed", arguments->make.seed)->capture_default_str();
+  make->add_option(
+          "--skip", arguments->make.skip,
+          "Leave out the first rows: of the same seed, for queries that are not in the base")
+      ->capture_default_str();
   make->add_option("--out", arguments->make.out, "An .fbin file")->required();
 
   command->callback([arguments, make, &exit_code] {

@@ -76,12 +76,11 @@ class JadeIndex final : public Engine {
     }
   }
 
-  size_t memory_bytes() const override {
-    return dynamic_cast<const SealedSegment&>(*view_.segment).memory_bytes();
-  }
+  size_t memory_bytes() const override { return sealed().memory_bytes(); }
 
   bool forget_disk() override {
-    if (directory_.empty()) return false;
+    // With few vectors they are in memory nevertheless.
+    if (sealed().stored() == nullptr) return false;
     int file = open((directory_ + "/rows/1").c_str(), O_RDONLY | O_CLOEXEC);
     JADE_ASSERT(file >= 0);
     (void)posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
@@ -90,6 +89,7 @@ class JadeIndex final : public Engine {
   }
 
  private:
+  const SealedSegment& sealed() const { return dynamic_cast<const SealedSegment&>(*view_.segment); }
   void open_store() {
     directory_ = (std::filesystem::temp_directory_path() / "jade-bench-XXXXXX").string();
     JADE_ASSERT(mkdtemp(directory_.data()) != nullptr);

@@ -29,7 +29,7 @@ Status make_data(const MakeOptions& options) {
   put(&rows, 4);
   put(&dimension, 4);
   std::vector<float> row(dimension);
-  for (uint32_t i = 0; i < rows; ++i) {
+  for (size_t i = 0; i < options.skip + options.rows; ++i) {
     size_t centre = random() % 256;
     for (size_t j = 0; j < intrinsic; ++j)
       point[j] = centres[centre * intrinsic + j] + normal(random);
@@ -38,7 +38,7 @@ Status make_data(const MakeOptions& options) {
       for (size_t j = 0; j < intrinsic; ++j) value += map[j * dimension + d] * point[j];
       row[d] = value;
     }
-    put(row.data(), row.size() * 4);
+    if (i >= options.skip) put(row.data(), row.size() * 4);
   }
   out.close();
   if (out) return {};

@@ -12,6 +12,7 @@ struct MakeOptions {
   size_t rows = 100000, intrinsic = 16;
   uint32_t dimension = 128;
   uint64_t seed = 1;
+  size_t skip = 0;  // leaves out the first rows: for queries that are not in the base
   std::string out;  // an .fbin file
 };
 

@@ -158,6 +158,10 @@ TEST_CASE_FIXTURE(Files, "what the command cannot do is its exit code") {
     return bench(all);
   };
   CHECK(with({"--skip-peers"}) == 0);
+  CHECK(with({"--skip-filters", "--only-ours", "--quantization", "none,rabitq", "--vectors",
+              "memory,disk"}) == 0);
+  CHECK(with({"--quantization", "none", "--vectors", "disk"}) == 1);
+  CHECK(with({"--vectors", "tape"}) == 1);
   CHECK(with({"--skip-peers", "--skip-filters"}) == 0);
   CHECK(bench({}) == 1);
   CHECK(bench({"--base", options.base}) == 1);
@@ -199,6 +203,10 @@ TEST_CASE("made-up vectors are the same for the same seed, and of the wanted sha
   CHECK(matrix->rows == 50);
   CHECK(matrix->dimension == 8);
   for (float value : matrix->values) CHECK(std::isfinite(value));
+  options.skip = 30;
+  options.rows = 20;
+  REQUIRE(make_data(options).ok());
+  CHECK(read(options.out).substr(8) == files[2].substr(8 + 30 * 8 * 4));
   options.intrinsic = 0;
   CHECK(make_data(options).code() == Code::invalid_argument);
   options.intrinsic = 9;
