@@ -37,6 +37,10 @@ class SimNetwork {
   // Both ends see the connection closed; what was under way is lost.
   void disconnect(Link link);
   void disconnect(const SimSystem& one, const SimSystem& other);
+  // At the server, and at the client.
+  std::pair<caf::io::connection_handle, caf::io::connection_handle> ends(Link link) const {
+    return {links_[link].directions[0].handle, links_[link].directions[1].handle};
+  }
   // The system is about to end: the other ends see their connections closed.
   void drop(SimSystem& system);
 

@@ -182,42 +182,26 @@ caf::behavior dialler(caf::event_based_actor* self, int* failed) {
   return {[](uint64_t) {}};
 }
 
-// CAF keeps what it was dialled and lets go of what it dialled itself: both ends of both
-// connections are to see that, so that a later dial finds a way.
-TEST_CASE("two that dialled each other at once can talk when one of them dials again") {
-  TwoNodes nodes;
-  Asked first, again;
-  auto served = nodes.server.system().spawn(describe);
-  auto also_served = nodes.client.system().spawn(describe);
-  nodes.server.publish(served, 4242);
-  nodes.network.listen(nodes.client, 4243);
-  nodes.client.publish(also_served, 4243);
-  nodes.network.connect(nodes.client, nodes.server, "client", 4243);
-  auto asking = nodes.client.system().spawn(asker, &nodes, &first);
-  nodes.server.system().spawn([](caf::event_based_actor* self) {
-    self->request(self->home_system().middleman().actor_handle(), caf::infinite,
-                  caf::connect_atom::value, std::string("client"), uint16_t{4243})
-        .then([](const caf::node_id&, caf::strong_actor_ptr&, const std::set<std::string>&) {},
-              [](const caf::error&) {});
-  });
-  nodes.run_until(500 * millisecond);
-  nodes.network.connect(nodes.server, nodes.client, "server", 4242);
-  auto asking_again = nodes.client.system().spawn(asker, &nodes, &again);
-  nodes.run_until(1000 * millisecond);
-  REQUIRE(again.connected);
-  caf::anon_send(asking_again, uint64_t{1});
-  nodes.run_until(3000 * millisecond);
-  CHECK(again.answers.size() == 1);
-  CHECK(again.failures.empty());
-  for (const caf::actor& actor : {asking, asking_again}) {
-    caf::anon_send_exit(actor, caf::exit_reason::kill);
+// As CAF does with one of two connections between the same nodes.
+TEST_CASE("where one end lets go of a connection, the other sees it closed") {
+  for (bool at_client : {false, true}) {
+    CAPTURE(at_client);
+    Conversation talk;
+    REQUIRE(talk.asked.connected);
+    auto [server_end, client_end] = talk.network.ends(talk.link);
+    auto attached = [](SimSystem& system, caf::io::connection_handle end) {
+      auto scribe = system.multiplexer().impl_ptr(end);
+      return scribe && !scribe->detached();
+    };
+    REQUIRE(attached(talk.server, server_end));
+    REQUIRE(attached(talk.client, client_end));
+    SimSystem& leaving = at_client ? talk.client : talk.server;
+    auto scribe = leaving.multiplexer().impl_ptr(at_client ? client_end : server_end);
+    scribe->detach(&leaving.multiplexer(), false);
+    talk.run_until(talk.now_ns + 10 * millisecond);
+    CHECK_FALSE(attached(talk.server, server_end));
+    CHECK_FALSE(attached(talk.client, client_end));
   }
-  caf::anon_send_exit(served, caf::exit_reason::kill);
-  caf::anon_send_exit(also_served, caf::exit_reason::kill);
-  first.remote = again.remote = nullptr;
-  asking = asking_again = nullptr;
-  served = also_served = nullptr;
-  nodes.run_until(nodes.now_ns + 100 * millisecond);
 }
 
 TEST_CASE("who dials a server that ended, before or after dialling, is told so") {
