@@ -307,16 +307,17 @@ struct NodeInfo {
   uint64_t leads = 0;  // shards
 };
 
-// A shard on its way from one node to another, or being split in two.
+// A shard on its way from one node to another, or being split in two, or giving vectors
+// away that belong elsewhere by a new router.
 struct TaskInfo {
-  std::string kind;  // why: "drain", "replace", "replicas", "balance" or "split"
+  std::string kind;  // why: "drain", "replace", "replicas", "balance", "split" or "route"
   std::string database;
   uint64_t shard = 0;
   uint64_t from = 0;   // node; 0: none, a replica is added
   uint64_t to = 0;     // node; 0: none, a replica is taken away
   uint64_t child = 0;  // the shard that is split off; 0: none
   // "waiting", "copying", "catching up" or "removing"; of a split, "dividing" or
-  // "trimming"
+  // "trimming"; of a router, "announcing" or "moving"
   std::string state;
   double progress = 0;  // 0 to 1
 };

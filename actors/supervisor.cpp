@@ -589,6 +589,17 @@ TaskInfo describe_split(const std::string& database, const ShardPlacement& place
   return task;
 }
 
+// Of a shard that does not follow a new router yet, with sharding by vector.
+TaskInfo describe_routing(const DatabaseEntry& entry, uint64_t group) {
+  TaskInfo task;
+  task.kind = "route";
+  task.database = entry.spec.name;
+  task.shard = group;
+  task.state = entry.is_moving() ? "moving" : "announcing";
+  task.progress = entry.is_moving() ? 0.5 : 0;
+  return task;
+}
+
 // What the databases' shards say of nodes and moves.
 void describe_shards(const ClusterMap& map, ClusterInfo& info) {
   for (const DatabaseInfo& database : info.databases) {
@@ -600,6 +611,11 @@ void describe_shards(const ClusterMap& map, ClusterInfo& info) {
       if (placement == nullptr) continue;
       if (placement->child != 0) {
         info.tasks.push_back(describe_split(database.spec.name, *placement));
+      }
+      if (entry->next_router) {
+        const auto& done = entry->next_router->done;
+        bool over = std::count(done.begin(), done.end(), shard.shard) > 0;
+        if (!over) info.tasks.push_back(describe_routing(*entry, shard.shard));
       }
       bool moves = !placement->leaving.empty() || !placement->joining.empty();
       if (moves) info.tasks.push_back(describe_move(database.spec.name, *placement, shard));

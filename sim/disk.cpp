@@ -1,6 +1,11 @@
 #include "sim/disk.h"
 
+#include <fcntl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstring>
 
@@ -13,8 +18,25 @@ using leveldb::Slice;
 using leveldb::Status;
 
 constexpr size_t sector_bytes = 512;
-// Real time after which the helper takes a blocked caller for granted.
-constexpr auto grace = std::chrono::milliseconds(20);
+// The helper looks so often at what the caller does, and believes that it is blocked
+// when it has seen that a few times in a row: a lock may be held for a moment.
+constexpr auto look_interval = std::chrono::milliseconds(1);
+constexpr int looks = 3;
+
+// Whether a thread of this process is blocked on a lock or a condition: proc(5), "syscall".
+// One that could go on, but is not on a processor, is not.
+bool is_blocked(long thread) {
+  std::string path = "/proc/self/task/" + std::to_string(thread) + "/syscall";
+  int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return true;  // it cannot be known
+  char text[32] = {};
+  ssize_t size = read(file, text, sizeof text);
+  close(file);
+  if (size <= 0) return true;
+  long number = -1;
+  auto [end, error] = std::from_chars(text, text + size, number);
+  return error == std::errc() && number == SYS_futex;
+}
 
 Status dead_handle(const std::string& path) {
   return Status::IOError(path, "the process that opened it has crashed");
@@ -365,6 +387,8 @@ void SimDisk::Schedule(void (*function)(void*), void* argument) {
   {
     std::lock_guard lock(jobs_mutex_);
     jobs_.emplace_back(function, argument);
+    // A job may schedule another.
+    if (std::this_thread::get_id() != helper_.get_id()) caller_ = syscall(SYS_gettid);
   }
   jobs_changed_.notify_all();
 }
@@ -393,8 +417,14 @@ void SimDisk::run_jobs() {
   for (;;) {
     jobs_changed_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
     if (jobs_.empty()) return;
-    if (!draining_ && !stopping_ && !eager_) {
-      jobs_changed_.wait_for(lock, grace, [this] { return draining_ || stopping_ || eager_; });
+    auto may_run = [this] { return draining_ || stopping_ || eager_; };
+    for (int blocked = 0; blocked < looks;) {
+      if (jobs_changed_.wait_for(lock, look_interval, may_run)) break;
+      long caller = caller_;
+      // It must not be seen waiting for this very lock.
+      lock.unlock();
+      blocked = is_blocked(caller) ? blocked + 1 : 0;
+      lock.lock();
     }
     if (jobs_.empty()) continue;
     auto [function, argument] = jobs_.front();

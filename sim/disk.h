@@ -15,8 +15,9 @@
 // thread and may wait for it. Jobs therefore run on a helper thread in lock step:
 // only inside drain(), while the caller waits. Where a caller of LevelDB blocks
 // on a job outside drain() (closing a database does), the helper starts by itself
-// after a moment of real time; the caller is standing still then, so the order of
-// operations is the same every time.
+// once it sees that the caller is standing still, so the order of operations is the
+// same every time. By real time alone it could not tell: on a machine with other work
+// a caller may be off the processor for long.
 #pragma once
 
 #include <leveldb/env.h>
@@ -133,6 +134,7 @@ class SimDisk final : public leveldb::Env {
   bool eager_ = false;
   bool running_ = false;
   bool stopping_ = false;
+  long caller_ = 0;  // system's id of the thread that scheduled last
   std::thread helper_;
 };
 

@@ -4,6 +4,7 @@
 #include <capnp/serialize.h>
 #include <kj/exception.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "storage/record.capnp.h"
@@ -395,9 +396,9 @@ std::string encode(const ForwardCommand& command) {
     JADE_ASSERT(row.values.size() == row_bytes);
     ids.set(i, as_data(row.id));
     versions.set(i, row.version);
-    std::memcpy(values.begin() + i * row_bytes, row.values.data(), row_bytes);
+    std::copy(row.values.begin(), row.values.end(), values.begin() + i * row_bytes);
     auto text = metadata.init(i, static_cast<unsigned>(row.metadata.size()));
-    std::memcpy(text.begin(), row.metadata.data(), row.metadata.size());
+    std::copy(row.metadata.begin(), row.metadata.end(), text.begin());
   }
   auto give_up = out.initGiveUp();
   auto leaving = static_cast<unsigned>(command.give_up.size());
@@ -513,7 +514,7 @@ std::string encode_home_record(const RowView& row, uint64_t from) {
   out.setId(as_data(row.id));
   out.setValues(as_data(row.values));
   auto target = out.initMetadata(static_cast<unsigned>(row.metadata.size()));
-  std::memcpy(target.begin(), row.metadata.data(), row.metadata.size());
+  std::copy(row.metadata.begin(), row.metadata.end(), target.begin());
   out.setVersion(row.version);
   out.setCell(row.cell);
   out.setFrom(from);
