@@ -6,6 +6,7 @@
 #include "actors/raft_membership.h"
 #include "actors/random.h"
 #include "actors/shard_split.h"
+#include "index/calibration.h"
 
 namespace jade {
 namespace {
@@ -26,6 +27,7 @@ constexpr auto report_timeout = std::chrono::seconds(5);
 }  // namespace
 
 shard_state::~shard_state() {
+  *calibration_ended = true;
   if (raft) raft->close();
   if (replica) replica->cancel_builds();
 }
@@ -154,6 +156,7 @@ void shard_state::after_event() {
   if (!announced && raft->current()) {
     announced = true;
     self->send(node, ShardServes{group});
+    calibrate_for_defaults();
   }
   if (announced) plan_maintenance();
 }
@@ -185,6 +188,7 @@ void shard_state::start_build() {
             if (!status.ok()) return fail(status);
             if (!done.status.ok()) return build_failed(done.status);
             build_pause_ms = 0;
+            calibrate_for_defaults();
             if (cleanup) {
               self->request(context->syncer, caf::infinite, BlockingTask{cleanup})
                   .then([](const TaskDone&) {});  // what stays is removed at the next start
@@ -195,6 +199,29 @@ void shard_state::start_build() {
             building = false;
             build_failed(to_status(error));
           });
+}
+
+void shard_state::calibrate(uint32_t k) {
+  if (calibrating || stopping || failed) return;
+  std::vector<SegmentView> wanted;
+  for (const SegmentView& view : replica->snapshot()->segments) {
+    if (wants_calibration(view, k)) wanted.push_back(view);
+  }
+  if (wanted.empty()) return;
+  calibrating = true;
+  auto measure = [wanted = std::move(wanted), k, ended = calibration_ended] {
+    for (const SegmentView& view : wanted) jade::calibrate(view, k, ended.get());
+    return Status();
+  };
+  const auto& builders = context->builders;
+  self->request(builders[group % builders.size()], caf::infinite, BlockingTask{measure})
+      .then([this](const TaskDone&) { calibrating = false; },
+            [this](const caf::error&) { calibrating = false; });
+}
+
+void shard_state::calibrate_for_defaults() {
+  constexpr uint32_t k = 10;  // of a search that says nothing else
+  if (replica->snapshot()->index.min_recall > 0) calibrate(k);
 }
 
 void shard_state::build_failed(const Status& status) {
@@ -634,7 +661,10 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
       },
       [self](ShardSearch& search) {
         return read<ShardHits>(self, search, search.applied_min, [self](ShardSearch&& asked) {
-          return SearchTask{self->state.replica->snapshot(), std::move(asked)};
+          shard_state& shard = self->state;
+          auto view = shard.replica->snapshot();
+          if (min_recall_of(asked, view->index) > 0) shard.calibrate(asked.k);
+          return SearchTask{std::move(view), std::move(asked)};
         });
       },
       [self](ShardGet& get) {
@@ -649,7 +679,11 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
       },
       [self](ShardRecall& recall) {
         return read<ShardRecallCount>(self, recall, 0, [self](ShardRecall&& asked) {
-          return RecallTask{self->state.replica->snapshot(), std::move(asked)};
+          shard_state& shard = self->state;
+          auto view = shard.replica->snapshot();
+          // A row is found beside its neighbours.
+          if (min_recall_of(asked, view->index) > 0) shard.calibrate(asked.k + 1);
+          return RecallTask{std::move(view), std::move(asked)};
         });
       },
       [self](ShardDeleteMatching& request) -> caf::result<ShardWritten> {
@@ -721,6 +755,7 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
         shard.hand_over();
         if (shard.raft) shard.raft->close();
         shard.replica->cancel_builds();
+        *shard.calibration_ended = true;
         // A clean stop leaves nothing to replay.
         auto promise = self->make_response_promise<Stopped>();
         auto finish = [self, promise]() mutable {

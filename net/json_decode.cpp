@@ -18,9 +18,18 @@ enum CreateField {
 constexpr std::string_view alter_names[] = {"replicas"};
 constexpr std::string_view create_names[] = {"name",     "dimension", "metric",   "shards",
                                              "replicas", "index",     "embedder", "shard_key"};
-enum IndexField { i_type, i_m, i_ef_construction, i_ef_search, i_nlist, i_nprobe, i_quantization };
+enum IndexField {
+  i_type,
+  i_m,
+  i_ef_construction,
+  i_ef_search,
+  i_nlist,
+  i_nprobe,
+  i_quantization,
+  i_min_recall
+};
 constexpr std::string_view index_names[] = {"type",  "m",      "ef_construction", "ef_search",
-                                            "nlist", "nprobe", "quantization"};
+                                            "nlist", "nprobe", "quantization",    "min_recall"};
 enum UpsertField { u_vectors };
 constexpr std::string_view upsert_names[] = {"vectors"};
 enum VectorField { v_id, v_values, v_metadata, v_text };
@@ -47,13 +56,14 @@ enum SearchField {
   s_offset,
   s_group_by,
   s_group_size,
-  s_explain
+  s_explain,
+  s_min_recall
 };
 constexpr std::string_view search_names[] = {
-    "vector",      "text",    "k",         "filter",     "include",
-    "consistency", "token",   "ef_search", "nprobe",     "score_threshold",
-    "exact",       "partial", "key",       "id",         "positive",
-    "negative",    "offset",  "group_by",  "group_size", "explain"};
+    "vector",     "text",      "k",         "filter",          "include", "consistency",
+    "token",      "ef_search", "nprobe",    "score_threshold", "exact",   "partial",
+    "key",        "id",        "positive",  "negative",        "offset",  "group_by",
+    "group_size", "explain",   "min_recall"};
 enum BatchField { b_searches };
 constexpr std::string_view batch_names[] = {"searches"};
 
@@ -62,8 +72,8 @@ constexpr size_t word_bytes_max = 128;  // of names, metrics, kinds
 
 bool has(uint32_t seen, unsigned field) { return (seen & (1u << field)) != 0; }
 
-Status read_index(JsonValue& value, const JsonPath& path, IndexOptions& index) {
-  uint32_t seen = 0;
+Status read_index_fields(JsonValue& value, const JsonPath& path, IndexOptions& index,
+                         uint32_t& seen) {
   return read_object(value, path, index_names, seen,
                      [&](size_t i, JsonValue v, const JsonPath& at) -> Status {
                        switch (i) {
@@ -80,6 +90,7 @@ Status read_index(JsonValue& value, const JsonPath& path, IndexOptions& index) {
                          case i_ef_search: return read_uint(v, at, index.ef_search);
                          case i_nlist: return read_uint(v, at, index.nlist);
                          case i_nprobe: return read_uint(v, at, index.nprobe);
+                         case i_min_recall: return read_double(v, at, index.min_recall);
                          default: {
                            std::string name;
                            JADE_RETURN_IF_ERROR(read_string(v, at, word_bytes_max, name));
@@ -90,6 +101,18 @@ Status read_index(JsonValue& value, const JsonPath& path, IndexOptions& index) {
                          }
                        }
                      });
+}
+
+Status read_index(JsonValue& value, const JsonPath& path, IndexOptions& index) {
+  uint32_t seen = 0;
+  JADE_RETURN_IF_ERROR(read_index_fields(value, path, index, seen));
+  for (unsigned effort : {i_ef_search, i_nprobe}) {
+    if (!has(seen, i_min_recall) || !has(seen, effort)) continue;
+    return invalid_argument(path.to_string() + " has both min_recall and " +
+                            std::string(index_names[effort]) +
+                            "; each says how much effort to make, so give one");
+  }
+  return {};
 }
 
 Status read_metric(JsonValue& value, const JsonPath& path, Metric& metric) {
@@ -241,6 +264,7 @@ Status read_search_field(size_t i, JsonValue& v, const JsonPath& at, SearchReque
     case s_offset: return read_uint(v, at, search.offset);
     case s_group_by: return read_string(v, at, Limits::group_by_bytes_max, search.group_by);
     case s_group_size: return read_uint(v, at, search.group_size);
+    case s_min_recall: return read_double(v, at, search.min_recall.emplace());
     case s_explain: return read_bool(v, at, search.explain);
     default: return read_id(v, at, search.key.emplace());
   }

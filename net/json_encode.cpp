@@ -64,8 +64,9 @@ void append_index(std::string& out, const IndexOptions& index) {
       .field("ef_search", index.ef_search)
       .field("nlist", index.nlist)
       .field("nprobe", index.nprobe)
-      .field("quantization", to_string(index.quantization))
-      .close();
+      .field("quantization", to_string(index.quantization));
+  if (index.min_recall > 0) append_double(object.key("min_recall"), index.min_recall);
+  object.close();
 }
 
 void append_segment(std::string& out, const SegmentInfo& segment) {
@@ -93,6 +94,9 @@ void append_shard(std::string& out, const ShardInfo& shard) {
   object.field("vectors", shard.vectors)
       .field("indexed_vectors", shard.indexed_vectors)
       .field("applied_index", shard.applied_index);
+  if (shard.measured_recall >= 0) {
+    append_double(object.key("measured_recall"), shard.measured_recall);
+  }
   append_array(object.key("segments"), shard.segments,
                [&](const SegmentInfo& segment) { append_segment(out, segment); });
   object.close();
@@ -230,6 +234,13 @@ void append_segment_explanation(std::string& out, const SegmentExplanation& segm
     object.key("raised") += truth(segment.raised);
   }
   if (segment.nprobe > 0) object.field("nprobe", segment.nprobe);
+  if (segment.min_recall > 0) {
+    append_double(object.key("min_recall"), segment.min_recall);
+    object.key("calibrated") += truth(segment.calibrated);
+    if (segment.measured_recall >= 0) {
+      append_double(object.key("measured_recall"), segment.measured_recall);
+    }
+  }
   object.field("rows_visited", segment.rows_visited)
       .field("distances_by_codes", segment.distances_by_codes)
       .field("distances_by_values", segment.distances_by_values)

@@ -144,6 +144,7 @@ struct Database {
   replicas @10 :UInt32;
   shardKey @12 :Text;       # field of the metadata; empty: ids tell the shard
   quantization @13 :UInt8;  # 0, also where it is missing: sq8
+  minRecall @14 :Float64;   # of searches by default; 0: ef_search and nprobe count
   shards @11 :List(Shard);  # in a command: without groups, which the catalog assigns
 
   struct Shard {

@@ -161,6 +161,7 @@ void write(wire::Database::Builder out, const DatabaseRecord& database) {
   out.setNlist(database.nlist);
   out.setNprobe(database.nprobe);
   out.setQuantization(database.quantization);
+  out.setMinRecall(database.min_recall);
   out.setEmbedder(as_text(database.embedder));
   out.setReplicas(database.replicas);
   out.setShardKey(as_text(database.shard_key));
@@ -180,6 +181,7 @@ DatabaseRecord read(wire::Database::Reader in) {
   out.nlist = in.getNlist();
   out.nprobe = in.getNprobe();
   out.quantization = in.getQuantization();
+  out.min_recall = in.getMinRecall();
   out.embedder = view(in.getEmbedder());
   out.replicas = in.getReplicas();
   out.shard_key = view(in.getShardKey());

@@ -37,6 +37,7 @@ struct SearchArguments {
   uint32_t k = 10;
   uint32_t offset = 0;
   uint32_t ef_search = 0;
+  double min_recall = 0;
   bool exact = false;
   bool explain = false;
 };
@@ -73,6 +74,7 @@ Result<std::string> body_of(const SearchArguments& arguments) {
   if (!arguments.id.empty()) body["id"] = value_of_id(arguments.id);
   if (arguments.offset != 0) body["offset"] = arguments.offset;
   if (arguments.ef_search != 0) body["ef_search"] = arguments.ef_search;
+  if (arguments.min_recall != 0) body["min_recall"] = arguments.min_recall;
   if (arguments.exact) body["exact"] = true;
   if (arguments.explain) body["explain"] = true;
   if (!arguments.key.empty()) body["key"] = value_of_id(arguments.key);
@@ -153,6 +155,10 @@ void add_search_command(CLI::App& app, int& exit_code) {
   command->add_option("--k", a.k, "Number of results")->capture_default_str();
   command->add_option("--offset", a.offset, "Leave out so many of the best")->capture_default_str();
   command->add_option("--ef-search", a.ef_search, "Beam width of the search; 0: the database's")
+      ->capture_default_str();
+  command
+      ->add_option("--min-recall", a.min_recall,
+                   "Share of what an exact search finds that is to be found; 0: the database's")
       ->capture_default_str();
   command->add_flag("--exact", a.exact, "Compare with every vector");
   command->add_flag("--explain", a.explain, "Show what the search did in each segment");

@@ -224,7 +224,7 @@ class ModelApi : public Api {
             n,
             n,
             "ready",
-            {{5, 0, {1}, 1, n, n, 9, {{1, "growing", IndexKind::flat, n, 0}}, {}}}};
+            {{5, 0, {1}, 1, n, n, 9, {{1, "growing", IndexKind::flat, n, 0}}, {}, 0.975}}};
   }
   std::vector<DatabaseInfo> infos() {
     std::vector<DatabaseInfo> all;

@@ -77,6 +77,7 @@ DatabaseRecord sample_database() {
   out.nlist = 5;
   out.nprobe = 6;
   out.quantization = 1;
+  out.min_recall = 0.95;
   out.embedder = "lexical";
   out.replicas = 3;
   out.shard_key = "tenant";
