@@ -102,6 +102,9 @@ struct ShardInfo {
   uint64_t applied_index = 0;
   std::vector<SegmentInfo> segments;
   std::vector<ReplicaInfo> replicas;  // while it moves
+  // Recall@10 of searches by the database's defaults, on a sample of the shard's own rows;
+  // negative: it was not measured. Nothing is where no search asked for a recall.
+  double measured_recall = -1;
 };
 
 struct DatabaseInfo {
@@ -213,9 +216,12 @@ struct SearchRequest {
   bool include_metadata = true;
   bool include_values = false;
   Consistency consistency = Consistency::session;
-  std::string token;                     // of a write that must be visible; "": none
-  std::optional<uint32_t> ef_search;     // 1 to 10,000; raised to k where smaller
-  std::optional<uint32_t> nprobe;        // IVF
+  std::string token;                  // of a write that must be visible; "": none
+  std::optional<uint32_t> ef_search;  // 1 to 10,000; raised to k where smaller
+  std::optional<uint32_t> nprobe;     // IVF
+  // Instead of both: the share of what an exact search finds that is to be found, 0.5 to
+  // 0.999, by what was measured of the shard's own rows. None of the three: the database's.
+  std::optional<double> min_recall;
   std::optional<uint32_t> probes;        // shards to ask, with sharding by vector
   std::optional<float> score_threshold;  // only results at least this good
   bool exact = false;                    // compare with every vector, whatever the index
@@ -287,6 +293,7 @@ struct RecallRequest {
   std::optional<uint32_t> ef_search = std::nullopt;  // as in SearchRequest
   std::optional<uint32_t> nprobe = std::nullopt;
   std::optional<uint32_t> probes = std::nullopt;
+  std::optional<double> min_recall = std::nullopt;
 };
 
 struct RecallReply {

@@ -23,6 +23,7 @@ DatabaseRecord to_record(const DatabaseEntry& entry) {
   out.nprobe = spec.index.nprobe;
   out.quantization = static_cast<uint8_t>(spec.index.quantization);
   out.vectors = static_cast<uint8_t>(spec.index.vectors);
+  out.min_recall = spec.index.min_recall;
   out.embedder = spec.embedder;
   out.replicas = spec.replicas;
   out.shard_key = spec.shard_key;
@@ -65,6 +66,7 @@ Result<DatabaseEntry> from_record(const DatabaseRecord& record) {
   out.spec.index.nprobe = record.nprobe;
   out.spec.index.quantization = static_cast<Quantization>(record.quantization);
   out.spec.index.vectors = static_cast<VectorPlace>(record.vectors);
+  out.spec.index.min_recall = record.min_recall;
   out.spec.embedder = record.embedder;
   out.spec.replicas = record.replicas;
   out.spec.shard_key = record.shard_key;

@@ -77,6 +77,7 @@ struct ShardSearch {
   uint32_t k = 10;
   uint32_t ef_search = 0;  // 0: the database's
   uint32_t nprobe = 0;     // 0: the database's
+  double min_recall = 0;   // instead of both; 0: the database's, where they are 0 too
   std::string filter;      // JSON; "": none
   bool exact = false;
   bool include_metadata = true;
@@ -92,6 +93,13 @@ struct ShardSearch {
   Consistency consistency = Consistency::session;
   bool explain = false;
 };
+
+// The recall that a ShardSearch or ShardRecall is to have; 0: ef_search and nprobe count.
+template <class Question>
+double min_recall_of(const Question& asked, const IndexOptions& index) {
+  if (asked.min_recall > 0) return asked.min_recall;
+  return asked.ef_search == 0 && asked.nprobe == 0 ? index.min_recall : 0;
+}
 
 struct ShardHit {
   std::string id;  // key of the row: storage/row_key.h
@@ -138,6 +146,7 @@ struct ShardRecall {
   uint32_t k = 0;
   uint32_t ef_search = 0;  // 0: the database's
   uint32_t nprobe = 0;
+  double min_recall = 0;  // as in ShardSearch
   Consistency consistency = Consistency::eventual;
   uint64_t last_child = 0;  // as in ShardSearch
 };
@@ -552,13 +561,15 @@ JADE_INSPECT(Route, x.group, x.node, x.hops, x.waits)
 JADE_INSPECT(ShardWrite, x.route, x.route.budget_ms, x.command, x.forwarded)
 JADE_INSPECT(ShardWritten, x.group, x.index, x.affected, x.reached)
 JADE_INSPECT(ShardSearch, x.route, x.route.budget_ms, x.queries, x.dimension, x.k, x.ef_search,
-             x.nprobe, x.filter, x.exact, x.include_metadata, x.include_values, x.has_threshold,
-             x.distance_max, x.applied_min, x.last_child, x.router, x.consistency, x.explain)
+             x.nprobe, x.min_recall, x.filter, x.exact, x.include_metadata, x.include_values,
+             x.has_threshold, x.distance_max, x.applied_min, x.last_child, x.router, x.consistency,
+             x.explain)
 JADE_INSPECT(ShardHit, x.id, x.distance, x.metadata, x.values)
 JADE_INSPECT(SegmentExplanation, x.segment, x.kind, x.rows, x.live, x.matching, x.matching_exact,
              x.plan, x.fell_back, x.walk_cost, x.ef_search, x.ef, x.raised, x.nprobe,
              x.rows_visited, x.distances_by_codes, x.distances_by_values, x.rescored,
-             x.metadata_read, x.filter_ns, x.walk_ns, x.scan_ns, x.rescore_ns)
+             x.metadata_read, x.min_recall, x.calibrated, x.measured_recall, x.filter_ns, x.walk_ns,
+             x.scan_ns, x.rescore_ns)
 JADE_INSPECT(ShardExplanation, x.shard, x.round, x.applied_index, x.took_ns, x.fetch_ns, x.segments)
 JADE_INSPECT(ShardHits, x.queries, x.applied_index, x.after, x.explanations)
 JADE_INSPECT(ShardGet, x.route, x.route.budget_ms, x.id, x.consistency)
@@ -566,7 +577,7 @@ JADE_INSPECT(ShardList, x.route, x.route.budget_ms, x.after, x.prefix, x.limit, 
              x.include_values, x.consistency, x.last_child)
 JADE_INSPECT(ShardVectors, x.rows)
 JADE_INSPECT(ShardRecall, x.route, x.route.budget_ms, x.sample, x.k, x.ef_search, x.nprobe,
-             x.consistency, x.last_child)
+             x.min_recall, x.consistency, x.last_child)
 JADE_INSPECT(ShardRecallCount, x.sampled, x.expected, x.found)
 JADE_INSPECT(ShardSample, x.route, x.route.budget_ms, x.count)
 JADE_INSPECT(ShardDeleteMatching, x.route, x.route.budget_ms, x.filter, x.last_child)
@@ -576,7 +587,7 @@ JADE_INSPECT(ShardDigest, x.applied_index, x.digest)
 JADE_INSPECT(SegmentInfo, x.id, x.state, x.kind, x.rows, x.dead_rows, x.quantization, x.vectors)
 JADE_INSPECT(ReplicaInfo, x.node, x.voter, x.log_index, x.copied)
 JADE_INSPECT(ShardInfo, x.shard, x.nodes, x.leader, x.vectors, x.indexed_vectors, x.applied_index,
-             x.segments, x.replicas)
+             x.segments, x.replicas, x.measured_recall)
 JADE_INSPECT(FetchState, x.route, x.transfer, x.after, x.from, x.last_index, x.last_term)
 JADE_INSPECT(StateChunk, x.transfer, x.bytes, x.last_key, x.index, x.term, x.configuration_index,
              x.configuration)

@@ -40,11 +40,18 @@ struct Question {
   }
 };
 
-Status check_effort(const std::optional<uint32_t>& ef_search,
-                    const std::optional<uint32_t>& nprobe) {
-  if (ef_search) JADE_RETURN_IF_ERROR(check_range("ef_search", *ef_search, 1, 10000));
-  if (nprobe) JADE_RETURN_IF_ERROR(check_range("nprobe", *nprobe, 1, 65536));
-  return {};
+// Of a SearchRequest or a RecallRequest.
+template <class Request>
+Status check_effort(const Request& asked) {
+  if (asked.ef_search) JADE_RETURN_IF_ERROR(check_range("ef_search", *asked.ef_search, 1, 10000));
+  if (asked.nprobe) JADE_RETURN_IF_ERROR(check_range("nprobe", *asked.nprobe, 1, 65536));
+  if (!asked.min_recall) return {};
+  if (asked.ef_search || asked.nprobe) {
+    return invalid_argument(std::string("min_recall and ") +
+                            (asked.ef_search ? "ef_search" : "nprobe") +
+                            " are both given; each says how much effort to make, so give one");
+  }
+  return check_min_recall("min_recall", *asked.min_recall);
 }
 
 Status check_probes(const DatabaseSpec& spec, const std::optional<uint32_t>& probes) {
@@ -60,7 +67,7 @@ Status check_recall(const DatabaseSpec& spec, const RecallRequest& recall) {
   JADE_RETURN_IF_ERROR(check_probes(spec, recall.probes));
   JADE_RETURN_IF_ERROR(check_range("k", recall.k, 1, Limits::recall_k_max));
   JADE_RETURN_IF_ERROR(check_range("sample", recall.sample, 1, Limits::recall_sample_max));
-  return check_effort(recall.ef_search, recall.nprobe);
+  return check_effort(recall);
 }
 
 // All parameters of a search but its vector and its shard.
@@ -71,6 +78,7 @@ ShardSearch shard_search(const DatabaseSpec& spec, const Question& asked) {
   out.k = asked.hits();
   out.ef_search = search.ef_search.value_or(0);
   out.nprobe = search.nprobe.value_or(0);
+  out.min_recall = search.min_recall.value_or(0);
   out.filter = filter_of_key(spec, search.key, search.filter);
   out.exact = search.exact;
   out.include_metadata = search.include_metadata;
@@ -87,10 +95,11 @@ ShardSearch shard_search(const DatabaseSpec& spec, const Question& asked) {
 bool same_parameters(const Question& one, const Question& other) {
   const SearchRequest &a = one.search, &b = other.search;
   return one.hits() == other.hits() && a.ef_search == b.ef_search && a.nprobe == b.nprobe &&
-         a.probes == b.probes && a.filter == b.filter && a.key == b.key && a.exact == b.exact &&
-         a.include_metadata == b.include_metadata && a.include_values == b.include_values &&
-         a.consistency == b.consistency && a.score_threshold == b.score_threshold &&
-         a.token == b.token && a.partial == b.partial && a.explain == b.explain;
+         a.min_recall == b.min_recall && a.probes == b.probes && a.filter == b.filter &&
+         a.key == b.key && a.exact == b.exact && a.include_metadata == b.include_metadata &&
+         a.include_values == b.include_values && a.consistency == b.consistency &&
+         a.score_threshold == b.score_threshold && a.token == b.token && a.partial == b.partial &&
+         a.explain == b.explain;
 }
 
 void append_floats(std::string& out, const std::vector<float>& values) {
@@ -805,6 +814,7 @@ void search_sample(query_pointer self, const std::shared_ptr<RecallWork>& work, 
     if (!exact) {
       question.search.ef_search = work->recall.ef_search;
       question.search.nprobe = work->recall.nprobe;
+      question.search.min_recall = work->recall.min_recall;
       question.search.probes = work->recall.probes;
     }
     searching->searches.push_back(std::move(question));
@@ -898,6 +908,7 @@ void run_recall(query_pointer self, std::shared_ptr<const RecallRequest> recall,
     question.k = recall->k;
     question.ef_search = recall->ef_search.value_or(0);
     question.nprobe = recall->nprobe.value_or(0);
+    question.min_recall = recall->min_recall.value_or(0);
     question.last_child = placement.last_child;
     calls.emplace_back(*shard, question);
   }
@@ -1011,7 +1022,7 @@ Status prepare_search(const DatabaseSpec& spec, SearchRequest& search) {
     return invalid_argument("k + offset is " + std::to_string(uint64_t{search.k} + search.offset) +
                             "; it must be at most " + std::to_string(Limits::k_max));
   }
-  JADE_RETURN_IF_ERROR(check_effort(search.ef_search, search.nprobe));
+  JADE_RETURN_IF_ERROR(check_effort(search));
   JADE_RETURN_IF_ERROR(check_probes(spec, search.probes));
   if (search.score_threshold && !std::isfinite(*search.score_threshold)) {
     return invalid_argument("score_threshold is not a finite number");

@@ -25,6 +25,14 @@ Status add_stored(const ShardSnapshot& view, uint64_t row, bool metadata, bool v
   return {};
 }
 
+// As the question asks for, or else the database.
+template <class Question>
+void set_effort(SearchOptions& options, const Question& asked, const IndexOptions& index) {
+  options.min_recall = min_recall_of(asked, index);
+  options.ef_search = asked.ef_search > 0 ? asked.ef_search : index.ef_search;
+  options.nprobe = asked.nprobe > 0 ? asked.nprobe : index.nprobe;
+}
+
 // Of each query, what was done in the segments; `segments` are those of one query after
 // another.
 std::vector<ShardExplanation> explain(const ShardSnapshot& view, uint64_t shard, size_t queries,
@@ -58,8 +66,7 @@ Result<ShardHits> run_search(const SearchTask& task, Stopper& stop,
   }
   SearchOptions options;
   options.k = search.k;
-  options.ef_search = search.ef_search > 0 ? search.ef_search : view.index.ef_search;
-  options.nprobe = search.nprobe > 0 ? search.nprobe : view.index.nprobe;
+  set_effort(options, search, view.index);
   options.filter = filter ? &*filter : nullptr;
   options.exact = search.exact;
   options.stop = &stop;
@@ -168,8 +175,7 @@ Result<ShardRecallCount> run_recall(const RecallTask& task, Stopper& stop) {
   const ShardSnapshot& view = *task.view;
   SearchOptions options;
   options.k = task.recall.k;
-  options.ef_search = task.recall.ef_search > 0 ? task.recall.ef_search : view.index.ef_search;
-  options.nprobe = task.recall.nprobe > 0 ? task.recall.nprobe : view.index.nprobe;
+  set_effort(options, task.recall, view.index);
   options.stop = &stop;
   auto count =
       measure_recall(view.segments, view.metric, view.dimension, task.recall.sample, options);

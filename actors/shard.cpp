@@ -7,6 +7,7 @@
 #include "actors/raft_membership.h"
 #include "actors/random.h"
 #include "actors/shard_split.h"
+#include "index/calibration.h"
 
 namespace jade {
 namespace {
@@ -19,6 +20,7 @@ constexpr uint64_t resume_interval_ms = 1000;
 constexpr uint64_t transfer_idle_ms = 30'000;
 constexpr uint64_t build_pause_min_ms = 1000;
 constexpr uint64_t build_pause_max_ms = 60'000;
+constexpr uint64_t calibration_pause_ms = 60'000;
 // How long another leads before it hands over to the one that should.
 constexpr uint64_t prefer_after_ms = 5000;
 constexpr uint64_t report_interval_ms = 1000;
@@ -29,6 +31,7 @@ constexpr size_t changes_max = 100'000;
 }  // namespace
 
 shard_state::~shard_state() {
+  *calibration_ended = true;
   if (raft) raft->close();
   if (replica) replica->cancel_builds();
 }
@@ -158,6 +161,7 @@ void shard_state::after_event() {
   if (!announced && raft->current()) {
     announced = true;
     self->send(node, ShardServes{group});
+    calibrate_for_defaults();
   }
   if (announced) plan_maintenance();
 }
@@ -189,6 +193,7 @@ void shard_state::start_build() {
             if (!status.ok()) return fail(status);
             if (!done.status.ok()) return build_failed(done.status);
             build_pause_ms = 0;
+            calibrate_for_defaults();
             if (cleanup) {
               self->request(context->syncer, caf::infinite, BlockingTask{cleanup})
                   .then([](const TaskDone&) {});  // what stays is removed at the next start
@@ -199,6 +204,45 @@ void shard_state::start_build() {
             building = false;
             build_failed(to_status(error));
           });
+}
+
+void shard_state::calibrate(uint32_t k) {
+  if (calibrating || stopping || failed || now_ms(self) < calibrate_at_ms) return;
+  std::vector<SegmentView> wanted;
+  for (const SegmentView& view : replica->snapshot()->segments) {
+    if (wants_calibration(view, k)) wanted.push_back(view);
+  }
+  if (wanted.empty()) return;
+  calibrating = true;
+  auto measure = [wanted = std::move(wanted), k, ended = calibration_ended] {
+    Stopper stop([&] { return ended->load(); });
+    Status first;
+    for (const SegmentView& view : wanted) {
+      Status status = jade::calibrate(view, k, &stop);
+      if (first.ok()) first = std::move(status);
+    }
+    return first;
+  };
+  const auto& builders = context->builders;
+  self->request(builders[group % builders.size()], caf::infinite, BlockingTask{measure})
+      .then([this](const TaskDone& done) { calibrated(done.status); },
+            [this](const caf::error& error) { calibrated(to_status(error)); });
+}
+
+void shard_state::calibrated(const Status& status) {
+  calibrating = false;
+  if (status.ok() || stopping || failed) return;
+  // Until then, what cannot be read is built anew.
+  calibrate_at_ms = now_ms(self) + calibration_pause_ms;
+  context->say(LogLevel::warning, "shard",
+               "what searches of shard " + std::to_string(group) +
+                   " find could not be measured, trying again in " +
+                   std::to_string(calibration_pause_ms / 1000) + " s: " + status.to_string());
+}
+
+void shard_state::calibrate_for_defaults() {
+  constexpr uint32_t k = 10;  // of a search that says nothing else
+  if (replica->snapshot()->index.min_recall > 0) calibrate(k);
 }
 
 void shard_state::build_failed(const Status& status) {
@@ -720,7 +764,10 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
       },
       [self](ShardSearch& search) {
         return read<ShardHits>(self, search, search.applied_min, [self](ShardSearch&& asked) {
-          return SearchTask{self->state.replica->snapshot(), std::move(asked)};
+          shard_state& shard = self->state;
+          auto view = shard.replica->snapshot();
+          if (!asked.exact && min_recall_of(asked, view->index) > 0) shard.calibrate(asked.k);
+          return SearchTask{std::move(view), std::move(asked)};
         });
       },
       [self](ShardGet& get) {
@@ -735,7 +782,11 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
       },
       [self](ShardRecall& recall) {
         return read<ShardRecallCount>(self, recall, 0, [self](ShardRecall&& asked) {
-          return RecallTask{self->state.replica->snapshot(), std::move(asked)};
+          shard_state& shard = self->state;
+          auto view = shard.replica->snapshot();
+          // A row is found beside its neighbours.
+          if (min_recall_of(asked, view->index) > 0) shard.calibrate(asked.k + 1);
+          return RecallTask{std::move(view), std::move(asked)};
         });
       },
       [self](ShardSample& request) -> caf::result<ShardVectors> {
@@ -827,6 +878,7 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
           shard.vector_home->abandon(unavailable("the shard is closing; try again"));
         }
         shard.replica->cancel_builds();
+        *shard.calibration_ended = true;
         // A clean stop leaves nothing to replay.
         auto promise = self->make_response_promise<Stopped>();
         auto finish = [self, promise]() mutable {

@@ -9,6 +9,7 @@
 // one by one, until they are those of the shard's placement in the cluster map.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <memory>
 
@@ -47,6 +48,9 @@ struct shard_state : public RaftDriver {
   // pause before it doubles, until one succeeds.
   uint64_t build_pause_ms = 0;
   uint64_t build_at_ms = 0;  // not before
+  bool calibrating = false;
+  uint64_t calibrate_at_ms = 0;  // not before, as it failed
+  std::shared_ptr<std::atomic<bool>> calibration_ended = std::make_shared<std::atomic<bool>>(false);
   bool maintenance_proposed = false;
   bool behind = false;  // said that the log cannot be continued from here
 
@@ -86,6 +90,12 @@ struct shard_state : public RaftDriver {
   void plan_maintenance();
   void start_build();
   void build_failed(const Status& status);
+  // Lets a builder measure the segments that searches for `k` with a least recall would
+  // have to guess at.
+  void calibrate(uint32_t k);
+  void calibrated(const Status& status);
+  // Before the first of them, where the database says a least recall.
+  void calibrate_for_defaults();
   caf::result<StateChunk> fetch(shard_actor::stateful_pointer<shard_state> actor,
                                 FetchState& request);
   void expire_transfers();

@@ -8,6 +8,7 @@
 #include "actors/node.h"
 #include "actors/random.h"
 #include "actors/segment_vectors.h"
+#include "index/calibration.h"
 #include "index/segment_builder.h"
 #include "index/segment_io.h"
 #include "storage/crc32c.h"
@@ -708,6 +709,7 @@ void ShardReplica::cancel_builds() { cancel_->store(true); }
 ShardInfo ShardReplica::describe() const {
   ShardInfo info;
   info.shard = options_.group;
+  info.measured_recall = measured_recall();
   info.vectors = live_rows_;
   info.applied_index = meta_.applied_index;
   for (const Part& part : parts_) {
@@ -727,6 +729,24 @@ ShardInfo ShardReplica::describe() const {
     info.segments.push_back(std::move(segment));
   }
   return info;
+}
+
+double ShardReplica::measured_recall() const {
+  double found = 0, rows = 0;
+  bool measured = false;
+  for (const Part& part : parts_) {
+    auto live = static_cast<double>(part.live());
+    double recall = 1;  // of an exact search
+    if (part.sealed && part.sealed->kind() != IndexKind::flat) {
+      auto known = jade::measured_recall(*part.sealed, options_.index);
+      if (!known) continue;
+      measured = true;
+      recall = *known;
+    }
+    found += live * recall;
+    rows += live;
+  }
+  return measured && rows > 0 ? found / rows : -1;
 }
 
 double ShardReplica::share_before(std::string_view key) const {

@@ -137,6 +137,8 @@ class ShardReplica {
   void cancel_builds();
 
   ShardInfo describe() const;
+  // See ShardInfo.
+  double measured_recall() const;
   // Which part of the state lies before the store's `key`, about: 0 to 1.
   double share_before(std::string_view key) const;
 

@@ -36,10 +36,15 @@ struct SegmentExplanation {
   // What a walk was thought to cost, in rows of a scan, which costs `matching` of them: the
   // less decided. 0: there was no choice.
   double walk_cost = 0;
-  uint32_t ef_search = 0;  // as asked for, or as the segment was built; 0: it has no graph
+  uint32_t ef_search = 0;  // asked for, the default, or what min_recall takes; 0: no graph
   uint32_t ef = 0;         // width of the beam; 0: no walk
   bool raised = false;     // the beam is wider than ef_search, as k asks for it
   uint32_t nprobe = 0;     // lists probed; 0: none
+  // The recall that was asked for; 0: none was, ef_search or nprobe count. Whether they were
+  // chosen by what was measured of the segment, and what that was; negative: it was not.
+  double min_recall = 0;
+  bool calibrated = false;
+  double measured_recall = -1;
 
   // Looked at, whether compared or not, each once a stage; by a walk, on the lowest level
   // of the graph.

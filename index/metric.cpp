@@ -1,5 +1,6 @@
 #include "index/metric.h"
 
+#include <cstdio>
 #include <string>
 
 namespace jade {
@@ -48,6 +49,7 @@ Status IndexOptions::validate() const {
   JADE_RETURN_IF_ERROR(check("ef_search", ef_search, 1, 10000));
   JADE_RETURN_IF_ERROR(check("nlist", nlist, 0, 65536));
   JADE_RETURN_IF_ERROR(check("nprobe", nprobe, 0, 65536));
+  if (min_recall != 0) JADE_RETURN_IF_ERROR(check_min_recall("index.min_recall", min_recall));
   if (vectors == VectorPlace::memory) return {};
   if (kind != IndexKind::hnsw) {
     return invalid_argument("index.vectors is \"disk\", which needs index.type \"hnsw\"; it is \"" +
@@ -59,6 +61,13 @@ Status IndexOptions::validate() const {
         "\"none\"");
   }
   return {};
+}
+
+Status check_min_recall(std::string_view field, double value) {
+  if (value >= min_recall_low && value <= min_recall_high) return {};
+  char text[32];
+  std::snprintf(text, sizeof text, "%g", value);
+  return invalid_argument(std::string(field) + " is " + text + "; it must be 0.5 to 0.999");
 }
 
 }  // namespace jade

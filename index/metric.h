@@ -74,6 +74,9 @@ struct IndexOptions {
   uint32_t nprobe = 0;             // IVF: default lists visited; 0 chooses by nlist
   Quantization quantization = Quantization::sq8;  // HNSW
   VectorPlace vectors = VectorPlace::memory;      // disk: HNSW with a quantization
+  // Share of what an exact search finds that others are to find, instead of ef_search and
+  // nprobe; 0: those count. min_recall_low to min_recall_high.
+  double min_recall = 0;
 
   // Names the field and the allowed range.
   Status validate() const;
@@ -82,5 +85,10 @@ struct IndexOptions {
 };
 
 inline constexpr uint32_t dimension_max = 16384;
+
+// What a search may ask for. Less would be no search, and more no sample could tell.
+inline constexpr double min_recall_low = 0.5;
+inline constexpr double min_recall_high = 0.999;
+Status check_min_recall(std::string_view field, double value);
 
 }  // namespace jade

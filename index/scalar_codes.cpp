@@ -136,6 +136,8 @@ bool ScalarCodes::encode(const float* query, EncodedQuery& out) const {
   float query_step = largest > 0 ? largest / most : 1;
   float scale = 1 / query_step;
   if (!(scale < infinity)) return false;
+  // Of values so small that the unit of their products has few digits, or none.
+  if (query_step * step_ < std::numeric_limits<float>::min()) return false;
   out.values.assign(width_, 0);
   int32_t at_middle = 0;
   for (uint32_t j = 0; j < dimension_; ++j) {

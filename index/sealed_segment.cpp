@@ -73,6 +73,16 @@ const MetadataIndex& SealedSegment::metadata_index() const {
   return *metadata_index_;
 }
 
+std::shared_ptr<const Calibration> SealedSegment::calibration() const {
+  std::lock_guard lock(calibration_mutex_);
+  return calibration_;
+}
+
+void SealedSegment::set_calibration(std::shared_ptr<const Calibration> calibration) const {
+  std::lock_guard lock(calibration_mutex_);
+  calibration_ = std::move(calibration);
+}
+
 size_t SealedSegment::memory_bytes() const {
   size_t bytes = columns_.vectors.size() * sizeof(float) + columns_.ids.bytes.size() +
                  columns_.metadata.bytes.size() + rows() * sizeof(uint64_t) +

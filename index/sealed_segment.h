@@ -14,6 +14,7 @@
 
 namespace jade {
 
+struct Calibration;    // index/calibration.h
 class HnswGraph;       // index/hnsw_graph.h
 struct InvertedLists;  // index/ivf.h
 class MetadataIndex;   // index/metadata_index.h
@@ -75,6 +76,9 @@ class SealedSegment final : public Segment {
   // Built when it is first asked for, while others that ask wait: most segments that
   // are opened are searched without a filter.
   const MetadataIndex& metadata_index() const;
+  // What its searches find; null where it was not measured yet. Any thread may read and set.
+  std::shared_ptr<const Calibration> calibration() const;
+  void set_calibration(std::shared_ptr<const Calibration> calibration) const;
   // Of vectors, ids, metadata and the indexes there are.
   size_t memory_bytes() const;
 
@@ -85,6 +89,8 @@ class SealedSegment final : public Segment {
   mutable std::once_flag metadata_index_once_;
   mutable std::unique_ptr<const MetadataIndex> metadata_index_;
   mutable std::atomic<size_t> metadata_index_bytes_{0};
+  mutable std::mutex calibration_mutex_;
+  mutable std::shared_ptr<const Calibration> calibration_;
 };
 
 }  // namespace jade

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "index/calibration.h"
 #include "index/hnsw_matching.h"
 #include "index/ivf.h"
 #include "index/metadata_index.h"
@@ -203,16 +204,24 @@ class StoredRows {
 template <class Rows>
 class Counted {
  public:
-  Counted(const Rows& rows, uint64_t& compared) : rows_(rows), compared_(compared) {}
+  Counted(const Rows& rows, uint64_t& compared, std::optional<uint32_t> left_out)
+      : rows_(rows), compared_(compared), left_out_(left_out) {}
   void prefetch(uint32_t row) const { rows_.prefetch(row); }
   void distances(const uint32_t* rows, size_t count, float* out) const {
     compared_ += count;
     rows_.distances(rows, count, out);
+    if (left_out_) hide(*left_out_, rows, count, out);
   }
 
  private:
+  static void hide(uint32_t row, const uint32_t* rows, size_t count, float* out) {
+    const uint32_t* found = std::find(rows, rows + count, row);
+    if (found != rows + count) out[found - rows] = std::numeric_limits<float>::infinity();
+  }
+
   const Rows& rows_;
   uint64_t& compared_;
+  std::optional<uint32_t> left_out_;
 };
 
 // One search in one segment.
@@ -246,6 +255,8 @@ class SegmentSearch {
     if (sealed == nullptr) {
       scan();
     } else if (options_.exact || sealed->kind() == IndexKind::flat) {
+      scan_all(*sealed);
+    } else if (!choose_effort(*sealed)) {
       scan_all(*sealed);
     } else {
       bool found = sealed->graph() != nullptr ? search_graph(*sealed) : probe(*sealed);
@@ -281,9 +292,10 @@ class SegmentSearch {
   double share() const {
     return std::max(0.5, static_cast<double>(done_.matching)) / view_.visible;
   }
+  bool is_there(uint32_t row) const { return !view_.is_dead(row) && row != options_.left_out; }
   bool all_match() const { return matches_ == nullptr && view_.live() == view_.visible; }
   bool matches(uint32_t row) const {
-    return matches_ != nullptr ? matches_->test(row) : row < view_.visible && !view_.is_dead(row);
+    return matches_ != nullptr ? matches_->test(row) : row < view_.visible && is_there(row);
   }
 
   // Of a growing segment: the distance first, as metadata costs more.
@@ -292,7 +304,7 @@ class SegmentSearch {
     Stage stage(options_, done_.scan_ns);
     for (uint32_t row = 0; row < view_.visible; ++row) {
       if (row % rows_at_once == 0 && stopped_after(rows_at_once)) return;
-      if (view_.is_dead(row)) continue;
+      if (!is_there(row)) continue;
       float d = distance_(query_, view_.segment->vector(row));
       ++done_.rows_visited;
       ++done_.distances_by_values;
@@ -313,7 +325,7 @@ class SegmentSearch {
           [&](size_t row) { return visit(static_cast<uint32_t>(row)); });
     }
     for (uint32_t row = 0; row < view_.visible; ++row) {
-      if (!view_.is_dead(row) && !visit(row)) return;
+      if (is_there(row) && !visit(row)) return;
     }
   }
 
@@ -405,17 +417,42 @@ class SegmentSearch {
     }
   }
 
+  // How wide a beam, or how many lists. False where no effort that was measured suffices
+  // for the recall that is asked for.
+  bool choose_effort(const SealedSegment& segment) {
+    const bool graph = segment.graph() != nullptr;
+    uint32_t asked = graph ? options_.ef_search : options_.nprobe;
+    uint32_t usual = graph ? segment.options().ef_search : segment.options().nprobe;
+    if (!graph && usual == 0) usual = default_nprobe(segment.lists()->lists());
+    effort_ = asked > 0 ? asked : usual;
+    done_.min_recall = options_.min_recall;
+    if (options_.min_recall <= 0) return true;
+    auto calibration = segment.calibration();
+    done_.calibrated = calibration != nullptr && calibration->find(options_.k) != nullptr;
+    if (!done_.calibrated) {
+      effort_ = usual * uncalibrated_factor;
+      return true;
+    }
+    const auto* point = calibration->suffices(options_.min_recall, options_.k);
+    if (point == nullptr) return false;
+    // Nothing is measured of the rows that a filter leaves.
+    effort_ = matches_ != nullptr ? 2 * point->effort : point->effort;
+    if (matches_ == nullptr) done_.measured_recall = point->recall;
+    return true;
+  }
+
   // False where a scan is cheaper, or the walk did not find k rows.
   bool search_graph(const SealedSegment& segment) {
     const size_t k = options_.k;
-    const uint32_t ef = options_.ef_search > 0 ? options_.ef_search : segment.options().ef_search;
+    const uint32_t ef = effort_;
     done_.ef_search = ef;
     // An undecided row is not to be read for every row that it is next to.
     bool skips =
         matches_ != nullptr && matches_->exact() && share() >= matching_share_min(*segment.graph());
     // The beam holds rows that match. Among fewer rows a narrower one does; and where
     // others are walked through, it is 1 / share wider in all rows.
-    auto scaled = static_cast<size_t>(ef * std::pow(share(), skips ? 0.3 : 0.5));
+    const bool narrower = matches_ == nullptr || options_.min_recall <= 0;
+    auto scaled = static_cast<size_t>(narrower ? ef * std::pow(share(), skips ? 0.3 : 0.5) : ef);
     size_t beam = std::max({k + k / 2, scaled, std::min<size_t>(ef, 2 * k)});
     double cost = static_cast<double>(beam) * (skips ? matching_walk_cost : walk_cost / share());
     done_.walk_cost = cost;
@@ -444,7 +481,7 @@ class SegmentSearch {
   bool collect(const HnswGraph& graph, const Rows& all_rows, uint64_t& computed, size_t beam,
                bool skips, WalkMemory& memory) {
     Stage stage(options_, done_.walk_ns);
-    Counted rows(all_rows, computed);
+    Counted rows(all_rows, computed, options_.left_out);
     const uint64_t computed_before = computed;
     // What matches may all be far from the query: then a scan is next.
     auto most = static_cast<size_t>(static_cast<double>(beam) / share() * visits_per_result);
@@ -477,7 +514,10 @@ class SegmentSearch {
   }
 
   // How many rows are there to be found, at most.
-  uint64_t wanted() const { return done_.matching_exact ? done_.matching : view_.live(); }
+  uint64_t wanted() const {
+    uint64_t most = done_.matching_exact ? done_.matching : view_.live();
+    return options_.left_out && most > 0 ? most - 1 : most;
+  }
 
   void push(Candidate found) {
     if (nearest_.wants(found.distance())) nearest_.push({found.distance(), position_, found.row()});
@@ -486,8 +526,7 @@ class SegmentSearch {
   // The same of inverted lists.
   bool probe(const SealedSegment& segment) {
     const InvertedLists& lists = *segment.lists();
-    uint32_t nprobe = options_.nprobe > 0 ? options_.nprobe : segment.options().nprobe;
-    if (nprobe == 0) nprobe = default_nprobe(lists.lists());
+    const uint32_t nprobe = effort_;
     double wide = std::ceil(nprobe / std::sqrt(share()));
     double rows_met = wide / lists.lists() * view_.visible;
     done_.walk_cost = rows_met;
@@ -527,6 +566,7 @@ class SegmentSearch {
   const SearchOptions& options_;
   const Matches* matches_;
   bool explained_;
+  uint32_t effort_ = 0;  // ef_search or nprobe
   Nearest& nearest_;
   SegmentExplanation done_;
   Status failed_;

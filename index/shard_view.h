@@ -29,11 +29,17 @@ struct SegmentView {
 
 struct SearchOptions {
   uint32_t k = 10;
-  uint32_t ef_search = 0;          // 0: as the segment was built
-  uint32_t nprobe = 0;             // 0: as the segment was built
+  uint32_t ef_search = 0;  // 0: as the segment was built
+  uint32_t nprobe = 0;     // 0: as the segment was built
+  // Not 0: instead of both, as much effort as finds this share of what an exact search
+  // does, by the segment's calibration (index/calibration.h). With a filter, twice as much.
+  double min_recall = 0;
   const Filter* filter = nullptr;  // null: every row matches
   std::optional<float> distance_max = std::nullopt;
   bool exact = false;  // compare with every row
+  // As if the row with this offset were in no segment, not even to be walked through: for
+  // measuring searches by rows that are there. Only without a filter.
+  std::optional<uint32_t> left_out = std::nullopt;
   // Null: it runs to its end. Where it says stop, the search ends early and what it
   // returns is no answer.
   Stopper* stop = nullptr;

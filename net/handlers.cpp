@@ -86,6 +86,12 @@ Result<RecallRequest> parse_recall(std::string_view query) {
   if (!pairs) return pairs.status();
   RecallRequest request;
   for (const auto& [name, value] : *pairs) {
+    if (name == "min_recall") {
+      double& out = request.min_recall.emplace();
+      auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), out);
+      if (error == std::errc{} && end == value.data() + value.size()) continue;
+      return invalid_argument("min_recall is \"" + value + "\"; it must be 0.5 to 0.999");
+    }
     uint32_t most = name == "k"           ? Limits::recall_k_max
                     : name == "sample"    ? Limits::recall_sample_max
                     : name == "ef_search" ? 10000
@@ -94,7 +100,7 @@ Result<RecallRequest> parse_recall(std::string_view query) {
                                           : 0;
     if (most == 0) {
       return invalid_argument("unknown query parameter \"" + name +
-                              "\"; they are k, sample, ef_search, nprobe and probes");
+                              "\"; they are k, sample, ef_search, nprobe, probes and min_recall");
     }
     auto number = parse_number(name, value, most);
     if (!number) return number.status();

@@ -29,10 +29,12 @@ enum IndexField {
   i_nlist,
   i_nprobe,
   i_quantization,
-  i_vectors
+  i_vectors,
+  i_min_recall
 };
-constexpr std::string_view index_names[] = {"type",  "m",      "ef_construction", "ef_search",
-                                            "nlist", "nprobe", "quantization",    "vectors"};
+constexpr std::string_view index_names[] = {"type",         "m",       "ef_construction",
+                                            "ef_search",    "nlist",   "nprobe",
+                                            "quantization", "vectors", "min_recall"};
 enum UpsertField { u_vectors };
 constexpr std::string_view upsert_names[] = {"vectors"};
 enum VectorField { v_id, v_values, v_metadata, v_text };
@@ -61,13 +63,14 @@ enum SearchField {
   s_group_size,
   s_probes,
   s_timeout_ms,
-  s_explain
+  s_explain,
+  s_min_recall
 };
 constexpr std::string_view search_names[] = {
-    "vector",     "text",      "k",          "filter",          "include", "consistency",
-    "token",      "ef_search", "nprobe",     "score_threshold", "exact",   "partial",
-    "key",        "id",        "positive",   "negative",        "offset",  "group_by",
-    "group_size", "probes",    "timeout_ms", "explain"};
+    "vector",     "text",      "k",          "filter",          "include",   "consistency",
+    "token",      "ef_search", "nprobe",     "score_threshold", "exact",     "partial",
+    "key",        "id",        "positive",   "negative",        "offset",    "group_by",
+    "group_size", "probes",    "timeout_ms", "explain",         "min_recall"};
 enum BatchField { b_searches, b_timeout_ms };
 constexpr std::string_view batch_names[] = {"searches", "timeout_ms"};
 
@@ -76,8 +79,8 @@ constexpr size_t word_bytes_max = 128;  // of names, metrics, kinds
 
 bool has(uint32_t seen, unsigned field) { return (seen & (1u << field)) != 0; }
 
-Status read_index(JsonValue& value, const JsonPath& path, IndexOptions& index) {
-  uint32_t seen = 0;
+Status read_index_fields(JsonValue& value, const JsonPath& path, IndexOptions& index,
+                         uint32_t& seen) {
   return read_object(value, path, index_names, seen,
                      [&](size_t i, JsonValue v, const JsonPath& at) -> Status {
                        switch (i) {
@@ -102,6 +105,7 @@ Status read_index(JsonValue& value, const JsonPath& path, IndexOptions& index) {
                            index.vectors = *place;
                            return {};
                          }
+                         case i_min_recall: return read_double(v, at, index.min_recall);
                          default: {
                            std::string name;
                            JADE_RETURN_IF_ERROR(read_string(v, at, word_bytes_max, name));
@@ -112,6 +116,18 @@ Status read_index(JsonValue& value, const JsonPath& path, IndexOptions& index) {
                          }
                        }
                      });
+}
+
+Status read_index(JsonValue& value, const JsonPath& path, IndexOptions& index) {
+  uint32_t seen = 0;
+  JADE_RETURN_IF_ERROR(read_index_fields(value, path, index, seen));
+  for (unsigned effort : {i_ef_search, i_nprobe}) {
+    if (!has(seen, i_min_recall) || !has(seen, effort)) continue;
+    return invalid_argument(path.to_string() + " has both min_recall and " +
+                            std::string(index_names[effort]) +
+                            "; each says how much effort to make, so give one");
+  }
+  return {};
 }
 
 Status read_metric(JsonValue& value, const JsonPath& path, Metric& metric) {
@@ -272,6 +288,7 @@ Status read_search_field(size_t i, JsonValue& v, const JsonPath& at, SearchReque
     case s_group_size: return read_uint(v, at, search.group_size);
     case s_probes: return read_uint(v, at, search.probes.emplace());
     case s_timeout_ms: return read_timeout(v, at, search.timeout_ms);
+    case s_min_recall: return read_double(v, at, search.min_recall.emplace());
     case s_explain: return read_bool(v, at, search.explain);
     default: return read_id(v, at, search.key.emplace());
   }

@@ -65,8 +65,9 @@ void append_index(std::string& out, const IndexOptions& index) {
       .field("nlist", index.nlist)
       .field("nprobe", index.nprobe)
       .field("quantization", to_string(index.quantization))
-      .field("vectors", to_string(index.vectors))
-      .close();
+      .field("vectors", to_string(index.vectors));
+  if (index.min_recall > 0) append_double(object.key("min_recall"), index.min_recall);
+  object.close();
 }
 
 void append_segment(std::string& out, const SegmentInfo& segment) {
@@ -96,6 +97,9 @@ void append_shard(std::string& out, const ShardInfo& shard) {
   object.field("vectors", shard.vectors)
       .field("indexed_vectors", shard.indexed_vectors)
       .field("applied_index", shard.applied_index);
+  if (shard.measured_recall >= 0) {
+    append_double(object.key("measured_recall"), shard.measured_recall);
+  }
   append_array(object.key("segments"), shard.segments,
                [&](const SegmentInfo& segment) { append_segment(out, segment); });
   object.close();
@@ -244,6 +248,13 @@ void append_segment_explanation(std::string& out, const SegmentExplanation& segm
     object.key("raised") += truth(segment.raised);
   }
   if (segment.nprobe > 0) object.field("nprobe", segment.nprobe);
+  if (segment.min_recall > 0) {
+    append_double(object.key("min_recall"), segment.min_recall);
+    object.key("calibrated") += truth(segment.calibrated);
+    if (segment.measured_recall >= 0) {
+      append_double(object.key("measured_recall"), segment.measured_recall);
+    }
+  }
   object.field("rows_visited", segment.rows_visited)
       .field("distances_by_codes", segment.distances_by_codes)
       .field("distances_by_values", segment.distances_by_values)

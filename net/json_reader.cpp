@@ -173,6 +173,10 @@ Status read_float(JsonValue& value, const JsonPath& path, float& out) {
   return std::isfinite(out) ? Status() : out_of_range(path, number);
 }
 
+Status read_double(JsonValue& value, const JsonPath& path, double& out) {
+  return value.get_double().get(out) ? not_a_float(value, path) : Status();
+}
+
 Status read_floats(JsonValue& value, const JsonPath& path, std::vector<float>& out) {
   out.clear();
   return read_array(value, path, [&](size_t i, JsonValue& item, const JsonPath& at) -> Status {

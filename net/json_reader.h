@@ -42,6 +42,7 @@ Status read_string(JsonValue& value, const JsonPath& path, size_t bytes_max, std
 Status read_bool(JsonValue& value, const JsonPath& path, bool& out);
 Status read_uint(JsonValue& value, const JsonPath& path, uint32_t& out);
 Status read_float(JsonValue& value, const JsonPath& path, float& out);
+Status read_double(JsonValue& value, const JsonPath& path, double& out);
 // Replaces `out`; more than dimension_max numbers are an error.
 Status read_floats(JsonValue& value, const JsonPath& path, std::vector<float>& out);
 Status read_id(JsonValue& value, const JsonPath& path, VectorId& out);

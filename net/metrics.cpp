@@ -27,6 +27,9 @@ void add_cluster(prometheus::Registry& registry, const ClusterInfo& cluster) {
   auto& indexed = gauges(registry, "jade_indexed_vectors", "Vectors in their final index");
   auto& applied = gauges(registry, "jade_applied_index", "Last log entry applied by the shard");
   auto& leader = gauges(registry, "jade_shard_has_leader", "1 where the shard knows its leader");
+  auto& recall = gauges(registry, "jade_measured_recall",
+                        "Recall@10 of searches by the database's defaults, as measured on a sample "
+                        "of the shard's own rows; only where it was");
   auto& shards = gauges(registry, "jade_shards", "Shards of the database");
   for (const DatabaseInfo& database : cluster.databases) {
     prometheus::Labels labels{{"database", database.spec.name}};
@@ -37,6 +40,7 @@ void add_cluster(prometheus::Registry& registry, const ClusterInfo& cluster) {
       indexed.Add(labels).Set(static_cast<double>(shard.indexed_vectors));
       applied.Add(labels).Set(static_cast<double>(shard.applied_index));
       leader.Add(labels).Set(shard.leader != 0 ? 1 : 0);
+      if (shard.measured_recall >= 0) recall.Add(labels).Set(shard.measured_recall);
     }
   }
   auto& alive = gauges(registry, "jade_node_alive", "1 for each node that is up");

@@ -223,6 +223,7 @@ struct Database {
   router @16 :Router;       # in force
   nextRouter @17 :Router;   # on its way
   vectors @18 :UInt8;       # 0, also where it is missing: in memory; 1: on disk
+  minRecall @19 :Float64;   # of searches by default; 0: ef_search and nprobe count
   shards @11 :List(Shard);  # in a command: without groups, which the catalog assigns
 
   struct Shard {

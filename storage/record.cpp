@@ -177,6 +177,7 @@ void write(wire::Database::Builder out, const DatabaseRecord& database) {
   out.setNprobe(database.nprobe);
   out.setQuantization(database.quantization);
   out.setVectors(database.vectors);
+  out.setMinRecall(database.min_recall);
   out.setEmbedder(as_text(database.embedder));
   out.setReplicas(database.replicas);
   out.setShardKey(as_text(database.shard_key));
@@ -201,6 +202,7 @@ DatabaseRecord read(wire::Database::Reader in) {
   out.nprobe = in.getNprobe();
   out.quantization = in.getQuantization();
   out.vectors = in.getVectors();
+  out.min_recall = in.getMinRecall();
   out.embedder = view(in.getEmbedder());
   out.replicas = in.getReplicas();
   out.shard_key = view(in.getShardKey());

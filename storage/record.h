@@ -278,6 +278,7 @@ struct DatabaseRecord {
   uint32_t m = 0, ef_construction = 0, ef_search = 0, nlist = 0, nprobe = 0;
   uint8_t quantization = 0;
   uint8_t vectors = 0;
+  double min_recall = 0;
   std::string embedder;
   uint32_t replicas = 1;
   std::string shard_key;

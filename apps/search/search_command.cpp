@@ -39,6 +39,7 @@ struct SearchArguments {
   uint32_t ef_search = 0;
   uint32_t probes = 0;
   uint32_t timeout_ms = 0;
+  double min_recall = 0;
   bool exact = false;
   bool explain = false;
 };
@@ -77,6 +78,7 @@ Result<std::string> body_of(const SearchArguments& arguments) {
   if (arguments.ef_search != 0) body["ef_search"] = arguments.ef_search;
   if (arguments.probes != 0) body["probes"] = arguments.probes;
   if (arguments.timeout_ms != 0) body["timeout_ms"] = arguments.timeout_ms;
+  if (arguments.min_recall != 0) body["min_recall"] = arguments.min_recall;
   if (arguments.exact) body["exact"] = true;
   if (arguments.explain) body["explain"] = true;
   if (!arguments.key.empty()) body["key"] = value_of_id(arguments.key);
@@ -161,6 +163,10 @@ void add_search_command(CLI::App& app, int& exit_code) {
                    "Shards to ask, where they are sharded by vector; 0: the database's")
       ->capture_default_str();
   command->add_option("--ef-search", a.ef_search, "Beam width of the search; 0: the database's")
+      ->capture_default_str();
+  command
+      ->add_option("--min-recall", a.min_recall,
+                   "Share of what an exact search finds that is to be found; 0: the database's")
       ->capture_default_str();
   command->add_option("--timeout-ms", a.timeout_ms, "Give up after so long; 0: after 30 s")
       ->capture_default_str();

@@ -99,6 +99,9 @@ std::string plan_text(const json::value& segment) {
       text += " (raised from " + member_text(segment, "ef_search") + ")";
     }
   }
+  if (object.contains("min_recall") && !object.at("calibrated").as_bool()) {
+    text += ", not calibrated yet";
+  }
   return object.at("fell_back").as_bool() ? text + ", then scan" : text;
 }
 

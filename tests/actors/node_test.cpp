@@ -841,6 +841,140 @@ TEST_CASE("a search says what it did in each shard where that is asked") {
   }
 }
 
+TEST_CASE("a search may ask for a recall, for which segments are measured") {
+  TestNode test;
+  DatabaseSpec defaults = spec_of("by_default", 16, Metric::l2);
+  defaults.index.min_recall = 0.9;
+  REQUIRE(test.node->create_database(spec_of("asked", 16, Metric::l2)).ok());
+  REQUIRE(test.node->create_database(defaults).ok());
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal;
+  std::vector<float> vector(16);
+  for (const char* database : {"asked", "by_default"}) {
+    UpsertRequest request;
+    request.database = database;
+    for (uint64_t i = 0; i < 4000; ++i) {
+      for (float& value : vector) value = normal(random);
+      add(request, i, vector);
+    }
+    REQUIRE(test.node->upsert(request).ok());
+    REQUIRE(test.node->wait_until_indexed(database).to_string() == "ok");
+  }
+  auto measured = [&](const char* database) {
+    return test.node->describe_database(database)->placement.front().measured_recall;
+  };
+  CHECK(measured("asked") < 0);
+  // What it did in the largest segment.
+  auto done = [&](const SearchRequest& search) {
+    auto reply = test.node->search(search);
+    REQUIRE_MESSAGE(reply.ok(), reply.status().to_string());
+    CHECK(reply->results.size() == search.k);
+    SegmentExplanation largest;
+    for (const auto& segment : reply->explanation.front().segments) {
+      if (segment.rows > largest.rows) largest = segment;
+    }
+    return largest;
+  };
+  SearchRequest search = search_of("asked", vector);
+  search.explain = true;
+  CHECK(done(search).min_recall == 0);
+  search.min_recall = 0.95;
+  SegmentExplanation first = done(search);
+  CHECK(first.min_recall == 0.95);
+  // The first one lets it be measured; each that follows may find that done.
+  while (!done(search).calibrated) std::this_thread::yield();
+  SegmentExplanation said = done(search);
+  CHECK((said.measured_recall >= 0.95 || said.plan == SegmentPlan::scan));
+  CHECK(measured("asked") > 0.5);
+  RecallRequest recall;
+  recall.database = "asked";
+  recall.min_recall = 0.95;
+  auto found = test.node->recall(recall);
+  REQUIRE_MESSAGE(found.ok(), found.status().to_string());
+  CHECK(found->recall >= 0.9);
+
+  SearchRequest plain = search_of("by_default", vector);
+  plain.explain = true;
+  while (!done(plain).calibrated) std::this_thread::yield();
+  CHECK(done(plain).min_recall == 0.9);
+  CHECK(measured("by_default") >= 0.9);
+  plain.ef_search = 50;
+  CHECK(done(plain).min_recall == 0);
+  CHECK(done(plain).ef_search == 50);
+  plain.min_recall = 0.9;
+  Status both = test.node->search(plain).status();
+  CHECK(both.code() == Code::invalid_argument);
+  CHECK(both.message().find("min_recall and ef_search are both given") == 0);
+  plain.ef_search.reset();
+  for (double wrong : {0.0, 0.49, 1.0, -1.0, std::nan("")}) {
+    plain.min_recall = wrong;
+    CHECK(code_of(test.node->search(plain)) == Code::invalid_argument);
+    recall.min_recall = wrong;
+    CHECK(code_of(test.node->recall(recall)) == Code::invalid_argument);
+  }
+  test.reopen();
+  CHECK(test.node->describe_database("by_default")->spec.index.min_recall == 0.9);
+  defaults.name = "c";
+  defaults.index.min_recall = 0.9999;
+  CHECK(code_of(test.node->create_database(defaults)) == Code::invalid_argument);
+}
+
+TEST_CASE("with sharding by vector, a recall is asked of the shards that are near") {
+  TestNode test;
+  DatabaseSpec spec = spec_of("a", 4, Metric::l2, 2);
+  spec.sharding = Sharding::vector;
+  REQUIRE(test.node->create_database(spec).ok());
+  std::mt19937 random(5);
+  std::normal_distribution<float> normal;
+  std::vector<float> vector(4);
+  UpsertRequest request;
+  request.database = "a";
+  for (uint64_t id = 0; id < 6000; ++id) {
+    for (float& value : vector) value = normal(random) + (id % 2 == 0 ? 0.0f : 20.0f);
+    add(request, id, vector);
+  }
+  REQUIRE(test.node->upsert(request).ok());
+  auto describe = [&] {
+    auto info = test.node->describe_database("a");
+    REQUIRE_MESSAGE(info.ok(), info.status().to_string());
+    return *info;
+  };
+  while (describe().router_state != "ready") std::this_thread::yield();
+  REQUIRE(test.node->wait_until_indexed("a").to_string() == "ok");
+  RecallRequest recall;
+  recall.database = "a";
+  recall.k = 9;  // each vector is found beside its neighbours
+  recall.sample = 20;
+  recall.probes = 1;
+  recall.min_recall = 0.95;
+  // The searches let segments be measured.
+  for (bool measured = false; !measured;) {
+    auto found = test.node->recall(recall);
+    REQUIRE_MESSAGE(found.ok(), found.status().to_string());
+    CHECK(found->shards_searched == 0.5);
+    CHECK(found->recall >= 0.9);
+    measured = true;
+    for (const ShardInfo& shard : describe().placement) measured &= shard.measured_recall >= 0;
+  }
+  SearchRequest search = search_of("a", vector);
+  search.probes = 1;
+  search.min_recall = 0.95;
+  search.explain = true;
+  auto found = test.node->search(search);
+  REQUIRE_MESSAGE(found.ok(), found.status().to_string());
+  REQUIRE(found->explanation.size() == 1);
+  for (const SegmentExplanation& segment : found->explanation[0].segments) {
+    if (segment.kind != IndexKind::hnsw) continue;
+    CHECK(segment.min_recall == 0.95);
+    CHECK(segment.calibrated);
+  }
+  recall.nprobe = 3;
+  CHECK(code_of(test.node->recall(recall)) == Code::invalid_argument);
+  recall.nprobe.reset();
+  recall.min_recall = 0.3;
+  CHECK(code_of(test.node->recall(recall)) == Code::invalid_argument);
+}
+
 TEST_CASE("recall is measured by the stored vectors") {
   TestNode test;
   REQUIRE(test.node->create_database(spec_of("a", 2, Metric::l2, 2)).ok());

@@ -296,10 +296,14 @@ TEST_CASE("a whole benchmark: the node, our index and the peers, as JSON") {
     CHECK(row.at("fewest_results").as_int64() == 10);
     CHECK(row.at("times_unfiltered").at("median").as_double() > 0);
   }
+  REQUIRE(out.at("min_recall").as_array().size() == 8);
+  for (const json::value& row : out.at("min_recall").as_array()) {
+    CHECK(row.at("recall").as_double() >= row.at("min_recall").as_double());
+  }
   size_t curves = 0, hnswlib = 0, ratios = 0;
   for (const auto& [key, value] : out) {
     CAPTURE(std::string(key));
-    if (value.is_array() && key != "filters") {
+    if (value.is_array() && key != "filters" && key != "min_recall") {
       ++curves;
       if (key.starts_with("hnswlib (")) ++hnswlib;
       REQUIRE(value.as_array().size() == 2);

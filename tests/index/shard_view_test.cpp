@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <map>
 #include <random>
 #include <set>
@@ -632,6 +633,119 @@ TEST_CASE("Edges: no segments, no rows, no k, dimension 1, a threshold") {
     CHECK(search({&view, 1}, Metric::l2, 1, zero, {.k = 10, .distance_max = 16.0f}).size() == 5);
     CHECK(search({&view, 1}, Metric::l2, 1, zero, {.k = 10, .distance_max = -1.0f}).empty());
     CHECK(search({&view, 1}, Metric::l2, 1, zero, {.k = 5000}).size() == 3000);
+  }
+}
+
+TEST_CASE("Vectors at the edges of what floats are do no harm") {
+  // Tiny values whose squares are no floats any more, huge ones whose squares are none yet,
+  // one value in all rows, and rows that differ in a single dimension.
+  struct Case {
+    std::string name;
+    std::function<float(uint32_t row, uint32_t i)> value;
+  };
+  std::mt19937 random(12);
+  std::normal_distribution<float> normal;
+  const Case cases[] = {
+      {"denormal", [&](uint32_t, uint32_t) { return 1e-41f * normal(random); }},
+      {"tiny", [&](uint32_t, uint32_t) { return 1e-22f * normal(random); }},
+      {"huge", [&](uint32_t, uint32_t) { return 1e18f * normal(random); }},
+      {"mixed",
+       [&](uint32_t row, uint32_t) {
+         return (row % 3 == 0 ? 1e-30f : row % 3 == 1 ? 1e15f : 1.0f) * normal(random);
+       }},
+      {"constant", [](uint32_t, uint32_t) { return -3.5f; }},
+      {"one dimension",
+       [](uint32_t row, uint32_t i) { return i == 2 ? static_cast<float>(row % 100) : 1.0f; }},
+  };
+  constexpr uint32_t n = 3000, dimension = 6;
+  Filter filter = filter_of(R"({"a":{"$gt":10}})");
+  for (const Case& c : cases) {
+    for (Metric metric : {Metric::l2, Metric::dot, Metric::cosine}) {
+      auto rows = std::make_shared<GrowingSegment>(dimension, metric);
+      std::vector<float> vector(dimension), query(dimension);
+      for (uint32_t row = 0; row <= n; ++row) {
+        std::vector<float>& into = row == n ? query : vector;
+        for (uint32_t i = 0; i < dimension; ++i) into[i] = c.value(row, i);
+        // Of other types in some rows, where it does not match.
+        std::string metadata = "{\"a\":" +
+                               std::string(row % 4 == 0   ? "\"50\""
+                                           : row % 4 == 1 ? "[5,\"x\",60]"
+                                                          : std::to_string(row % 20)) +
+                               "}";
+        if (row < n) {
+          rows->append(row, VectorId(uint64_t{row}).key(), vector.data(), metadata);
+        }
+      }
+      for (auto [kind, quantization] : {std::pair(IndexKind::hnsw, Quantization::sq8),
+                                        {IndexKind::hnsw, Quantization::sq4},
+                                        {IndexKind::hnsw, Quantization::none},
+                                        {IndexKind::ivf, Quantization::sq8}}) {
+        BuildOptions build;
+        build.metric = metric;
+        build.dimension = dimension;
+        build.index.kind = kind;
+        build.index.quantization = quantization;
+        build.index.ef_construction = 40;
+        auto built = build_segment({{rows, nullptr, n}}, build);
+        REQUIRE(built.ok());
+        CAPTURE(c.name);
+        CAPTURE(to_string(metric));
+        CAPTURE(to_string(kind));
+        CAPTURE(to_string(quantization));
+        SegmentView view{*built, nullptr, n, 0};
+        for (uint32_t k : {1u, 10u, 5000u}) {
+          for (const Filter* one : {static_cast<const Filter*>(nullptr), &std::as_const(filter)}) {
+            SearchOptions options{.k = k, .filter = one};
+            auto found = search({&view, 1}, metric, dimension, query.data(), options);
+            options.exact = true;
+            auto expected = search({&view, 1}, metric, dimension, query.data(), options);
+            REQUIRE(found.size() == expected.size());
+            // As near as the last of them is as good: many are equally near.
+            size_t near = 0;
+            for (const Hit& hit : found) near += hit.distance <= expected.back().distance;
+            CHECK(static_cast<double>(near) >= 0.7 * static_cast<double>(found.size()));
+            for (size_t i = 0; i < found.size(); ++i) {
+              CHECK(!std::isnan(found[i].distance));
+              if (i > 0) CHECK(found[i - 1].distance <= found[i].distance);
+            }
+          }
+        }
+        SearchOptions all{.k = n + 1, .filter = &filter};
+        uint64_t matching = matching_rows({&view, 1}, filter).size();
+        CHECK(matching > n / 4);
+        CHECK(search({&view, 1}, metric, dimension, query.data(), all).size() == matching);
+      }
+    }
+  }
+}
+
+TEST_CASE("k results come back whenever k rows match, after any number of deletes") {
+  for (IndexKind kind : {IndexKind::hnsw, IndexKind::ivf}) {
+    Model model(8, Metric::l2, kind, 14);
+    for (uint64_t id = 0; id < 6000; ++id) model.upsert(id, model.random_vector());
+    model.seal();
+    std::vector<Filter> filters;
+    for (int share : {1, 10, 100, 500, 950}) filters.push_back(per_thousand(share));
+    std::vector<uint64_t> ids = model.ids();
+    // Until two are left, each time some nine of ten.
+    for (size_t left = ids.size(); left > 2;) {
+      size_t keep = std::max<size_t>(2, left / 9);
+      for (size_t i = keep; i < left; ++i) model.erase(ids[i]);
+      left = keep;
+      CAPTURE(left);
+      REQUIRE(model.live() == left);
+      for (uint32_t k : {1u, 10u, 100u, 10000u}) {
+        auto query = model.random_vector();
+        CHECK(model.search(query, {.k = k}).size() == std::min<size_t>(k, left));
+        for (const Filter& filter : filters) {
+          for (double min_recall : {0.0, 0.9}) {
+            SearchOptions options{.k = k, .min_recall = min_recall, .filter = &filter};
+            auto expected = model.expected(query, options);
+            REQUIRE(model.search(query, options).size() == expected.size());
+          }
+        }
+      }
+    }
   }
 }
 

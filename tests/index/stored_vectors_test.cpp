@@ -5,6 +5,7 @@
 #include <cstring>
 #include <random>
 
+#include "index/calibration.h"
 #include "index/filter.h"
 #include "index/growing_segment.h"
 #include "index/hnsw_graph.h"
@@ -278,6 +279,40 @@ TEST_CASE("Segments with vectors on disk are merged as those with them in memory
         REQUIRE(back->stored() == nullptr);
         check_same_hits(view_of(in_memory), view_of(back));
       }
+    }
+  }
+}
+
+TEST_CASE("What searches find is measured alike where vectors are on disk") {
+  auto rows = make_rows(3000, 24, Metric::l2);
+  for (Quantization quantization : kinds) {
+    CAPTURE(to_string(quantization));
+    auto options = options_of(24, Metric::l2, quantization);
+    auto disk = std::make_shared<Disk>();
+    auto in_memory = built({whole(rows)}, options);
+    auto stored = built({whole(rows)}, on_disk(options, disk));
+    REQUIRE(calibrate(view_of(in_memory), 10).ok());
+    disk->reads = 0;
+    REQUIRE(calibrate(view_of(stored), 10).ok());
+    const size_t needed = disk->reads;
+    REQUIRE(needed > 0);
+    const auto& expected = in_memory->calibration()->curves.front().points;
+    const auto& points = stored->calibration()->curves.front().points;
+    CHECK(points.back().recall > 0.9);
+    REQUIRE(points.size() == expected.size());
+    for (size_t i = 0; i < points.size(); ++i) {
+      CHECK(points[i].effort == expected[i].effort);
+      CHECK(points[i].recall == expected[i].recall);
+      CHECK(points[i].cost == expected[i].cost);
+    }
+    // Nothing is kept of one that fails.
+    disk = std::make_shared<Disk>();
+    auto again = built({whole(rows)}, on_disk(options, disk));
+    for (size_t fails : {size_t{0}, size_t{300}, needed / 2, needed - 1}) {
+      disk->reads = 0;
+      disk->fails_from = fails;
+      CHECK(calibrate(view_of(again), 10).code() == Code::corruption);
+      CHECK(again->calibration() == nullptr);
     }
   }
 }

@@ -187,6 +187,7 @@ TEST_CASE("the node's own pages") {
                            "jade_http_requests_total{route=\"readyz\",status=\"503\"} 1",
                            "jade_vectors{database=\"db\",shard=\"5\"} 0",
                            "jade_applied_index{database=\"db\",shard=\"5\"} 9",
+                           "jade_measured_recall{database=\"db\",shard=\"5\"} 0.975",
                            "jade_http_requests_in_flight 1", "jade_http_connections 1"}) {
     CHECK_MESSAGE(metrics.body.find(line) != std::string::npos, line);
   }
@@ -358,11 +359,14 @@ TEST_CASE("recall is measured with what the query says") {
   auto r = f.call("GET", "/v1/databases/a/recall?k=5&sample=20&ef_search=50&nprobe=2");
   CHECK(r.status == 200);
   CHECK(r.body == R"({"recall":0.5,"sampled":1,"shards_searched":1})");
+  CHECK(f.call("GET", "/v1/databases/a/recall?min_recall=0.95").status == 200);
   for (auto [query, why] : std::initializer_list<std::pair<const char*, const char*>>{
            {"k=0", "k is \\\"0\\\"; it must be an integer from 1 to 1000"},
            {"sample=1001", "from 1 to 1000"},
            {"ef_search=x", "ef_search is"},
-           {"limit=1", "they are k, sample, ef_search, nprobe and probes"},
+           {"min_recall=high", "min_recall is \\\"high\\\"; it must be 0.5 to 0.999"},
+           {"min_recall=", "min_recall is"},
+           {"limit=1", "they are k, sample, ef_search, nprobe, probes and min_recall"},
            {"probes=257", "from 1 to 256"}}) {
     auto refused = f.call("GET", std::string("/v1/databases/a/recall?") + query);
     CHECK(refused.status == 400);

@@ -260,6 +260,16 @@ TEST_CASE("an explanation is written where it was asked for") {
       R"("metadata_read":0,"filter_ms":0,"walk_ms":0.25,"scan_ms":0,"rescore_ms":5e-04}]}]})";
   CHECK(encode_search_json(reply, {}, 2) ==
         R"({"results":[],"took_ms":2,"explain":)" + explanation + "}");
+  SearchReply by_recall = reply;
+  SegmentExplanation& told = by_recall.explanation.front().segments.front();
+  told.min_recall = 0.9;
+  CHECK(encode_search_json(by_recall, {}, 2).find(R"("min_recall":0.9,"calibrated":false,"rows)") !=
+        std::string::npos);
+  told.calibrated = true;
+  told.measured_recall = 0.95;
+  CHECK(encode_search_json(by_recall, {}, 2)
+            .find(R"("min_recall":0.9,"calibrated":true,"measured_recall":0.95,"rows)") !=
+        std::string::npos);
   CHECK(encode_search_batch_json({{{}, reply}}, std::vector<Include>(2), 2) ==
         R"({"results":[[],[]],"took_ms":2,"explain":[null,)" + explanation + "]}");
   CHECK(encode_search_batch_json({{{}, {}}}, std::vector<Include>(2), 2) ==
@@ -277,6 +287,7 @@ TEST_CASE("a search that is wrong is told where") {
            {R"({"vector":[1],"k":4294967296})", "k is 4294967296"},
            {R"({"vector":[1],"k":"1"})", "k is a string; it must be an integer"},
            {R"({"vector":[1],"explain":"yes"})", "explain is a string"},
+           {R"({"vector":[1],"min_recall":"high"})", "min_recall is a string"},
            {R"({"vector":[1],"exact":1})", "exact is a number; it must be true or false"},
            {R"({"vector":[1],"include":["all"]})", "include[0] is \"all\""},
            {R"({"vector":[1],"consistency":"weak"})", "consistency is \"weak\""},
@@ -326,6 +337,13 @@ TEST_CASE("databases and deletions are read") {
   CHECK(failure(decode_create, R"({"name":"a","dimension":1,"index":{"quantization":"sq5"}})") ==
         "index.quantization \"sq5\" is unknown; use \"sq8\", \"sq4\", \"rabitq\", \"pq\" or "
         "\"none\"");
+  CHECK(failure(decode_create,
+                R"({"name":"a","dimension":1,"index":{"min_recall":0.9,"ef_search":9}})") ==
+        "index has both min_recall and ef_search; each says how much effort to make, so give one");
+  std::string create = R"({"name":"a","dimension":1,"index":{"min_recall":0.9}})";
+  CHECK(decode_create(create)->index.min_recall == 0.9);
+  std::string search = R"({"vector":[1],"min_recall":0.95})";
+  CHECK(decode_json_search(search)->min_recall == 0.95);
   CHECK(failure(decode_create, R"({"name":"a","dimension":1,"index":{"quantization":4}})") ==
         "index.quantization is a number; it must be a string");
   CHECK(failure(decode_create, R"({"name":"a","dimension":1,"index":{"vectors":"ram"}})") ==

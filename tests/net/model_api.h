@@ -225,7 +225,7 @@ class ModelApi : public Api {
             n,
             "ready",
             db.spec.sharding == Sharding::vector ? "untrained" : "",
-            {{5, 0, {1}, 1, n, n, 9, {{1, "growing", IndexKind::flat, n, 0}}, {}}}};
+            {{5, 0, {1}, 1, n, n, 9, {{1, "growing", IndexKind::flat, n, 0}}, {}, 0.975}}};
   }
   std::vector<DatabaseInfo> infos() {
     std::vector<DatabaseInfo> all;

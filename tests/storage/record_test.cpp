@@ -132,6 +132,7 @@ DatabaseRecord sample_database() {
   out.nprobe = 6;
   out.quantization = 1;
   out.vectors = 1;
+  out.min_recall = 0.95;
   out.embedder = "lexical";
   out.replicas = 3;
   out.shard_key = "tenant";
