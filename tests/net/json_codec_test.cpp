@@ -240,13 +240,14 @@ TEST_CASE("databases and deletions are read") {
   CHECK(failure(decode_create, R"({"name":"a","dimension":1,"index":{"m":"1"}})") ==
         "index.m is a string; it must be an integer");
   CHECK(failure(decode_create, R"({"name":"a","dimension":1,"index":{"quantization":"sq5"}})") ==
-        "index.quantization \"sq5\" is unknown; use \"sq8\", \"sq4\", \"rabitq\", \"pq\" or \"none\"");
+        "index.quantization \"sq5\" is unknown; use \"sq8\", \"sq4\", \"rabitq\", \"pq\" or "
+        "\"none\"");
   CHECK(failure(decode_create, R"({"name":"a","dimension":1,"index":{"quantization":4}})") ==
         "index.quantization is a number; it must be a string");
   CHECK(failure(decode_create, R"({"name":"a","dimension":1,"index":{"vectors":"ram"}})") ==
         "index.vectors \"ram\" is unknown; use \"memory\" or \"disk\"");
-  CHECK(decode_create(R"({"name":"a","dimension":1,"index":{"vectors":"disk"}})")->index.vectors ==
-        VectorPlace::disk);
+  std::string on_disk = R"({"name":"a","dimension":1,"index":{"vectors":"disk"}})";
+  CHECK(decode_create(on_disk)->index.vectors == VectorPlace::disk);
   CHECK(failure(decode_delete, R"({"ids":[1],"filter":{}})").find("either") != std::string::npos);
   CHECK(failure(decode_delete, R"({"ids":[true]})").find("ids[0]") != std::string::npos);
   std::string filter = R"({"filter":{"a":1}})";
