@@ -399,15 +399,19 @@ class SegmentSearch {
     // So many at once that memory is not waited for.
     constexpr size_t batch = 16;
     const float scale = segment.metric() == Metric::cosine ? 2 : 1;  // of distances by codes
+    size_t fetched = 0;
     for (size_t done = 0; done < candidates.size(); done += rows.size()) {
       if (auto worst = nearest_.worst()) {
         float reach = scale * *worst + codes.error(memory.query, scale * *worst);
         if (candidates[done].distance() > reach) break;
       }
+      // And the next while these are compared.
+      for (; fetched < std::min(candidates.size(), done + 2 * batch); ++fetched) {
+        exact.prefetch(candidates[fetched].row());
+      }
       rows.clear();
       for (Candidate found : candidates.subspan(done, std::min(batch, candidates.size() - done))) {
         rows.push_back(found.row());
-        exact.prefetch(found.row());
       }
       memory.distances.resize(rows.size());
       exact.distances(rows.data(), rows.size(), memory.distances.data());
