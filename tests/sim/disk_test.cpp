@@ -3,6 +3,8 @@
 #include <doctest/doctest.h>
 #include <leveldb/iterator.h>
 
+#include <atomic>
+#include <future>
 #include <map>
 #include <optional>
 #include <random>
@@ -345,6 +347,25 @@ TEST_CASE("the same seed and the same work leave the same trace") {
   CHECK(run(1) == run(1));
   CHECK(run(2) == run(2));
   CHECK(run(1).first != run(2).first);
+}
+
+TEST_CASE("a job waits for drain(), however long its caller takes, unless that is blocked by it") {
+  SimDisk disk(1, [] { return uint64_t{0}; });
+  std::atomic<bool> ran = false;
+  auto run = [](void* flag) { static_cast<std::atomic<bool>*>(flag)->store(true); };
+  disk.Schedule(run, &ran);
+  // As if off the processor: not blocked, but nothing comes of it for a tenth of a second.
+  std::mt19937_64 random(1);
+  uint64_t sum = 0;
+  for (int i = 0; i < 100'000'000; ++i) sum += random();
+  CHECK(sum != 0);
+  CHECK_FALSE(ran);
+  disk.drain();
+  CHECK(ran);
+  std::promise<void> done;
+  disk.Schedule([](void* promise) { static_cast<std::promise<void>*>(promise)->set_value(); },
+                &done);
+  done.get_future().wait();
 }
 
 }  // namespace jade::sim
