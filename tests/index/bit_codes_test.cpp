@@ -7,29 +7,12 @@
 #include <random>
 #include <vector>
 
+#include "tests/index/coded_vectors.h"
+
 namespace jade {
 namespace {
 
-struct Vectors {
-  // Dimensions of different widths, each with an offset.
-  Vectors(uint32_t rows, uint32_t dimension, Metric metric)
-      : distance(metric, dimension), values(size_t{rows} * dimension) {
-    std::mt19937 random(rows + dimension);
-    std::normal_distribution<float> normal;
-    for (size_t i = 0; i < values.size(); ++i) {
-      values[i] = (2 + normal(random)) * static_cast<float>(1 + i % dimension % 5);
-    }
-    for (uint32_t i = 0; metric == Metric::cosine && i < rows; ++i) normalise(row(i), dimension);
-  }
-  float* row(uint32_t i) { return values.data() + size_t{i} * distance.dimension(); }
-  uint32_t rows() const { return static_cast<uint32_t>(values.size() / distance.dimension()); }
-  std::unique_ptr<const BitCodes> codes() const {
-    return BitCodes::of({values.data(), rows(), distance}, distance.metric());
-  }
-
-  Distance distance;
-  std::vector<float> values;
-};
+using Vectors = CodedVectors<BitCodes>;
 
 struct Errors {
   double bias = 0;       // of the estimates, in deviations of the true distances
