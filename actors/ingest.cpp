@@ -407,18 +407,19 @@ void write(ingest_pointer self, std::shared_ptr<Writing> all, Part part) {
   auto kept = std::make_shared<const Part>(std::move(part));
   ShardWrite message{{kept->group}, kept->command};
   message.route.deadline_ms = all->deadline_ms;
-  self->request(*shard, time_left(all->deadline_ms, now_ms(self)), std::move(message))
-      .then(
-          [all](const ShardWritten& written) {
-            all->count(written);
-            all->finish_one();
-          },
-          [=](const caf::error& error) {
-            Status status = to_status(error);
-            bool again = status.code() == Code::unavailable || status.code() == Code::moved;
-            if (!again || now_ms(self) >= all->retry_until_ms) return all->fail(given_up(status));
-            run_later(self, retry_interval, [=] { write_again(self, all, *kept); });
-          });
+  ask_until<ShardWritten>(
+      self, self->state.timers, *shard, all->deadline_ms, std::move(message),
+      [all](const ShardWritten& written) {
+        all->count(written);
+        all->finish_one();
+      },
+      [=](const caf::error& error) {
+        Status status = to_status(error);
+        bool again = status.code() == Code::unavailable || status.code() == Code::moved;
+        if (!again || now_ms(self) >= all->retry_until_ms) return all->fail(given_up(status));
+        run_later(self, retry_interval, [=] { write_again(self, all, *kept); });
+      });
+  self->state.timers.arm(self);
 }
 
 std::shared_ptr<Writing> begin_writing(ingest_pointer self, const std::string& database) {

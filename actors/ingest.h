@@ -5,6 +5,7 @@
 #include "actors/messages.h"
 #include "actors/retry.h"
 #include "actors/routes.h"
+#include "actors/timers.h"
 
 namespace jade {
 
@@ -24,6 +25,7 @@ struct ingest_state {
   IngestOptions options;
   Routes routes;
   uint64_t random = 0;  // state of the generator
+  Timers timers;
 };
 
 ingest_actor::behavior_type ingest(ingest_actor::stateful_pointer<ingest_state> self,

@@ -13,10 +13,11 @@
 #include <random>
 #include <thread>
 
+#include "actors/cluster_middleman.h"
 #include "actors/errors.h"
 #include "actors/node.h"
 #include "actors/peer.h"
-#include "actors/tls_middleman.h"
+#include "actors/scheduler.h"
 #include "storage/env.h"
 
 namespace jade {
@@ -28,9 +29,10 @@ struct SystemConfig : caf::actor_system_config {
     if (cluster) load<caf::io::middleman>();
     jade::add_message_types(*this);
     set("scheduler.max-threads", static_cast<size_t>(threads));
-    // One shared queue wakes a sleeping worker in half the time of stealing, and
-    // a node has few cores and short jobs.
-    set("scheduler.policy", caf::atom("sharing"));
+    use_node_scheduler(*this);
+    // Messages are read where they arrive. They are blobs for the most part, and waking a
+    // thread that reads them costs more.
+    set("middleman.workers", size_t{0});
     set("logger.verbosity", caf::atom("quiet"));
   }
 };
@@ -182,37 +184,30 @@ struct Node::Impl {
   // In the order of their making; destroyed in reverse.
   std::unique_ptr<SystemConfig> config;
   std::unique_ptr<caf::actor_system> system;
-  std::unique_ptr<TlsMiddleman> tls;  // null: CAF's own connections
+  std::unique_ptr<ClusterMiddleman> middleman;  // null: it is alone
   std::unique_ptr<NodeRuntime> runtime;
 
-  Status load_tls(const NodeOptions& options, const LogSink& log);
-  caf::actor connector() const;
+  Status open_middleman(const NodeOptions& options, const LogSink& log);
   Status publish(const std::string& listen);
 };
 
-Status Node::Impl::load_tls(const NodeOptions& options, const LogSink& log) {
-  if (!tls_files(options).any()) return {};
-  auto loaded = ClusterTls::load(tls_files(options));
-  if (!loaded.ok()) return loaded.status();
-  LogLevel level = (*loaded)->days_left() < warn_before_days ? LogLevel::warning : LogLevel::info;
-  log(level, "cluster", "certificate of " + (*loaded)->describe());
-  tls = std::make_unique<TlsMiddleman>(*system, std::move(*loaded), log);
+Status Node::Impl::open_middleman(const NodeOptions& options, const LogSink& log) {
+  std::shared_ptr<const ClusterTls> tls;
+  if (tls_files(options).any()) {
+    auto loaded = ClusterTls::load(tls_files(options));
+    if (!loaded.ok()) return loaded.status();
+    tls = std::move(*loaded);
+    LogLevel level = tls->days_left() < warn_before_days ? LogLevel::warning : LogLevel::info;
+    log(level, "cluster", "certificate of " + tls->describe());
+  }
+  middleman = std::make_unique<ClusterMiddleman>(*system, std::move(tls), log);
   return {};
-}
-
-caf::actor Node::Impl::connector() const {
-  if (tls) return tls->connector();
-  return caf::actor_cast<caf::actor>(system->middleman().actor_handle());
 }
 
 Status Node::Impl::publish(const std::string& listen) {
   auto [host, port] = *parse_address(listen);
-  Status status;
-  if (tls) {
-    status = tls->publish(caf::actor_cast<caf::actor>(runtime->peer()), host, port).status();
-  } else if (!system->middleman().publish(runtime->peer(), port, host.c_str(), true)) {
-    status = unavailable("no such address, or in use");
-  }
+  auto peer = caf::actor_cast<caf::actor>(runtime->peer());
+  Status status = middleman->publish(peer, host, port).status();
   if (status.ok()) return {};
   return unavailable("cluster address " + listen + " cannot be listened on; is it in use? (" +
                      status.message() + ")");
@@ -253,8 +248,8 @@ Result<std::unique_ptr<Node>> Node::open(NodeOptions options) {
   config.replace_after_ms = uint64_t{options.replace_after_s} * 1000;
   bool cluster = !options.cluster_listen.empty();
   if (cluster) {
-    JADE_RETURN_IF_ERROR(impl.load_tls(options, seams.log));
-    seams.connector = impl.connector();
+    JADE_RETURN_IF_ERROR(impl.open_middleman(options, seams.log));
+    seams.connector = impl.middleman->connector();
   }
   auto runtime = NodeRuntime::start(*impl.system, std::move(seams), config);
   if (!runtime.ok()) return runtime.status();
@@ -285,7 +280,7 @@ Status Node::close() {
   impl.runtime->stop([&stopped] { stopped.set_value(); });
   stopped.get_future().wait();
   impl.runtime.reset();
-  impl.tls.reset();
+  impl.middleman.reset();
   impl.system.reset();
   return {};
 }

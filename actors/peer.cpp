@@ -26,7 +26,7 @@ constexpr auto connect_timeout = std::chrono::seconds(5);
 constexpr auto hello_timeout = std::chrono::seconds(2);
 constexpr auto join_timeout = std::chrono::seconds(10);
 // The actors that ask bound their own time; this only forgets what is long over.
-constexpr caf::timespan call_timeout = std::chrono::seconds(60);
+constexpr uint64_t call_timeout_ms = 60'000;
 
 // When to dial next.
 void put_off(peer_pointer self, uint64_t node) {
@@ -298,18 +298,18 @@ caf::result<Reply> ask(peer_pointer self, uint64_t node, Request& request) {
   uint64_t now = now_ms(self);
   hand_on(request.route, now);
   uint64_t deadline_ms = request.route.deadline_ms;
-  caf::timespan timeout = deadline_ms == 0 ? call_timeout : time_left(deadline_ms, now);
-  self->request(found->second.remote, timeout, std::move(request))
-      .then(
-          [promise, first](Reply& reply) mutable {
-            if (first()) promise.deliver(std::move(reply));
-          },
-          [promise, first, node](const caf::error& error) mutable {
-            if (!first()) return;
-            bool late = error == caf::sec::request_timeout;
-            std::string where = "before node " + std::to_string(node) + " had answered";
-            promise.deliver(late ? to_error(out_of_time(where)) : error);
-          });
+  if (deadline_ms == 0) deadline_ms = now + call_timeout_ms;
+  ask_until<Reply>(
+      self, self->state.timers, found->second.remote, deadline_ms, std::move(request),
+      [promise, first](Reply& reply) mutable {
+        if (first()) promise.deliver(std::move(reply));
+      },
+      [promise, first, node](const caf::error& error) mutable {
+        if (!first()) return;
+        bool late = error == caf::sec::request_timeout;
+        std::string where = "before node " + std::to_string(node) + " had answered";
+        promise.deliver(late ? to_error(out_of_time(where)) : error);
+      });
   return promise;
 }
 
@@ -436,6 +436,7 @@ peer_actor::behavior_type peer(peer_pointer self, NodeContextPtr context) {
         peer_state& state = self->state;
         uint64_t now = now_ms(self);
         for (auto& again : std::exchange(state.held, {})) again();
+        state.timers.run_due(now);
         for (auto& [node, link] : state.links) {
           bool asked = link.remote && !link.waiting.empty();
           if (asked && link.ping_ms != 0 && now >= link.ping_ms) ping(self, node);

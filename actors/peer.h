@@ -18,6 +18,7 @@
 #include <set>
 
 #include "actors/node.h"
+#include "actors/timers.h"
 
 namespace jade {
 
@@ -43,6 +44,7 @@ struct peer_state {
   std::map<uint64_t, Link> links;           // by node
   std::vector<std::function<void()>> held;  // to be asked anew at the next tick
   uint64_t next_call = 1;
+  Timers timers;        // run at each tick
   uint64_t random = 0;  // state of the generator
   bool joining = false;
   size_t next_join = 0;       // of the addresses to join by

@@ -415,10 +415,13 @@ struct Asking {
 void ask(query_pointer self, const replica_actor& replica, ShardSearch question,
          std::shared_ptr<Asking> asking) {
   ++asking->open;
-  caf::timespan timeout = time_left(question.route.deadline_ms, now_ms(self));
-  self->request(replica, timeout, std::move(question))
-      .then([asking](ShardHits& hits) { asking->answered(std::move(hits)); },
-            [asking](const caf::error& error) { asking->answered(to_read_status(error)); });
+  Timers& timers = self->state.timers;
+  uint64_t deadline_ms = question.route.deadline_ms;
+  ask_until<ShardHits>(
+      self, timers, replica, deadline_ms, std::move(question),
+      [asking](ShardHits& hits) { asking->answered(std::move(hits)); },
+      [asking](const caf::error& error) { asking->answered(to_read_status(error)); });
+  timers.arm(self);
 }
 
 // One question to one shard, asked of a second replica where the first is slow: Dean and
@@ -427,23 +430,26 @@ void ask_hedged(query_pointer self, Call call, std::function<void(Result<ShardHi
   auto asking = std::make_shared<Asking>();
   asking->done = std::move(done);
   if (call.other == 0) return ask(self, call.replica, std::move(call.question), asking);
-  asking->done = [self, asked_ms = now_ms(self),
+  auto usual =
+      std::chrono::milliseconds(static_cast<int64_t>(hedge_factor * self->state.typical_ms));
+  caf::timespan delay = std::max<caf::timespan>(self->state.options.hedge_after_min, usual);
+  ShardSearch again = call.question;
+  again.route.node = call.other;
+  Timers::Key hedge =
+      self->state.timers.add(now_ms(self) + to_ms(delay), [self, asking, again = std::move(again)] {
+        if (asking->done && self->state.routes.peer) {
+          ask(self, self->state.routes.peer, again, asking);
+        }
+      });
+  asking->done = [self, hedge, asked_ms = now_ms(self),
                   done = std::move(asking->done)](Result<ShardHits> answer) {
+    self->state.timers.cancel(hedge);
     auto took = static_cast<double>(now_ms(self) - asked_ms);
     double& typical = self->state.typical_ms;
     if (answer.ok()) typical += (took - typical) / 16;
     done(std::move(answer));
   };
-  ask(self, call.replica, call.question, asking);
-  auto usual =
-      std::chrono::milliseconds(static_cast<int64_t>(hedge_factor * self->state.typical_ms));
-  caf::timespan delay = std::max<caf::timespan>(self->state.options.hedge_after_min, usual);
-  call.question.route.node = call.other;
-  run_later(self, delay, [self, asking, question = std::move(call.question)] {
-    if (asking->done && self->state.routes.peer) {
-      ask(self, self->state.routes.peer, question, asking);
-    }
-  });
+  ask(self, call.replica, std::move(call.question), asking);
 }
 
 // Answers with the parts that they answer, but for those that may be stale.
@@ -582,7 +588,9 @@ void run_get(query_pointer self, std::shared_ptr<const GetRequest> get, Time tim
   };
   ShardGet question{{placement.group}, key};
   question.route.deadline_ms = time.deadline_ms;
-  self->request(*shard, time_left(time.deadline_ms, now_ms(self)), question).then(found, failed);
+  ask_until<ShardVectors>(self, self->state.timers, *shard, time.deadline_ms, question, found,
+                          failed);
+  self->state.timers.arm(self);
 }
 
 // Searches as they are asked.

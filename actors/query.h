@@ -4,6 +4,7 @@
 #include "actors/messages.h"
 #include "actors/retry.h"
 #include "actors/routes.h"
+#include "actors/timers.h"
 
 namespace jade {
 
@@ -23,6 +24,7 @@ struct query_state {
   Routes routes;
   double typical_ms = 0;  // of searches that any replica may answer
   size_t turn = 0;        // of second replicas
+  Timers timers;
 };
 
 query_actor::behavior_type query(query_actor::stateful_pointer<query_state> self,

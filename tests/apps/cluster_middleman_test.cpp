@@ -1,11 +1,12 @@
-// Two systems of actors that speak TLS with each other.
+// Two systems of actors that speak with each other as nodes do.
 #include <doctest/doctest.h>
 
 #include <caf/all.hpp>
 #include <caf/io/all.hpp>
 
+#include "actors/cluster_middleman.h"
+#include "actors/scheduler.h"
 #include "actors/tls_listener.h"
-#include "actors/tls_middleman.h"
 #include "apps/certs/certificates.h"
 #include "tests/apps/scratch_dir.h"
 
@@ -29,20 +30,24 @@ struct Config : caf::actor_system_config {
   Config() {
     load<caf::io::middleman>();
     set("scheduler.max-threads", size_t{2});
-    set("scheduler.policy", caf::atom("sharing"));  // as a node has it
+    set("middleman.workers", size_t{0});  // as a node has it
+    use_node_scheduler(*this);
     set("logger.verbosity", caf::atom("quiet"));
   }
 };
 
 struct System {
+  // Null: in the clear.
   explicit System(std::shared_ptr<const ClusterTls> certificate)
-      : system(config), tls(std::make_unique<TlsMiddleman>(system, certificate, no_log)) {}
+      : system(config),
+        middleman(std::make_unique<ClusterMiddleman>(system, certificate, no_log)) {}
 
   // Null: not let in.
   caf::actor connect(uint16_t port) {
     caf::actor found;
     caf::scoped_actor self(system);
-    self->request(tls->connector(), limit, caf::connect_atom::value, std::string("127.0.0.1"), port)
+    self->request(middleman->connector(), limit, caf::connect_atom::value, std::string("127.0.0.1"),
+                  port)
         .receive([&](const caf::node_id&, caf::strong_actor_ptr& remote,
                      std::set<std::string>&) { found = caf::actor_cast<caf::actor>(remote); },
                  [](const caf::error&) {});
@@ -51,7 +56,7 @@ struct System {
 
   Config config;
   caf::actor_system system;
-  std::unique_ptr<TlsMiddleman> tls;
+  std::unique_ptr<ClusterMiddleman> middleman;
 };
 
 caf::behavior echo(caf::event_based_actor*) {
@@ -60,12 +65,15 @@ caf::behavior echo(caf::event_based_actor*) {
 
 }  // namespace
 
-TEST_CASE("messages of all sizes pass over TLS, many at a time and both ways") {
+TEST_CASE("messages of all sizes pass, many at a time and both ways") {
   ScratchDir scratch;
-  System a(make_tls(scratch.path("certs"), "a"));
-  System b(make_tls(scratch.path("certs"), "b"));
+  bool with_tls = true;
+  SUBCASE("with TLS") {}
+  SUBCASE("in the clear") { with_tls = false; }
+  System a(with_tls ? make_tls(scratch.path("certs"), "a") : nullptr);
+  System b(with_tls ? make_tls(scratch.path("certs"), "b") : nullptr);
   auto actor = a.system.spawn(echo);
-  auto port = a.tls->publish(actor, "127.0.0.1", 0);
+  auto port = a.middleman->publish(actor, "127.0.0.1", 0);
   REQUIRE_MESSAGE(port.ok(), port.status().to_string());
   caf::actor remote = b.connect(*port);
   REQUIRE(remote);
@@ -92,11 +100,14 @@ TEST_CASE("messages of all sizes pass over TLS, many at a time and both ways") {
 
 TEST_CASE("the side that was dialled speaks through the connection, and monitors through it") {
   ScratchDir scratch;
-  System a(make_tls(scratch.path("certs"), "a"));
-  auto b = std::make_unique<System>(make_tls(scratch.path("certs"), "b"));
+  bool with_tls = true;
+  SUBCASE("with TLS") {}
+  SUBCASE("in the clear") { with_tls = false; }
+  System a(with_tls ? make_tls(scratch.path("certs"), "a") : nullptr);
+  auto b = std::make_unique<System>(with_tls ? make_tls(scratch.path("certs"), "b") : nullptr);
   // The side that was dialled knows the other one by what that sends.
   caf::scoped_actor here(a.system);
-  auto port = a.tls->publish(caf::actor_cast<caf::actor>(here), "127.0.0.1", 0);
+  auto port = a.middleman->publish(caf::actor_cast<caf::actor>(here), "127.0.0.1", 0);
   REQUIRE(port.ok());
   caf::actor remote = b->connect(*port);
   REQUIRE(remote);
@@ -129,7 +140,7 @@ TEST_CASE("a node of another authority is not let in, nor lets others in") {
   System a(make_tls(scratch.path("certs"), "a"));
   System b(make_tls(scratch.path("foreign"), "b"));
   auto actor = a.system.spawn(echo);
-  auto port = a.tls->publish(actor, "127.0.0.1", 0);
+  auto port = a.middleman->publish(actor, "127.0.0.1", 0);
   REQUIRE(port.ok());
   CHECK_FALSE(b.connect(*port));
   CHECK_FALSE(b.connect(*port));

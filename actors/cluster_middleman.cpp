@@ -1,6 +1,7 @@
-#include "actors/tls_middleman.h"
+#include "actors/cluster_middleman.h"
 
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,20 +10,23 @@
 #include <caf/io/middleman_actor_impl.hpp>
 #include <caf/io/network/acceptor_impl.hpp>
 #include <caf/io/network/default_multiplexer.hpp>
+#include <caf/io/network/doorman_impl.hpp>
 #include <caf/io/network/stream_impl.hpp>
+#include <cerrno>
+#include <cstring>
 
 #include "actors/tls_listener.h"
 
 namespace jade {
 
 // What the actor, which CAF owns, and the connections need.
-struct TlsMiddleman::Shared {
+struct ClusterMiddleman::Shared {
   Shared(std::shared_ptr<const ClusterTls> own, LogSink log)
       : tls(std::move(own)), refusals(std::move(log)) {}
 
-  std::shared_ptr<const ClusterTls> tls;
+  std::shared_ptr<const ClusterTls> tls;  // null: in the clear
   RefusalLog refusals;
-  std::unique_ptr<TlsListener> listener;  // after refusals, which it uses
+  std::unique_ptr<TlsListener> listener;  // with TLS; after refusals, which it uses
 };
 
 namespace {
@@ -30,7 +34,7 @@ namespace {
 using caf::io::network::native_socket;
 using caf::io::network::rw_state;
 using Multiplexer = caf::io::network::default_multiplexer;
-using SharedPtr = std::shared_ptr<TlsMiddleman::Shared>;
+using SharedPtr = std::shared_ptr<ClusterMiddleman::Shared>;
 
 // Of the peer's answer to a connection and to the handshake: the peer actor gives up
 // on a dial after 5 s, and those to other nodes wait behind this one.
@@ -40,24 +44,69 @@ constexpr size_t write_bytes_max = 256u << 10;
 // A longer message is read in pieces of so much, so that a peer gets memory for what it
 // has sent, not for what it says that it will send.
 constexpr size_t read_piece_bytes = 4u << 20;
+// Taken from a socket at once, in the clear.
+constexpr size_t input_bytes = 64u << 10;
 // No node sends a longer one.
 constexpr size_t message_bytes_max = size_t{1} << 30;
 // A key is good for a few hundred GiB.
 constexpr uint64_t key_bytes_max = uint64_t{64} << 30;
 
 // Reads and writes for CAF's streams; only in the thread of the multiplexer.
-class TlsPolicy {
+class SocketPolicy {
  public:
-  TlsPolicy(SslPtr session, std::string remote, SharedPtr shared, std::shared_ptr<bool> refused)
+  // `session`: null for a connection in the clear.
+  SocketPolicy(SslPtr session, std::string remote, SharedPtr shared, std::shared_ptr<bool> refused)
       : session_(std::move(session)),
         remote_(std::move(remote)),
         shared_(std::move(shared)),
-        refused_(std::move(refused)) {}
+        refused_(std::move(refused)) {
+    // A record in one call of the system instead of two.
+    if (session_) SSL_set_read_ahead(session_.get(), 1);
+    if (!session_) input_.resize(input_bytes);
+  }
 
-  rw_state read_some(size_t& result, native_socket, void* to, size_t size) {
+  // CAF asks for a header, for what follows it, and then once more. The system is asked for
+  // all that there is, and not again when that was all.
+  rw_state read_some(size_t& result, native_socket socket, void* to, size_t size) {
     result = 0;
     if (*refused_) return rw_state::failure;
     if (size == 0) return rw_state::indeterminate;
+    if (session_) return read_tls(result, to, size);
+    if (taken_ == arrived_) {
+      if (std::exchange(drained_, false)) return rw_state::success;
+      bool large = size >= input_.size();
+      ssize_t got = recv(socket, large ? to : input_.data(), large ? size : input_.size(), 0);
+      if (got <= 0) return got < 0 && is_later() ? rw_state::success : rw_state::failure;
+      if (large) {
+        result = static_cast<size_t>(got);
+        return rw_state::success;
+      }
+      taken_ = 0;
+      arrived_ = static_cast<size_t>(got);
+      drained_ = arrived_ < input_.size();
+    }
+    result = std::min(size, arrived_ - taken_);
+    std::memcpy(to, input_.data() + taken_, result);
+    taken_ += result;
+    return rw_state::success;
+  }
+
+  rw_state write_some(size_t& result, native_socket socket, const void* from, size_t size) {
+    result = 0;
+    if (size == 0) return rw_state::indeterminate;
+    return session_ ? write_tls(result, from, size) : write_plain(result, socket, from, size);
+  }
+
+  // Whether what was already taken from the socket is enough to go on with: of that the
+  // loop is not told.
+  bool must_read_more(native_socket, size_t) {
+    return session_ ? SSL_has_pending(session_.get()) == 1 : taken_ < arrived_;
+  }
+
+ private:
+  static bool is_later() { return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR; }
+
+  rw_state read_tls(size_t& result, void* to, size_t size) {
     ERR_clear_error();
     int got = SSL_read(session_.get(), to, static_cast<int>(std::min<size_t>(size, INT_MAX)));
     if (got <= 0) return failed_or_later(got);
@@ -65,10 +114,15 @@ class TlsPolicy {
     return rw_state::success;
   }
 
+  rw_state write_plain(size_t& result, native_socket socket, const void* from, size_t size) {
+    ssize_t put = send(socket, from, std::min(size, write_bytes_max), MSG_NOSIGNAL);
+    if (put < 0) return is_later() ? rw_state::success : rw_state::failure;
+    result = static_cast<size_t>(put);
+    return rw_state::success;
+  }
+
   // OpenSSL writes a record at a time, CAF calls once for each turn of its loop.
-  rw_state write_some(size_t& result, native_socket, const void* from, size_t size) {
-    result = 0;
-    if (size == 0) return rw_state::indeterminate;
+  rw_state write_tls(size_t& result, const void* from, size_t size) {
     size_t end = std::min(size, write_bytes_max);
     while (result < end) {
       ERR_clear_error();
@@ -81,12 +135,6 @@ class TlsPolicy {
     return rw_state::success;
   }
 
-  // Whether what was already taken from the socket is enough to go on with.
-  bool must_read_more(native_socket, size_t threshold) {
-    return static_cast<size_t>(SSL_pending(session_.get())) >= threshold;
-  }
-
- private:
   rw_state failed_or_later(int result) {
     switch (SSL_get_error(session_.get(), result)) {
       case SSL_ERROR_WANT_READ:
@@ -111,13 +159,17 @@ class TlsPolicy {
   SharedPtr shared_;
   std::shared_ptr<bool> refused_;  // nothing more is to be read
   uint64_t key_bytes_ = 0;         // written with the present key
+  // In the clear: what has arrived and was not taken yet.
+  std::vector<char> input_;
+  size_t taken_ = 0, arrived_ = 0;
+  bool drained_ = false;  // the socket had no more than that
 };
 
 // A connection, as CAF wants to have it.
-class TlsScribe : public caf::io::scribe {
+class Scribe : public caf::io::scribe {
  public:
-  TlsScribe(Multiplexer& multiplexer, TlsConnection connection, const SharedPtr& shared)
-      : TlsScribe(multiplexer, connection.socket.release(), std::move(connection), shared) {}
+  Scribe(Multiplexer& multiplexer, TlsConnection connection, const SharedPtr& shared)
+      : Scribe(multiplexer, connection.socket.release(), std::move(connection), shared) {}
 
   void configure_read(caf::io::receive_policy::config config) override {
     awaited_ = config.second;
@@ -160,8 +212,7 @@ class TlsScribe : public caf::io::scribe {
 
  private:
   // The stream closes `socket`.
-  TlsScribe(Multiplexer& multiplexer, int socket, TlsConnection&& connection,
-            const SharedPtr& shared)
+  Scribe(Multiplexer& multiplexer, int socket, TlsConnection&& connection, const SharedPtr& shared)
       : scribe(caf::io::network::conn_hdl_from_socket(socket)),
         remote_(std::move(connection.remote)),
         shared_(shared),
@@ -187,7 +238,7 @@ class TlsScribe : public caf::io::scribe {
   size_t awaited_ = 0;         // bytes
   std::vector<char> arrived_;  // of a message that comes in pieces
   bool whole_ = false;         // it is there
-  caf::io::network::stream_impl<TlsPolicy> stream_;
+  caf::io::network::stream_impl<SocketPolicy> stream_;
 };
 
 // Counts down the listener's event; whoever is told of that takes the connection.
@@ -213,8 +264,7 @@ class TlsDoorman : public caf::io::doorman {
     auto connection = shared_->listener->take();
     // The broker may have let go of its connections in the same turn of the loop.
     if (!connection || detached()) return false;
-    auto scribe =
-        caf::make_counted<TlsScribe>(acceptor_.backend(), std::move(*connection), shared_);
+    auto scribe = caf::make_counted<Scribe>(acceptor_.backend(), std::move(*connection), shared_);
     auto handle = scribe->hdl();
     parent()->add_scribe(std::move(scribe));
     return doorman::new_connection(&acceptor_.backend(), handle);
@@ -234,19 +284,45 @@ class TlsDoorman : public caf::io::doorman {
   SharedPtr shared_;
 };
 
-// CAF's middleman, with other connections.
-class TlsMiddlemanActor : public caf::io::middleman_actor_impl {
+TlsConnection plain_connection(native_socket socket) {
+  auto remote = caf::io::network::remote_addr_of_fd(socket);
+  return {remote ? *remote : "", Descriptor(socket), nullptr};
+}
+
+// Takes connections in the clear.
+class PlainDoorman : public caf::io::network::doorman_impl {
  public:
-  TlsMiddlemanActor(caf::actor_config& config, caf::actor broker, SharedPtr shared)
+  PlainDoorman(Multiplexer& multiplexer, native_socket socket, SharedPtr shared)
+      : doorman_impl(multiplexer, socket), shared_(std::move(shared)) {}
+
+  using doorman::new_connection;
+  bool new_connection() override {
+    TlsConnection connection = plain_connection(acceptor_.accepted_socket());
+    if (detached()) return false;
+    auto scribe = caf::make_counted<Scribe>(acceptor_.backend(), std::move(connection), shared_);
+    auto handle = scribe->hdl();
+    parent()->add_scribe(std::move(scribe));
+    return doorman::new_connection(&acceptor_.backend(), handle);
+  }
+
+ private:
+  SharedPtr shared_;
+};
+
+// CAF's middleman, with other connections.
+class MiddlemanActor : public caf::io::middleman_actor_impl {
+ public:
+  MiddlemanActor(caf::actor_config& config, caf::actor broker, SharedPtr shared)
       : middleman_actor_impl(config, std::move(broker)), shared_(std::move(shared)) {}
 
-  const char* name() const override { return "tls_middleman"; }
+  const char* name() const override { return "cluster_middleman"; }
 
  protected:
   caf::expected<caf::io::scribe_ptr> connect(const std::string& host, uint16_t port) override {
+    if (!shared_->tls) return connect_plain(host, port);
     auto connection = tls_dial(*shared_->tls, host, port, dial_limit);
     if (connection.ok()) {
-      return caf::make_counted<TlsScribe>(multiplexer(), std::move(*connection), shared_);
+      return caf::make_counted<Scribe>(multiplexer(), std::move(*connection), shared_);
     }
     // That it cannot be reached is said by whoever wanted to.
     if (connection.status().code() == Code::failed_precondition) {
@@ -256,14 +332,26 @@ class TlsMiddlemanActor : public caf::io::middleman_actor_impl {
     return caf::make_error(caf::sec::cannot_connect_to_node);
   }
 
-  // Listening has begun in publish().
-  caf::expected<caf::io::doorman_ptr> open(uint16_t, const char*, bool) override {
+  caf::expected<caf::io::doorman_ptr> open(uint16_t port, const char* host, bool reuse) override {
+    if (!shared_->tls) return open_plain(port, host, reuse);
+    // Listening has begun in publish().
     int event = fcntl(shared_->listener->ready_fd(), F_DUPFD_CLOEXEC, 0);
     if (event < 0) return caf::make_error(caf::sec::cannot_open_port);
     return caf::make_counted<TlsDoorman>(multiplexer(), event, shared_);
   }
 
  private:
+  caf::expected<caf::io::scribe_ptr> connect_plain(const std::string& host, uint16_t port) {
+    auto socket = caf::io::network::new_tcp_connection(host, port);
+    if (!socket) return std::move(socket.error());
+    return caf::make_counted<Scribe>(multiplexer(), plain_connection(*socket), shared_);
+  }
+  caf::expected<caf::io::doorman_ptr> open_plain(uint16_t port, const char* host, bool reuse) {
+    auto socket = caf::io::network::new_tcp_acceptor_impl(port, host, reuse);
+    if (!socket) return std::move(socket.error());
+    return caf::make_counted<PlainDoorman>(multiplexer(), *socket, shared_);
+  }
+
   Multiplexer& multiplexer() { return dynamic_cast<Multiplexer&>(system().middleman().backend()); }
 
   SharedPtr shared_;
@@ -271,34 +359,37 @@ class TlsMiddlemanActor : public caf::io::middleman_actor_impl {
 
 }  // namespace
 
-TlsMiddleman::TlsMiddleman(caf::actor_system& system, std::shared_ptr<const ClusterTls> tls,
-                           LogSink log)
+ClusterMiddleman::ClusterMiddleman(caf::actor_system& system, std::shared_ptr<const ClusterTls> tls,
+                                   LogSink log)
     : system_(system), shared_(std::make_shared<Shared>(std::move(tls), std::move(log))) {
   caf::io::middleman& plain = system.middleman();
   plain.run_later(block_sigpipe);
-  actor_ = system.spawn<TlsMiddlemanActor, caf::detached + caf::hidden>(
+  actor_ = system.spawn<MiddlemanActor, caf::detached + caf::hidden>(
       plain.named_broker<caf::io::basp_broker>(caf::atom("BASP")), shared_);
 }
 
-TlsMiddleman::~TlsMiddleman() {
+ClusterMiddleman::~ClusterMiddleman() {
   caf::scoped_actor self(system_, true);
   self->send_exit(actor_, caf::exit_reason::kill);
   self->wait_for(actor_);
 }
 
-caf::actor TlsMiddleman::connector() const { return caf::actor_cast<caf::actor>(actor_); }
+caf::actor ClusterMiddleman::connector() const { return caf::actor_cast<caf::actor>(actor_); }
 
-Result<uint16_t> TlsMiddleman::publish(const caf::actor& actor, const std::string& host,
-                                       uint16_t port) {
-  auto listener = TlsListener::listen(shared_->tls, host, port, shared_->refusals);
-  if (!listener.ok()) return listener.status();
-  shared_->listener = std::move(*listener);
-  Result<uint16_t> published = shared_->listener->port();
+Result<uint16_t> ClusterMiddleman::publish(const caf::actor& actor, const std::string& host,
+                                           uint16_t port) {
+  if (shared_->tls) {
+    auto listener = TlsListener::listen(shared_->tls, host, port, shared_->refusals);
+    if (!listener.ok()) return listener.status();
+    shared_->listener = std::move(*listener);
+    port = shared_->listener->port();
+  }
+  Result<uint16_t> published = port;
   caf::scoped_actor self(system_, true);
   self->request(actor_, caf::infinite, caf::publish_atom::value, port,
                 caf::actor_cast<caf::strong_actor_ptr>(actor), system_.message_types(actor), host,
                 true)
-      .receive([](uint16_t) {},
+      .receive([&](uint16_t listened) { published = listened; },
                [&](const caf::error& error) { published = unavailable(system_.render(error)); });
   return published;
 }

@@ -1,5 +1,6 @@
-// CAF's connections between nodes, over TLS. CAF gets to see a connection only when
-// both sides have shown their certificates.
+// The connections between nodes, which carry what CAF sends. They are ours, as CAF's own
+// believe every length they are told and ask the system five times as often as is needed.
+// With TLS, CAF gets to see a connection only when both sides have shown their certificates.
 #pragma once
 
 #include <caf/all.hpp>
@@ -11,14 +12,15 @@
 
 namespace jade {
 
-class TlsMiddleman {
+class ClusterMiddleman {
  public:
-  // `system` has CAF's middleman and outlives this.
-  TlsMiddleman(caf::actor_system& system, std::shared_ptr<const ClusterTls> tls, LogSink log);
+  // `system` has CAF's middleman and outlives this. `tls`: null for connections in the
+  // clear.
+  ClusterMiddleman(caf::actor_system& system, std::shared_ptr<const ClusterTls> tls, LogSink log);
   // Ends listening and dialling; connections that are up belong to CAF.
-  ~TlsMiddleman();
-  TlsMiddleman(const TlsMiddleman&) = delete;
-  TlsMiddleman& operator=(const TlsMiddleman&) = delete;
+  ~ClusterMiddleman();
+  ClusterMiddleman(const ClusterMiddleman&) = delete;
+  ClusterMiddleman& operator=(const ClusterMiddleman&) = delete;
 
   // Answers as CAF's own middleman does.
   caf::actor connector() const;

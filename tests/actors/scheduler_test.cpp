@@ -1,0 +1,145 @@
+#include "actors/scheduler.h"
+
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <caf/all.hpp>
+#include <chrono>
+#include <future>
+#include <set>
+#include <thread>
+#include <vector>
+
+using namespace jade;
+
+namespace {
+
+struct Threads : caf::actor_system_config {
+  explicit Threads(size_t threads) {
+    set("scheduler.max-threads", threads);
+    set("logger.verbosity", caf::atom("quiet"));
+    use_node_scheduler(*this);
+  }
+};
+
+// Adds what comes to a sum, and hands on what is one less.
+caf::behavior relay(caf::event_based_actor* self, std::shared_ptr<std::vector<caf::actor>> all,
+                    std::shared_ptr<std::atomic<uint64_t>> sum,
+                    std::shared_ptr<std::promise<void>> done, uint64_t expected) {
+  return {[=](uint64_t n) {
+    if (n > 0) self->send((*all)[n % all->size()], n - 1);
+    if (n > 0 && sum->fetch_add(n) + n == expected) done->set_value();
+  }};
+}
+
+caf::behavior silent(caf::event_based_actor* self) {
+  return {[=](int) { return self->make_response_promise<int>(); }};
+}
+
+}  // namespace
+
+TEST_CASE("every message of many actors is handled once, by any number of threads") {
+  for (size_t threads : {1, 2, 4}) {
+    CAPTURE(threads);
+    constexpr uint64_t chains = 64, length = 500;
+    auto all = std::make_shared<std::vector<caf::actor>>();
+    auto sum = std::make_shared<std::atomic<uint64_t>>(0);
+    auto done = std::make_shared<std::promise<void>>();
+    {
+      Threads config(threads);
+      caf::actor_system system(config);
+      std::vector<caf::actor> actors;
+      for (int i = 0; i < 37; ++i) {
+        actors.push_back(system.spawn(relay, all, sum, done, chains * (length * (length + 1) / 2)));
+      }
+      *all = actors;
+      for (uint64_t i = 0; i < chains; ++i) caf::anon_send(actors[i % 37], length);
+      done->get_future().wait();
+      all->clear();
+    }
+    CHECK(*sum == chains * (length * (length + 1) / 2));
+  }
+}
+
+TEST_CASE("actors that answer each other without end keep no thread to themselves") {
+  Threads config(1);
+  caf::actor_system system(config);
+  auto echo = [](caf::event_based_actor* self) -> caf::behavior {
+    return {[=](int n) { self->send(caf::actor_cast<caf::actor>(self->current_sender()), n); }};
+  };
+  caf::actor left = system.spawn(echo), right = system.spawn(echo);
+  caf::send_as(left, right, 1);
+  std::promise<int> heard;
+  caf::actor third = system.spawn([&](caf::event_based_actor*) -> caf::behavior {
+    return {[&](int n) { heard.set_value(n); }};
+  });
+  caf::anon_send(third, 7);
+  CHECK(heard.get_future().get() == 7);
+  caf::anon_send_exit(left, caf::exit_reason::kill);
+  caf::anon_send_exit(right, caf::exit_reason::kill);
+}
+
+TEST_CASE("what a thread put off while it goes on is done by another") {
+  Threads config(2);
+  caf::actor_system system(config);
+  std::promise<void> first;
+  auto heard = std::make_shared<std::future<void>>(first.get_future());
+  caf::actor one = system.spawn(
+      [&](caf::event_based_actor*) -> caf::behavior { return {[&](int) { first.set_value(); }}; });
+  caf::actor two =
+      system.spawn([](caf::event_based_actor*) -> caf::behavior { return {[](int) {}}; });
+  std::promise<void> over;
+  // Works, in its own thread, until the first it wrote to has had its turn.
+  caf::actor busy = system.spawn([&](caf::event_based_actor* self) -> caf::behavior {
+    return {[&, self](int) {
+      self->send(one, 1);
+      self->send(two, 2);
+      heard->wait();
+      over.set_value();
+    }};
+  });
+  caf::anon_send(busy, 1);
+  over.get_future().wait();
+}
+
+TEST_CASE("time limits are kept in their order, whichever was set first") {
+  Threads config(2);
+  caf::actor_system system(config);
+  std::promise<std::vector<int>> done;
+  auto order = std::make_shared<std::vector<int>>();
+  caf::actor nobody = system.spawn(silent);
+  caf::actor asker = system.spawn([&](caf::event_based_actor* self) -> caf::behavior {
+    // Each is due before that which the clock waits for.
+    for (int ms : {60, 40, 20}) {
+      self->request(nobody, std::chrono::milliseconds(ms), 0)
+          .then([](int) {},
+                [=, &done](const caf::error& error) {
+                  CHECK(error == caf::sec::request_timeout);
+                  order->push_back(ms);
+                  if (order->size() == 3) done.set_value(*order);
+                });
+    }
+    return {[](int) {}};
+  });
+  CHECK(done.get_future().get() == std::vector<int>{20, 40, 60});
+  caf::anon_send_exit(nobody, caf::exit_reason::kill);
+}
+
+TEST_CASE("a system ends while messages are on their way and limits are open") {
+  for (int round = 0; round < 20; ++round) {
+    Threads config(3);
+    caf::actor_system system(config);
+    caf::actor nobody = system.spawn(silent);
+    for (int i = 0; i < 10; ++i) {
+      caf::actor asker = system.spawn([=](caf::event_based_actor* self) -> caf::behavior {
+        self->request(nobody, std::chrono::minutes(60), 0)
+            .then([](int) {}, [](const caf::error&) {});
+        self->delayed_send(self, std::chrono::minutes(60), 1);
+        return {
+            [=](int n) { self->quit(n == 2 ? caf::exit_reason::normal : caf::exit_reason::kill); }};
+      });
+      caf::anon_send(asker, 2);
+    }
+    caf::anon_send_exit(nobody, caf::exit_reason::kill);
+  }
+}
