@@ -354,9 +354,13 @@ struct SplitShardRequest {
   uint64_t shard = 0;  // ShardInfo::shard
 };
 
+// One of the two is to be different.
 struct AlterDatabaseRequest {
   std::string name;
-  uint32_t replicas = 0;
+  std::optional<uint32_t> replicas;
+  // Segments that are to be built differently are built anew in the background, and serve
+  // as they are until then.
+  std::optional<IndexChange> index;
 };
 
 // The asynchronous face of a node. Each call returns at once and calls `done`

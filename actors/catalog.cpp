@@ -44,29 +44,40 @@ std::shared_ptr<const RouterRecord> to_router(const RouterRecord& record) {
   return record.version == 0 ? nullptr : std::make_shared<const RouterRecord>(record);
 }
 
-Result<DatabaseEntry> from_record(const DatabaseRecord& record) {
-  if (record.metric > static_cast<uint8_t>(Metric::dot) ||
-      record.sharding > static_cast<uint8_t>(Sharding::vector) ||
-      record.index_kind > static_cast<uint8_t>(IndexKind::flat) ||
+// Its numbers may be out of range.
+Result<IndexOptions> index_of(const DatabaseRecord& record) {
+  if (record.index_kind > static_cast<uint8_t>(index_kind_max) ||
       record.quantization > static_cast<uint8_t>(quantization_max) ||
       record.vectors > static_cast<uint8_t>(VectorPlace::disk)) {
     return corruption(
-        "the catalog holds a metric, index type, quantization, place of vectors or sharding that "
-        "this version does not know");
+        "the catalog holds an index type, quantization or place of vectors that this version does "
+        "not know");
   }
+  IndexOptions out;
+  out.kind = static_cast<IndexKind>(record.index_kind);
+  out.m = record.m;
+  out.ef_construction = record.ef_construction;
+  out.ef_search = record.ef_search;
+  out.nlist = record.nlist;
+  out.nprobe = record.nprobe;
+  out.quantization = static_cast<Quantization>(record.quantization);
+  out.vectors = static_cast<VectorPlace>(record.vectors);
+  out.min_recall = record.min_recall;
+  return out;
+}
+
+Result<DatabaseEntry> from_record(const DatabaseRecord& record) {
+  if (record.metric > static_cast<uint8_t>(Metric::dot) ||
+      record.sharding > static_cast<uint8_t>(Sharding::vector)) {
+    return corruption("the catalog holds a metric or sharding that this version does not know");
+  }
+  auto index = index_of(record);
+  if (!index.ok()) return index.status();
   DatabaseEntry out;
   out.spec.name = record.name;
   out.spec.dimension = record.dimension;
   out.spec.metric = static_cast<Metric>(record.metric);
-  out.spec.index.kind = static_cast<IndexKind>(record.index_kind);
-  out.spec.index.m = record.m;
-  out.spec.index.ef_construction = record.ef_construction;
-  out.spec.index.ef_search = record.ef_search;
-  out.spec.index.nlist = record.nlist;
-  out.spec.index.nprobe = record.nprobe;
-  out.spec.index.quantization = static_cast<Quantization>(record.quantization);
-  out.spec.index.vectors = static_cast<VectorPlace>(record.vectors);
-  out.spec.index.min_recall = record.min_recall;
+  out.spec.index = *index;
   out.spec.embedder = record.embedder;
   out.spec.replicas = record.replicas;
   out.spec.shard_key = record.shard_key;
@@ -161,6 +172,28 @@ Status validate_sharding(const DatabaseSpec& spec) {
                             std::to_string(uint64_t{spec.shards} * spec.dimension));
   }
   return {};
+}
+
+Result<IndexChange> to_change(const ReindexRecord& record) {
+  auto values = index_of(record.to);
+  if (!values.ok()) return values.status();
+  const IndexOptions& index = *values;
+  IndexChange out;
+  uint32_t bit = 1;
+  auto take = [&](auto& field, auto value) {
+    if ((record.fields & bit) != 0) field = value;
+    bit <<= 1;
+  };
+  take(out.kind, index.kind);
+  take(out.m, index.m);
+  take(out.ef_construction, index.ef_construction);
+  take(out.ef_search, index.ef_search);
+  take(out.nlist, index.nlist);
+  take(out.nprobe, index.nprobe);
+  take(out.quantization, index.quantization);
+  take(out.vectors, index.vectors);
+  take(out.min_recall, index.min_recall);
+  return out;
 }
 
 }  // namespace
@@ -305,6 +338,20 @@ Status Catalog::carry_out(const ReplicasRecord& replicas) {
                                                  ", but the cluster has " +
                                                  count_of(nodes, "node") + " to put them on");
   }
+  found->second.spec = spec;
+  return {};
+}
+
+Status Catalog::carry_out(const ReindexRecord& reindex) {
+  auto change = to_change(reindex);
+  if (!change.ok()) return change.status();
+  auto found = map_.databases.find(reindex.to.name);
+  if (found == map_.databases.end()) {
+    return not_found("database \"" + reindex.to.name + "\" does not exist");
+  }
+  DatabaseSpec spec = found->second.spec;
+  spec.index = change->applied_to(spec.index);
+  JADE_RETURN_IF_ERROR(validate(spec));
   found->second.spec = spec;
   return {};
 }
@@ -502,6 +549,23 @@ std::string join_command(const NodeEntry& node) { return encode(CatalogCommand(n
 
 std::string drop_command(const std::string& name) {
   return encode(CatalogCommand(DropRecord{name}));
+}
+
+std::string reindex_command(const std::string& name, const IndexChange& change) {
+  DatabaseEntry values;
+  values.spec.name = name;
+  values.spec.index = change.applied_to(values.spec.index);
+  ReindexRecord out{to_record(values), 0};
+  uint32_t bit = 1;
+  for (bool given :
+       {change.kind.has_value(), change.m.has_value(), change.ef_construction.has_value(),
+        change.ef_search.has_value(), change.nlist.has_value(), change.nprobe.has_value(),
+        change.quantization.has_value(), change.vectors.has_value(),
+        change.min_recall.has_value()}) {
+    if (given) out.fields |= bit;
+    bit <<= 1;
+  }
+  return encode(CatalogCommand(std::move(out)));
 }
 
 std::optional<DatabaseSpec> created_by(const CatalogCommand& command) {

@@ -39,6 +39,7 @@ class Catalog {
   Status carry_out(const DrainRecord& drain);
   Status carry_out(const RemoveRecord& remove);
   Status carry_out(const ReplicasRecord& replicas);
+  Status carry_out(const ReindexRecord& reindex);
   Status carry_out(const ShardRecord& place);
   Status carry_out(const FoundRecord& found);
   Status carry_out(const SplitRecord& split);
@@ -65,6 +66,7 @@ std::string create_command(const DatabaseSpec& spec, const std::vector<ShardPlac
 // A node that is new, or that has another name, address or role than before.
 std::string join_command(const NodeEntry& node);
 std::string drop_command(const std::string& name);
+std::string reindex_command(const std::string& name, const IndexChange& change);
 
 // What `create_command` was made of; nothing for any other command.
 std::optional<DatabaseSpec> created_by(const CatalogCommand& command);

@@ -67,7 +67,8 @@ void ApiClient::drop_database(std::string name, Done<DatabaseInfo> done) {
   call<DatabaseInfo>(DropDatabase{std::move(name)}, std::move(done));
 }
 void ApiClient::alter_database(AlterDatabaseRequest request, Done<DatabaseInfo> done) {
-  call<DatabaseInfo>(AlterDatabase{std::move(request.name), request.replicas}, std::move(done));
+  call<DatabaseInfo>(AlterDatabase{std::move(request.name), request.replicas, request.index},
+                     std::move(done));
 }
 void ApiClient::split_shard(SplitShardRequest request, Done<DatabaseInfo> done) {
   call<DatabaseInfo>(SplitShard{std::move(request.database), request.shard}, std::move(done));

@@ -318,9 +318,14 @@ master_actor::behavior_type master(master_actor::stateful_pointer<master_state> 
         ChangeCatalog change{{metadata_group}, drop_command(drop.name)};
         return self->state.change(change);
       },
-      [self](AlterDatabase& alter) {
-        ReplicasRecord replicas{std::move(alter.name), alter.replicas};
-        ChangeCatalog change{{metadata_group}, encode(CatalogCommand(std::move(replicas)))};
+      [self](AlterDatabase& alter) -> caf::result<CatalogApplied> {
+        if (alter.replicas) {
+          ReplicasRecord replicas{std::move(alter.name), *alter.replicas};
+          ChangeCatalog change{{metadata_group}, encode(CatalogCommand(std::move(replicas)))};
+          return self->state.change(change);
+        }
+        if (!alter.index) return to_error(invalid_argument("nothing is to be changed"));
+        ChangeCatalog change{{metadata_group}, reindex_command(alter.name, *alter.index)};
         return self->state.change(change);
       },
       [self](SplitShard& split) {

@@ -360,6 +360,7 @@ struct MakeChild {
 // The map has changed: node to shard.
 struct Placed {
   ShardPlacement placement;
+  IndexOptions index;                                       // of the database
   std::shared_ptr<const DatabaseEntry> database = nullptr;  // of one that is sharded by vector
 };
 
@@ -383,7 +384,8 @@ struct DropDatabase {
 };
 struct AlterDatabase {
   std::string name;
-  uint32_t replicas = 0;
+  std::optional<uint32_t> replicas;
+  std::optional<IndexChange> index;  // where there are no replicas
 };
 struct SplitShard {
   std::string database;

@@ -858,6 +858,10 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
         }
         self->state.placement = std::move(placed.placement);
         self->state.report_ms = 0;
+        if (self->state.replica) {
+          self->state.replica->set_index(placed.index);
+          self->state.calibrate_for_defaults();
+        }
         if (self->state.vector_home) {
           self->state.vector_home->know(std::move(placed.database));
           self->state.vector_home->advance();

@@ -79,6 +79,10 @@ bool ShardReplica::Part::is_damaged() const {
   return damaged || (sealed && sealed->stored() != nullptr && sealed->stored()->damaged());
 }
 
+bool ShardReplica::Part::is_outdated(const IndexOptions& index) const {
+  return sealed && !build_alike(sealed->options(), index);
+}
+
 SegmentView ShardReplica::Part::share() {
   cover();
   dead_shared = dead != nullptr;
@@ -652,9 +656,14 @@ std::optional<BuildJob> ShardReplica::next_build() {
       return make_job(parts_[i].id, {parts_[i].id}, parts_[i].id);
     }
   }
-  if (meta_.merges.empty()) return std::nullopt;
-  const MergeCommand merge = meta_.merges.front();
-  return make_job(merge.segment, merge.sources, merge.seed);
+  if (!meta_.merges.empty()) {
+    const MergeCommand merge = meta_.merges.front();
+    return make_job(merge.segment, merge.sources, merge.seed);
+  }
+  for (const Part& part : parts_) {
+    if (part.is_outdated(options_.index)) return make_job(part.id, {part.id}, part.id);
+  }
+  return std::nullopt;
 }
 
 Status ShardReplica::finish_build(const BuildJob& job, const Status& status,
@@ -706,6 +715,12 @@ Status ShardReplica::finish_build(const BuildJob& job, const Status& status,
 
 void ShardReplica::cancel_builds() { cancel_->store(true); }
 
+void ShardReplica::set_index(const IndexOptions& index) {
+  if (index == options_.index) return;
+  options_.index = index;
+  snapshot_.reset();
+}
+
 ShardInfo ShardReplica::describe() const {
   ShardInfo info;
   info.shard = options_.group;
@@ -724,7 +739,8 @@ ShardInfo ShardReplica::describe() const {
       segment.quantization = part.sealed->codes()->kind();
       if (part.sealed->stored() != nullptr) segment.vectors = VectorPlace::disk;
     }
-    bool final = grows ? part.rows() < rows_worth_sealing : part.built() && !is_merging(part.id);
+    bool final = grows ? part.rows() < rows_worth_sealing
+                       : part.built() && !is_merging(part.id) && !part.is_outdated(options_.index);
     if (final) info.indexed_vectors += part.live();
     info.segments.push_back(std::move(segment));
   }

@@ -135,6 +135,9 @@ class ShardReplica {
   // success `cleanup` removes what was replaced; it blocks.
   Status finish_build(const BuildJob& job, const Status& status, std::function<Status()>* cleanup);
   void cancel_builds();
+  // How segments are to be built and searched from now on. Those that were built otherwise
+  // are built anew, one after another, each in its place.
+  void set_index(const IndexOptions& index);
 
   ShardInfo describe() const;
   // See ShardInfo.
@@ -157,6 +160,8 @@ class ShardReplica {
     bool built() const { return sealed != nullptr; }
     // Its stored form is, or its vectors on disk turned out to be: rebuild it.
     bool is_damaged() const;
+    // It is built, but not as `index` says.
+    bool is_outdated(const IndexOptions& index) const;
     // Worth an index of its own without them.
     bool mostly_dead() const { return built() && dead_count * 3 > rows(); }
     std::shared_ptr<const Segment> segment() const;

@@ -41,7 +41,7 @@ std::set<uint64_t> groups_here(const ClusterMap& map, uint64_t node) {
 Placed placed_of(const ClusterMap& map, uint64_t group) {
   const DatabaseEntry* owner = owner_of(map, group);
   JADE_ASSERT(owner != nullptr);
-  Placed placed{*find_shard(*owner, group)};
+  Placed placed{*find_shard(*owner, group), owner->spec.index};
   if (owner->by_vector()) placed.database = std::make_shared<const DatabaseEntry>(*owner);
   return placed;
 }

@@ -14,11 +14,11 @@ Result<Metric> parse_metric(std::string_view name) {
 }
 
 Result<IndexKind> parse_index_kind(std::string_view name) {
-  for (auto k : {IndexKind::hnsw, IndexKind::ivf, IndexKind::flat}) {
+  for (auto k : {IndexKind::hnsw, IndexKind::ivf, IndexKind::flat, IndexKind::automatic}) {
     if (name == to_string(k)) return k;
   }
   return invalid_argument("index.type \"" + std::string(name) +
-                          "\" is unknown; use \"hnsw\", \"ivf\" or \"flat\"");
+                          "\" is unknown; use \"hnsw\", \"ivf\", \"flat\" or \"auto\"");
 }
 
 Result<Quantization> parse_quantization(std::string_view name) {
@@ -51,9 +51,10 @@ Status IndexOptions::validate() const {
   JADE_RETURN_IF_ERROR(check("nprobe", nprobe, 0, 65536));
   if (min_recall != 0) JADE_RETURN_IF_ERROR(check_min_recall("index.min_recall", min_recall));
   if (vectors == VectorPlace::memory) return {};
-  if (kind != IndexKind::hnsw) {
-    return invalid_argument("index.vectors is \"disk\", which needs index.type \"hnsw\"; it is \"" +
-                            std::string(jade::to_string(kind)) + "\"");
+  if (kind != IndexKind::hnsw && kind != IndexKind::automatic) {
+    return invalid_argument(
+        "index.vectors is \"disk\", which needs index.type \"hnsw\" or \"auto\"; it is \"" +
+        std::string(jade::to_string(kind)) + "\"");
   }
   if (quantization == Quantization::none) {
     return invalid_argument(
@@ -61,6 +62,32 @@ Status IndexOptions::validate() const {
         "\"none\"");
   }
   return {};
+}
+
+bool build_alike(const IndexOptions& a, const IndexOptions& b) {
+  if (a.kind != b.kind) return false;
+  switch (a.kind) {
+    case IndexKind::flat: return true;
+    case IndexKind::ivf: return a.nlist == b.nlist;
+    case IndexKind::hnsw:
+    case IndexKind::automatic: break;
+  }
+  return a.m == b.m && a.ef_construction == b.ef_construction && a.quantization == b.quantization &&
+         a.vectors == b.vectors;
+}
+
+IndexOptions IndexChange::applied_to(IndexOptions index) const {
+  index.kind = kind.value_or(index.kind);
+  index.m = m.value_or(index.m);
+  index.ef_construction = ef_construction.value_or(index.ef_construction);
+  index.nlist = nlist.value_or(index.nlist);
+  index.quantization = quantization.value_or(index.quantization);
+  index.vectors = vectors.value_or(index.vectors);
+  index.ef_search = ef_search.value_or(index.ef_search);
+  index.nprobe = nprobe.value_or(index.nprobe);
+  if (ef_search || nprobe) index.min_recall = 0;
+  index.min_recall = min_recall.value_or(index.min_recall);
+  return index;
 }
 
 Status check_min_recall(std::string_view field, double value) {

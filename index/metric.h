@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "storage/status.h"
@@ -12,7 +13,10 @@ namespace jade {
 // better), or Euclidean distance (smaller is better; not squared).
 enum class Metric : uint8_t { cosine = 0, l2 = 1, dot = 2 };
 
-enum class IndexKind : uint8_t { hnsw = 0, ivf = 1, flat = 2 };
+// `automatic`: by size, each time that a segment is built. A few vectors are compared one by
+// one, and found exactly; more of them get a graph.
+enum class IndexKind : uint8_t { hnsw = 0, ivf = 1, flat = 2, automatic = 3 };
+inline constexpr auto index_kind_max = IndexKind::automatic;
 
 // What graphs are walked by; the best of what is found is compared by float32 anyway.
 // Whole numbers of 7 bits (sq8, a byte) or of 4 bits (sq4, half a byte) a dimension, one bit
@@ -39,6 +43,7 @@ inline std::string_view to_string(IndexKind k) {
     case IndexKind::hnsw: return "hnsw";
     case IndexKind::ivf: return "ivf";
     case IndexKind::flat: return "flat";
+    case IndexKind::automatic: return "auto";
   }
   return "unknown";
 }
@@ -82,6 +87,23 @@ struct IndexOptions {
   Status validate() const;
 
   friend bool operator==(const IndexOptions&, const IndexOptions&) = default;
+};
+
+// Whether a segment that was built as one of them says is what the other asks for: what
+// only tells searches how much effort to make does not count.
+bool build_alike(const IndexOptions& a, const IndexOptions& b);
+
+// What is to be different: only the fields that are there.
+struct IndexChange {
+  std::optional<IndexKind> kind;
+  std::optional<uint32_t> m, ef_construction, ef_search, nlist, nprobe;
+  std::optional<Quantization> quantization;
+  std::optional<VectorPlace> vectors;
+  std::optional<double> min_recall;
+
+  // Of min_recall and the others that say how much effort to make, what is given here
+  // counts from now on.
+  IndexOptions applied_to(IndexOptions index) const;
 };
 
 inline constexpr uint32_t dimension_max = 16384;

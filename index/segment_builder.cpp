@@ -25,12 +25,19 @@ uint32_t live_rows(const BuildInput& input) {
   return live;
 }
 
+IndexKind kind_for(uint64_t rows, const BuildOptions& options) {
+  if (rows < indexed_rows_min) return IndexKind::flat;
+  if (options.index.kind != IndexKind::automatic) return options.index.kind;
+  bool few = rows * options.dimension * sizeof(float) < auto_flat_bytes;
+  return few ? IndexKind::flat : IndexKind::hnsw;
+}
+
 // The graph of an input that is worth extending; null when none is.
 const SealedSegment* graph_to_extend(const BuildInput& largest, uint32_t live, uint64_t total_live,
                                      const BuildOptions& options) {
   const auto* sealed = dynamic_cast<const SealedSegment*>(largest.segment.get());
-  if (options.index.kind != IndexKind::hnsw || sealed == nullptr || sealed->graph() == nullptr ||
-      largest.visible != sealed->rows() || sealed->options().m != options.index.m ||
+  if (sealed == nullptr || sealed->graph() == nullptr || largest.visible != sealed->rows() ||
+      sealed->options().m != options.index.m ||
       sealed->options().ef_construction != options.index.ef_construction) {
     return nullptr;
   }
@@ -136,13 +143,13 @@ Result<std::shared_ptr<const SealedSegment>> build_segment(const std::vector<Bui
       largest_live = input_live;
     }
   }
-  bool indexed = live >= indexed_rows_min && options.index.kind != IndexKind::flat;
+  const IndexKind kind = kind_for(live, options);
+  const bool indexed = kind != IndexKind::flat, hnsw = kind == IndexKind::hnsw;
   const SealedSegment* base =
-      indexed ? graph_to_extend(*largest, largest_live, live, options) : nullptr;
+      hnsw ? graph_to_extend(*largest, largest_live, live, options) : nullptr;
   uint64_t rows = base != nullptr ? live - largest_live + largest->visible : live;
   if (rows > INT32_MAX) return invalid_argument("a segment holds at most 2^31 - 1 rows");
 
-  const bool hnsw = indexed && options.index.kind == IndexKind::hnsw;
   std::unique_ptr<VectorWriter> writer;
   if (hnsw && options.index.vectors == VectorPlace::disk && options.store_vectors) {
     auto made = options.store_vectors();

@@ -193,7 +193,7 @@ Status check_header(const Header& header, const IndexOptions& options) {
     return damaged("its version is unknown");
   }
   if (header.rows > INT32_MAX || header.dimension < 1 || header.dimension > dimension_max ||
-      header.metric > 2 || header.built > 2 || header.wanted > 2 ||
+      header.metric > 2 || header.built > 2 || header.wanted > static_cast<uint8_t>(index_kind_max) ||
       header.quantization > (header.version == 1   ? 0
                              : header.version == 2 ? 2
                                                    : static_cast<int>(quantization_max)) ||

@@ -17,7 +17,8 @@ enum CreateField {
   c_sharding,
   c_probes
 };
-constexpr std::string_view alter_names[] = {"replicas"};
+enum AlterField { a_replicas, a_index };
+constexpr std::string_view alter_names[] = {"replicas", "index"};
 constexpr std::string_view create_names[] = {"name",     "dimension", "metric",   "shards",
                                              "replicas", "index",     "embedder", "shard_key",
                                              "sharding", "probes"};
@@ -118,8 +119,9 @@ Status read_index_fields(JsonValue& value, const JsonPath& path, IndexOptions& i
                      });
 }
 
-Status read_index(JsonValue& value, const JsonPath& path, IndexOptions& index) {
-  uint32_t seen = 0;
+// Reads the fields of an index, of which `seen` gets those that are there.
+Status read_index_some(JsonValue& value, const JsonPath& path, IndexOptions& index,
+                       uint32_t& seen) {
   JADE_RETURN_IF_ERROR(read_index_fields(value, path, index, seen));
   for (unsigned effort : {i_ef_search, i_nprobe}) {
     if (!has(seen, i_min_recall) || !has(seen, effort)) continue;
@@ -128,6 +130,29 @@ Status read_index(JsonValue& value, const JsonPath& path, IndexOptions& index) {
                             "; each says how much effort to make, so give one");
   }
   return {};
+}
+
+Status read_index(JsonValue& value, const JsonPath& path, IndexOptions& index) {
+  uint32_t seen = 0;
+  return read_index_some(value, path, index, seen);
+}
+
+Result<IndexChange> read_index_change(JsonValue& value, const JsonPath& path) {
+  IndexOptions given;
+  uint32_t seen = 0;
+  JADE_RETURN_IF_ERROR(read_index_some(value, path, given, seen));
+  if (seen == 0) return invalid_argument(path.to_string() + " is empty; name what is to change");
+  IndexChange change;
+  if (has(seen, i_type)) change.kind = given.kind;
+  if (has(seen, i_m)) change.m = given.m;
+  if (has(seen, i_ef_construction)) change.ef_construction = given.ef_construction;
+  if (has(seen, i_ef_search)) change.ef_search = given.ef_search;
+  if (has(seen, i_nlist)) change.nlist = given.nlist;
+  if (has(seen, i_nprobe)) change.nprobe = given.nprobe;
+  if (has(seen, i_quantization)) change.quantization = given.quantization;
+  if (has(seen, i_vectors)) change.vectors = given.vectors;
+  if (has(seen, i_min_recall)) change.min_recall = given.min_recall;
+  return change;
 }
 
 Status read_metric(JsonValue& value, const JsonPath& path, Metric& metric) {
@@ -370,10 +395,17 @@ Result<AlterDatabaseRequest> decode_alter(std::string& body) {
   AlterDatabaseRequest request;
   uint32_t seen = 0;
   JsonDocument document(body);
-  JADE_RETURN_IF_ERROR(document.read(
-      alter_names, seen,
-      [&](size_t, JsonValue v, const JsonPath& at) { return read_uint(v, at, request.replicas); }));
-  if (!has(seen, 0)) return missing_field(alter_names[0], {});
+  JADE_RETURN_IF_ERROR(
+      document.read(alter_names, seen, [&](size_t i, JsonValue v, const JsonPath& at) -> Status {
+        if (i == a_replicas) return read_uint(v, at, request.replicas.emplace());
+        auto index = read_index_change(v, at);
+        if (!index) return index.status();
+        request.index = *index;
+        return {};
+      }));
+  if (request.replicas.has_value() == request.index.has_value()) {
+    return invalid_argument("give either replicas or index, what is to be changed");
+  }
   return request;
 }
 

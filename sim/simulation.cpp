@@ -30,8 +30,9 @@ constexpr size_t shards_max = 8;
 constexpr uint64_t settling_ns_max = 120'000 * ms;
 
 constexpr const char* fault_names[fault_count] = {
-    "crash", "power_loss", "disk_full", "read_corruption", "partition", "disconnect", "pause",
-    "drift", "lost_disk",  "join",      "drain",           "remove",    "replicas",   "split"};
+    "crash",      "power_loss", "disk_full", "read_corruption", "partition",
+    "disconnect", "pause",      "drift",     "lost_disk",       "join",
+    "drain",      "remove",     "replicas",  "split",           "reindex"};
 
 class Simulation {
  public:
@@ -617,7 +618,7 @@ class Simulation {
   void act(const ClusterInfo& info) {
     std::vector<Fault> kinds;
     for (Fault kind : {Fault::lost_disk, Fault::join, Fault::drain, Fault::remove, Fault::replicas,
-                       Fault::split}) {
+                       Fault::split, Fault::reindex}) {
       if (enabled(kind)) kinds.push_back(kind);
     }
     if (kinds.empty()) return;
@@ -639,6 +640,7 @@ class Simulation {
         }
         return;
       case Fault::split: return split_shard(info);
+      case Fault::reindex: return change_index();
       default: return change_replicas(static_cast<uint32_t>(1 + draw(3)));
     }
   }
@@ -697,8 +699,28 @@ class Simulation {
     operated_node_ = index;
     say(index, "wants " + std::to_string(replicas) + " replicas");
     nodes_[index]->api().alter_database(
-        {database, replicas}, operated<DatabaseInfo>([this](Result<DatabaseInfo>& changed) {
+        {database, replicas, std::nullopt},
+        operated<DatabaseInfo>([this](Result<DatabaseInfo>& changed) {
           if (changed.ok()) ++report_.faults[Fault::replicas];
+          check_operation(changed.status());
+        }));
+  }
+
+  void change_index() {
+    size_t index = pick_member();
+    if (!nodes_[index]->running()) return;
+    IndexChange change;
+    change.kind = static_cast<IndexKind>(draw(static_cast<size_t>(index_kind_max) + 1));
+    change.quantization = static_cast<Quantization>(draw(2));  // sq8, sq4
+    bool graph = *change.kind == IndexKind::hnsw || *change.kind == IndexKind::automatic;
+    change.vectors = graph && draw(2) == 0 ? VectorPlace::disk : VectorPlace::memory;
+    operating_ = true;
+    operated_node_ = index;
+    say(index, "wants the index to be " + std::string(to_string(*change.kind)));
+    nodes_[index]->api().alter_database(
+        {database, std::nullopt, change},
+        operated<DatabaseInfo>([this](Result<DatabaseInfo>& changed) {
+          if (changed.ok()) ++report_.faults[Fault::reindex];
           check_operation(changed.status());
         }));
   }

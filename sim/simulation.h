@@ -35,8 +35,9 @@ enum class Fault : uint8_t {
   remove,    // an empty node leaves the cluster
   replicas,  // of the database: another number
   split,     // of a shard in two
+  reindex,   // of the database: another type or other parameters
 };
-constexpr size_t fault_count = 14;
+constexpr size_t fault_count = 15;
 const char* name_of(Fault fault);
 // Nothing: no fault has this name.
 std::optional<Fault> fault_of(std::string_view name);

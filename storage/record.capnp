@@ -167,7 +167,16 @@ struct CatalogCommand {
     found @7 :List(UInt64);    # the groups
     split @8 :SplitShard;
     route @9 :RouteDatabase;
+    reindex @10 :Reindex;
   }
+}
+
+# What is to be different of how a database is indexed.
+struct Reindex {
+  to @0 :Database;     # its name, and values
+  # Which of these count, a bit each: indexKind, m, efConstruction, efSearch, nlist, nprobe,
+  # quantization, vectors, minRecall.
+  fields @1 :UInt32;
 }
 
 struct RouteDatabase {

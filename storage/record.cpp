@@ -650,6 +650,11 @@ struct CommandWriter {
     to.setDatabase(as_text(replicas.database));
     to.setReplicas(replicas.replicas);
   }
+  void operator()(const ReindexRecord& reindex) {
+    auto to = out.initReindex();
+    write(to.initTo(), reindex.to);
+    to.setFields(reindex.fields);
+  }
   void operator()(const ShardRecord& place) { write(out.initPlace(), place); }
   void operator()(const FoundRecord& found) {
     write_numbers(out.initFound(static_cast<unsigned>(found.groups.size())), found.groups);
@@ -683,6 +688,8 @@ CatalogCommand read(wire::CatalogCommand::Reader in) {
       return ReplicasRecord{std::string(view(in.getReplicas().getDatabase())),
                             in.getReplicas().getReplicas()};
     case wire::CatalogCommand::PLACE: return read(in.getPlace());
+    case wire::CatalogCommand::REINDEX:
+      return ReindexRecord{read(in.getReindex().getTo()), in.getReindex().getFields()};
     case wire::CatalogCommand::FOUND: return FoundRecord{read_numbers(in.getFound())};
     case wire::CatalogCommand::SPLIT:
       return SplitRecord{in.getSplit().getGroup(), static_cast<SplitStep>(in.getSplit().getStep()),
@@ -704,6 +711,7 @@ struct NamesNothing {
   bool operator()(const DrainRecord& drain) const { return drain.node == 0; }
   bool operator()(const RemoveRecord& remove) const { return remove.node == 0; }
   bool operator()(const ReplicasRecord& replicas) const { return replicas.database.empty(); }
+  bool operator()(const ReindexRecord& reindex) const { return reindex.to.name.empty(); }
   bool operator()(const ShardRecord& place) const { return place.group == 0; }
   bool operator()(const FoundRecord& found) const { return found.groups.empty(); }
   bool operator()(const SplitRecord& split) const {

@@ -317,6 +317,11 @@ struct ReplicasRecord {
   std::string database;
   uint32_t replicas = 0;
 };
+// What is to be different of how a database is indexed.
+struct ReindexRecord {
+  DatabaseRecord to;    // the database's name, and values
+  uint32_t fields = 0;  // which of the values count; a bit each
+};
 struct FoundRecord {
   std::vector<uint64_t> groups;
 };
@@ -339,7 +344,7 @@ struct RouteRecord {
 };
 using CatalogCommand =
     std::variant<DatabaseRecord, DropRecord, NodeRecord, DrainRecord, RemoveRecord, ReplicasRecord,
-                 ShardRecord, FoundRecord, SplitRecord, RouteRecord>;
+                 ShardRecord, FoundRecord, SplitRecord, RouteRecord, ReindexRecord>;
 std::string encode(const CatalogCommand& command);
 Result<CatalogCommand> decode_catalog_command(std::string_view bytes);
 

@@ -250,6 +250,51 @@ TEST_CASE("a refusal changes nothing") {
   CHECK(catalog.version() == 5);
 }
 
+TEST_CASE("of how a database is indexed changes what is given, and no more") {
+  Catalog catalog;
+  REQUIRE(catalog.apply(5, create(spec_of("a"))).ok());
+  IndexOptions expected = catalog.map()->find("a")->spec.index;
+  IndexChange change;
+  change.kind = IndexKind::automatic;
+  change.ef_search = 77;
+  REQUIRE(catalog.apply(6, reindex_command("a", change)).ok());
+  expected.kind = IndexKind::automatic;
+  expected.ef_search = 77;
+  CHECK(catalog.map()->find("a")->spec.index == expected);
+  IndexChange other;
+  other.min_recall = 0.9;
+  other.m = 24;
+  other.ef_construction = 100;
+  other.nlist = 9;
+  other.nprobe = 3;
+  other.quantization = Quantization::pq;
+  other.vectors = VectorPlace::disk;
+  REQUIRE(catalog.apply(7, reindex_command("a", other)).ok());
+  expected.m = 24;
+  expected.ef_construction = 100;
+  expected.nlist = 9;
+  expected.nprobe = 3;
+  expected.quantization = Quantization::pq;
+  expected.vectors = VectorPlace::disk;
+  expected.min_recall = 0.9;
+  CHECK(catalog.map()->find("a")->spec.index == expected);
+
+  std::string before = catalog.encode();
+  CHECK(catalog.apply(8, reindex_command("b", change)) ==
+        Status(Code::not_found, "database \"b\" does not exist"));
+  IndexChange wrong;
+  wrong.m = 500;
+  CHECK(catalog.apply(8, reindex_command("a", wrong)) ==
+        Status(Code::invalid_argument, "index.m is 500; it must be 4 to 64"));
+  wrong = {};
+  wrong.kind = IndexKind::flat;
+  CHECK(catalog.apply(8, reindex_command("a", wrong)).code() == Code::invalid_argument);
+  CHECK(catalog.encode() == before);
+  Catalog restored;
+  REQUIRE(restored.restore(before).ok());
+  CHECK(restored.map()->find("a")->spec.index == expected);
+}
+
 TEST_CASE("a restored catalog is equal and goes on equally") {
   std::mt19937 random(3);
   Catalog catalog;
@@ -345,7 +390,7 @@ TEST_CASE("what cannot be created is refused with what would be right") {
         spec.index.vectors = VectorPlace::disk;
         spec.index.kind = IndexKind::ivf;
       },
-      "index.vectors is \"disk\", which needs index.type \"hnsw\"; it is \"ivf\"");
+      "index.vectors is \"disk\", which needs index.type \"hnsw\" or \"auto\"; it is \"ivf\"");
   refused(
       [](DatabaseSpec& spec) {
         spec.index.vectors = VectorPlace::disk;

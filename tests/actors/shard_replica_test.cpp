@@ -176,9 +176,9 @@ class Disked {
   std::unique_ptr<ShardReplica> replica;
   std::string warnings;
 
- private:
   void apply(const std::string& command) { REQUIRE(replica->apply(++index_, 1, command).ok()); }
 
+ private:
   ShardReplica::Options options_;
   uint64_t index_ = 0;
   std::mt19937 random_{5};
@@ -288,6 +288,84 @@ TEST_CASE("vectors on disk are searched, merged, and opened again") {
     CHECK(shard.first_segment().vectors == VectorPlace::disk);
     shard.check_searches();
   }
+}
+
+TEST_CASE("segments are built anew as their database is to be indexed, and serve meanwhile") {
+  for (Metric metric : {Metric::l2, Metric::cosine, Metric::dot}) {
+    CAPTURE(to_string(metric));
+    Disked shard(metric);
+    shard.upsert(0, 3000);
+    shard.maintain();
+    shard.upsert(3000, 3200);
+    IndexOptions index = shard.replica->snapshot()->index;
+    uint64_t id = shard.first_segment().id;
+    auto becomes = [&](IndexKind kind, VectorPlace place, int builds) {
+      CAPTURE(to_string(index.kind));
+      shard.replica->set_index(index);
+      ShardInfo info = shard.replica->describe();
+      CHECK((info.indexed_vectors < info.vectors) == (builds > 0));
+      shard.check_searches();  // by the old ones
+      CHECK(shard.build() == builds);
+      CHECK(shard.first_segment().kind == kind);
+      CHECK(shard.first_segment().vectors == place);
+      CHECK(shard.env.FileExists(shard.rows_path()) == (place == VectorPlace::disk));
+      CHECK(shard.first_segment().id == id);
+      shard.check_searches();
+      CHECK(shard.build() == 0);
+    };
+    // Effort alone is for searches.
+    index.ef_search = 500;
+    becomes(IndexKind::hnsw, VectorPlace::disk, 0);
+    index.quantization = Quantization::sq8;
+    becomes(IndexKind::hnsw, VectorPlace::disk, 1);
+    CHECK(shard.first_segment().quantization == Quantization::sq8);
+    index.vectors = VectorPlace::memory;
+    becomes(IndexKind::hnsw, VectorPlace::memory, 1);
+    index.kind = IndexKind::ivf;
+    index.nprobe = 200;
+    becomes(IndexKind::ivf, VectorPlace::memory, 1);
+    index.kind = IndexKind::automatic;  // as they are few
+    becomes(IndexKind::flat, VectorPlace::memory, 1);
+    index.kind = IndexKind::hnsw;
+    index.vectors = VectorPlace::disk;
+    index.m = 24;
+    becomes(IndexKind::hnsw, VectorPlace::disk, 1);
+    // What is opened as it was built before is built anew as well.
+    shard.open();
+    CHECK(shard.warnings.empty());
+    shard.check_searches();
+    CHECK(shard.build() == 1);  // its options say rabitq, and m 16
+    CHECK(shard.first_segment().quantization == Quantization::rabitq);
+    shard.check_searches();
+  }
+}
+
+TEST_CASE(
+    "a segment whose index is to be another is merged as any, and a build that ends late counts") {
+  Disked shard(Metric::l2);
+  shard.upsert(0, 2000);
+  shard.maintain();
+  IndexOptions index = shard.replica->snapshot()->index;
+  index.kind = IndexKind::ivf;
+  index.vectors = VectorPlace::memory;
+  index.nprobe = 200;
+  // A build that began before the change ends after it.
+  for (uint64_t id = 0; id < 900; ++id) shard.erase(id);
+  auto merge = shard.replica->plan_maintenance(true, true);
+  REQUIRE(merge);
+  shard.apply(*merge);
+  auto job = shard.replica->next_build();
+  REQUIRE(job);
+  shard.replica->set_index(index);
+  REQUIRE(job->run().ok());
+  std::function<Status()> cleanup;
+  REQUIRE(shard.replica->finish_build(*job, Status(), &cleanup).ok());
+  if (cleanup) REQUIRE(cleanup().ok());
+  CHECK(shard.first_segment().kind == IndexKind::hnsw);
+  shard.check_searches();
+  CHECK(shard.build() == 1);
+  CHECK(shard.first_segment().kind == IndexKind::ivf);
+  shard.check_searches();
 }
 
 TEST_CASE("damaged vectors on disk are never answered with, and built again from the records") {

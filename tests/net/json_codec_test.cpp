@@ -350,6 +350,26 @@ TEST_CASE("databases and deletions are read") {
         "index.vectors \"ram\" is unknown; use \"memory\" or \"disk\"");
   std::string on_disk = R"({"name":"a","dimension":1,"index":{"vectors":"disk"}})";
   CHECK(decode_create(on_disk)->index.vectors == VectorPlace::disk);
+  std::string by_size = R"({"name":"a","dimension":1,"index":{"type":"auto"}})";
+  CHECK(decode_create(by_size)->index.kind == IndexKind::automatic);
+  CHECK(failure(decode_alter, "{}") == "give either replicas or index, what is to be changed");
+  CHECK(failure(decode_alter, R"({"replicas":1,"index":{"m":9}})") ==
+        "give either replicas or index, what is to be changed");
+  CHECK(failure(decode_alter, R"({"index":{}})") == "index is empty; name what is to change");
+  CHECK(failure(decode_alter, R"({"dimension":3})").find("unknown field \"dimension\"") !=
+        std::string::npos);
+  std::string alter = R"({"index":{"type":"ivf","nprobe":7}})";
+  auto altered = decode_alter(alter);
+  REQUIRE(altered.ok());
+  CHECK(!altered->replicas);
+  IndexOptions before;
+  before.min_recall = 0.9;
+  before.m = 20;
+  IndexOptions after = altered->index->applied_to(before);
+  CHECK(after.kind == IndexKind::ivf);
+  CHECK(after.nprobe == 7);
+  CHECK(after.m == 20);
+  CHECK(after.min_recall == 0);  // the newer wish
   CHECK(failure(decode_delete, R"({"ids":[1],"filter":{}})").find("either") != std::string::npos);
   CHECK(failure(decode_delete, R"({"ids":[true]})").find("ids[0]") != std::string::npos);
   std::string filter = R"({"filter":{"a":1}})";

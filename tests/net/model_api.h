@@ -75,7 +75,8 @@ class ModelApi : public Api {
   }
   void alter_database(AlterDatabaseRequest r, Done<DatabaseInfo> done) override {
     with<DatabaseInfo>(r.name, done, [this, r](Database& db) {
-      db.spec.replicas = r.replicas;
+      db.spec.replicas = r.replicas.value_or(db.spec.replicas);
+      if (r.index) db.spec.index = r.index->applied_to(db.spec.index);
       return info(db);
     });
   }
