@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <leveldb/env.h>
+#include <malloc.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -230,6 +231,7 @@ Result<std::unique_ptr<Node>> Node::open(NodeOptions options) {
   seams.env = file_system();
   seams.seed = random_seed();
   seams.on_builder_start = lower_priority;
+  seams.give_memory_back = [] { malloc_trim(0); };
   seams.log = options.log ? options.log : to_stderr;
   NodeConfig config;
   config.data_dir = options.data_dir;

@@ -29,6 +29,7 @@ struct NodeSeams {
   // everything runs in one).
   bool detach_blocking = true;
   std::function<void()> on_builder_start;  // runs first on each builder's thread
+  std::function<void()> give_memory_back;  // of what was freed, after builds; may be empty
   LogSink log;                             // must be callable
   // Connects to the cluster ports of other nodes, as CAF's middleman does. Null: a
   // cluster of one.

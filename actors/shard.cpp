@@ -194,10 +194,15 @@ void shard_state::start_build() {
             if (!done.status.ok()) return build_failed(done.status);
             build_pause_ms = 0;
             calibrate_for_defaults();
-            if (cleanup) {
-              self->request(context->syncer, caf::infinite, BlockingTask{cleanup})
-                  .then([](const TaskDone&) {});  // what stays is removed at the next start
-            }
+            // What stays is removed at the next start.
+            auto tidy = [cleanup, give_back = context->seams.give_memory_back] {
+              Status tidied = cleanup ? cleanup() : Status();
+              if (give_back) give_back();
+              return tidied;
+            };
+            self->request(context->builders[group % context->builders.size()], caf::infinite,
+                          BlockingTask{tidy})
+                .then([](const TaskDone&) {});
             after_event();
           },
           [this](const caf::error& error) {

@@ -690,9 +690,11 @@ Status ShardReplica::finish_build(const BuildJob& job, const Status& status,
   });
   JADE_RETURN_IF_ERROR(scanned);
   kill_foreign(part);
-  std::vector<uint64_t> replaced;
+  std::vector<uint64_t> replaced, used;
   for (auto it = first; it != last; ++it) {
-    if (it->built() && it->id != part.id) replaced.push_back(it->id);
+    bool same = it->id == job.segment;
+    if (it->built() && !same) replaced.push_back(it->id);
+    if (it->built() || same) used.push_back(it->id);
   }
   *first = std::move(part);
   parts_.erase(first + 1, last);
@@ -702,11 +704,12 @@ Status ShardReplica::finish_build(const BuildJob& job, const Status& status,
   batch.set_state(meta_);
   snapshot_.reset();
   JADE_RETURN_IF_ERROR(store_->commit(batch));
-  if (!replaced.empty()) {
+  if (!used.empty()) {
     // Not before the new list is durable.
-    *cleanup = [store = store_, blobs = blobs_, replaced] {
-      JADE_RETURN_IF_ERROR(store->sync());
+    *cleanup = [store = store_, blobs = blobs_, replaced, used] {
+      if (!replaced.empty()) JADE_RETURN_IF_ERROR(store->sync());
       for (uint64_t id : replaced) JADE_RETURN_IF_ERROR(blobs->remove(id));
+      blobs->reclaim(used);
       return Status();
     };
   }

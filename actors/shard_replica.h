@@ -132,7 +132,7 @@ class ShardReplica {
   // The oldest merge that is decided but not built.
   std::optional<BuildJob> next_build();
   // Takes the new segment up; of a build that failed next_build() tells again. On
-  // success `cleanup` removes what was replaced; it blocks.
+  // success `cleanup` removes what was replaced, and gives its space back; it blocks.
   Status finish_build(const BuildJob& job, const Status& status, std::function<Status()>* cleanup);
   void cancel_builds();
   // How segments are to be built and searched from now on. Those that were built otherwise

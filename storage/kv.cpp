@@ -103,6 +103,13 @@ Status KvStore::sync() {
   return write(nothing, true);
 }
 
+void KvStore::compact(std::string_view begin, std::string_view end) {
+  auto open = files();
+  if (!open) return;
+  leveldb::Slice from(begin.data(), begin.size()), to(end.data(), end.size());
+  open->db->CompactRange(&from, &to);
+}
+
 Snapshot KvStore::snapshot() const {
   auto open = files();
   if (!open) return nullptr;

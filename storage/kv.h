@@ -49,6 +49,10 @@ class KvStore {
   // cached.
   std::unique_ptr<leveldb::Iterator> iterate(const Snapshot& at = {}, bool fill_cache = true) const;
 
+  // Gives the space back that deleted and overwritten keys in [begin, end) take up; reads and
+  // rewrites what is there. What fails in it, later writes tell.
+  void compact(std::string_view begin, std::string_view end);
+
   // After a failed write, closes and opens again; ok at once when none failed.
   // failed_precondition while snapshots, iterators or calls in progress keep the
   // store open: they stay valid, try again when they are gone. Any thread; of

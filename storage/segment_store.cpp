@@ -193,6 +193,12 @@ Status SegmentStore::remove_chunks(uint64_t id) {
   return kv_->write(batch, false);
 }
 
+void SegmentStore::reclaim(const std::vector<uint64_t>& ids) {
+  if (ids.empty()) return;
+  auto [first, last] = std::minmax_element(ids.begin(), ids.end());
+  kv_->compact(make_key(chunk_tag, *first), make_key(chunk_tag, *last + 1));
+}
+
 Status SegmentStore::remove(uint64_t id) {
   JADE_RETURN_IF_ERROR(remove_blob(id));
   return remove_rows(id);

@@ -70,6 +70,9 @@ class SegmentStore {
   Result<std::vector<uint64_t>> list() const;
   // With its rows.
   Status remove(uint64_t id);
+  // Gives the space back that earlier blobs of these ids took up. Reads what there is of
+  // them, and of those between.
+  void reclaim(const std::vector<uint64_t>& ids);
 
   // Rows beside the blob of the same id, to be written before it; where there is no blob
   // of that id when the store is opened they are removed.

@@ -129,6 +129,31 @@ TEST_CASE("a blob is replaced by a shorter one without a trace, and removed") {
   CHECK(raw_keys(env.get(), "/segments").empty());
 }
 
+TEST_CASE("the space of blobs that were removed or replaced is given back") {
+  FaultEnv env;
+  auto store = open_segments(&env);
+  auto used = [&] {
+    uint64_t bytes = 0;
+    std::vector<std::string> names;
+    env.GetChildren("/segments", &names);
+    for (const std::string& name : names) {
+      uint64_t size = 0;
+      if (name.ends_with(".ldb") && env.GetFileSize("/segments/" + name, &size).ok()) bytes += size;
+    }
+    return bytes;
+  };
+  constexpr size_t size = 3u << 20;
+  for (uint32_t id = 1; id <= 4; ++id) write_blob(*store, id, random_bytes(size, id), size);
+  REQUIRE(store->remove(1).ok());
+  REQUIRE(store->remove(3).ok());
+  write_blob(*store, 2, random_bytes(size, 9), size);
+  CHECK(used() > 2 * size + size / 2);
+  store->reclaim({1, 2, 3});
+  CHECK(used() < 2 * size + size / 2);  // of 5 times as much that was written
+  CHECK(*read_blob(*store, 2) == random_bytes(size, 9));
+  CHECK(*read_blob(*store, 4) == random_bytes(size, 4));
+}
+
 TEST_CASE("a reader goes on with what it began, whatever replaces it") {
   auto env = memory_env();
   auto store = open_segments(env.get());
