@@ -184,6 +184,24 @@ TEST_CASE("nodes that lose their disks are replaced") {
   CHECK(lost > 0);
 }
 
+TEST_CASE("nodes with an older copy of their disk are refused, and replaced") {
+  uint64_t old = 0;
+  for (uint64_t seed = 1; seed <= 4; ++seed) {
+    CAPTURE(seed);
+    SimulationOptions options;
+    options.seed = seed;
+    options.nodes = 3;
+    options.simulated_ms = 20'000;
+    options.fault_interval_ms = 1000;
+    options.operator_interval_ms = 300;
+    options.faults = {Fault::old_disk, Fault::crash, Fault::power_loss, Fault::drift};
+    SimulationReport report = simulate(options);
+    REQUIRE_MESSAGE(report.failure.empty(), report.failure);
+    old += report.faults[Fault::old_disk];
+  }
+  CHECK(old > 0);
+}
+
 TEST_CASE("a cluster without faults fails nothing") {
   SimulationOptions options;
   options.seed = 5;
