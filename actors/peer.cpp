@@ -52,6 +52,7 @@ void link_lost(peer_pointer self, uint64_t node) {
   link.remote = nullptr;
   link.remembered.clear();
   link.held.clear();
+  link.checking = false;
   link.check_ms = 0;
   link.problem.clear();
   put_off(self, node);

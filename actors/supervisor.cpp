@@ -156,6 +156,7 @@ void supervisor_state::prepare_child(uint64_t parent, uint64_t child, int passes
 }
 
 void supervisor_state::open(uint64_t group) {
+  if (!refused.ok()) return;
   const DatabaseEntry* entry = owner_of(*map, group);
   JADE_ASSERT(entry != nullptr);
   HostedShard& shard = shards[group];
@@ -293,6 +294,7 @@ bool supervisor_state::is_joining(uint64_t group) const {
 }
 
 void supervisor_state::replace(uint64_t group) {
+  if (!refused.ok()) return;
   auto found = shards.find(group);
   if (found == shards.end() || found->second.state == HostedShard::State::stopping) return;
   HostedShard& shard = found->second;
