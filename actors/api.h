@@ -311,7 +311,8 @@ struct NodeInfo {
   bool alive = true;
   std::string state;  // "active", "draining", or "drained": it holds nothing any more
   uint64_t replicas = 0;
-  uint64_t leads = 0;  // shards
+  uint64_t leads = 0;   // shards
+  std::string problem;  // why it must not take part; "": it may
 };
 
 // A shard on its way from one node to another, or being split in two, or giving vectors

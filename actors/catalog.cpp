@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "actors/raft_message.h"
 #include "index/embedder.h"
 #include "storage/record.h"
 
@@ -273,8 +274,10 @@ Status Catalog::carry_out(const NodeRecord& join) {
   }
   NodeEntry& node = map_.nodes[join.id];
   bool draining = node.draining;
+  Life life = node.life;
   node = join;
   node.draining = draining;
+  node.life = life;
   return {};
 }
 
@@ -495,6 +498,17 @@ Status Catalog::carry_out(const FoundRecord& found) {
   return {};
 }
 
+Status Catalog::carry_out(const LivesRecord& live) {
+  auto found = map_.nodes.find(live.node);
+  if (found == map_.nodes.end()) return unknown_node(live.node);
+  NodeEntry& node = found->second;
+  uint64_t id = live.lives.back().id;
+  if (node.life.id == id) return {};  // said more than once
+  if (!remembers(live.lives, node.life)) return outlived(node.name);
+  node.life = {id, index_};
+  return {};
+}
+
 std::pair<DatabaseEntry*, size_t> Catalog::shard_of(uint64_t group) {
   for (auto& [name, entry] : map_.databases) {
     for (size_t i = 0; i < entry.shards.size(); ++i) {
@@ -546,6 +560,38 @@ std::string create_command(const DatabaseSpec& spec, const std::vector<ShardPlac
 }
 
 std::string join_command(const NodeEntry& node) { return encode(CatalogCommand(node)); }
+
+Status outlived(const std::string& node_name) {
+  return Status(
+      Code::failed_precondition,
+      "node \"" + node_name +
+          "\" was started with an older copy of its data directory: the cluster knows a "
+          "later one, and this one has forgotten what the node promised since, so it "
+          "takes no part. Put the latest directory back, or start with an empty one under "
+          "another name and let it join");
+}
+
+Result<std::map<uint64_t, Life>> lives_in(const LogStore::Loaded& log) {
+  Catalog catalog;
+  uint64_t applied = 0;
+  if (log.snapshot) {
+    JADE_RETURN_IF_ERROR(catalog.restore(log.snapshot->data));
+    applied = log.snapshot->index;
+  }
+  for (size_t i = 0; i < log.entries.size(); ++i) {
+    const LogEntry& entry = log.entries[i];
+    uint64_t index = log.first_index + i;
+    bool is_command = entry.type == static_cast<uint8_t>(RaftEntryType::command);
+    if (index <= applied || !is_command) continue;
+    Status status = catalog.apply(index, entry.data);
+    if (status.code() == Code::corruption) return status;
+  }
+  std::map<uint64_t, Life> out;
+  for (const auto& [id, node] : catalog.state().nodes) {
+    if (node.life.id != 0) out[id] = node.life;
+  }
+  return out;
+}
 
 std::string drop_command(const std::string& name) {
   return encode(CatalogCommand(DropRecord{name}));

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "actors/cluster_map.h"
+#include "storage/log_store.h"
 
 namespace jade {
 
@@ -44,6 +45,7 @@ class Catalog {
   Status carry_out(const FoundRecord& found);
   Status carry_out(const SplitRecord& split);
   Status carry_out(const RouteRecord& route);
+  Status carry_out(const LivesRecord& live);
   Status begin_split(DatabaseEntry& entry, size_t shard);
   void cut_over(DatabaseEntry& entry, size_t shard);
   ShardPlacement* placement_of(uint64_t group);
@@ -67,6 +69,13 @@ std::string create_command(const DatabaseSpec& spec, const std::vector<ShardPlac
 std::string join_command(const NodeEntry& node);
 std::string drop_command(const std::string& name);
 std::string reindex_command(const std::string& name, const IndexChange& change);
+
+// Why a node must not take part: it has an older copy of its data directory.
+Status outlived(const std::string& node_name);
+
+// The lives of nodes as a member's own log has them, also by entries of which it does
+// not know yet whether they are committed: whoever has stored one must not forget it.
+Result<std::map<uint64_t, Life>> lives_in(const LogStore::Loaded& metadata_log);
 
 // What `create_command` was made of; nothing for any other command.
 std::optional<DatabaseSpec> created_by(const CatalogCommand& command);

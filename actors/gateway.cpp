@@ -25,6 +25,30 @@ size_t size_of(const UpsertRequest& request) {
   return bytes;
 }
 
+// Of a node that must not take part any more: it says why.
+gateway_actor::behavior_type refusing(gateway_actor::pointer self, const caf::error& why,
+                                      const node_actor& node) {
+  return {
+      [](const RoutesChanged&) {},
+      [=](const CreateDatabase&) -> caf::result<DatabaseInfo> { return why; },
+      [=](const DropDatabase&) -> caf::result<DatabaseInfo> { return why; },
+      [=](const AlterDatabase&) -> caf::result<DatabaseInfo> { return why; },
+      [=](const SplitShard&) -> caf::result<DatabaseInfo> { return why; },
+      [=](const ListDatabases&) -> caf::result<DatabaseInfos> { return why; },
+      [=](const DescribeDatabase&) -> caf::result<DatabaseInfo> { return why; },
+      [=](const UpsertRequest&) -> caf::result<UpsertReply> { return why; },
+      [=](const DeleteRequest&) -> caf::result<DeleteReply> { return why; },
+      [=](const GetRequest&) -> caf::result<StoredVector> { return why; },
+      [=](const ListRequest&) -> caf::result<ListReply> { return why; },
+      [=](const SearchRequest&) -> caf::result<SearchReply> { return why; },
+      [=](const SearchBatchRequest&) -> caf::result<SearchBatchReply> { return why; },
+      [=](const RecallRequest&) -> caf::result<RecallReply> { return why; },
+      [=](DescribeCluster describe) { return self->delegate(node, describe); },
+      [=](const ChangeNodeRequest&) -> caf::result<NodeInfo> { return why; },
+      [=](CheckReady check) { return self->delegate(node, check); },
+  };
+}
+
 }  // namespace
 
 gateway_actor::behavior_type gateway(gateway_actor::stateful_pointer<gateway_state> self,
@@ -43,6 +67,10 @@ gateway_actor::behavior_type gateway(gateway_actor::stateful_pointer<gateway_sta
   };
   return {
       [=](RoutesChanged& routes) {
+        if (!routes.refused.ok()) {
+          auto why = to_error(unavailable(routes.refused.message()));
+          return self->become(refusing(self, why, node));
+        }
         self->send(ingest, routes);
         self->send(query, routes);
       },

@@ -25,6 +25,7 @@
 #include "actors/api.h"
 #include "actors/cluster_map.h"
 #include "actors/raft_message.h"
+#include "storage/life.h"
 #include "storage/log_store.h"
 
 namespace jade {
@@ -210,14 +211,25 @@ struct ShardDigest {
 
 // One message of a Raft group, as RaftMessage::encode() makes it.
 struct RaftWire {
-  uint64_t group = 0;
+  uint64_t group = 0;  // 0: none, this only tells the life
   uint64_t from = 0;
   std::string bytes;
+  uint64_t life = 0;  // of the sender, whose peer fills it in (storage/life.h)
+};
+
+// Do you remember this life of yours? Before Raft messages of another one count.
+struct CheckLife {
+  uint64_t node = 0;  // who is meant
+  Life known;
+};
+struct LifeChecked {
+  uint64_t life = 0;  // that it has now
+  bool remembered = false;
 };
 
 // Of the messages between nodes: those of another version may mean something else. But
 // Hello and JoinCluster look the same in all, so that their sender is told so.
-constexpr uint32_t cluster_protocol = 3;
+constexpr uint32_t cluster_protocol = 4;
 
 // Who are you? failed_precondition: of another cluster, or another version.
 struct Hello {
@@ -271,6 +283,11 @@ struct MembersChanged {
 struct DescribePeers {};
 struct PeerStates {
   std::vector<uint64_t> connected;
+  std::map<uint64_t, std::string> problems;  // why a node that is there must not take part
+};
+// This node must not take part in its cluster any more: peer to node.
+struct NodeRefused {
+  Status why;
 };
 
 // Make these entries durable. Answered by LogAppended.
@@ -459,7 +476,8 @@ using shard_actor =
 using peer_actor = replica_actor::extend<
     caf::replies_to<Hello>::with<HelloReply>, caf::replies_to<JoinCluster>::with<JoinedCluster>,
     caf::replies_to<ChangeCatalog>::with<CatalogApplied>, caf::reacts_to<SendRaft>,
-    caf::reacts_to<MembersChanged>, caf::reacts_to<RoutesChanged>, caf::reacts_to<Wired>,
+    caf::replies_to<CheckLife>::with<LifeChecked>, caf::reacts_to<MembersChanged>,
+    caf::reacts_to<RoutesChanged>, caf::reacts_to<Wired>,
     caf::replies_to<DescribePeers>::with<PeerStates>, caf::reacts_to<Tick>>;
 
 // Runs searches and reads over snapshots; a pool of them serves all shards.
@@ -494,7 +512,8 @@ using master_actor =
 using node_actor =
     caf::typed_actor<caf::reacts_to<Wired>, caf::reacts_to<MapChanged>, caf::reacts_to<ShardFailed>,
                      caf::reacts_to<ShardServes>, caf::reacts_to<ShardBehind>,
-                     caf::reacts_to<MakeChild>, caf::replies_to<AwaitVersion>::with<CatalogApplied>,
+                     caf::reacts_to<NodeRefused>, caf::reacts_to<MakeChild>,
+                     caf::replies_to<AwaitVersion>::with<CatalogApplied>,
                      caf::replies_to<CheckReady>::with<std::string>,
                      caf::replies_to<DescribeCluster>::with<ClusterInfo>,
                      caf::replies_to<ChangeNodeRequest>::with<NodeInfo>,
@@ -543,6 +562,7 @@ struct RoutesChanged {
   // All that run, also those that have not caught up.
   std::shared_ptr<const std::map<uint64_t, shard_actor>> replicas;
   std::shared_ptr<const std::map<uint64_t, Status>> failures;
+  Status refused = {};  // why this node answers nothing any more
 };
 
 struct Wired {
@@ -593,7 +613,9 @@ JADE_INSPECT(ShardInfo, x.shard, x.nodes, x.leader, x.vectors, x.indexed_vectors
 JADE_INSPECT(FetchState, x.route, x.transfer, x.after, x.from, x.last_index, x.last_term)
 JADE_INSPECT(StateChunk, x.transfer, x.bytes, x.last_key, x.index, x.term, x.configuration_index,
              x.configuration)
-JADE_INSPECT(RaftWire, x.group, x.from, x.bytes)
+JADE_INSPECT(RaftWire, x.group, x.from, x.bytes, x.life)
+JADE_INSPECT(CheckLife, x.node, x.known.id, x.known.version)
+JADE_INSPECT(LifeChecked, x.life, x.remembered)
 JADE_INSPECT(Hello, x.cluster_id, x.node, x.protocol)
 JADE_INSPECT(HelloReply, x.cluster_id, x.node)
 JADE_INSPECT(JoinCluster, x.route, x.cluster_id, x.node, x.name, x.address, x.api_address, x.roles,
@@ -625,6 +647,8 @@ inline void add_message_types(caf::actor_system_config& config) {
       .add_message_type<FetchState>("jade::FetchState")
       .add_message_type<StateChunk>("jade::StateChunk")
       .add_message_type<RaftWire>("jade::RaftWire")
+      .add_message_type<CheckLife>("jade::CheckLife")
+      .add_message_type<LifeChecked>("jade::LifeChecked")
       .add_message_type<Hello>("jade::Hello")
       .add_message_type<HelloReply>("jade::HelloReply")
       .add_message_type<JoinCluster>("jade::JoinCluster")
@@ -641,6 +665,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::SendRaft)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::MembersChanged)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::DescribePeers)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::PeerStates)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::NodeRefused)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::LogAppended)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::DrainLog)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::BlockingTask)

@@ -4,6 +4,7 @@
 #include <leveldb/env.h>
 
 #include "actors/blocking_worker.h"
+#include "actors/catalog.h"
 #include "actors/errors.h"
 #include "actors/gateway.h"
 #include "actors/ingest.h"
@@ -25,7 +26,33 @@ blocking_actor spawn_blocking(caf::actor_system& system, bool detach,
                 : system.spawn(blocking_worker, std::move(on_start));
 }
 
+// This start is another life of the node: on disk before anybody hears of it.
+Status begin_life(NodeContext& context, uint64_t seed) {
+  auto lives = context.log->lives();
+  if (!lives.ok()) return lives.status();
+  auto loaded = context.log->load(metadata_group);
+  if (!loaded.ok()) return loaded.status();
+  auto known = lives_in(*loaded);
+  if (!known.ok()) return known.status();
+  uint64_t random = mix(seed, 0x11feu);
+  uint64_t id = new_life(*lives, random);
+  JADE_RETURN_IF_ERROR(context.log->begin_life(id));
+  lives->push_back({id, 0});
+  context.lives = std::move(*lives);
+  context.known_lives = std::move(*known);
+  return {};
+}
+
 }  // namespace
+
+uint64_t new_life(const std::vector<Life>& lives, uint64_t& random) {
+  uint64_t id = 0;
+  while (id == 0 ||
+         std::any_of(lives.begin(), lives.end(), [&](const Life& life) { return life.id == id; })) {
+    id = next_random(random);
+  }
+  return id;
+}
 
 Result<std::unique_ptr<NodeRuntime>> NodeRuntime::start(caf::actor_system& system, NodeSeams seams,
                                                         NodeConfig config) {
@@ -62,6 +89,9 @@ Result<std::unique_ptr<NodeRuntime>> NodeRuntime::start(caf::actor_system& syste
       [log = seams.log](std::string_view message) { log(LogLevel::warning, "log", message); });
   if (!log.ok()) return log.status().with_context("opening the log");
   context->log = std::move(*log);
+  if (Status begun = begin_life(*context, seams.seed); !begun.ok()) {
+    return begun.with_context("reading and writing the log");
+  }
   context->cache.reset(leveldb::NewLRUCache(config.cache_bytes));
 
   bool detach = seams.detach_blocking;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -58,6 +59,9 @@ struct NodeConfig {
   // How long a node may be silent before its replicas are placed elsewhere; 0: for
   // ever. Each node's own, which counts while it is the master.
   uint64_t replace_after_ms = 300'000;
+  // How often it begins another life (storage/life.h) while it runs, so that an older copy
+  // of its disk is noticed that was made since its start; 0: never.
+  uint64_t renew_life_ms = 300'000;
   uint32_t searchers = 2;
   uint32_t builders = 1;
   uint32_t clients = 2;
@@ -109,6 +113,8 @@ struct NodeContext {
   NodeConfig config;
   std::shared_ptr<Membership> membership;
   std::shared_ptr<LogStore> log;
+  std::vector<Life> lives;               // of this node when it started; the last is this start
+  std::map<uint64_t, Life> known_lives;  // of all nodes, by what its own log had then
   std::shared_ptr<leveldb::Cache> cache;
   log_writer_actor log_writer;
   blocking_actor syncer;  // short blocking work
@@ -122,6 +128,9 @@ struct NodeContext {
   }
 };
 using NodeContextPtr = std::shared_ptr<const NodeContext>;
+
+// A number for another life than these; `random` is the state of a generator.
+uint64_t new_life(const std::vector<Life>& lives, uint64_t& random);
 
 class NodeRuntime {
  public:

@@ -22,6 +22,10 @@ constexpr uint64_t patience_ms = 3000;
 constexpr uint64_t announce_interval_ms = 2000;
 constexpr uint64_t ping_interval_ms = 500;
 constexpr uint64_t join_interval_ms = 1000;
+constexpr uint64_t check_interval_ms = 1000;
+constexpr size_t held_max = 256;  // Raft messages, while their sender is asked
+constexpr uint64_t record_interval_ms = 2000;
+constexpr uint64_t beacon_interval_ms = 2000;
 constexpr auto connect_timeout = std::chrono::seconds(5);
 constexpr auto hello_timeout = std::chrono::seconds(2);
 constexpr auto join_timeout = std::chrono::seconds(10);
@@ -44,7 +48,13 @@ void fail_waiting(peer_pointer self, uint64_t node, const std::string& why) {
 }
 
 void link_lost(peer_pointer self, uint64_t node) {
-  self->state.links[node].remote = nullptr;
+  peer_state::Link& link = self->state.links[node];
+  link.remote = nullptr;
+  link.remembered.clear();
+  link.held.clear();
+  link.checking = false;
+  link.check_ms = 0;
+  link.problem.clear();
   put_off(self, node);
   fail_waiting(self, node, "the connection to node " + std::to_string(node) + " was lost");
 }
@@ -260,6 +270,169 @@ void announce(peer_pointer self) {
           });
 }
 
+// From here on this node takes no part: what it would say may contradict what it has
+// promised. Only a person can help.
+void refuse(peer_pointer self, Status why) {
+  peer_state& state = self->state;
+  if (!state.refusal.ok()) return;
+  state.context->say(LogLevel::error, "peer", why.message());
+  state.refusal = std::move(why);
+  if (state.supervisor) self->send(state.supervisor, NodeRefused{state.refusal});
+}
+
+void accept(peer_pointer self, RaftWire& wire);
+
+// The node has answered whether it is the one that had the life `known`.
+void life_checked(peer_pointer self, uint64_t node, const Life& known, const LifeChecked& checked) {
+  peer_state& state = self->state;
+  peer_state::Link& link = state.links[node];
+  if (checked.life != link.life) return;
+  if (checked.remembered) {
+    link.remembered.insert(known.id);
+    for (RaftWire& wire : std::exchange(link.held, {})) accept(self, wire);
+    return;
+  }
+  link.check_ms = now_ms(self) + check_interval_ms;
+  const NodeEntry* entry = nullptr;
+  if (state.map) {
+    auto found = state.map->nodes.find(node);
+    if (found != state.map->nodes.end()) entry = &found->second;
+  }
+  std::string why = outlived(entry != nullptr ? entry->name : std::to_string(node)).message();
+  if (std::exchange(link.problem, why) == why) return;
+  state.context->say(LogLevel::error, "peer", why);
+}
+
+void check_life(peer_pointer self, uint64_t node, const Life& known, const peer_actor& sender) {
+  peer_state::Link& link = self->state.links[node];
+  if (link.checking || now_ms(self) < link.check_ms) return;
+  link.checking = true;
+  auto over = [self, node](const auto& then) {
+    peer_state::Link& asked = self->state.links[node];
+    asked.checking = false;
+    then();
+    if (!asked.checking) asked.held.clear();
+  };
+  self->request(sender, hello_timeout, CheckLife{node, known})
+      .then(
+          [self, node, known, over](const LifeChecked& checked) {
+            over([&] { life_checked(self, node, known, checked); });
+          },
+          [over](const caf::error&) { over([] {}); });  // its next message asks again
+}
+
+// Whether what its sender says in a Raft group counts. Asks it where that must be known.
+bool is_trusted(peer_pointer self, const RaftWire& wire) {
+  peer_state& state = self->state;
+  auto link = state.links.find(wire.from);
+  for (const Life& known : state.known_lives(wire.from)) {
+    if (known.id == 0 || known.id == wire.life) continue;
+    auto sender = self->current_sender();
+    if (link == state.links.end() || !sender) return false;
+    if (std::exchange(link->second.life, wire.life) != wire.life) {
+      link->second.remembered.clear();
+      link->second.held.clear();
+      link->second.check_ms = 0;
+    }
+    if (link->second.remembered.count(known.id) > 0) continue;
+    check_life(self, wire.from, known, caf::actor_cast<peer_actor>(sender));
+    return false;
+  }
+  if (link != state.links.end()) link->second.problem.clear();
+  return true;
+}
+
+// Hands it to the group, at once or when its sender has answered, or drops it: Raft says
+// it again.
+void accept(peer_pointer self, RaftWire& wire) {
+  peer_state& state = self->state;
+  if (!state.refusal.ok()) return;
+  if (!is_trusted(self, wire)) {
+    auto link = state.links.find(wire.from);
+    bool asked = link != state.links.end() && link->second.checking;
+    if (asked && link->second.held.size() < held_max) link->second.held.push_back(std::move(wire));
+  } else if (wire.group == metadata_group) {
+    if (state.master) self->send(state.master, std::move(wire));
+  } else if (shard_actor shard = state.shard(wire.group)) {
+    self->send(shard, std::move(wire));
+  }
+}
+
+// Changes the lives on disk, and takes them up when that is done.
+void store_lives(peer_pointer self, std::function<Status(LogStore&)> change) {
+  peer_state& state = self->state;
+  state.recording = true;
+  auto lives = std::make_shared<std::vector<Life>>();
+  auto store = [log = state.context->log, change = std::move(change), lives] {
+    JADE_RETURN_IF_ERROR(change(*log));
+    auto stored = log->lives();
+    if (stored.ok()) *lives = std::move(*stored);
+    return stored.status();
+  };
+  self->request(state.context->syncer, caf::infinite, BlockingTask{store})
+      .then([self, lives](const TaskDone& done) {
+        peer_state& now = self->state;
+        now.recording = false;
+        if (done.status.ok()) {
+          now.lives = std::move(*lives);
+        } else {
+          now.record_ms = now_ms(self) + record_interval_ms;
+        }
+      });
+}
+
+// Once the life has lasted: another.
+void renew_life(peer_pointer self) {
+  peer_state& state = self->state;
+  uint64_t now = now_ms(self), interval = state.context->config.renew_life_ms;
+  if (interval == 0) return;
+  if (state.renew_ms == 0) state.renew_ms = now + interval;
+  if (now < state.renew_ms) return;
+  state.renew_ms = 0;
+  uint64_t id = new_life(state.lives, state.random);
+  store_lives(self, [id](LogStore& log) { return log.begin_life(id); });
+}
+
+// As long as the catalog does not have this life of the node: tells it. And once it has,
+// notes that on disk.
+void record_life(peer_pointer self) {
+  peer_state& state = self->state;
+  bool can = state.map && state.master && !state.lives.empty() && !state.recording;
+  if (!can || now_ms(self) < state.record_ms) return;
+  auto known = state.map->nodes.find(state.id());
+  if (known == state.map->nodes.end()) return;  // it announces itself first
+  const Life& recorded = known->second.life;
+  if (recorded.id == state.life()) {
+    if (recorded == state.lives.back()) return renew_life(self);
+    return store_lives(self, [recorded](LogStore& log) { return log.record_life(recorded); });
+  }
+  if (!remembers(state.lives, recorded)) return refuse(self, outlived(known->second.name));
+  state.recording = true;
+  auto over = [self] {
+    self->state.recording = false;
+    self->state.record_ms = now_ms(self) + record_interval_ms;
+  };
+  LivesRecord live{state.id(), state.lives};
+  self->request(state.master, join_timeout,
+                ChangeCatalog{{metadata_group}, encode(CatalogCommand(std::move(live)))})
+      .then([over](const CatalogApplied&) { over(); },
+            [self, over](const caf::error& error) {
+              over();
+              Status status = to_status(error);
+              if (status.code() == Code::failed_precondition) refuse(self, std::move(status));
+            });
+}
+
+// So that those who cannot tell by Raft's messages, as there are none, tell by these.
+void tell_life(peer_pointer self) {
+  peer_state& state = self->state;
+  if (now_ms(self) < state.beacon_ms) return;
+  state.beacon_ms = now_ms(self) + beacon_interval_ms;
+  for (const auto& [node, link] : state.links) {
+    if (link.remote) self->send(link.remote, RaftWire{0, state.id(), "", state.life()});
+  }
+}
+
 // Nothing was done yet, and nobody can do it now: later.
 template <class Reply, class Request>
 caf::result<Reply> hold(peer_pointer self, Request& request, const std::string& why) {
@@ -364,7 +537,7 @@ uint64_t peer_state::reachable(uint64_t group) const {
   uint64_t newcomer = 0;
   for (uint64_t node : placement->nodes) {
     auto link = links.find(node);
-    if (link == links.end() || !link->second.remote) continue;
+    if (link == links.end() || !link->second.remote || !link->second.problem.empty()) continue;
     const auto& still = placement->joining;
     if (std::find(still.begin(), still.end(), node) == still.end()) return node;
     newcomer = node;
@@ -372,8 +545,24 @@ uint64_t peer_state::reachable(uint64_t group) const {
   return newcomer;
 }
 
+std::vector<Life> peer_state::known_lives(uint64_t other) const {
+  std::vector<Life> out;
+  if (map) {
+    if (auto entry = map->nodes.find(other); entry != map->nodes.end()) {
+      out.push_back(entry->second.life);
+    }
+  }
+  // The map of the start may be older than the log: entries count once they are known to
+  // be committed.
+  if (auto known = context->known_lives.find(other); known != context->known_lives.end()) {
+    out.push_back(known->second);
+  }
+  return out;
+}
+
 peer_actor::behavior_type peer(peer_pointer self, NodeContextPtr context) {
   self->state.context = std::move(context);
+  self->state.lives = self->state.context->lives;
   self->state.random = mix(self->state.context->seams.seed, 0x9ee5u);
   self->set_down_handler([self](const caf::down_msg& down) {
     for (auto& [node, link] : self->state.links) {
@@ -400,11 +589,7 @@ peer_actor::behavior_type peer(peer_pointer self, NodeContextPtr context) {
             link_up(self, wire.from, caf::actor_cast<peer_actor>(sender));
           }
         }
-        if (wire.group == metadata_group) {
-          if (state.master) self->send(state.master, std::move(wire));
-        } else if (shard_actor shard = state.shard(wire.group)) {
-          self->send(shard, std::move(wire));
-        }
+        accept(self, wire);
       },
       [self](const Hello& hello) -> caf::result<HelloReply> {
         const std::string& cluster_id = self->state.context->membership->cluster_id();
@@ -417,18 +602,34 @@ peer_actor::behavior_type peer(peer_pointer self, NodeContextPtr context) {
         auto link = self->state.links.find(out.node);
         // Raft says it again.
         if (link == self->state.links.end() || !link->second.remote) return;
+        if (!self->state.refusal.ok()) return;
+        out.wire.life = self->state.life();
         self->send(link->second.remote, std::move(out.wire));
+      },
+      [self](const CheckLife& check) {
+        peer_state& state = self->state;
+        if (check.node != state.id()) return LifeChecked{};
+        if (!remembers(state.lives, check.known)) {
+          refuse(self, outlived(state.context->config.name));
+        }
+        return LifeChecked{state.life(), state.refusal.ok()};
       },
       [self](MembersChanged& changed) { know(self, changed.members); },
       [self](RoutesChanged& routes) {
         self->state.map = std::move(routes.map);
         self->state.shards = std::move(routes.replicas);
       },
-      [self](Wired& wired) { self->state.master = std::move(wired.master); },
+      [self](Wired& wired) {
+        peer_state& state = self->state;
+        state.master = std::move(wired.master);
+        state.supervisor = std::move(wired.node);
+        if (!state.refusal.ok()) self->send(state.supervisor, NodeRefused{state.refusal});
+      },
       [self](DescribePeers) {
         PeerStates out;
         for (const auto& [node, link] : self->state.links) {
           if (link.remote) out.connected.push_back(node);
+          if (!link.problem.empty()) out.problems[node] = link.problem;
         }
         return out;
       },
@@ -449,7 +650,12 @@ peer_actor::behavior_type peer(peer_pointer self, NodeContextPtr context) {
         bool member = !state.context->membership->cluster_id().empty();
         bool may_join = !state.joining && !state.context->config.join.empty();
         if (!member && may_join && now >= state.join_ms) join(self);
-        if (member) announce(self);
+        if (!state.refusal.ok()) {
+          tell_life(self);
+        } else if (member) {
+          announce(self);
+          record_life(self);
+        }
         if (member && !state.context->config.join.empty()) check_join(self);
         self->delayed_send(self, tick_interval, Tick{});
       },

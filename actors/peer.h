@@ -12,10 +12,17 @@
 // CAF bounces nothing that was sent to a node that is lost, so every request that
 // goes out is remembered, and answered with `unavailable` when its link breaks or
 // the other node, paused perhaps, does not answer for some seconds.
+//
+// Raft relies on what its members have promised. So each node says in its Raft messages
+// which life it has (storage/life.h), and those of a node count only while that is the
+// life which the catalog recorded last, or one that remembers it: it is asked once. A node
+// that does not has an older copy of its disk; it is told so by the same question, and
+// takes no part any more (docs/decisions/0025-lives.md).
 #pragma once
 
 #include <map>
 #include <set>
+#include <vector>
 
 #include "actors/node.h"
 #include "actors/timers.h"
@@ -33,12 +40,21 @@ struct peer_state {
     uint64_t retry_ms = 0;
     uint64_t ping_ms = 0;  // when to ask whether it still answers; 0: being asked
     std::string failure;   // said already
+    // Of the Raft messages that came last: the life that its sender says it has, and
+    // those before that it was found to remember.
+    uint64_t life = 0;
+    std::set<uint64_t> remembered;
+    bool checking = false;       // it is being asked about one
+    std::vector<RaftWire> held;  // that came meanwhile
+    uint64_t check_ms = 0;       // when to ask it again
+    std::string problem;         // why its Raft messages do not count; "": they do
     // Calls that have no answer yet: how to fail them.
     std::map<uint64_t, std::function<void(const Status&)>> waiting;
   };
 
   NodeContextPtr context;
   master_actor master;
+  node_actor supervisor;
   ClusterMapPtr map;
   std::shared_ptr<const std::map<uint64_t, shard_actor>> shards;
   std::map<uint64_t, Link> links;           // by node
@@ -53,12 +69,21 @@ struct peer_state {
   bool join_checked = false;  // that it is this cluster
   uint64_t announce_ms = 0;
   std::string announce_failure;  // said already
+  std::vector<Life> lives;       // of this node, as the log store has them
+  bool recording = false;        // something of them is on its way to disk or catalog
+  uint64_t record_ms = 0;        // when to try again
+  uint64_t renew_ms = 0;         // when to begin another; 0: once this one is recorded
+  uint64_t beacon_ms = 0;        // once refused: when to say so again
+  Status refusal;                // why this node takes no part any more; ok: it does
 
   uint64_t id() const { return context->config.node_id; }
+  uint64_t life() const { return lives.empty() ? 0 : lives.back().id; }
   shard_actor shard(uint64_t group) const;
   // Another node is, or may be, at this address: one that was removed or lost its
   // disk leaves it to its successor.
   bool is_taken(const std::string& address) const;
+  // What the lives of another node are to be compared with.
+  std::vector<Life> known_lives(uint64_t other) const;
   // A node that holds the group and can be reached; 0: none.
   uint64_t reachable(uint64_t group) const;
 };

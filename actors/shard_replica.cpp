@@ -25,6 +25,8 @@ constexpr uint64_t fold_divisor = 16;
 constexpr uint64_t rows_per_segment_max = 4'000'000;
 // A client that has no answer asks again within seconds. They are about 10 MB.
 constexpr size_t requests_kept = 100'000;
+// Segments with so much in vectors are worth reading again to give their space back.
+constexpr uint64_t reclaim_bytes_min = 8u << 20;
 
 std::string segments_directory(const std::string& dir) { return dir + "/segments"; }
 
@@ -691,11 +693,16 @@ Status ShardReplica::finish_build(const BuildJob& job, const Status& status,
   JADE_RETURN_IF_ERROR(scanned);
   kill_foreign(part);
   std::vector<uint64_t> replaced, used;
+  uint64_t used_bytes = 0;
   for (auto it = first; it != last; ++it) {
     bool same = it->id == job.segment;
     if (it->built() && !same) replaced.push_back(it->id);
-    if (it->built() || same) used.push_back(it->id);
+    if (!it->built() && !same) continue;
+    used.push_back(it->id);
+    used_bytes += uint64_t{it->rows()} * options_.dimension * sizeof(float);
   }
+  // Less than that is LevelDB's own affair.
+  if (used_bytes < reclaim_bytes_min) used.clear();
   *first = std::move(part);
   parts_.erase(first + 1, last);
   std::erase_if(meta_.merges,
@@ -704,7 +711,7 @@ Status ShardReplica::finish_build(const BuildJob& job, const Status& status,
   batch.set_state(meta_);
   snapshot_.reset();
   JADE_RETURN_IF_ERROR(store_->commit(batch));
-  if (!used.empty()) {
+  if (!replaced.empty() || !used.empty()) {
     // Not before the new list is durable.
     *cleanup = [store = store_, blobs = blobs_, replaced, used] {
       if (!replaced.empty()) JADE_RETURN_IF_ERROR(store->sync());

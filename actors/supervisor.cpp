@@ -156,6 +156,7 @@ void supervisor_state::prepare_child(uint64_t parent, uint64_t child, int passes
 }
 
 void supervisor_state::open(uint64_t group) {
+  if (!refused.ok()) return;
   const DatabaseEntry* entry = owner_of(*map, group);
   JADE_ASSERT(entry != nullptr);
   HostedShard& shard = shards[group];
@@ -293,6 +294,7 @@ bool supervisor_state::is_joining(uint64_t group) const {
 }
 
 void supervisor_state::replace(uint64_t group) {
+  if (!refused.ok()) return;
   auto found = shards.find(group);
   if (found == shards.end() || found->second.state == HostedShard::State::stopping) return;
   HostedShard& shard = found->second;
@@ -388,6 +390,22 @@ void supervisor_state::fetched(uint64_t group, const FetchState& request, StateC
       });
 }
 
+void supervisor_state::refuse(Status why) {
+  if (stopping || !refused.ok()) return;
+  refused = std::move(why);
+  for (auto& [group, shard] : shards) {
+    if (shard.actor) {
+      self->request(shard.actor, caf::infinite, Stop{})
+          .then([](Stopped) {}, [](const caf::error&) {});
+    }
+    shard.actor = nullptr;
+    shard.copy = nullptr;
+    shard.state = HostedShard::State::failed;
+    shard.failure = unavailable(refused.message());
+  }
+  changed();
+}
+
 void supervisor_state::retire(uint64_t group) {
   HostedShard& shard = shards[group];
   bool running = shard.actor != nullptr;
@@ -420,7 +438,7 @@ void supervisor_state::remove(uint64_t group) {
 }
 
 void supervisor_state::changed() {
-  if (!map) return;
+  if (!map && refused.ok()) return;
   auto handles = std::make_shared<std::map<uint64_t, shard_actor>>();
   auto replicas = std::make_shared<std::map<uint64_t, shard_actor>>();
   auto failures = std::make_shared<std::map<uint64_t, Status>>();
@@ -430,7 +448,7 @@ void supervisor_state::changed() {
     if (shard.state == HostedShard::State::serving) handles->emplace(group, shard.actor);
     if (shard.state == HostedShard::State::failed) failures->emplace(group, shard.failure);
   }
-  RoutesChanged routes{context->config.node_id, peer, map, handles, replicas, failures};
+  RoutesChanged routes{context->config.node_id, peer, map, handles, replicas, failures, refused};
   self->send(peer, routes);
   if (gateway) self->send(gateway, routes);
   auto still_waiting = std::move(waiting);
@@ -449,6 +467,7 @@ void supervisor_state::changed() {
 }
 
 bool supervisor_state::settled(const AwaitVersion& await) const {
+  if (!refused.ok()) return true;
   if (!map || map->version < await.version) return false;
   if (map->nodes.count(context->config.node_id) == 0) return false;
   for (const auto& [group, shard] : shards) {
@@ -464,6 +483,7 @@ bool supervisor_state::settled(const AwaitVersion& await) const {
 
 Status supervisor_state::readiness(const std::string& database) const {
   if (stopping) return unavailable("the node is shutting down");
+  if (!refused.ok()) return unavailable(refused.message());
   if (context->membership->cluster_id().empty()) {
     return unavailable("the node is not a member of its cluster yet");
   }
@@ -634,6 +654,13 @@ caf::result<ClusterInfo> supervisor_state::describe() {
   for (const auto& [id, node] : map->nodes) {
     info->nodes.push_back(describe_node(*map, node));
     info->nodes.back().alive = id == context->config.node_id;
+    if (id == context->config.node_id) info->nodes.back().problem = refused.message();
+  }
+  // It does not know what the others do, and must not ask.
+  if (!refused.ok()) {
+    for (NodeInfo& node : info->nodes) node.alive = false;
+    promise.deliver(std::move(*info));
+    return promise;
   }
   auto fail = [promise](const caf::error& error) mutable { promise.deliver(error); };
   auto with_databases = [this, info, promise, known = map](DatabaseInfos& databases) mutable {
@@ -645,6 +672,10 @@ caf::result<ClusterInfo> supervisor_state::describe() {
     for (NodeInfo& node : info->nodes) {
       node.alive =
           node.alive || std::count(peers.connected.begin(), peers.connected.end(), node.id) > 0;
+      if (auto found = peers.problems.find(node.id); found != peers.problems.end()) {
+        node.alive = false;
+        node.problem = found->second;
+      }
     }
     self->request(gateway, std::chrono::seconds(30), ListDatabases{}).then(with_databases, fail);
   };
@@ -708,9 +739,15 @@ node_actor::behavior_type supervisor(node_actor::stateful_pointer<supervisor_sta
         self->state.changed();
       },
       [self](MapChanged& message) {
-        if (!self->state.stopping) self->state.adopt(std::move(message.map), message.current);
+        if (self->state.stopping) return;
+        if (!self->state.refused.ok()) {
+          self->state.map = std::move(message.map);  // to be shown
+          return;
+        }
+        self->state.adopt(std::move(message.map), message.current);
       },
       [self](ShardFailed& failed) { self->state.fail(failed.group, std::move(failed.status)); },
+      [self](NodeRefused& message) { self->state.refuse(std::move(message.why)); },
       [self](ShardServes serves) { self->state.opened(serves.group); },
       [self](ShardBehind behind) { self->state.replace(behind.group); },
       [self](MakeChild child) {
@@ -738,7 +775,7 @@ node_actor::behavior_type supervisor(node_actor::stateful_pointer<supervisor_sta
       [self](Stop) { return self->state.stop(); },
       [self](Tick) {
         supervisor_state& state = self->state;
-        if (state.stopping) return;
+        if (state.stopping || !state.refused.ok()) return;
         if (state.map) state.prepare_children();
         for (auto& [group, shard] : state.shards) {
           // A damaged replica is copied from another; alone, it stays as it is, for a

@@ -42,6 +42,7 @@ struct supervisor_state {
   std::set<uint64_t> prepared;
   Code prepare_failure = Code::ok;  // said already
   bool current = false;             // the map is; before, nothing is removed by it
+  Status refused;                   // why the node takes no part any more; ok: it does
 
   node_actor::stateful_pointer<supervisor_state> self;
 
@@ -72,6 +73,8 @@ struct supervisor_state {
   bool is_joining(uint64_t group) const;
   caf::result<ClusterInfo> describe();
   caf::result<NodeInfo> change_node(const ChangeNodeRequest& request);
+  // Ends all shards, but for what is on disk: the node must not take part any more.
+  void refuse(Status why);
   void retire(uint64_t group);
   void remove(uint64_t group);
   // Tells the gateway, and those who wait for a version.

@@ -148,6 +148,7 @@ void append_node_info(std::string& out, const NodeInfo& node) {
                [&](const std::string& role) { append_string(out, role); });
   object.key("alive") += node.alive ? "true" : "false";
   object.field("state", node.state).field("replicas", node.replicas).field("leads", node.leads);
+  if (!node.problem.empty()) object.field("problem", node.problem);
   object.close();
 }
 

@@ -200,6 +200,24 @@ void SimDisk::wipe() {
   faults_ = {};
 }
 
+SimDisk::Image SimDisk::image() const {
+  std::lock_guard lock(mutex_);
+  Image out;
+  for (const auto& [path, file] : files_) out.files[path] = file->bytes;
+  out.directories = directories_;
+  return out;
+}
+
+void SimDisk::put_back(const Image& image) {
+  wipe();
+  std::lock_guard lock(mutex_);
+  directories_ = image.directories;
+  for (const auto& [path, bytes] : image.files) {
+    files_[path] = std::make_shared<File>(File{bytes, bytes.size(), true});
+  }
+  note("put back", "/", files_.size());
+}
+
 uint64_t SimDisk::used_bytes() const {
   std::lock_guard lock(mutex_);
   uint64_t used = 0;

@@ -52,6 +52,13 @@ class SimDisk final : public leveldb::Env {
   void lose_power();
   // Everything on it is gone; no process may run on it.
   void wipe();
+  // What is on it, and back: no process may run on it.
+  struct Image {
+    std::map<std::string, std::string> files;
+    std::set<std::string> directories;
+  };
+  Image image() const;
+  void put_back(const Image& image);
   // Bytes that fit; writes beyond fail with "No space left on device".
   void set_capacity(uint64_t bytes) { capacity_ = bytes; }
   uint64_t used_bytes() const;

@@ -71,6 +71,11 @@ void SimNode::replace_disk(NodeConfig config) {
   config_.data_dir = "/node/data";
 }
 
+void SimNode::put_disk_back(const SimDisk::Image& image) {
+  crash();
+  disk_.put_back(image);
+}
+
 void SimNode::end_process() {
   if (!system_) return;
   if (network_ != nullptr) network_->drop(*system_);

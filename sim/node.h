@@ -34,6 +34,8 @@ class SimNode {
   void lose_power();
   // The same, and the machine gets an empty disk and another configuration.
   void replace_disk(NodeConfig config);
+  // The same, and the machine gets back what its disk held before.
+  void put_disk_back(const SimDisk::Image& image);
   const NodeConfig& config() const { return config_; }
 
   Api& api() { return runtime_->api(); }

@@ -29,6 +29,7 @@ enum class Fault : uint8_t {
   pause,       // of a process, as by SIGSTOP
   drift,       // clocks run up to a fifth too fast or too slow
   lost_disk,   // a node comes back as a new one, with nothing; one at a time
+  old_disk,    // the same, but first with what its disk held earlier, and is refused
   // What operators do:
   join,      // a spare machine becomes a node
   drain,     // a node is emptied, and may be taken back
@@ -37,7 +38,7 @@ enum class Fault : uint8_t {
   split,     // of a shard in two
   reindex,   // of the database: another type or other parameters
 };
-constexpr size_t fault_count = 15;
+constexpr size_t fault_count = 16;
 const char* name_of(Fault fault);
 // Nothing: no fault has this name.
 std::optional<Fault> fault_of(std::string_view name);
@@ -61,6 +62,7 @@ struct SimulationOptions {
   uint32_t snapshot_entries = 24;
   uint32_t retained_bytes = 10'000;  // so that replicas have to be copied
   uint64_t replace_after_ms = 6000;  // of lost nodes
+  uint64_t renew_life_ms = 7000;     // so that nodes begin lives while they run, too
   // Mean time between faults, and between what operators do; 0: none.
   uint64_t fault_interval_ms = 1500;
   uint64_t operator_interval_ms = 3000;

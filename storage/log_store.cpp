@@ -13,6 +13,9 @@ namespace {
 constexpr char hard_state_tag = 'h';
 constexpr char snapshot_tag = 's';
 constexpr char entry_tag = 'e';
+// Of the node itself, under a group that does not exist.
+constexpr char lives_tag = 'l';
+constexpr uint64_t no_group = 0;
 constexpr uint8_t format_version = 1;
 
 std::string make_key(uint64_t group, char tag) {
@@ -87,6 +90,39 @@ Result<RaftSnapshot> decode_snapshot(std::string_view payload, const std::string
   return out;
 }
 
+std::string encode_lives(const std::vector<Life>& lives) {
+  std::string out;
+  append_u32(out, static_cast<uint32_t>(lives.size()));
+  for (const Life& life : lives) {
+    append_u64(out, life.id);
+    append_u64(out, life.version);
+  }
+  return out;
+}
+
+Result<std::vector<Life>> decode_lives(std::string_view payload) {
+  ByteReader reader(payload);
+  std::vector<Life> out;
+  auto count = reader.u32();
+  for (uint32_t i = 0; count && i < *count; ++i) {
+    auto id = reader.u64(), version = reader.u64();
+    if (!id || !version) break;
+    out.push_back({*id, *version});
+  }
+  if (!count || out.size() != *count)
+    return corruption("the list of the node's lives is cut short");
+  return out;
+}
+
+// Drops the oldest of each sort that are too many.
+void forget_oldest(std::vector<Life>& lives) {
+  size_t recorded = 0, unrecorded = 0;
+  for (size_t i = lives.size(); i-- > 0;) {
+    size_t& count = lives[i].version != 0 ? recorded : unrecorded;
+    if (++count > lives_max) lives.erase(lives.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+}
+
 void put(leveldb::WriteBatch& batch, const std::string& key, std::string_view payload) {
   batch.Put(key, seal(key, payload));
 }
@@ -146,6 +182,13 @@ Result<std::map<uint64_t, LogStore::Extent>> LogStore::read_extents() const {
     std::string_view key = view_of(at->key());
     if (key.size() < 9) return corruption("the log holds a key of an unknown form");
     uint64_t group = load_big_endian(key);
+    if (group == no_group) {
+      if (key != make_key(no_group, lives_tag)) {
+        return corruption("the log holds a key of an unknown form");
+      }
+      at->Next();
+      continue;
+    }
     Extent extent;
     at->Seek(entry_key(group, 0));
     bool any = at->Valid() && view_of(at->key()).size() == 17 &&
@@ -332,6 +375,43 @@ Result<std::vector<uint64_t>> LogStore::groups() const {
   std::vector<uint64_t> out;
   for (const auto& [group, extent] : extents_) out.push_back(group);
   return out;
+}
+
+Result<std::vector<Life>> LogStore::lives() const {
+  std::string key = make_key(no_group, lives_tag);
+  auto value = kv_->get(key);
+  if (!value.ok()) return value.status();
+  if (!value->has_value()) return std::vector<Life>();
+  auto payload = unseal(key, **value, "the list of the node's lives");
+  if (!payload.ok()) return payload.status();
+  return decode_lives(*payload);
+}
+
+Status LogStore::put_lives(std::vector<Life> lives) {
+  forget_oldest(lives);
+  leveldb::WriteBatch batch;
+  put(batch, make_key(no_group, lives_tag), encode_lives(lives));
+  return write(batch);
+}
+
+Status LogStore::begin_life(uint64_t id) {
+  std::lock_guard lock(mutex_);
+  auto known = lives();
+  if (!known.ok()) return known.status();
+  JADE_ASSERT(id != 0 && !remembers(*known, {id, UINT64_MAX}));
+  known->push_back({id, 0});
+  return put_lives(std::move(*known));
+}
+
+Status LogStore::record_life(const Life& life) {
+  std::lock_guard lock(mutex_);
+  auto known = lives();
+  if (!known.ok()) return known.status();
+  auto at = std::find_if(known->begin(), known->end(),
+                         [&](const Life& one) { return one.id == life.id; });
+  if (at == known->end()) return not_found("this node has had no such life");
+  at->version = life.version;
+  return put_lives(std::move(*known));
 }
 
 Status LogStore::reopen() {

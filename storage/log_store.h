@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "storage/kv.h"
+#include "storage/life.h"
 
 namespace jade {
 
@@ -78,6 +79,14 @@ class LogStore {
   Status remove_group(uint64_t group);
   Result<std::vector<uint64_t>> groups() const;
 
+  // The lives of the node whose log this is, oldest first; of each sort the latest
+  // lives_max (storage/life.h).
+  Result<std::vector<Life>> lives() const;
+  // One more, which is the last from now on. The id must be new.
+  Status begin_life(uint64_t id);
+  // The catalog recorded this life. not_found: it is none of this node's.
+  Status record_life(const Life& life);
+
   // After a failed write: cut off what it left and take up writing again.
   Status reopen();
 
@@ -95,6 +104,7 @@ class LogStore {
   Extent extent_of(uint64_t group) const;
   Result<HardState> load_hard_state(uint64_t group) const;
   Status write(leveldb::WriteBatch& batch);
+  Status put_lives(std::vector<Life> lives);
 
   std::unique_ptr<KvStore> kv_;
   mutable std::mutex mutex_;

@@ -167,7 +167,8 @@ struct CatalogCommand {
     found @7 :List(UInt64);    # the groups
     split @8 :SplitShard;
     route @9 :RouteDatabase;
-    reindex @10 :Reindex;
+    live @10 :Lives;
+    reindex @11 :Reindex;
   }
 }
 
@@ -177,6 +178,17 @@ struct Reindex {
   # Which of these count, a bit each: indexKind, m, efConstruction, efSearch, nlist, nprobe,
   # quantization, vectors, minRecall.
   fields @1 :UInt32;
+}
+
+# A node has started: those of its starts that it remembers, the last of which is this one.
+struct Lives {
+  node @0 :UInt64;
+  lives @1 :List(Life);  # oldest first
+}
+
+struct Life {
+  id @0 :UInt64;       # drawn; 0: none
+  version @1 :UInt64;  # index of the log entry that recorded it; 0: none yet
 }
 
 struct RouteDatabase {
@@ -211,6 +223,7 @@ struct Node {
   apiAddress @3 :Text;  # HOST:PORT of its API, for display
   draining @4 :Bool;    # its replicas go elsewhere
   roles @5 :UInt8;      # bits: 1 master, 2 worker, 4 gateway; 0: all of them
+  life @6 :Life;        # the one that was recorded last
 }
 
 struct Database {

@@ -88,6 +88,13 @@ MergeCommand read(wire::Merge::Reader in) {
   return out;
 }
 
+void write(wire::Life::Builder out, const Life& life) {
+  out.setId(life.id);
+  out.setVersion(life.version);
+}
+
+Life read(wire::Life::Reader in) { return {in.getId(), in.getVersion()}; }
+
 void write(wire::Node::Builder out, const NodeRecord& node) {
   out.setId(node.id);
   out.setName(as_text(node.name));
@@ -95,6 +102,7 @@ void write(wire::Node::Builder out, const NodeRecord& node) {
   out.setApiAddress(as_text(node.api_address));
   out.setDraining(node.draining);
   out.setRoles(node.roles);
+  if (node.life.id != 0) write(out.initLife(), node.life);
 }
 
 NodeRecord read(wire::Node::Reader in) {
@@ -103,7 +111,14 @@ NodeRecord read(wire::Node::Reader in) {
           std::string(view(in.getAddress())),
           std::string(view(in.getApiAddress())),
           in.getDraining(),
-          in.getRoles()};
+          in.getRoles(),
+          read(in.getLife())};
+}
+
+LivesRecord read(wire::Lives::Reader in) {
+  LivesRecord out{in.getNode(), {}};
+  for (auto life : in.getLives()) out.lives.push_back(read(life));
+  return out;
 }
 
 template <class Builder>
@@ -674,6 +689,12 @@ struct CommandWriter {
     to.setCentres(as_data(route.centres));
     to.setVectors(route.vectors);
   }
+  void operator()(const LivesRecord& live) {
+    auto to = out.initLive();
+    to.setNode(live.node);
+    auto lives = to.initLives(static_cast<unsigned>(live.lives.size()));
+    for (unsigned i = 0; i < lives.size(); ++i) write(lives[i], live.lives[i]);
+  }
 };
 
 CatalogCommand read(wire::CatalogCommand::Reader in) {
@@ -700,6 +721,7 @@ CatalogCommand read(wire::CatalogCommand::Reader in) {
                          static_cast<RouteStep>(route.getStep()), route.getRouter(),
                          std::string(view(route.getCentres())),   route.getVectors()};
     }
+    case wire::CatalogCommand::LIVE: return read(in.getLive());
   }
   return DropRecord{};  // of an unknown kind
 }
@@ -719,6 +741,9 @@ struct NamesNothing {
   }
   bool operator()(const RouteRecord& route) const {
     return route.database.empty() || route.step > RouteStep::done;
+  }
+  bool operator()(const LivesRecord& live) const {
+    return live.node == 0 || live.lives.empty() || live.lives.back().id == 0;
   }
 };
 

@@ -11,6 +11,7 @@
 #include <variant>
 #include <vector>
 
+#include "storage/life.h"
 #include "storage/status.h"
 
 namespace jade {
@@ -298,6 +299,7 @@ struct NodeRecord {
   std::string api_address;  // for display
   bool draining = false;    // its replicas go elsewhere, and it gets no new ones
   uint8_t roles = 0;        // a set of NodeRole; 0: all of them
+  Life life = {};           // recorded last; none in a command
 
   friend bool operator==(const NodeRecord&, const NodeRecord&) = default;
 };
@@ -342,9 +344,14 @@ struct RouteRecord {
   std::string centres;   // of a new router; empty otherwise
   uint64_t vectors = 0;  // as in RouterRecord
 };
+// A node has started.
+struct LivesRecord {
+  uint64_t node = 0;
+  std::vector<Life> lives;  // all that it remembers, oldest first; the last is this one
+};
 using CatalogCommand =
     std::variant<DatabaseRecord, DropRecord, NodeRecord, DrainRecord, RemoveRecord, ReplicasRecord,
-                 ShardRecord, FoundRecord, SplitRecord, RouteRecord, ReindexRecord>;
+                 ShardRecord, FoundRecord, SplitRecord, RouteRecord, LivesRecord, ReindexRecord>;
 std::string encode(const CatalogCommand& command);
 Result<CatalogCommand> decode_catalog_command(std::string_view bytes);
 

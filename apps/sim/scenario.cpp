@@ -58,6 +58,7 @@ std::map<std::string, Reader> readers(Options& options, double& seconds) {
   out["snapshot_entries"] = number(options.snapshot_entries, 1, many);
   out["retained_bytes"] = number(options.retained_bytes, 0, many);
   out["replace_after_ms"] = number(options.replace_after_ms, 0, many);
+  out["renew_life_ms"] = number(options.renew_life_ms, 0, many);
   out["fault_interval_ms"] = number(options.fault_interval_ms, 0, many);
   out["operator_interval_ms"] = number(options.operator_interval_ms, 0, many);
   out["faults"] = [&options](const toml::node& value) {

@@ -140,7 +140,8 @@ Table nodes_table(const json::value& reply) {
        field_column("address", "address"),
        field_column("cluster address", "cluster_address", false, true),
        Column{"is", alive_text, false, ""}, field_column("state", "state", false, true),
-       field_column("replicas", "replicas", true, true), Column{"roles", roles_text, false, ""}});
+       field_column("replicas", "replicas", true, true), Column{"roles", roles_text, false, ""},
+       field_column("problem", "problem", false, true)});
 }
 
 std::string replicas_text(const json::value& shard, const Nodes& nodes) {

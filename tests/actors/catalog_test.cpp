@@ -29,6 +29,10 @@ NodeEntry node_of(uint64_t id, const std::string& name, const std::string& addre
   return {id, name, address, api_address, false, 0};
 }
 
+std::string live(uint64_t node, std::vector<Life> lives) {
+  return encode(CatalogCommand(LivesRecord{node, std::move(lives)}));
+}
+
 ShardPlacement placed_on(std::vector<uint64_t> nodes) {
   ShardPlacement out;
   out.nodes = std::move(nodes);
@@ -55,6 +59,70 @@ TEST_CASE("a node joins, comes back under another address, and keeps its name to
   CHECK(copy.map()->nodes.size() == 2);
   CHECK(copy.map()->nodes.at(8).api_address == "h:4");
   CHECK(copy.encode() == catalog.encode());
+}
+
+TEST_CASE("the latest life of a node is recorded, and one that does not remember it is refused") {
+  Catalog catalog;
+  REQUIRE(catalog.apply(3, join_command(node_of(7, "a"))).ok());
+  CHECK(catalog.apply(4, live(8, {{1, 0}})).code() == Code::not_found);
+  REQUIRE(catalog.apply(5, live(7, {{70, 0}})).ok());
+  CHECK(catalog.state().nodes.at(7).life == Life{70, 5});
+  // Said again, and announced by another address.
+  REQUIRE(catalog.apply(6, live(7, {{70, 0}})).ok());
+  REQUIRE(catalog.apply(7, join_command(node_of(7, "a", "h:1"))).ok());
+  CHECK(catalog.state().nodes.at(7).life == Life{70, 5});
+  // It did not learn of the record, and started three times more.
+  REQUIRE(catalog.apply(8, live(7, {{70, 0}, {71, 0}, {72, 0}, {73, 0}})).ok());
+  CHECK(catalog.state().nodes.at(7).life == Life{73, 8});
+
+  // A copy of the disk of then, however often it is started.
+  std::string refusal =
+      "node \"a\" was started with an older copy of its data directory: the cluster knows a later "
+      "one, and this one has forgotten what the node promised since, so it takes no part. Put the "
+      "latest directory back, or start with an empty one under another name and let it join";
+  for (const auto& lives : std::vector<std::vector<Life>>{{{70, 5}},
+                                                          {{70, 5}, {80, 0}},
+                                                          {{70, 5}, {80, 0}, {81, 0}, {82, 0}},
+                                                          {{80, 0}},
+                                                          {{70, 5}, {80, 8}}}) {
+    Status refused = catalog.apply(9, live(7, lives));
+    CHECK(refused.code() == Code::failed_precondition);
+    CHECK(refused.message() == refusal);
+  }
+  CHECK(catalog.version() == 8);
+  CHECK(catalog.state().nodes.at(7).life == Life{73, 8});
+
+  // The record is part of the state.
+  Catalog copy;
+  REQUIRE(copy.restore(catalog.encode()).ok());
+  CHECK(copy.state().nodes == catalog.state().nodes);
+  CHECK(copy.encode() == catalog.encode());
+  for (Catalog* one : {&catalog, &copy}) {
+    CHECK(one->apply(10, live(7, {{70, 5}, {80, 0}})).code() == Code::failed_precondition);
+    CHECK(one->apply(11, live(7, {{73, 8}, {90, 0}})).ok());
+    CHECK(one->state().nodes.at(7).life == Life{90, 11});
+  }
+}
+
+TEST_CASE("a member's own log says which lives it must not forget, committed or not") {
+  Catalog catalog;
+  REQUIRE(catalog.apply(1, join_command(node_of(7, "a"))).ok());
+  REQUIRE(catalog.apply(2, join_command(node_of(8, "b"))).ok());
+  REQUIRE(catalog.apply(3, live(7, {{70, 0}})).ok());
+  LogStore::Loaded log;
+  CHECK(lives_in(log)->empty());
+  log.snapshot = RaftSnapshot{3, 1, 0, "", catalog.encode()};
+  log.first_index = 3;  // one that the snapshot has
+  log.entries = {{1, 1, live(7, {{70, 0}})},
+                 {1, 2, ""},
+                 {1, 1, live(7, {{71, 0}})},
+                 {1, 1, live(8, {{80, 0}})},
+                 {1, 1, live(7, {{70, 3}, {72, 0}})}};
+  auto lives = lives_in(log);
+  REQUIRE(lives.ok());
+  CHECK(*lives == std::map<uint64_t, Life>{{7, {72, 7}}, {8, {80, 6}}});
+  log.entries.push_back({1, 1, "?"});
+  CHECK(lives_in(log).status().code() == Code::corruption);
 }
 
 TEST_CASE("hashes are shared out evenly, and every id belongs to one shard") {

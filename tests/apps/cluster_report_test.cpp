@@ -71,6 +71,18 @@ TEST_CASE("states, replicas and tasks are shown where a node tells them") {
         "replicas  films         8  none  b   waiting       0 %\n");
 }
 
+TEST_CASE("why a node must not take part is shown where there is one") {
+  std::string text = report(R"({"cluster_id":"c1","master":1,"catalog_version":7,"nodes":[
+      {"id":1,"name":"a","address":"h:1","roles":["data"],"alive":true},
+      {"id":2,"name":"b","address":"h:2","roles":["data"],"alive":false,"problem":"too old"}],
+      "databases":[]})");
+  CHECK(contains(text,
+                 "node  id  address  is     roles  problem\n"
+                 "----  --  -------  -----  -----  -------\n"
+                 "a      1  h:1      alive  data   -\n"
+                 "b      2  h:2      lost   data   too old\n"));
+}
+
 TEST_CASE("missing, odd and unknown fields do not hide the rest") {
   std::string text = report(R"({"cluster_id":"c1","master":9,"new":{"x":[1]},"nodes":[
       {"id":1,"name":["odd"],"alive":"perhaps","roles":"all","state":5,"colour":"red"},

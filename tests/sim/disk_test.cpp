@@ -109,6 +109,25 @@ TEST_CASE("a crash keeps all that was written and kills what was open") {
   CHECK(contents(disk, "/d/a") == "synced unsynced");
 }
 
+TEST_CASE("what is put back is what was there, and nothing else") {
+  SimDisk disk(1, no_time);
+  REQUIRE(disk.CreateDir("/d").ok());
+  REQUIRE(create(disk, "/d/a")->Append("first").ok());
+  SimDisk::Image image = disk.image();
+  File open = create(disk, "/d/a");
+  REQUIRE(open->Append("second").ok());
+  REQUIRE(create(disk, "/d/b")->Append("later").ok());
+  REQUIRE(disk.CreateDir("/e").ok());
+  disk.put_back(image);
+  CHECK(contents(disk, "/d/a") == "first");
+  CHECK(!disk.FileExists("/d/b"));
+  CHECK(!disk.FileExists("/e"));
+  CHECK(!open->Append("of before").ok());
+  // A backup is on the disk for good.
+  disk.lose_power();
+  CHECK(contents(disk, "/d/a") == "first");
+}
+
 TEST_CASE("power loss keeps synced bytes and no more of the rest than its size") {
   int longer = 0, shorter = 0, torn = 0, vanished = 0;
   for (uint64_t seed = 0; seed < 300; ++seed) {

@@ -87,6 +87,7 @@ TEST_CASE("clusters pass, and a seed is one run of them, too") {
 
 TEST_CASE("nodes come and go under load") {
   std::map<Fault, uint64_t> faults;
+  uint64_t writes = 0;
   for (uint64_t seed = 1; seed <= 5; ++seed) {
     CAPTURE(seed);
     SimulationOptions options;
@@ -98,9 +99,11 @@ TEST_CASE("nodes come and go under load") {
     options.faults = {Fault::join, Fault::drain, Fault::remove, Fault::replicas};
     SimulationReport report = simulate(options);
     REQUIRE_MESSAGE(report.failure.empty(), report.failure);
-    CHECK(report.writes_acknowledged > 100);
+    writes += report.writes_acknowledged;
     for (const auto& [fault, times] : report.faults) faults[fault] += times;
   }
+  // In one seed of thirty a checkpoint that waits for moves takes most of the time.
+  CHECK(writes > 500);
   for (Fault fault : {Fault::join, Fault::drain, Fault::remove, Fault::replicas}) {
     CAPTURE(std::string(name_of(fault)));
     CHECK(faults[fault] > 0);
@@ -128,6 +131,7 @@ TEST_CASE("shards are split under load, and no write fails by that") {
 }
 
 TEST_CASE("shards are split on machines that crash") {
+  uint64_t splits = 0;
   for (uint64_t seed = 1; seed <= 6; ++seed) {
     CAPTURE(seed);
     SimulationOptions options;
@@ -140,8 +144,10 @@ TEST_CASE("shards are split on machines that crash") {
     options.faults = {Fault::split, Fault::crash, Fault::power_loss, Fault::partition};
     SimulationReport report = simulate(options);
     REQUIRE_MESSAGE(report.failure.empty(), report.failure);
-    CHECK(report.faults[Fault::split] > 0);
+    splits += report.faults[Fault::split];
   }
+  // About three a seed; in one seed of twenty, none.
+  CHECK(splits > 5);
 }
 
 TEST_CASE("with sharding by vector, vectors move between shards, also on machines that crash") {
@@ -182,6 +188,24 @@ TEST_CASE("nodes that lose their disks are replaced") {
     lost += report.faults[Fault::lost_disk];
   }
   CHECK(lost > 0);
+}
+
+TEST_CASE("nodes with an older copy of their disk are refused, and replaced") {
+  uint64_t old = 0;
+  for (uint64_t seed = 1; seed <= 4; ++seed) {
+    CAPTURE(seed);
+    SimulationOptions options;
+    options.seed = seed;
+    options.nodes = 3;
+    options.simulated_ms = 20'000;
+    options.fault_interval_ms = 1000;
+    options.operator_interval_ms = 300;
+    options.faults = {Fault::old_disk, Fault::crash, Fault::power_loss, Fault::drift};
+    SimulationReport report = simulate(options);
+    REQUIRE_MESSAGE(report.failure.empty(), report.failure);
+    old += report.faults[Fault::old_disk];
+  }
+  CHECK(old > 0);
 }
 
 TEST_CASE("a cluster without faults fails nothing") {

@@ -290,6 +290,69 @@ TEST_CASE("a group that is marked as begun keeps what it has") {
   CHECK(append(*store, entries(1, 1, 2)).ok());
 }
 
+TEST_CASE("the lives of a node are kept, and are no group") {
+  FaultEnv env;
+  auto store = open_log(&env);
+  CHECK(store->lives()->empty());
+  REQUIRE(append(*store, entries(1, 1, 2)).ok());
+  int syncs = env.syncs;
+  REQUIRE(store->begin_life(7).ok());
+  CHECK(env.syncs == syncs + 1);
+  REQUIRE(store->record_life({7, 30}).ok());
+  CHECK(env.syncs == syncs + 2);
+  REQUIRE(store->begin_life(8).ok());
+  REQUIRE(store->begin_life(9).ok());
+  CHECK(store->record_life({6, 31}).code() == Code::not_found);
+  REQUIRE(store->record_life({8, 32}).ok());
+  for (int pass = 0; pass < 2; ++pass) {
+    CHECK(*store->lives() == std::vector<Life>{{7, 30}, {8, 32}, {9, 0}});
+    CHECK(*store->groups() == std::vector<uint64_t>{1});
+    CHECK(store->load(1)->entries.size() == 2);
+    store.reset();
+    store = open_log(&env);
+  }
+  // On a full disk there is no other life, and the one before is what it was.
+  env.wal_room = 3;
+  CHECK(store->begin_life(10).code() == Code::disk_full);
+  env.wal_room = UINT64_MAX;
+  REQUIRE(store->reopen().ok());
+  CHECK(*store->lives() == std::vector<Life>{{7, 30}, {8, 32}, {9, 0}});
+}
+
+TEST_CASE(
+    "of many lives the latest are kept, and starts that nobody heard of drive out none that was") {
+  auto env = memory_env();
+  auto store = open_log(env.get());
+  uint64_t id = 0;
+  auto begin = [&] { REQUIRE(store->begin_life(++id).ok()); };
+  for (size_t i = 0; i < lives_max + 3; ++i) {
+    begin();
+    REQUIRE(store->record_life({id, 100 + id}).ok());
+  }
+  for (size_t i = 0; i < lives_max + 5; ++i) begin();
+  auto lives = store->lives();
+  REQUIRE(lives.ok());
+  REQUIRE(lives->size() == 2 * lives_max);
+  CHECK(lives->front() == Life{4, 104});
+  CHECK((*lives)[lives_max - 1] == Life{lives_max + 3, 100 + lives_max + 3});
+  CHECK((*lives)[lives_max] == Life{lives_max + 3 + 6, 0});
+  CHECK(lives->back() == Life{id, 0});
+}
+
+TEST_CASE("damaged lives are corruption, and say so") {
+  auto env = memory_env();
+  auto store = open_log(env.get());
+  REQUIRE(store->begin_life(7).ok());
+  store.reset();
+  change_raw(env.get(), "/log", key_of(0, 'l'), [](std::string& value) { value.back() ^= 1; });
+  store = open_log(env.get());
+  CHECK(store->lives().status().message() == "the list of the node's lives has a wrong checksum");
+  CHECK(store->begin_life(8).code() == Code::corruption);
+  store.reset();
+  change_raw(env.get(), "/log", key_of(0, 'l'), [](std::string& value) { value.clear(); });
+  CHECK(open_log(env.get())->lives().status().code() == Code::corruption);
+}
+
 TEST_CASE("a removed group is gone, its neighbours stay") {
   auto env = memory_env();
   auto store = open_log(env.get());

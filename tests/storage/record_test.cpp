@@ -145,7 +145,7 @@ DatabaseRecord sample_database() {
   return out;
 }
 
-NodeRecord sample_node() { return {5, "n", "a:1", "b:2", true, 3}; }
+NodeRecord sample_node() { return {5, "n", "a:1", "b:2", true, 3, {77, 12}}; }
 
 ShardStateMeta sample_state() {
   ShardStateMeta out{9,
@@ -350,9 +350,13 @@ TEST_CASE("catalog commands come back as they were") {
   CHECK(route.router == 3);
   CHECK(route.centres == "1234");
   CHECK(route.vectors == 99);
+  auto live = std::get<LivesRecord>(back(LivesRecord{5, {{7, 9}, {8, 0}}}));
+  CHECK(live.node == 5);
+  CHECK(live.lives == std::vector<Life>{{7, 9}, {8, 0}});
   for (const CatalogCommand& nothing :
-       {CatalogCommand(DatabaseRecord()), CatalogCommand(DropRecord()),
-        CatalogCommand(NodeRecord()), CatalogCommand(RemoveRecord()),
+       {CatalogCommand(LivesRecord()), CatalogCommand(LivesRecord{5, {}}),
+        CatalogCommand(LivesRecord{0, {{7, 9}}}), CatalogCommand(DatabaseRecord()),
+        CatalogCommand(DropRecord()), CatalogCommand(NodeRecord()), CatalogCommand(RemoveRecord()),
         CatalogCommand(FoundRecord())}) {
     CHECK(decode_catalog_command(encode(nothing)).status().code() == Code::corruption);
   }

@@ -1,0 +1,335 @@
+// Whose Raft messages count: actors/peer.h and docs/decisions/0025-lives.md.
+#include "actors/peer.h"
+
+#include <doctest/doctest.h>
+
+#include <caf/scheduler/test_coordinator.hpp>
+
+#include "actors/blocking_worker.h"
+#include "actors/catalog.h"
+#include "actors/errors.h"
+#include "tests/actors/scripted_peer.h"
+#include "tests/storage/raw_store.h"
+
+namespace jade {
+namespace {
+
+struct VirtualConfig : test::ScriptedConfig {
+  VirtualConfig() { set("scheduler.policy", caf::atom("testing")); }
+};
+
+// The peer actor of node 1 among others that do as a test says.
+struct Peers {
+  VirtualConfig config;
+  caf::actor_system system{config};
+  caf::scheduler::test_coordinator& scheduler =
+      dynamic_cast<caf::scheduler::test_coordinator&>(system.scheduler());
+  std::unique_ptr<leveldb::Env> env = memory_env();
+  std::shared_ptr<NodeContext> context = std::make_shared<NodeContext>();
+  peer_actor peer;
+  std::vector<caf::actor> actors;
+
+  std::vector<std::string> said;       // at level error
+  std::vector<std::string> delivered;  // to the replica of group 7
+  std::vector<Life> checked;           // of node 2
+  bool remembers_all = true;           // does node 2
+  std::vector<RaftWire> sent;          // to node 2
+  std::vector<LivesRecord> changes;    // that the master was asked for
+  Status change_outcome;
+  std::vector<Status> refusals;
+  caf::actor remote, replica, master, supervisor;
+
+  Peers() {
+    auto log = LogStore::open(env.get(), "/log");
+    REQUIRE(log.ok());
+    context->log = *log;
+    context->config.node_id = 1;
+    context->config.name = "a";
+    context->seams.log = [this](LogLevel level, std::string_view, std::string_view message) {
+      if (level == LogLevel::error) said.emplace_back(message);
+    };
+    context->membership =
+        std::make_shared<Membership>("c", [](const std::string&) { return Status(); });
+    context->syncer = system.spawn(blocking_worker, nullptr);
+    actors.push_back(caf::actor_cast<caf::actor>(context->syncer));
+    remote = scripted([this](caf::event_based_actor*) -> caf::behavior {
+      return {[this](const CheckLife& check) {
+                CHECK(check.node == 2);
+                checked.push_back(check.known);
+                return LifeChecked{life_of_remote, remembers_all};
+              },
+              [this](const RaftWire& wire) { sent.push_back(wire); },
+              [](const Hello&) {
+                return HelloReply{"c", 2};
+              }};
+    });
+    replica = scripted([this](caf::event_based_actor*) -> caf::behavior {
+      return {[this](const RaftWire& wire) { delivered.push_back(wire.bytes); }};
+    });
+    master = scripted([this](caf::event_based_actor*) -> caf::behavior {
+      return {[this](const ChangeCatalog& change) -> caf::result<CatalogApplied> {
+                auto command = decode_catalog_command(change.command);
+                REQUIRE(command.ok());
+                changes.push_back(std::get<LivesRecord>(*command));
+                if (!change_outcome.ok()) return to_error(change_outcome);
+                return CatalogApplied{9};
+              },
+              [](const RaftWire&) {}, [](const JoinCluster&) { return JoinedCluster{}; }};
+    });
+    supervisor = scripted([this](caf::event_based_actor*) -> caf::behavior {
+      return {[this](const NodeRefused& refused) { refusals.push_back(refused.why); }};
+    });
+  }
+  ~Peers() {
+    for (const caf::actor& actor : actors) caf::anon_send_exit(actor, caf::exit_reason::kill);
+    actors.clear();
+    remote = replica = master = supervisor = nullptr;
+    peer = nullptr;
+    run();
+    context->syncer = nullptr;
+  }
+
+  uint64_t life_of_remote = 0;
+
+  template <class Behavior>
+  caf::actor scripted(Behavior behavior) {
+    actors.push_back(
+        system.spawn([behavior](caf::event_based_actor* self) { return behavior(self); }));
+    return actors.back();
+  }
+  void run() { scheduler.run(); }
+  void advance(uint64_t ms) {
+    for (; ms > 0; ms -= 100) {
+      scheduler.advance_time(std::chrono::milliseconds(100));
+      run();
+    }
+  }
+
+  // Starts the peer of a node that has had these lives.
+  void start(std::vector<Life> lives) {
+    for (const Life& life : lives) {
+      REQUIRE(context->log->begin_life(life.id).ok());
+      if (life.version != 0) REQUIRE(context->log->record_life(life).ok());
+    }
+    context->lives = std::move(lives);
+    peer = system.spawn(jade::peer, NodeContextPtr(context));
+    actors.push_back(caf::actor_cast<caf::actor>(peer));
+    caf::anon_send(
+        peer,
+        Wired{{},
+              caf::actor_cast<master_actor>(caf::actor_cast<caf::strong_actor_ptr>(master)),
+              caf::actor_cast<node_actor>(caf::actor_cast<caf::strong_actor_ptr>(supervisor))});
+    run();
+  }
+
+  // The catalog has these lives of nodes 1 and 2.
+  void learn(Life first, Life second) {
+    auto map = std::make_shared<ClusterMap>();
+    map->nodes[1] = {1, "a", "", "", false, 0, first};
+    map->nodes[2] = {2, "b", "", "", false, 0, second};
+    auto shards = std::make_shared<std::map<uint64_t, shard_actor>>();
+    (*shards)[7] = caf::actor_cast<shard_actor>(caf::actor_cast<caf::strong_actor_ptr>(replica));
+    caf::anon_send(peer, RoutesChanged{1, caf::actor_cast<replica_actor>(peer), map, shards, shards,
+                                       std::make_shared<std::map<uint64_t, Status>>()});
+    run();
+  }
+
+  // Node 2 says something in group 7. The life is told as its peer would.
+  void hear(const std::string& bytes, uint64_t life) {
+    life_of_remote = life;
+    caf::send_as(remote, peer, RaftWire{7, 2, bytes, life});
+    run();
+  }
+  template <class Reply, class Request>
+  Reply ask(const Request& request) {
+    Reply out;
+    bool answered = false;
+    system.spawn([&, request](caf::event_based_actor* asker) {
+      asker->request(peer, caf::infinite, request).then([&](const Reply& reply) {
+        out = reply;
+        answered = true;
+      });
+    });
+    run();
+    REQUIRE(answered);
+    return out;
+  }
+};
+
+using Texts = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE("Raft messages of a life count when it is the recorded one, or remembers that") {
+  Peers p;
+  p.start({{100, 4}});
+  p.learn({100, 4}, {11, 5});
+  p.hear("recorded", 11);
+  CHECK(p.checked.empty());
+  CHECK(p.delivered == Texts{"recorded"});
+  // Another start: asked once.
+  p.hear("unknown", 12);
+  CHECK(p.checked == std::vector<Life>{{11, 5}});
+  p.hear("proven", 12);
+  p.hear("still", 12);
+  CHECK(p.checked.size() == 1);
+  CHECK(p.delivered == Texts{"recorded", "unknown", "proven", "still"});
+  // Recorded in its turn.
+  p.learn({100, 4}, {12, 6});
+  p.hear("recorded again", 12);
+  CHECK(p.checked.size() == 1);
+  CHECK(p.delivered.back() == "recorded again");
+  CHECK(p.said.empty());
+}
+
+TEST_CASE("Raft messages of a node with an older disk are dropped, which is said once") {
+  Peers p;
+  p.start({{100, 4}});
+  p.learn({100, 4}, {12, 6});
+  p.hear("recorded", 12);
+  p.remembers_all = false;
+  for (int i = 0; i < 30; ++i) {
+    p.hear("old", 13);
+    p.advance(100);
+  }
+  CHECK(p.delivered == Texts{"recorded"});
+  CHECK(p.said == Texts{outlived("b").message()});
+  // Not with every message.
+  CHECK(p.checked.size() >= 2);
+  CHECK(p.checked.size() <= 4);
+  auto states = p.ask<PeerStates>(DescribePeers{});
+  CHECK(states.problems == std::map<uint64_t, std::string>{{2, outlived("b").message()}});
+  // The right disk is back.
+  p.remembers_all = true;
+  p.advance(1000);
+  p.hear("asked", 14);
+  p.hear("back", 14);
+  CHECK(p.delivered == Texts{"recorded", "asked", "back"});
+  CHECK(p.ask<PeerStates>(DescribePeers{}).problems.empty());
+}
+
+TEST_CASE("what a node's own log had counts before the catalog has come so far") {
+  Peers p;
+  p.context->known_lives[2] = {14, 9};
+  p.start({{100, 4}});
+  p.learn({100, 4}, {12, 6});
+  p.remembers_all = false;
+  p.hear("old", 12);
+  CHECK(p.delivered.empty());
+  CHECK(p.checked == std::vector<Life>{{14, 9}});
+  // Both are to be remembered.
+  p.remembers_all = true;
+  p.hear("first", 15);
+  p.hear("second", 15);
+  CHECK(p.checked == std::vector<Life>{{14, 9}, {12, 6}, {14, 9}});
+  CHECK(p.delivered == Texts{"first", "second"});
+}
+
+TEST_CASE("a node says which life it has, and which it remembers") {
+  Peers p;
+  p.start({{20, 3}, {21, 0}});
+  p.learn({20, 3}, {12, 6});
+  p.hear("hello", 12);
+  caf::anon_send(p.peer, SendRaft{2, {7, 1, "vote"}});
+  p.run();
+  REQUIRE(p.sent.size() == 1);
+  CHECK(p.sent[0].life == 21);
+  for (const Life& known : {Life{20, 3}, Life{21, 8}, Life{99, 2}, Life{}}) {
+    auto answer = p.ask<LifeChecked>(CheckLife{1, known});
+    CHECK(answer.life == 21);
+    CHECK(answer.remembered);
+  }
+  CHECK(!p.ask<LifeChecked>(CheckLife{2, {20, 3}}).remembered);  // another node is meant
+  CHECK(p.refusals.empty());
+}
+
+TEST_CASE("a node that is asked for a life which it does not remember takes no part any more") {
+  Peers p;
+  p.start({{20, 3}, {21, 0}});
+  p.learn({20, 3}, {12, 6});
+  p.hear("hello", 12);
+  CHECK(!p.ask<LifeChecked>(CheckLife{1, {99, 4}}).remembered);
+  std::string why = outlived("a").message();
+  CHECK(p.said == Texts{why});
+  REQUIRE(p.refusals.size() == 1);
+  CHECK(p.refusals[0].message() == why);
+  p.delivered.clear();
+  p.sent.clear();
+  p.hear("append", 12);
+  caf::anon_send(p.peer, SendRaft{2, {7, 1, "vote"}});
+  p.run();
+  CHECK(p.delivered.empty());
+  CHECK(p.sent.empty());
+  // It stays so, whatever it is asked, and tells those who have not asked yet.
+  CHECK(!p.ask<LifeChecked>(CheckLife{1, {20, 3}}).remembered);
+  size_t changes = p.changes.size();
+  p.advance(2500);
+  CHECK(p.changes.size() == changes);
+  REQUIRE(!p.sent.empty());
+  CHECK(p.sent[0].group == 0);
+  CHECK(p.sent[0].life == 21);
+  CHECK(p.said.size() == 1);
+  CHECK(p.refusals.size() == 1);
+}
+
+TEST_CASE("each start is recorded in the catalog, and then noted on disk") {
+  Peers p;
+  p.start({{20, 3}, {21, 0}});
+  p.learn({20, 3}, {12, 6});
+  p.advance(100);
+  REQUIRE(p.changes.size() == 1);
+  CHECK(p.changes[0].node == 1);
+  CHECK(p.changes[0].lives == std::vector<Life>{{20, 3}, {21, 0}});
+  p.learn({21, 8}, {12, 6});
+  p.advance(5000);
+  CHECK(p.changes.size() == 1);
+  CHECK(*p.context->log->lives() == std::vector<Life>{{20, 3}, {21, 8}});
+  CHECK(p.refusals.empty());
+  // Somebody else goes on with a copy of the directory.
+  p.learn({99, 11}, {12, 6});
+  p.advance(100);
+  CHECK(p.changes.size() == 1);
+  REQUIRE(p.refusals.size() == 1);
+  CHECK(p.refusals[0].message() == outlived("a").message());
+}
+
+TEST_CASE("a life that has lasted is followed by another") {
+  Peers p;
+  p.context->config.renew_life_ms = 3000;
+  p.start({{20, 3}});
+  p.learn({20, 3}, {12, 6});
+  p.advance(2900);
+  CHECK(p.changes.empty());
+  p.advance(400);
+  REQUIRE(p.changes.size() == 1);
+  std::vector<Life> lives = p.changes[0].lives;
+  REQUIRE(lives.size() == 2);
+  CHECK(lives[0] == Life{20, 3});
+  CHECK(lives[1].version == 0);
+  CHECK(*p.context->log->lives() == lives);
+  p.learn({lives[1].id, 9}, {12, 6});
+  p.advance(2000);
+  lives[1].version = 9;
+  CHECK(*p.context->log->lives() == lives);
+  CHECK(p.ask<LifeChecked>(CheckLife{1, {20, 3}}).life == lives[1].id);
+  p.advance(4000);
+  CHECK(p.changes.back().lives.size() == 3);
+  CHECK(p.refusals.empty());
+}
+
+TEST_CASE("a start that the catalog refuses ends its part, one that nobody takes is told again") {
+  Peers p;
+  p.change_outcome = unavailable("no leader");
+  p.start({{20, 3}, {21, 0}});
+  p.learn({20, 3}, {12, 6});
+  p.advance(5000);
+  CHECK(p.changes.size() == 3);
+  CHECK(p.refusals.empty());
+  p.change_outcome = outlived("a");
+  p.advance(2000);
+  CHECK(p.changes.size() == 4);
+  REQUIRE(p.refusals.size() == 1);
+  CHECK(p.refusals[0] == outlived("a"));
+}
+
+}  // namespace jade
