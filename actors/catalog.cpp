@@ -24,6 +24,7 @@ DatabaseRecord to_record(const DatabaseEntry& entry) {
   out.quantization = static_cast<uint8_t>(spec.index.quantization);
   out.vectors = static_cast<uint8_t>(spec.index.vectors);
   out.min_recall = spec.index.min_recall;
+  out.datatype = static_cast<uint8_t>(spec.datatype);
   out.embedder = spec.embedder;
   out.replicas = spec.replicas;
   out.shard_key = spec.shard_key;
@@ -49,10 +50,11 @@ Result<DatabaseEntry> from_record(const DatabaseRecord& record) {
       record.sharding > static_cast<uint8_t>(Sharding::vector) ||
       record.index_kind > static_cast<uint8_t>(IndexKind::flat) ||
       record.quantization > static_cast<uint8_t>(quantization_max) ||
-      record.vectors > static_cast<uint8_t>(VectorPlace::disk)) {
+      record.vectors > static_cast<uint8_t>(VectorPlace::disk) ||
+      record.datatype > static_cast<uint8_t>(datatype_max)) {
     return corruption(
-        "the catalog holds a metric, index type, quantization, place of vectors or sharding that "
-        "this version does not know");
+        "the catalog holds a metric, datatype, index type, quantization, place of vectors or "
+        "sharding that this version does not know");
   }
   DatabaseEntry out;
   out.spec.name = record.name;
@@ -67,6 +69,7 @@ Result<DatabaseEntry> from_record(const DatabaseRecord& record) {
   out.spec.index.quantization = static_cast<Quantization>(record.quantization);
   out.spec.index.vectors = static_cast<VectorPlace>(record.vectors);
   out.spec.index.min_recall = record.min_recall;
+  out.spec.datatype = static_cast<Datatype>(record.datatype);
   out.spec.embedder = record.embedder;
   out.spec.replicas = record.replicas;
   out.spec.shard_key = record.shard_key;
@@ -193,6 +196,11 @@ Status validate(const DatabaseSpec& spec) {
   JADE_RETURN_IF_ERROR(validate_sharding(spec));
   JADE_RETURN_IF_ERROR(spec.index.validate());
   if (spec.embedder.empty()) return {};
+  if (spec.datatype == Datatype::uint8) {
+    return invalid_argument(
+        "datatype is \"uint8\", but embedders make vectors of fractions; use \"float16\" or "
+        "\"float32\"");
+  }
   return check_embedder(spec.embedder, spec.dimension);
 }
 

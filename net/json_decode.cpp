@@ -1,3 +1,4 @@
+#include "index/datatype.h"
 #include "net/json_codec.h"
 #include "net/json_reader.h"
 
@@ -15,12 +16,13 @@ enum CreateField {
   c_embedder,
   c_shard_key,
   c_sharding,
-  c_probes
+  c_probes,
+  c_datatype
 };
 constexpr std::string_view alter_names[] = {"replicas"};
 constexpr std::string_view create_names[] = {"name",     "dimension", "metric",   "shards",
                                              "replicas", "index",     "embedder", "shard_key",
-                                             "sharding", "probes"};
+                                             "sharding", "probes",    "datatype"};
 enum IndexField {
   i_type,
   i_m,
@@ -127,6 +129,15 @@ Status read_index(JsonValue& value, const JsonPath& path, IndexOptions& index) {
                             std::string(index_names[effort]) +
                             "; each says how much effort to make, so give one");
   }
+  return {};
+}
+
+Status read_datatype(JsonValue& value, const JsonPath& path, Datatype& datatype) {
+  std::string name;
+  JADE_RETURN_IF_ERROR(read_string(value, path, word_bytes_max, name));
+  auto parsed = parse_datatype(name);
+  if (!parsed) return parsed.status();
+  datatype = *parsed;
   return {};
 }
 
@@ -350,6 +361,7 @@ Result<DatabaseSpec> decode_create(std::string& body) {
           case c_name: return read_string(v, at, 4 * Limits::name_bytes_max, spec.name);
           case c_dimension: return read_uint(v, at, spec.dimension);
           case c_metric: return read_metric(v, at, spec.metric);
+          case c_datatype: return read_datatype(v, at, spec.datatype);
           case c_shards: return read_uint(v, at, spec.shards);
           case c_replicas: return read_uint(v, at, spec.replicas);
           case c_index: return read_index(v, at, spec.index);
