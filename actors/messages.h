@@ -215,9 +215,10 @@ struct RaftWire {
   std::string bytes;
 };
 
-// Of the messages between nodes: those of another version may mean something else. But
+// Of the messages between nodes, and of what is in the logs that they share: those of another
+// version may mean something else. But
 // Hello and JoinCluster look the same in all, so that their sender is told so.
-constexpr uint32_t cluster_protocol = 3;
+constexpr uint32_t cluster_protocol = 4;
 
 // Who are you? failed_precondition: of another cluster, or another version.
 struct Hello {
