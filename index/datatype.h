@@ -1,4 +1,4 @@
-// What vectors are stored as: values of which there are so many, and those that are not.
+// Values as a datatype stores them: names, what is refused, rounding, and the way back.
 #pragma once
 
 #include <string_view>
@@ -12,7 +12,7 @@ std::string_view to_string(Datatype datatype);
 Result<Datatype> parse_datatype(std::string_view name);
 
 // Of the values as they were given, without regard to how they are compared. Sizes: n
-// floats, n × element_bytes() bytes; neither need be aligned.
+// floats, n × element_bytes() bytes, which need not be aligned.
 //
 // Null where all can be stored, else what is wrong with the first that cannot, whose place
 // `at` gets: as "is not a finite number".

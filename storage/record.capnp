@@ -226,7 +226,7 @@ struct Database {
   nextRouter @17 :Router;   # on its way
   vectors @18 :UInt8;       # 0, also where it is missing: in memory; 1: on disk
   minRecall @19 :Float64;   # of searches by default; 0: ef_search and nprobe count
-  datatype @20 :UInt8;      # of the values; 0, also where it is missing: float32, 1 float16, 2 uint8
+  datatype @20 :UInt8;      # 0, also where it is missing: float32; 1: float16; 2: uint8
   shards @11 :List(Shard);  # in a command: without groups, which the catalog assigns
 
   struct Shard {
