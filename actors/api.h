@@ -12,6 +12,7 @@
 
 #include "index/explanation.h"
 #include "index/metric.h"
+#include "storage/datatype.h"
 #include "storage/status.h"
 #include "storage/vector_id.h"
 
@@ -51,6 +52,10 @@ struct DatabaseSpec {
   std::string name;
   uint32_t dimension = 0;  // 1 to dimension_max
   Metric metric = Metric::cosine;
+  // As what vectors are stored, everywhere: float16 takes half of float32, and values are
+  // rounded to the nearest there is; uint8 a quarter, for whole numbers from 0 to 255. What
+  // cannot be stored is refused. Cannot be changed.
+  Datatype datatype = Datatype::float32;
   uint32_t shards = 1;    // 1 to Limits::shards_max
   uint32_t replicas = 1;  // each on a node of its own, at most Limits::replicas_max
   IndexOptions index;
@@ -155,7 +160,7 @@ struct DeleteReply {
 
 struct StoredVector {
   VectorId id;
-  std::vector<float> values;  // as given; empty when not asked for
+  std::vector<float> values;  // as stored; empty when not asked for
   std::string metadata;       // JSON object text; "" for none or when not asked for
 };
 

@@ -25,6 +25,7 @@ DatabaseRecord to_record(const DatabaseEntry& entry) {
   out.quantization = static_cast<uint8_t>(spec.index.quantization);
   out.vectors = static_cast<uint8_t>(spec.index.vectors);
   out.min_recall = spec.index.min_recall;
+  out.datatype = static_cast<uint8_t>(spec.datatype);
   out.embedder = spec.embedder;
   out.replicas = spec.replicas;
   out.shard_key = spec.shard_key;
@@ -69,8 +70,10 @@ Result<IndexOptions> index_of(const DatabaseRecord& record) {
 
 Result<DatabaseEntry> from_record(const DatabaseRecord& record) {
   if (record.metric > static_cast<uint8_t>(Metric::dot) ||
-      record.sharding > static_cast<uint8_t>(Sharding::vector)) {
-    return corruption("the catalog holds a metric or sharding that this version does not know");
+      record.sharding > static_cast<uint8_t>(Sharding::vector) ||
+      record.datatype > static_cast<uint8_t>(datatype_max)) {
+    return corruption(
+        "the catalog holds a metric, datatype or sharding that this version does not know");
   }
   auto index = index_of(record);
   if (!index.ok()) return index.status();
@@ -79,6 +82,7 @@ Result<DatabaseEntry> from_record(const DatabaseRecord& record) {
   out.spec.dimension = record.dimension;
   out.spec.metric = static_cast<Metric>(record.metric);
   out.spec.index = *index;
+  out.spec.datatype = static_cast<Datatype>(record.datatype);
   out.spec.embedder = record.embedder;
   out.spec.replicas = record.replicas;
   out.spec.shard_key = record.shard_key;
@@ -227,6 +231,11 @@ Status validate(const DatabaseSpec& spec) {
   JADE_RETURN_IF_ERROR(validate_sharding(spec));
   JADE_RETURN_IF_ERROR(spec.index.validate());
   if (spec.embedder.empty()) return {};
+  if (spec.datatype == Datatype::uint8) {
+    return invalid_argument(
+        "datatype is \"uint8\", but embedders make vectors of fractions; use \"float16\" or "
+        "\"float32\"");
+  }
   return check_embedder(spec.embedder, spec.dimension);
 }
 

@@ -10,6 +10,7 @@
 #include "actors/random.h"
 #include "actors/shard_key.h"
 #include "actors/token.h"
+#include "index/datatype.h"
 #include "index/embedder.h"
 #include "index/filter.h"
 #include "index/metadata.h"
@@ -87,11 +88,23 @@ Status embed_texts(const DatabaseSpec& spec, UpsertRequest& request) {
   return {};
 }
 
-Status check_values(const DatabaseSpec& spec, const UpsertRequest& request) {
+// Values become what is stored: rounded here, once, so that all replicas have the same.
+Status store_rows(const DatabaseSpec& spec, UpsertRequest& request) {
   std::vector<float> row(spec.dimension);
+  const size_t row_bytes = spec.dimension * element_bytes(spec.datatype);
+  std::string stored(spec.datatype == Datatype::float32 ? 0 : request.ids.size() * row_bytes, '\0');
   for (size_t i = 0; i < request.ids.size(); ++i) {
     std::memcpy(row.data(), request.values.data() + i * spec.dimension * sizeof(float),
                 spec.dimension * sizeof(float));
+    if (spec.datatype != Datatype::float32) {
+      size_t at = 0;
+      if (const char* wrong = refusal(spec.datatype, row.data(), row.size(), at)) {
+        return invalid_argument(place(i, "values") + "[" + std::to_string(at) + "] " + wrong);
+      }
+      // As what is stored, so that a vector that is zero by then is seen below.
+      store_values(spec.datatype, row.data(), row.size(), stored.data() + i * row_bytes);
+      load_values(spec.datatype, stored.data() + i * row_bytes, row.size(), row.data());
+    }
     // One pass that the compiler vectorises; the culprit is looked for only when
     // there is one. A NaN or infinity makes the sum not finite, and so do values
     // whose squares overflow: distances to them would not be numbers.
@@ -112,6 +125,7 @@ Status check_values(const DatabaseSpec& spec, const UpsertRequest& request) {
           " is a zero vector, which has no direction; metric \"cosine\" needs one");
     }
   }
+  if (spec.datatype != Datatype::float32) request.values = std::move(stored);
   return {};
 }
 
@@ -201,8 +215,9 @@ class Splitter {
   size_t number_ = 0;
 };
 
-void add_row(UpsertCommand& command, uint32_t dimension, const RowView& row) {
-  command.dimension = dimension;
+void add_row(UpsertCommand& command, const DatabaseSpec& spec, const RowView& row) {
+  command.dimension = spec.dimension;
+  command.datatype = spec.datatype;
   command.ids.emplace_back(row.id);
   command.values.append(row.values);
   command.metadata.emplace_back(row.metadata);
@@ -224,7 +239,7 @@ class CellChooser {
     if (!database_.by_vector()) return;
     size_t shard = 0;
     if (router_) {
-      std::memcpy(row_.data(), row.values.data(), row.values.size());
+      load_values(database_.spec.datatype, row.values.data(), row_.size(), row_.data());
       shard = router_->part_of(row_.data());
     } else {
       shard = shard_of(row.id, database_);
@@ -262,7 +277,7 @@ Result<std::vector<Part>> split_upsert(const DatabaseEntry& database, const Upse
   for (size_t i = 0; i < keys.size(); ++i) last[keys[i]] = i;
   *distinct = last.size();
 
-  size_t row_bytes = database.spec.dimension * sizeof(float);
+  size_t row_bytes = database.spec.dimension * element_bytes(database.spec.datatype);
   Splitter<UpsertCommand> splitter(database, id, fingerprint.value(), part_bytes);
   CellChooser cells(database);
   for (size_t i = 0; i < keys.size(); ++i) {
@@ -273,7 +288,7 @@ Result<std::vector<Part>> split_upsert(const DatabaseEntry& database, const Upse
     UpsertCommand& command =
         splitter.take(keys[i], keys[i].size() + row_bytes + metadata.size() + 32);
     RowView row{keys[i], values, metadata};
-    add_row(command, database.spec.dimension, row);
+    add_row(command, database.spec, row);
     cells.choose(command, row);
   }
   return splitter.finish();
@@ -305,15 +320,11 @@ Result<std::vector<Part>> split_again(const DatabaseEntry& database, const std::
     request = {id, found.fingerprint};
     return true;
   };
-  uint32_t dimension = 0;
   CellChooser cells(database);
-  visitor.begin_upsert = [&](size_t, uint32_t d) {
-    dimension = d;
-    return Status();
-  };
+  visitor.begin_upsert = [](size_t, uint32_t, Datatype) { return Status(); };
   visitor.upsert_row = [&](const RowView& row) {
     UpsertCommand& upsert = upserts[shard_of(row.id, database)];
-    add_row(upsert, dimension, row);
+    add_row(upsert, database.spec, row);
     cells.choose(upsert, row);
     return Status();
   };
@@ -508,7 +519,7 @@ Status prepare_upsert(const DatabaseSpec& spec, UpsertRequest& request) {
     metadata = std::move(*canonical);
   }
   JADE_RETURN_IF_ERROR(embed_texts(spec, request));
-  return check_values(spec, request);
+  return store_rows(spec, request);
 }
 
 ingest_actor::behavior_type ingest(ingest_actor::stateful_pointer<ingest_state> self,

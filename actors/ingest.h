@@ -32,7 +32,8 @@ ingest_actor::behavior_type ingest(ingest_actor::stateful_pointer<ingest_state> 
                                    IngestOptions options);
 
 // Checks a whole upsert against its database; embeds texts; canonicalises
-// metadata. Names the first offending vector and field. Changes only `request`.
+// metadata; makes values what is stored, of the database's datatype. Names the first
+// offending vector and field. Changes only `request`.
 Status prepare_upsert(const DatabaseSpec& spec, UpsertRequest& request);
 
 }  // namespace jade

@@ -227,7 +227,8 @@ struct LifeChecked {
   bool remembered = false;
 };
 
-// Of the messages between nodes: those of another version may mean something else. But
+// Of the messages between nodes, and of what is in the logs that they share: those of another
+// version may mean something else. But
 // Hello and JoinCluster look the same in all, so that their sender is told so.
 constexpr uint32_t cluster_protocol = 4;
 

@@ -9,6 +9,7 @@
 #include "actors/errors.h"
 #include "actors/random.h"
 #include "actors/shard_replica.h"
+#include "index/datatype.h"
 #include "index/filter.h"
 #include "index/recall.h"
 #include "index/shard_view.h"
@@ -16,12 +17,21 @@
 namespace jade {
 namespace {
 
+// Stored values as the float32 that messages carry.
+std::string to_floats(Datatype datatype, std::string stored) {
+  if (datatype == Datatype::float32) return stored;
+  const size_t n = stored.size() / element_bytes(datatype);
+  std::vector<float> values(n);
+  load_values(datatype, stored.data(), n, values.data());
+  return {reinterpret_cast<const char*>(values.data()), n * sizeof(float)};
+}
+
 Status add_stored(const ShardSnapshot& view, uint64_t row, bool metadata, bool values,
                   ShardHit& hit) {
   auto record = view.store->get(row, view.records);
   if (!record.ok()) return record.status();
   if (metadata) hit.metadata = std::move(record->metadata);
-  if (values) hit.values = std::move(record->values);
+  if (values) hit.values = to_floats(view.datatype, std::move(record->values));
   return {};
 }
 
@@ -94,7 +104,7 @@ Result<ShardHits> run_search(const SearchTask& task, Stopper& stop,
       hit.distance = row.distance;
       if (search.include_metadata) hit.metadata = segment.metadata(row.offset);
       if (search.include_values) {
-        // As the client gave them: the segment's are normalised under cosine.
+        // As they are stored: the segment's may be normalised under cosine.
         if (stop.after(1)) return out;
         Status status = add_stored(view, segment.row_number(row.offset), false, true, hit);
         if (!status.ok()) return status;
@@ -112,11 +122,11 @@ Result<ShardHits> run_search(const SearchTask& task, Stopper& stop,
   return out;
 }
 
-ShardHit to_hit(HomeRecord record, bool metadata, bool values) {
+ShardHit to_hit(const ShardSnapshot& view, HomeRecord record, bool metadata, bool values) {
   ShardHit hit;
   hit.id = std::move(record.id);
   if (metadata) hit.metadata = std::move(record.metadata);
-  if (values) hit.values = std::move(record.values);
+  if (values) hit.values = to_floats(view.datatype, std::move(record.values));
   return hit;
 }
 
@@ -126,7 +136,7 @@ Result<ShardVectors> run_get(const GetTask& task, Stopper&) {
   if (view.by_vector) {
     auto record = view.store->find_home(task.get.id, view.records);
     if (!record.ok()) return record.status();
-    if (record->has_value()) out.rows.push_back(to_hit(std::move(**record), true, true));
+    if (record->has_value()) out.rows.push_back(to_hit(view, std::move(**record), true, true));
     return out;
   }
   auto row = view.store->find(task.get.id, view.records);
@@ -146,7 +156,8 @@ Result<ShardVectors> run_list(const ListTask& task, Stopper& stop) {
   if (view.by_vector) {
     Status scanned = view.store->scan_homes(list.after, view.records, [&](HomeRecord record) {
       if (out.rows.size() >= list.limit) return false;
-      out.rows.push_back(to_hit(std::move(record), list.include_metadata, list.include_values));
+      out.rows.push_back(
+          to_hit(view, std::move(record), list.include_metadata, list.include_values));
       return true;
     });
     JADE_RETURN_IF_ERROR(scanned);

@@ -10,9 +10,9 @@ namespace jade {
 
 // Writes those of segment `id`, of which there is no file yet or one to be replaced.
 Result<std::unique_ptr<VectorWriter>> store_vectors(std::shared_ptr<SegmentStore> store,
-                                                    uint64_t id, uint32_t dimension);
+                                                    uint64_t id, size_t row_bytes);
 // Opens those of segment `id`, of so many rows.
 Result<std::shared_ptr<const StoredVectors>> open_vectors(const SegmentStore& store, uint64_t id,
-                                                          uint32_t dimension, uint32_t rows);
+                                                          size_t row_bytes, uint32_t rows);
 
 }  // namespace jade

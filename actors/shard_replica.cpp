@@ -3,7 +3,6 @@
 #include <leveldb/env.h>
 
 #include <algorithm>
-#include <cstring>
 
 #include "actors/node.h"
 #include "actors/random.h"
@@ -32,16 +31,14 @@ std::string segments_directory(const std::string& dir) { return dir + "/segments
 
 // The rows [begin, end), without an index.
 Result<std::shared_ptr<GrowingSegment>> read_records(const ShardStore& store, uint64_t begin,
-                                                     uint64_t end, uint32_t dimension,
-                                                     Metric metric) {
-  auto rows = std::make_shared<GrowingSegment>(dimension, metric);
-  std::vector<float> values(dimension);
+                                                     uint64_t end, const RowFormat& format) {
+  auto rows =
+      std::make_shared<GrowingSegment>(format.dimension(), format.metric(), format.datatype());
   Status scanned = store.scan_rows(begin, end, [&](uint64_t row, Record record) {
-    if (record.values.size() != values.size() * sizeof(float)) {
+    if (record.values.size() != format.row_bytes()) {
       return corruption("record " + std::to_string(row) + " has values of a wrong length");
     }
-    std::memcpy(values.data(), record.values.data(), record.values.size());
-    rows->append(row, record.id, values.data(), record.metadata);
+    rows->append(row, record.id, record.values.data(), record.metadata);
     return Status();
   });
   if (!scanned.ok()) return scanned;
@@ -89,10 +86,6 @@ SegmentView ShardReplica::Part::share() {
   cover();
   dead_shared = dead != nullptr;
   return {segment(), dead, rows(), dead_count, id};
-}
-
-ShardReplica::ShardReplica(Options options) : options_(std::move(options)) {
-  scratch_.resize(options_.dimension);
 }
 
 Result<std::unique_ptr<ShardReplica>> ShardReplica::open(Options options, Warn warn) {
@@ -160,12 +153,11 @@ Status ShardReplica::load_part(const SegmentMeta& listed, const Warn& warn) {
     if (reader.ok()) {
       auto sealed = deserialize((*reader)->size(),
                                 [&](char* out, size_t n) { return (*reader)->read(out, n); },
-                                [&](uint32_t dimension, uint32_t rows) {
-                                  return open_vectors(*blobs_, listed.id, dimension, rows);
+                                [&](size_t row_bytes, uint32_t rows) {
+                                  return open_vectors(*blobs_, listed.id, row_bytes, rows);
                                 });
-      if (sealed.ok() && ((*sealed)->dimension() != options_.dimension ||
-                          (*sealed)->metric() != options_.metric)) {
-        sealed = corruption("the segment is of another dimension or metric");
+      if (sealed.ok() && (*sealed)->format() != format()) {
+        sealed = corruption("the segment is of another dimension, metric or datatype");
       }
       if (sealed.ok()) part.sealed = std::move(*sealed);
       damage = sealed.status();
@@ -181,8 +173,7 @@ Status ShardReplica::load_part(const SegmentMeta& listed, const Warn& warn) {
     }
   }
   if (!part.sealed) {
-    auto rows =
-        read_records(*store_, part.begin_row, part.end_row, options_.dimension, options_.metric);
+    auto rows = read_records(*store_, part.begin_row, part.end_row, format());
     if (!rows.ok()) return rows.status();
     part.growing = std::move(*rows);
   }
@@ -195,7 +186,8 @@ ShardReplica::Part ShardReplica::make_part(uint64_t id, uint64_t begin_row) cons
   part.id = id;
   part.begin_row = begin_row;
   part.end_row = UINT64_MAX;
-  part.growing = std::make_shared<GrowingSegment>(options_.dimension, options_.metric);
+  part.growing =
+      std::make_shared<GrowingSegment>(options_.dimension, options_.metric, options_.datatype);
   return part;
 }
 
@@ -213,11 +205,8 @@ Status ShardReplica::apply(uint64_t index, uint64_t term, std::string_view comma
     request = Request{index, 0, fingerprint, std::string(id.id)};
     return true;
   };
-  visitor.begin_upsert = [this](size_t, uint32_t dimension) {
-    if (dimension == options_.dimension) return Status();
-    return corruption("an upsert of dimension " + std::to_string(dimension) +
-                      " is in the log of a shard of dimension " +
-                      std::to_string(options_.dimension));
+  visitor.begin_upsert = [this](size_t, uint32_t dimension, Datatype datatype) {
+    return check_values(dimension, datatype);
   };
   visitor.upsert_row = [&](const RowView& row) {
     if (!homes_) return apply_upsert(row, batch);
@@ -311,7 +300,7 @@ Status ShardReplica::check_owned(std::string_view command) const {
   bool owned = true;
   CommandVisitor visitor;
   visitor.begin = [this](RequestId id) { return request_by_id_.count(id.id) == 0; };
-  visitor.begin_upsert = [](size_t, uint32_t) { return Status(); };
+  visitor.begin_upsert = [](size_t, uint32_t, Datatype) { return Status(); };
   visitor.upsert_row = [&](const RowView& row) {
     owned = owned && owns(row.id);
     return Status();
@@ -358,10 +347,8 @@ Status ShardReplica::apply_forward(const ForwardCommand& command, ShardStore::Ba
                            "shard " + std::to_string(command.home) + " has sent something since");
     return {};
   }
-  if (!command.take.empty() && command.dimension != options_.dimension) {
-    return corruption("rows of dimension " + std::to_string(command.dimension) +
-                      " were forwarded to a shard of dimension " +
-                      std::to_string(options_.dimension));
+  if (!command.take.empty()) {
+    JADE_RETURN_IF_ERROR(check_values(command.dimension, command.datatype));
   }
   last = now;
   for (const RowView& row : command.take) {
@@ -428,6 +415,16 @@ Status ShardReplica::pass(uint64_t index, uint64_t term) {
   return store_->commit(batch);
 }
 
+Status ShardReplica::check_values(uint32_t dimension, Datatype datatype) const {
+  if (dimension == options_.dimension && datatype == options_.datatype) return {};
+  auto named = [](uint32_t d, Datatype of) {
+    return std::to_string(d) + " " + std::string(to_string(of)) + " values";
+  };
+  return corruption("a vector of " + named(dimension, datatype) +
+                    " is in the log of a shard of vectors of " +
+                    named(options_.dimension, options_.datatype));
+}
+
 Status ShardReplica::apply_upsert(const RowView& row, ShardStore::Batch& batch) {
   uint64_t number = meta_.next_row++;
   // An earlier row of this very entry is not in the store yet.
@@ -445,8 +442,7 @@ Status ShardReplica::apply_upsert(const RowView& row, ShardStore::Batch& batch) 
     live_rows_ -= kill_row(*old);
   }
   batch.put(number, row.id, row.values, row.metadata, row.version);
-  std::memcpy(scratch_.data(), row.values.data(), row.values.size());
-  parts_.back().growing->append(number, row.id, scratch_.data(), row.metadata);
+  parts_.back().growing->append(number, row.id, row.values.data(), row.metadata);
   ++live_rows_;
   ++last_affected_;
   return {};
@@ -529,6 +525,7 @@ std::shared_ptr<const ShardSnapshot> ShardReplica::snapshot() {
   auto view = std::make_shared<ShardSnapshot>();
   view->dimension = options_.dimension;
   view->metric = options_.metric;
+  view->datatype = options_.datatype;
   view->index = options_.index;
   view->applied_index = meta_.applied_index;
   view->hash_end = meta_.hash_end;
@@ -622,19 +619,19 @@ BuildJob ShardReplica::make_job(uint64_t segment, const std::vector<uint64_t>& s
   job.run = [inputs = std::move(inputs), built = job.built, cancel = cancel_, blobs = blobs_,
              store = store_, begin = first->begin_row,
              end = (first + static_cast<std::ptrdiff_t>(sources.size()) - 1)->end_row, segment,
-             seed, dimension = options_.dimension, metric = options_.metric,
-             index = options_.index] {
+             seed, format = format(), index = options_.index] {
     BuildOptions options;
-    options.metric = metric;
-    options.dimension = dimension;
+    options.metric = format.metric();
+    options.dimension = format.dimension();
+    options.datatype = format.datatype();
     options.index = index;
     options.seed = seed;
     options.cancel = cancel.get();
-    options.store_vectors = [&] { return store_vectors(blobs, segment, dimension); };
+    options.store_vectors = [&] { return store_vectors(blobs, segment, format.row_bytes()); };
     auto sealed = build_segment(inputs, options);
     if (sealed.status().code() == Code::corruption) {
       // Vectors of a source that are on disk are damaged; the records have them all.
-      auto rows = read_records(*store, begin, end, dimension, metric);
+      auto rows = read_records(*store, begin, end, format);
       if (!rows.ok()) return rows.status();
       sealed = build_segment({{*rows, nullptr, (*rows)->rows()}}, options);
     }

@@ -44,6 +44,7 @@ class ShardSnapshot {
  public:
   uint32_t dimension = 0;
   Metric metric = Metric::cosine;
+  Datatype datatype = Datatype::float32;
   IndexOptions index;
   uint64_t applied_index = 0;
   std::vector<SegmentView> segments;
@@ -73,6 +74,7 @@ class ShardReplica {
     uint64_t group = 0;
     uint32_t dimension = 0;
     Metric metric = Metric::cosine;
+    Datatype datatype = Datatype::float32;
     IndexOptions index;
     bool by_vector = false;      // see actors/home_records.h
     uint32_t seal_rows_min = 0;  // 0: by dimension
@@ -119,6 +121,7 @@ class ShardReplica {
   const CellsMeta& cells() const { return meta_.cells; }
   const ShardStore& store() const { return *store_; }
   uint32_t dimension() const { return options_.dimension; }
+  Datatype datatype() const { return options_.datatype; }
 
   std::shared_ptr<const ShardSnapshot> snapshot();
 
@@ -175,11 +178,14 @@ class ShardReplica {
     void cover();
   };
 
-  explicit ShardReplica(Options options);
+  explicit ShardReplica(Options options) : options_(std::move(options)) {}
 
   Status load(const Warn& warn);
   Status load_part(const SegmentMeta& meta, const Warn& warn);
   Part make_part(uint64_t id, uint64_t begin_row) const;
+  RowFormat format() const { return {options_.metric, options_.dimension, options_.datatype}; }
+  // Values of the log that are not what this shard has: corruption.
+  Status check_values(uint32_t dimension, Datatype datatype) const;
 
   Status apply_upsert(const RowView& row, ShardStore::Batch& batch);
   // As a home, and as a cell, of a database that is sharded by vector.
@@ -221,7 +227,6 @@ class ShardReplica {
   ShardStateMeta meta_;
   std::unique_ptr<HomeRecords> homes_;
   std::vector<Part> parts_;  // the segments by begin_row; the last one grows
-  std::vector<float> scratch_;
   std::unordered_map<std::string, uint64_t> batch_rows_;  // ids of the entry at hand
   std::shared_ptr<const ShardSnapshot> snapshot_;
   std::shared_ptr<std::atomic<bool>> cancel_ = std::make_shared<std::atomic<bool>>(false);

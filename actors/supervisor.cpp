@@ -55,6 +55,7 @@ ShardReplica::Options replica_options(const NodeContext& context, const Database
   options.group = group;
   options.dimension = spec.dimension;
   options.metric = spec.metric;
+  options.datatype = spec.datatype;
   options.index = spec.index;
   options.by_vector = spec.sharding == Sharding::vector;
   options.seal_rows_min = context.config.seal_rows_min;

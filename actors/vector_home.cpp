@@ -7,6 +7,7 @@
 #include "actors/random.h"
 #include "actors/retry.h"
 #include "actors/shard.h"
+#include "index/datatype.h"
 #include "index/vector_router.h"
 
 namespace jade {
@@ -25,7 +26,11 @@ constexpr uint64_t vectors_per_centre_min = 64;
 // Until the map shows a router that was trained.
 constexpr uint64_t train_interval_ms = 5000;
 
-float* floats_of(std::string& bytes) { return reinterpret_cast<float*>(bytes.data()); }
+std::vector<float> floats_of(const DatabaseSpec& spec, const std::string& stored) {
+  std::vector<float> out(stored.size() / element_bytes(spec.datatype));
+  load_values(spec.datatype, stored.data(), out.size(), out.data());
+  return out;
+}
 
 ForwardCommand command_for(const std::vector<const HomeRecord*>& changes, bool take) {
   ForwardCommand out;
@@ -55,7 +60,7 @@ Status find_misplaced(const ShardSnapshot& view, const DatabaseEntry& database,
   out.command.router = database.next_router->version;
   out.all = true;
   return view.store->scan_homes(after, view.records, [&](HomeRecord record) {
-    uint64_t cell = database.shards[router.part_of(floats_of(record.values))].group;
+    uint64_t cell = database.shards[router.part_of(floats_of(spec, record.values).data())].group;
     out.last = record.id;
     if (cell == record.cell) return true;
     out.command.ids.push_back(std::move(record.id));
@@ -74,8 +79,8 @@ Status train_by(const ShardSnapshot& view, const DatabaseSpec& spec, uint64_t ve
   uint64_t position = 0;
   Status scanned = view.store->scan_homes("", view.records, [&](HomeRecord record) {
     if (position++ % step != 0) return true;
-    const float* values = floats_of(record.values);
-    sample.insert(sample.end(), values, values + spec.dimension);
+    std::vector<float> values = floats_of(spec, record.values);
+    sample.insert(sample.end(), values.begin(), values.end());
     return true;
   });
   JADE_RETURN_IF_ERROR(scanned);
@@ -170,6 +175,7 @@ void VectorHome::send(std::shared_ptr<Batch> batch, bool take) {
     command.term = batch->term;
     command.sequence = ++sequence_;
     command.dimension = shard_.replica->dimension();
+    command.datatype = shard_.replica->datatype();
     if (!take) command.after = batch->reached;
     calls.emplace_back(shard_.peer, ShardWrite{{cell}, encode(command), true});
   }

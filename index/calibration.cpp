@@ -46,11 +46,7 @@ bool is_stale(const Calibration& calibration, const SegmentView& view) {
 class Measurement {
  public:
   Measurement(const SegmentView& view, const SealedSegment& segment, uint32_t k, Stopper* stop)
-      : view_(view),
-        segment_(segment),
-        k_(k),
-        stop_(stop),
-        distance_(segment.metric(), segment.dimension()) {}
+      : view_(view), segment_(segment), k_(k), stop_(stop) {}
 
   // Nothing where it was stopped.
   Result<std::optional<Calibration::Curve>> run() {
@@ -101,19 +97,31 @@ class Measurement {
   }
   const float* query(size_t q) const { return queries_.data() + q * segment_.dimension(); }
 
-  // The values of the rows from `begin` up to `end`, until it is called again.
-  Result<const float*> read_rows(uint32_t begin, uint32_t end) {
-    if (segment_.stored() == nullptr) return segment_.vector(begin);
-    block_.resize(size_t{end - begin} * segment_.dimension());
-    JADE_RETURN_IF_ERROR(segment_.stored()->read(
-        begin, end - begin, segment_.columns().row_numbers.data() + begin, block_.data()));
-    return static_cast<const float*>(block_.data());
+  // The rows from `begin` up to `end`, and their scales, until it is called again.
+  Result<const char*> read_rows(uint32_t begin, uint32_t end) {
+    const RowFormat& format = segment_.format();
+    const char* rows = nullptr;
+    if (segment_.stored() == nullptr) {
+      rows = segment_.row(begin);
+    } else {
+      block_.resize((end - begin) * format.row_bytes());
+      JADE_RETURN_IF_ERROR(segment_.stored()->read(
+          begin, end - begin, segment_.columns().row_numbers.data() + begin, block_.data()));
+      rows = block_.data();
+    }
+    scales_.clear();
+    for (uint32_t i = 0; i < end - begin; ++i) {
+      scales_.push_back(format.scale(rows + i * format.row_bytes()));
+    }
+    return rows;
   }
 
   // By comparing each with every row; rows once for all queries, as memory is slower, and
   // disks more so.
   Status find_neighbours() {
     std::vector<TopK<uint32_t>> nearest(sample_.size(), TopK<uint32_t>(k_));
+    std::vector<RowDistance> distances;
+    for (size_t q = 0; q < sample_.size(); ++q) distances.emplace_back(segment_.format(), query(q));
     for (uint32_t begin = 0; begin < view_.visible; begin += block_rows) {
       if (stopped_now()) return {};
       const uint32_t end = std::min(view_.visible, begin + block_rows);
@@ -122,8 +130,8 @@ class Measurement {
       for (size_t q = 0; q < sample_.size(); ++q) {
         for (uint32_t row = begin; row < end; ++row) {
           if (view_.is_dead(row) || row == sample_[q]) continue;
-          const float* vector = *values + size_t{row - begin} * segment_.dimension();
-          nearest[q].push(distance_(query(q), vector), row);
+          const char* stored = *values + (row - begin) * segment_.format().row_bytes();
+          nearest[q].push(distances[q](stored, scales_[row - begin]), row);
         }
       }
     }
@@ -172,10 +180,10 @@ class Measurement {
   const SealedSegment& segment_;
   uint32_t k_;
   Stopper* stop_;
-  Distance distance_;
   std::vector<uint32_t> sample_;    // rows, ascending
   std::vector<float> queries_;      // their values
-  std::vector<float> block_;        // of rows that are not in memory
+  std::vector<char> block_;         // of rows that are not in memory
+  std::vector<float> scales_;       // of the rows at hand
   std::vector<size_t> neighbours_;  // how many each has
   std::vector<float> farthest_;     // the distance of the last of them
 };

@@ -13,22 +13,33 @@ constexpr size_t window_bytes = 1u << 20;
 }  // namespace
 
 EuclideanRows::EuclideanRows(const float* vectors, uint32_t n, const Distance& distance)
-    : vectors_(vectors), n_(n), dimension_(distance.dimension()), l2_(Metric::l2, dimension_) {
-  add_dimension(distance);
+    : EuclideanRows(reinterpret_cast<const char*>(vectors), n,
+                    RowFormat(distance.metric(), distance.dimension(), Datatype::float32)) {}
+
+EuclideanRows::EuclideanRows(const char* rows, uint32_t n, const RowFormat& format)
+    : format_(format),
+      rows_(rows),
+      n_(n),
+      dimension_(format.dimension()),
+      l2_(Metric::l2, dimension_) {
+  if (format.datatype() == Datatype::float32) vectors_ = reinterpret_cast<const float*>(rows);
+  add_dimension();
 }
 
 EuclideanRows::EuclideanRows(const StoredVectors& stored, const uint64_t* row_numbers,
-                             const Distance& distance)
-    : stored_(&stored),
+                             const RowFormat& format)
+    : format_(format),
+      stored_(&stored),
       row_numbers_(row_numbers),
       n_(stored.rows()),
-      dimension_(distance.dimension()),
+      dimension_(format.dimension()),
       l2_(Metric::l2, dimension_) {
-  add_dimension(distance);
+  add_dimension();
 }
 
-void EuclideanRows::add_dimension(const Distance& distance) {
-  if (distance.metric() != Metric::dot) return;
+void EuclideanRows::add_dimension() {
+  if (format_.metric() != Metric::dot) return;
+  Distance distance(Metric::dot, dimension_);
   float longest = 0;
   for (uint32_t i = 0; i < n_; ++i) {
     const float* values = row(i);
@@ -40,20 +51,37 @@ void EuclideanRows::add_dimension(const Distance& distance) {
   for (float& value : added_) value = std::sqrt(std::max(0.0f, longest - value));
 }
 
-const float* EuclideanRows::stored_row(uint32_t i) const {
+const float* EuclideanRows::loaded_row(uint32_t i) const {
+  const char* stored = stored_ != nullptr ? stored_row(i) : rows_ + i * format_.row_bytes();
+  if (format_.datatype() == Datatype::float32) return reinterpret_cast<const float*>(stored);
+  loaded_.resize(dimension_);
+  format_.to_floats(stored, loaded_.data());
+  return loaded_.data();
+}
+
+const float* EuclideanRows::kept_row(size_t i) const {
+  if (kept_place_ != i) {
+    const float* values = row(i);
+    kept_.assign(values, values + dimension_);
+    kept_place_ = i;
+  }
+  return kept_.data();
+}
+
+const char* EuclideanRows::stored_row(uint32_t i) const {
+  const size_t row_bytes = format_.row_bytes();
   if (i >= window_begin_ && i - window_begin_ < window_rows_) {
-    return window_.data() + size_t{i - window_begin_} * dimension_;
+    return window_.data() + (i - window_begin_) * row_bytes;
   }
   // The next row is read with those after it, any other alone.
   bool next = i == 0 || i == window_begin_ + window_rows_;
-  auto most =
-      static_cast<uint32_t>(std::max<size_t>(1, window_bytes / (dimension_ * sizeof(float))));
+  auto most = static_cast<uint32_t>(std::max<size_t>(1, window_bytes / row_bytes));
   uint32_t count = next ? std::min(most, n_ - i) : 1;
-  window_.resize(size_t{count} * dimension_);
+  window_.resize(count * row_bytes);
   Status read = status_.ok() ? stored_->read(i, count, row_numbers_ + i, window_.data()) : status_;
   if (!read.ok()) {
     status_ = read;
-    std::fill(window_.begin(), window_.end(), 0.0f);
+    std::fill(window_.begin(), window_.end(), 0);
   }
   window_begin_ = i;
   window_rows_ = count;

@@ -18,23 +18,29 @@ class EuclideanRows {
  public:
   // `vectors`: n × distance.dimension(); they outlive this.
   EuclideanRows(const float* vectors, uint32_t n, const Distance& distance);
+  // `rows`: n × format.row_bytes(); they outlive this. One thread, unless they are float32.
+  EuclideanRows(const char* rows, uint32_t n, const RowFormat& format);
   // Of rows that are not in memory: one thread, best in their order. `row_numbers`: of all;
   // both outlive this. Where one cannot be read, status() says so, and rows are then zero.
-  EuclideanRows(const StoredVectors& stored, const uint64_t* row_numbers, const Distance& distance);
+  EuclideanRows(const StoredVectors& stored, const uint64_t* row_numbers, const RowFormat& format);
 
   uint32_t rows() const { return n_; }
   // Without the added one.
   uint32_t dimension() const { return dimension_; }
   bool has_added() const { return !added_.empty(); }
-  bool in_memory() const { return stored_ == nullptr; }
   const Status& status() const { return status_; }
-  // Where they are not in memory only until the next call.
+  // Where they are not float32 in memory only until the next call.
   const float* row(size_t i) const {
-    return in_memory() ? vectors_ + i * dimension_ : stored_row(static_cast<uint32_t>(i));
+    return vectors_ != nullptr ? vectors_ + i * dimension_ : loaded_row(static_cast<uint32_t>(i));
+  }
+  void prefetch(size_t i) const {
+    if (stored_ == nullptr) prefetch_row(rows_ + i * format_.row_bytes(), format_.row_bytes());
   }
   float added(size_t i) const { return added_[i]; }
-  // In memory.
-  float l2_squared(size_t i, size_t j) const { return l2_squared(row(i), i, row(j), j); }
+  float l2_squared(size_t i, size_t j) const {
+    return vectors_ != nullptr ? l2_squared(row(i), i, row(j), j)
+                               : l2_squared(kept_row(i), i, row(j), j);
+  }
   // Of rows i and j, whose values are a and b.
   float l2_squared(const float* a, size_t i, const float* b, size_t j) const {
     float d = l2_(a, b);
@@ -43,10 +49,15 @@ class EuclideanRows {
   }
 
  private:
-  void add_dimension(const Distance& distance);
-  const float* stored_row(uint32_t i) const;
+  void add_dimension();
+  // Rows as floats, where they are something else: until the next call of the same.
+  const float* loaded_row(uint32_t i) const;
+  const float* kept_row(size_t i) const;
+  const char* stored_row(uint32_t i) const;
 
-  const float* vectors_ = nullptr;
+  RowFormat format_;
+  const float* vectors_ = nullptr;  // rows that are float32 in memory
+  const char* rows_ = nullptr;      // in memory
   const StoredVectors* stored_ = nullptr;
   const uint64_t* row_numbers_ = nullptr;
   uint32_t n_;
@@ -54,9 +65,11 @@ class EuclideanRows {
   Distance l2_;
   std::vector<float> added_;
   // Of stored rows, those from window_begin_ on that were read last.
-  mutable std::vector<float> window_;
+  mutable std::vector<char> window_;
   mutable uint32_t window_begin_ = 0;
   mutable uint32_t window_rows_ = 0;
+  mutable std::vector<float> loaded_, kept_;
+  mutable size_t kept_place_ = SIZE_MAX;
   mutable Status status_;
 };
 

@@ -50,8 +50,8 @@ struct SegmentExplanation {
   // of the graph.
   uint64_t rows_visited = 0;
   uint64_t distances_by_codes = 0;   // computed
-  uint64_t distances_by_values = 0;  // by float32, those of rescoring included
-  uint64_t rescored = 0;             // of the best by codes, by float32
+  uint64_t distances_by_values = 0;  // those of rescoring included
+  uint64_t rescored = 0;             // of the best by codes, by values
   uint64_t metadata_read = 0;        // rows whose metadata was read
 
   // Nanoseconds, where a clock was given: finding out what the filter selects, the walk (or

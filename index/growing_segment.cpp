@@ -13,8 +13,9 @@ constexpr size_t text_bytes = 64 << 10;
 
 }  // namespace
 
-GrowingSegment::GrowingSegment(uint32_t dimension, Metric metric) : Segment(dimension, metric) {
-  size_t fitting = block_bytes_max / (sizeof(float) * std::max(dimension, 1u)) / first_block_rows;
+GrowingSegment::GrowingSegment(uint32_t dimension, Metric metric, Datatype datatype)
+    : Segment(dimension, metric, datatype) {
+  size_t fitting = block_bytes_max / std::max<size_t>(format().row_bytes(), 1) / first_block_rows;
   size_t most = block_rows_max / first_block_rows;
   doublings_ = static_cast<uint32_t>(std::bit_width(std::clamp<size_t>(fitting, 1, most)) - 1);
 }
@@ -36,21 +37,36 @@ GrowingSegment::Place GrowingSegment::place(uint32_t offset) const {
 
 void GrowingSegment::append(uint64_t row_number, std::string_view id_key, const float* values,
                             std::string_view metadata) {
+  if (format().datatype() == Datatype::float32) {
+    return append(row_number, id_key, reinterpret_cast<const char*>(values), metadata);
+  }
+  std::vector<char> stored(format().row_bytes());
+  store_values(format().datatype(), values, dimension(), stored.data());
+  append(row_number, id_key, stored.data(), metadata);
+}
+
+void GrowingSegment::append(uint64_t row_number, std::string_view id_key, const char* stored,
+                            std::string_view metadata) {
   uint32_t offset = count_.load(std::memory_order_relaxed);
   Place where = place(offset);
-  JADE_ASSERT(offset == 0 || row_number > row(offset - 1).number);
+  JADE_ASSERT(offset == 0 || row_number > about(offset - 1).number);
   JADE_ASSERT(where.block / group_blocks < groups_.size());
   auto& group = groups_[where.block / group_blocks];
   if (!group) group = std::make_unique<Group>();
   Block& block = (*group)[where.block % group_blocks];
   if (!block.rows) {
     size_t rows = size_t{first_block_rows} << std::min<size_t>(where.block, doublings_);
-    block.vectors.reset(new float[rows * dimension()]);
+    block.vectors.reset(new char[rows * format().row_bytes()]);
+    if (format().scaled()) block.scales.reset(new float[rows]);
     block.rows.reset(new Row[rows]);
   }
-  float* vector = block.vectors.get() + size_t{where.at} * dimension();
-  std::memcpy(vector, values, dimension() * sizeof(float));
-  if (metric() == Metric::cosine) normalise(vector, dimension());
+  char* vector = block.vectors.get() + where.at * format().row_bytes();
+  std::memcpy(vector, stored, format().row_bytes());
+  if (format().scaled()) {
+    block.scales[where.at] = format().scale(vector);
+  } else if (metric() == Metric::cosine) {
+    normalise(reinterpret_cast<float*>(vector), dimension());
+  }
 
   char* text = take_text(id_key.size() + metadata.size());
   std::copy(id_key.begin(), id_key.end(), text);
@@ -75,25 +91,31 @@ char* GrowingSegment::take_text(size_t size) {
   return out;
 }
 
-const GrowingSegment::Row& GrowingSegment::row(uint32_t offset) const {
+const GrowingSegment::Row& GrowingSegment::about(uint32_t offset) const {
   Place where = place(offset);
   return block(where.block).rows[where.at];
 }
 
-uint64_t GrowingSegment::row_number(uint32_t offset) const { return row(offset).number; }
+uint64_t GrowingSegment::row_number(uint32_t offset) const { return about(offset).number; }
 
 std::string_view GrowingSegment::id_view(uint32_t offset) const {
-  const Row& found = row(offset);
+  const Row& found = about(offset);
   return {found.text, found.id_size};
 }
 
-const float* GrowingSegment::vector(uint32_t offset) const {
+const char* GrowingSegment::row(uint32_t offset) const {
   Place where = place(offset);
-  return block(where.block).vectors.get() + size_t{where.at} * dimension();
+  return block(where.block).vectors.get() + where.at * format().row_bytes();
+}
+
+float GrowingSegment::scale(uint32_t offset) const {
+  if (!format().scaled()) return 1;
+  Place where = place(offset);
+  return block(where.block).scales[where.at];
 }
 
 std::string_view GrowingSegment::metadata(uint32_t offset) const {
-  const Row& found = row(offset);
+  const Row& found = about(offset);
   return {found.text + found.id_size, found.metadata_size};
 }
 

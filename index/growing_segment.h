@@ -14,18 +14,22 @@ namespace jade {
 // and memory is in blocks that never move.
 class GrowingSegment final : public Segment {
  public:
-  GrowingSegment(uint32_t dimension, Metric metric);
+  GrowingSegment(uint32_t dimension, Metric metric, Datatype datatype = Datatype::float32);
   ~GrowingSegment() override;
 
-  // `values`: dimension() floats, copied and normalised under cosine. Row numbers
-  // ascend, with gaps.
+  // `stored`: format().row_bytes(), values as they were given, which need not be aligned and
+  // are copied. Row numbers ascend, with gaps.
+  void append(uint64_t row_number, std::string_view id_key, const char* stored,
+              std::string_view metadata);
+  // The same of dimension() floats, rounded to what can be stored.
   void append(uint64_t row_number, std::string_view id_key, const float* values,
               std::string_view metadata);
 
   uint32_t rows() const override { return count_.load(std::memory_order_acquire); }
   uint64_t row_number(uint32_t offset) const override;
   std::string_view id_view(uint32_t offset) const override;
-  const float* vector(uint32_t offset) const override;
+  const char* row(uint32_t offset) const override;
+  float scale(uint32_t offset) const override;
   std::string_view metadata(uint32_t offset) const override;
   std::optional<uint32_t> find(uint64_t row_number) const override;
 
@@ -38,7 +42,8 @@ class GrowingSegment final : public Segment {
     uint32_t metadata_size;
   };
   struct Block {
-    std::unique_ptr<float[]> vectors;
+    std::unique_ptr<char[]> vectors;
+    std::unique_ptr<float[]> scales;  // null: all are 1
     std::unique_ptr<Row[]> rows;
   };
   struct Place {
@@ -54,7 +59,7 @@ class GrowingSegment final : public Segment {
   const Block& block(size_t index) const {
     return (*groups_[index / group_blocks])[index % group_blocks];
   }
-  const Row& row(uint32_t offset) const;
+  const Row& about(uint32_t offset) const;
   char* take_text(size_t size);
 
   uint32_t doublings_;

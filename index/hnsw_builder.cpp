@@ -25,7 +25,7 @@ class ExactPoints {
   explicit ExactPoints(const EuclideanRows& rows) : rows_(rows) {}
 
   void set_query(uint32_t row) { query_ = row; }
-  void prefetch(uint32_t row) const { prefetch_vector(rows_.row(row), rows_.dimension()); }
+  void prefetch(uint32_t row) const { rows_.prefetch(row); }
   void distances(const uint32_t* rows, size_t count, float* out) const {
     for (size_t i = 0; i < count; ++i) out[i] = rows_.l2_squared(query_, rows[i]);
   }

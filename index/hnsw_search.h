@@ -112,32 +112,33 @@ class WalkMemory {
   uint16_t epoch_ = 0;
 };
 
-inline void prefetch_vector(const float* vector, uint32_t dimension) {
-  // The first lines; the processor goes on by itself.
-  auto* bytes = reinterpret_cast<const char*>(vector);
-  size_t size = std::min<size_t>(dimension * sizeof(float), 512);
-  for (size_t at = 0; at < size; at += 64) __builtin_prefetch(bytes + at);
-}
-
-// What a walk compares rows with: one query, and rows by their float32 values.
+// What a walk compares rows with: one query, and rows by their values, in memory.
 class ExactRows {
  public:
-  ExactRows(const float* vectors, const Distance& distance, const float* query)
-      : vectors_(vectors), distance_(distance), query_(query) {}
+  // `vectors`: as distance.format() says; `scales`: of each of them, null where all are 1.
+  // All outlive this.
+  ExactRows(const char* vectors, const float* scales, const RowDistance& distance)
+      : vectors_(vectors),
+        scales_(scales),
+        distance_(distance),
+        row_bytes_(distance.format().row_bytes()) {}
 
   void prefetch(uint32_t row) const {
-    prefetch_vector(vectors_ + row * size_t{distance_.dimension()}, distance_.dimension());
+    prefetch_row(vectors_ + row * row_bytes_, row_bytes_);
+    if (scales_ != nullptr) __builtin_prefetch(scales_ + row);
   }
   void distances(const uint32_t* rows, size_t count, float* out) const {
     for (size_t i = 0; i < count; ++i) {
-      out[i] = distance_(query_, vectors_ + rows[i] * size_t{distance_.dimension()});
+      out[i] =
+          distance_(vectors_ + rows[i] * row_bytes_, scales_ == nullptr ? 1.0f : scales_[rows[i]]);
     }
   }
 
  private:
-  const float* vectors_;
-  const Distance& distance_;
-  const float* query_;
+  const char* vectors_;
+  const float* scales_;
+  const RowDistance& distance_;
+  size_t row_bytes_;
 };
 
 // The same, and rows by their codes.

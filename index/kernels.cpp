@@ -3,6 +3,8 @@
 #include <bit>
 #include <cstring>
 
+#include "index/half.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 // GCC 12 takes the undefined upper halves in its own intrinsics for a mistake of
@@ -39,6 +41,53 @@ float ip_portable(const float* a, const float* b, size_t d) {
   float sum = 0;
   for (; i < d; ++i) sum += a[i] * b[i];
   for (float s : sums) sum += s;
+  return sum;
+}
+
+float value_of(uint8_t value) { return value; }
+float value_of(uint16_t half) { return half_to_float(half); }
+
+template <class T>
+float mixed_l2_portable(const float* a, const T* b, size_t d) {
+  float sums[8] = {};
+  size_t i = 0;
+  for (; i + 8 <= d; i += 8) {
+    for (size_t j = 0; j < 8; ++j) {
+      float difference = a[i + j] - value_of(b[i + j]);
+      sums[j] += difference * difference;
+    }
+  }
+  float sum = 0;
+  for (; i < d; ++i) sum += (a[i] - value_of(b[i])) * (a[i] - value_of(b[i]));
+  for (float s : sums) sum += s;
+  return sum;
+}
+
+template <class T>
+float mixed_ip_portable(const float* a, const T* b, size_t d) {
+  float sums[8] = {};
+  size_t i = 0;
+  for (; i + 8 <= d; i += 8) {
+    for (size_t j = 0; j < 8; ++j) sums[j] += a[i + j] * value_of(b[i + j]);
+  }
+  float sum = 0;
+  for (; i < d; ++i) sum += a[i] * value_of(b[i]);
+  for (float s : sums) sum += s;
+  return sum;
+}
+
+uint32_t l2_u8_portable(const uint8_t* a, const uint8_t* b, size_t d) {
+  uint32_t sum = 0;
+  for (size_t i = 0; i < d; ++i) {
+    int32_t difference = int32_t{a[i]} - b[i];
+    sum += static_cast<uint32_t>(difference * difference);
+  }
+  return sum;
+}
+
+uint32_t ip_u8_portable(const uint8_t* a, const uint8_t* b, size_t d) {
+  uint32_t sum = 0;
+  for (size_t i = 0; i < d; ++i) sum += uint32_t{a[i]} * b[i];
   return sum;
 }
 
@@ -143,8 +192,19 @@ __attribute__((always_inline)) inline void hadamard_by_halves(float* values, siz
 
 void hadamard_portable(float* values, size_t n) { hadamard_by_halves(values, n); }
 
-constexpr Kernels portable{SimdLevel::portable, l2_portable,   ip_portable,      products_portable,
-                           packed_portable,     bits_portable, hadamard_portable};
+constexpr Kernels portable{SimdLevel::portable,
+                           l2_portable,
+                           ip_portable,
+                           mixed_l2_portable<uint16_t>,
+                           mixed_ip_portable<uint16_t>,
+                           mixed_l2_portable<uint8_t>,
+                           mixed_ip_portable<uint8_t>,
+                           l2_u8_portable,
+                           ip_u8_portable,
+                           products_portable,
+                           packed_portable,
+                           bits_portable,
+                           hadamard_portable};
 
 #if defined(__x86_64__)
 
@@ -211,6 +271,172 @@ __attribute__((target("avx512f"))) float ip_avx512(const float* a, const float* 
                            sum0);
   }
   return _mm512_reduce_add_ps(_mm512_add_ps(sum0, sum1));
+}
+
+// Eight numbers of b as floats.
+__attribute__((target("avx2,f16c"))) inline __m256 eight_floats(const uint16_t* b) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(b)));
+}
+__attribute__((target("avx2,f16c"))) inline __m256 eight_floats(const uint8_t* b) {
+  return _mm256_cvtepi32_ps(
+      _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(b))));
+}
+
+template <class T>
+__attribute__((target("avx2,fma,f16c"))) float mixed_l2_avx2(const float* a, const T* b, size_t d) {
+  __m256 sum0 = _mm256_setzero_ps(), sum1 = _mm256_setzero_ps();
+  size_t i = 0;
+  for (; i + 16 <= d; i += 16) {
+    __m256 x = _mm256_sub_ps(_mm256_loadu_ps(a + i), eight_floats(b + i));
+    __m256 y = _mm256_sub_ps(_mm256_loadu_ps(a + i + 8), eight_floats(b + i + 8));
+    sum0 = _mm256_fmadd_ps(x, x, sum0);
+    sum1 = _mm256_fmadd_ps(y, y, sum1);
+  }
+  float sum = horizontal_sum(_mm256_add_ps(sum0, sum1));
+  for (; i < d; ++i) sum += (a[i] - value_of(b[i])) * (a[i] - value_of(b[i]));
+  return sum;
+}
+
+template <class T>
+__attribute__((target("avx2,fma,f16c"))) float mixed_ip_avx2(const float* a, const T* b, size_t d) {
+  __m256 sum0 = _mm256_setzero_ps(), sum1 = _mm256_setzero_ps();
+  size_t i = 0;
+  for (; i + 16 <= d; i += 16) {
+    sum0 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i), eight_floats(b + i), sum0);
+    sum1 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 8), eight_floats(b + i + 8), sum1);
+  }
+  float sum = horizontal_sum(_mm256_add_ps(sum0, sum1));
+  for (; i < d; ++i) sum += a[i] * value_of(b[i]);
+  return sum;
+}
+
+// Sixteen numbers of b as floats.
+__attribute__((target("avx512f"))) inline __m512 sixteen_floats(const uint16_t* b) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(b)));
+}
+__attribute__((target("avx512f"))) inline __m512 sixteen_floats(const uint8_t* b) {
+  return _mm512_cvtepi32_ps(
+      _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(b))));
+}
+// The last `count` < 16 numbers.
+template <class T>
+__attribute__((target("avx512f"))) inline __m512 last_floats(const T* b, size_t count) {
+  T padded[16] = {};
+  std::memcpy(padded, b, count * sizeof(T));
+  return sixteen_floats(padded);
+}
+
+template <class T>
+__attribute__((target("avx512f"))) float mixed_l2_avx512(const float* a, const T* b, size_t d) {
+  __m512 sum0 = _mm512_setzero_ps(), sum1 = _mm512_setzero_ps();
+  size_t i = 0;
+  for (; i + 32 <= d; i += 32) {
+    __m512 x = _mm512_sub_ps(_mm512_loadu_ps(a + i), sixteen_floats(b + i));
+    __m512 y = _mm512_sub_ps(_mm512_loadu_ps(a + i + 16), sixteen_floats(b + i + 16));
+    sum0 = _mm512_fmadd_ps(x, x, sum0);
+    sum1 = _mm512_fmadd_ps(y, y, sum1);
+  }
+  if (i + 16 <= d) {
+    __m512 x = _mm512_sub_ps(_mm512_loadu_ps(a + i), sixteen_floats(b + i));
+    sum0 = _mm512_fmadd_ps(x, x, sum0);
+    i += 16;
+  }
+  if (i < d) {
+    auto mask = static_cast<__mmask16>((1u << (d - i)) - 1);
+    __m512 x = _mm512_sub_ps(_mm512_maskz_loadu_ps(mask, a + i), last_floats(b + i, d - i));
+    sum1 = _mm512_fmadd_ps(x, x, sum1);
+  }
+  return _mm512_reduce_add_ps(_mm512_add_ps(sum0, sum1));
+}
+
+template <class T>
+__attribute__((target("avx512f"))) float mixed_ip_avx512(const float* a, const T* b, size_t d) {
+  __m512 sum0 = _mm512_setzero_ps(), sum1 = _mm512_setzero_ps();
+  size_t i = 0;
+  for (; i + 32 <= d; i += 32) {
+    sum0 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i), sixteen_floats(b + i), sum0);
+    sum1 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i + 16), sixteen_floats(b + i + 16), sum1);
+  }
+  if (i + 16 <= d) {
+    sum0 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i), sixteen_floats(b + i), sum0);
+    i += 16;
+  }
+  if (i < d) {
+    auto mask = static_cast<__mmask16>((1u << (d - i)) - 1);
+    sum1 = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, a + i), last_floats(b + i, d - i), sum1);
+  }
+  return _mm512_reduce_add_ps(_mm512_add_ps(sum0, sum1));
+}
+
+__attribute__((target("avx2"))) inline uint32_t horizontal_sum(__m256i v) {
+  __m128i low = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+  low = _mm_add_epi32(low, _mm_shuffle_epi32(low, 0x4e));
+  low = _mm_add_epi32(low, _mm_shuffle_epi32(low, 0xb1));
+  return static_cast<uint32_t>(_mm_cvtsi128_si32(low));
+}
+
+// Sixteen numbers as 16 bits each.
+__attribute__((target("avx2"))) inline __m256i sixteen_words(const uint8_t* b) {
+  return _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(b)));
+}
+
+__attribute__((target("avx2"))) uint32_t l2_u8_avx2(const uint8_t* a, const uint8_t* b, size_t d) {
+  __m256i sum = _mm256_setzero_si256();
+  size_t i = 0;
+  for (; i + 16 <= d; i += 16) {
+    __m256i x = _mm256_sub_epi16(sixteen_words(a + i), sixteen_words(b + i));
+    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(x, x));
+  }
+  return horizontal_sum(sum) + l2_u8_portable(a + i, b + i, d - i);
+}
+
+__attribute__((target("avx2"))) uint32_t ip_u8_avx2(const uint8_t* a, const uint8_t* b, size_t d) {
+  __m256i sum = _mm256_setzero_si256();
+  size_t i = 0;
+  for (; i + 16 <= d; i += 16) {
+    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(sixteen_words(a + i), sixteen_words(b + i)));
+  }
+  return horizontal_sum(sum) + ip_u8_portable(a + i, b + i, d - i);
+}
+
+// 64 numbers, those of the mask; 0 elsewhere.
+__attribute__((target("avx512f,avx512bw"))) inline __m512i some_bytes(uint64_t mask,
+                                                                      const uint8_t* from) {
+  return _mm512_maskz_loadu_epi8(mask, from);
+}
+inline uint64_t mask_of(size_t left) {
+  return left >= 64 ? ~uint64_t{0} : (uint64_t{1} << left) - 1;
+}
+
+__attribute__((target("avx512f,avx512bw,avx512vnni"))) uint32_t l2_u8_vnni(const uint8_t* a,
+                                                                           const uint8_t* b,
+                                                                           size_t d) {
+  const __m512i zero = _mm512_setzero_si512();
+  __m512i sum0 = zero, sum1 = zero;
+  for (size_t i = 0; i < d; i += 64) {
+    uint64_t mask = mask_of(d - i);
+    __m512i x = some_bytes(mask, a + i), y = some_bytes(mask, b + i);
+    // One of the two is 0, the other the difference without its sign.
+    __m512i apart = _mm512_or_si512(_mm512_subs_epu8(x, y), _mm512_subs_epu8(y, x));
+    __m512i low = _mm512_unpacklo_epi8(apart, zero), high = _mm512_unpackhi_epi8(apart, zero);
+    sum0 = _mm512_dpwssd_epi32(sum0, low, low);
+    sum1 = _mm512_dpwssd_epi32(sum1, high, high);
+  }
+  return static_cast<uint32_t>(_mm512_reduce_add_epi32(_mm512_add_epi32(sum0, sum1)));
+}
+
+__attribute__((target("avx512f,avx512bw,avx512vnni"))) uint32_t ip_u8_vnni(const uint8_t* a,
+                                                                           const uint8_t* b,
+                                                                           size_t d) {
+  const __m512i zero = _mm512_setzero_si512();
+  __m512i sum0 = zero, sum1 = zero;
+  for (size_t i = 0; i < d; i += 64) {
+    uint64_t mask = mask_of(d - i);
+    __m512i x = some_bytes(mask, a + i), y = some_bytes(mask, b + i);
+    sum0 = _mm512_dpwssd_epi32(sum0, _mm512_unpacklo_epi8(x, zero), _mm512_unpacklo_epi8(y, zero));
+    sum1 = _mm512_dpwssd_epi32(sum1, _mm512_unpackhi_epi8(x, zero), _mm512_unpackhi_epi8(y, zero));
+  }
+  return static_cast<uint32_t>(_mm512_reduce_add_epi32(_mm512_add_epi32(sum0, sum1)));
 }
 
 // The sums of four vectors.
@@ -376,15 +602,37 @@ __attribute__((target("avx512f"))) void hadamard_avx512(float* values, size_t n)
   hadamard_by_halves(values, n);
 }
 
-constexpr Kernels avx2{SimdLevel::avx2, l2_avx2,   ip_avx2,      products_avx2,
-                       packed_avx2,     bits_avx2, hadamard_avx2};
+constexpr Kernels avx2{SimdLevel::avx2,
+                       l2_avx2,
+                       ip_avx2,
+                       mixed_l2_avx2<uint16_t>,
+                       mixed_ip_avx2<uint16_t>,
+                       mixed_l2_avx2<uint8_t>,
+                       mixed_ip_avx2<uint8_t>,
+                       l2_u8_avx2,
+                       ip_u8_avx2,
+                       products_avx2,
+                       packed_avx2,
+                       bits_avx2,
+                       hadamard_avx2};
 
 Kernels best_avx512() {
-  Kernels out{SimdLevel::avx512, l2_avx512, ip_avx512,      products_avx2,
-              packed_avx2,       bits_avx2, hadamard_avx512};
+  Kernels out = avx2;
+  out.level = SimdLevel::avx512;
+  out.l2_squared = l2_avx512;
+  out.inner_product = ip_avx512;
+  out.l2_squared_f16 = mixed_l2_avx512<uint16_t>;
+  out.inner_product_f16 = mixed_ip_avx512<uint16_t>;
+  out.l2_squared_f32_u8 = mixed_l2_avx512<uint8_t>;
+  out.inner_product_f32_u8 = mixed_ip_avx512<uint8_t>;
+  out.hadamard = hadamard_avx512;
   if (__builtin_cpu_supports("avx512vnni")) {
     out.code_products = products_vnni;
     out.packed_products = packed_vnni;
+    if (__builtin_cpu_supports("avx512bw")) {
+      out.l2_squared_u8 = l2_u8_vnni;
+      out.inner_product_u8 = ip_u8_vnni;
+    }
   }
   if (__builtin_cpu_supports("avx512vpopcntdq")) out.bit_products = bits_avx512;
   return out;
@@ -408,7 +656,10 @@ const Kernels* kernels_at(SimdLevel level) {
     case SimdLevel::portable: return &portable;
 #if defined(__x86_64__)
     case SimdLevel::avx2:
-      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &avx2 : nullptr;
+      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                     __builtin_cpu_supports("f16c")
+                 ? &avx2
+                 : nullptr;
     case SimdLevel::avx512: {
       if (!__builtin_cpu_supports("avx512f")) return nullptr;
       static const Kernels avx512 = best_avx512();

@@ -1,5 +1,5 @@
-// Distances between float32 vectors, and between codes, by the widest instructions that the
-// processor has, chosen when the program starts.
+// Distances between vectors of float32, float16 and uint8, and between codes, by the widest
+// instructions that the processor has, chosen when the program starts.
 #pragma once
 
 #include <cstddef>
@@ -17,6 +17,15 @@ struct Kernels {
   SimdLevel level;
   float (*l2_squared)(const float* a, const float* b, size_t d);
   float (*inner_product)(const float* a, const float* b, size_t d);
+  // The same where b is binary16 (index/half.h), or whole numbers from 0 to 255; of equal
+  // values as above, but for the order of additions.
+  float (*l2_squared_f16)(const float* a, const uint16_t* b, size_t d);
+  float (*inner_product_f16)(const float* a, const uint16_t* b, size_t d);
+  float (*l2_squared_f32_u8)(const float* a, const uint8_t* b, size_t d);
+  float (*inner_product_f32_u8)(const float* a, const uint8_t* b, size_t d);
+  // Exact, and so the same at every level; `d` up to 16,384.
+  uint32_t (*l2_squared_u8)(const uint8_t* a, const uint8_t* b, size_t d);
+  uint32_t (*inner_product_u8)(const uint8_t* a, const uint8_t* b, size_t d);
   // out[i] = Σ query[j] × codes[rows[i] × width + j], exact, and so the same at every
   // level. Codes are 0 to 127, the query's values -127 to 127; `width` is a multiple
   // of 64, up to 65,536.

@@ -18,14 +18,14 @@ enum class Metric : uint8_t { cosine = 0, l2 = 1, dot = 2 };
 enum class IndexKind : uint8_t { hnsw = 0, ivf = 1, flat = 2, automatic = 3 };
 inline constexpr auto index_kind_max = IndexKind::automatic;
 
-// What graphs are walked by; the best of what is found is compared by float32 anyway.
+// What graphs are walked by; the best of what is found is compared by its values anyway.
 // Whole numbers of 7 bits (sq8, a byte) or of 4 bits (sq4, half a byte) a dimension, one bit
 // a dimension after a rotation (rabitq), a byte for several dimensions at once, by what a
-// sample of the rows looks like (pq), or the float32 values themselves.
+// sample of the rows looks like (pq), or the values themselves.
 enum class Quantization : uint8_t { sq8 = 0, sq4 = 1, none = 2, rabitq = 3, pq = 4 };
 inline constexpr auto quantization_max = Quantization::pq;
 
-// Where the float32 vectors of sealed segments are kept, with which the best of what a
+// Where the vectors of sealed segments are kept, with which the best of what a
 // walk finds are compared: in memory, or on disk only, to be read one by one.
 enum class VectorPlace : uint8_t { memory = 0, disk = 1 };
 

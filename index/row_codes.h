@@ -1,5 +1,5 @@
 // Rows made smaller, for graphs to be walked by. Distances by codes are near the true
-// ones; the best that a walk finds are then compared by their float32 values.
+// ones; the best that a walk finds are then compared by their values.
 #pragma once
 
 #include <cstddef>

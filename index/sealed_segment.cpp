@@ -23,13 +23,19 @@ void TextColumn::append(std::string_view text) {
 
 SealedSegment::SealedSegment(uint32_t dimension, Metric metric, const IndexOptions& options,
                              SegmentColumns columns)
-    : Segment(dimension, metric), options_(options), columns_(std::move(columns)) {
+    : Segment(dimension, metric, columns.datatype),
+      options_(options),
+      columns_(std::move(columns)) {
   const auto& numbers = columns_.row_numbers;
   if (columns_.stored) {
     JADE_ASSERT(columns_.stored->rows() == numbers.size() && columns_.graph && columns_.codes);
     JADE_ASSERT(columns_.vectors.empty());
   } else {
-    JADE_ASSERT(columns_.vectors.size() == numbers.size() * dimension);
+    JADE_ASSERT(columns_.vectors.size() == numbers.size() * format().row_bytes());
+  }
+  if (format().scaled() && !columns_.stored) {
+    scales_.reserve(numbers.size());
+    for (uint32_t i = 0; i < numbers.size(); ++i) scales_.push_back(format().scale(row(i)));
   }
   JADE_ASSERT(columns_.ids.rows == numbers.size() && columns_.metadata.rows == numbers.size());
   if (std::is_sorted(numbers.begin(), numbers.end())) return;
@@ -54,8 +60,8 @@ std::optional<uint32_t> SealedSegment::find(uint64_t wanted) const {
   return *found;
 }
 
-Status SealedSegment::read_vector(uint32_t offset, float* out) const {
-  if (!columns_.stored) return Segment::read_vector(offset, out);
+Status SealedSegment::read_row(uint32_t offset, char* out) const {
+  if (!columns_.stored) return Segment::read_row(offset, out);
   return columns_.stored->read(offset, 1, &columns_.row_numbers[offset], out);
 }
 
@@ -84,8 +90,9 @@ void SealedSegment::set_calibration(std::shared_ptr<const Calibration> calibrati
 }
 
 size_t SealedSegment::memory_bytes() const {
-  size_t bytes = columns_.vectors.size() * sizeof(float) + columns_.ids.bytes.size() +
-                 columns_.metadata.bytes.size() + rows() * sizeof(uint64_t) +
+  size_t bytes = columns_.vectors.size() + scales_.size() * sizeof(float) +
+                 columns_.ids.bytes.size() + columns_.metadata.bytes.size() +
+                 rows() * sizeof(uint64_t) +
                  (columns_.ids.ends.size() + columns_.metadata.ends.size()) * sizeof(uint64_t) +
                  by_row_number_.size() * sizeof(uint32_t) + metadata_index_bytes_;
   if (columns_.graph) bytes += columns_.graph->memory_bytes();

@@ -36,7 +36,8 @@ struct TextColumn {
 
 // What a sealed segment is made of: columns of n rows.
 struct SegmentColumns {
-  LargeArray<float> vectors;                    // n × dimension; none where they are stored
+  Datatype datatype = Datatype::float32;
+  LargeArray<char> vectors;  // n × RowFormat::row_bytes(); none where they are stored
   std::shared_ptr<const StoredVectors> stored;  // with codes only; null: they are in memory
   std::vector<uint64_t> row_numbers;            // unique, not always ascending
   TextColumn ids;                               // key forms
@@ -57,17 +58,20 @@ class SealedSegment final : public Segment {
   uint32_t rows() const override { return static_cast<uint32_t>(columns_.row_numbers.size()); }
   uint64_t row_number(uint32_t offset) const override { return columns_.row_numbers[offset]; }
   std::string_view id_view(uint32_t offset) const override { return columns_.ids[offset]; }
-  const float* vector(uint32_t offset) const override {
+  const char* row(uint32_t offset) const override {
     JADE_ASSERT(columns_.stored == nullptr);
-    return columns_.vectors.data() + size_t{offset} * dimension();
+    return columns_.vectors.data() + offset * format().row_bytes();
   }
-  Status read_vector(uint32_t offset, float* out) const override;
+  float scale(uint32_t offset) const override { return scales_.empty() ? 1 : scales_[offset]; }
+  Status read_row(uint32_t offset, char* out) const override;
   std::string_view metadata(uint32_t offset) const override { return columns_.metadata[offset]; }
   std::optional<uint32_t> find(uint64_t row_number) const override;
   IndexKind kind() const override;
 
   const IndexOptions& options() const { return options_; }
   const SegmentColumns& columns() const { return columns_; }
+  // Of rows in memory; null where all are 1.
+  const float* scales() const { return scales_.empty() ? nullptr : scales_.data(); }
   const HnswGraph* graph() const { return columns_.graph.get(); }
   const RowCodes* codes() const { return columns_.codes.get(); }
   // Null where vectors are in memory.
@@ -85,6 +89,7 @@ class SealedSegment final : public Segment {
  private:
   IndexOptions options_;
   SegmentColumns columns_;
+  std::vector<float> scales_;            // of rows in memory, where the format has them
   std::vector<uint32_t> by_row_number_;  // offsets by row number; empty: as they are
   mutable std::once_flag metadata_index_once_;
   mutable std::unique_ptr<const MetadataIndex> metadata_index_;

@@ -1,14 +1,15 @@
 // Rows that are searched together.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include "index/metric.h"
+#include "index/row_format.h"
 #include "index/scoring.h"
 
 namespace jade {
@@ -45,25 +46,35 @@ class Distance {
 // pointers and views live as long as the segment.
 class Segment {
  public:
-  Segment(uint32_t dimension, Metric metric) : dimension_(dimension), metric_(metric) {}
+  Segment(uint32_t dimension, Metric metric, Datatype datatype)
+      : format_(metric, dimension, datatype) {}
   virtual ~Segment() = default;
   Segment(const Segment&) = delete;
   Segment& operator=(const Segment&) = delete;
 
-  uint32_t dimension() const { return dimension_; }
-  Metric metric() const { return metric_; }
+  const RowFormat& format() const { return format_; }
+  uint32_t dimension() const { return format_.dimension(); }
+  Metric metric() const { return format_.metric(); }
 
   virtual uint32_t rows() const = 0;
   virtual uint64_t row_number(uint32_t offset) const = 0;
   // The key form of the id.
   virtual std::string_view id_view(uint32_t offset) const = 0;
   std::string id_key(uint32_t offset) const { return std::string(id_view(offset)); }
-  // dimension() floats, of length 1 under cosine. They must be in memory.
-  virtual const float* vector(uint32_t offset) const = 0;
-  // The same into `out`, wherever they are.
-  virtual Status read_vector(uint32_t offset, float* out) const {
-    std::copy_n(vector(offset), dimension_, out);
+  // The vector as format() says, and its scale. It must be in memory.
+  virtual const char* row(uint32_t offset) const = 0;
+  virtual float scale(uint32_t offset) const = 0;
+  // The vector into `out`, of format().row_bytes(), wherever it is.
+  virtual Status read_row(uint32_t offset, char* out) const {
+    std::memcpy(out, row(offset), format_.row_bytes());
     return {};
+  }
+  // As dimension() floats, of length 1 under cosine, wherever it is.
+  Status read_vector(uint32_t offset, float* out) const;
+  // The same of float32 in memory.
+  const float* vector(uint32_t offset) const {
+    JADE_ASSERT(format_.datatype() == Datatype::float32);
+    return reinterpret_cast<const float*>(row(offset));
   }
   // Canonical JSON, or "".
   virtual std::string_view metadata(uint32_t offset) const = 0;
@@ -72,8 +83,7 @@ class Segment {
   virtual IndexKind kind() const { return IndexKind::flat; }
 
  private:
-  uint32_t dimension_;
-  Metric metric_;
+  RowFormat format_;
 };
 
 }  // namespace jade

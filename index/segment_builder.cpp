@@ -1,6 +1,7 @@
 #include "index/segment_builder.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "index/hnsw_builder.h"
 #include "index/ivf.h"
@@ -50,9 +51,10 @@ const SealedSegment* graph_to_extend(const BuildInput& largest, uint32_t live, u
 // Gathers the columns; vectors in memory, or through `writer` where it is not null.
 class Rows {
  public:
-  Rows(uint64_t rows, uint32_t dimension, VectorWriter* writer)
-      : dimension_(dimension), writer_(writer), values_(dimension) {
-    if (writer_ == nullptr) columns_.vectors = LargeArray<float>(rows * dimension);
+  Rows(uint64_t rows, const RowFormat& format, VectorWriter* writer)
+      : row_bytes_(format.row_bytes()), writer_(writer), row_(row_bytes_) {
+    columns_.datatype = format.datatype();
+    if (writer_ == nullptr) columns_.vectors = LargeArray<char>(rows * row_bytes_);
     columns_.row_numbers.reserve(rows);
   }
 
@@ -63,8 +65,8 @@ class Rows {
       if (row % 4096 == 0 && is_cancelled(options)) return cancelled();
       if (live_only && is_dead(input, row)) continue;
       size_t at = columns_.row_numbers.size();
-      float* out = writer_ == nullptr ? columns_.vectors.data() + at * dimension_ : values_.data();
-      JADE_RETURN_IF_ERROR(segment.read_vector(row, out));
+      char* out = writer_ == nullptr ? columns_.vectors.data() + at * row_bytes_ : row_.data();
+      JADE_RETURN_IF_ERROR(segment.read_row(row, out));
       uint64_t number = segment.row_number(row);
       if (writer_ != nullptr) JADE_RETURN_IF_ERROR(writer_->append(number, out));
       columns_.row_numbers.push_back(number);
@@ -76,16 +78,20 @@ class Rows {
   SegmentColumns& columns() { return columns_; }
 
  private:
-  uint32_t dimension_;
+  size_t row_bytes_;
   VectorWriter* writer_;
-  std::vector<float> values_;
+  std::vector<char> row_;
   SegmentColumns columns_;
 };
 
+RowFormat format_of(const BuildOptions& options) {
+  return {options.metric, options.dimension, options.datatype};
+}
+
 // Takes stored vectors into memory.
-Status fetch(SegmentColumns& columns, uint32_t dimension) {
+Status fetch(SegmentColumns& columns, const BuildOptions& options) {
   auto n = static_cast<uint32_t>(columns.row_numbers.size());
-  columns.vectors = LargeArray<float>(size_t{n} * dimension);
+  columns.vectors = LargeArray<char>(n * format_of(options).row_bytes());
   JADE_RETURN_IF_ERROR(
       columns.stored->read(0, n, columns.row_numbers.data(), columns.vectors.data()));
   columns.stored.reset();
@@ -93,9 +99,26 @@ Status fetch(SegmentColumns& columns, uint32_t dimension) {
 }
 
 EuclideanRows points_of(const SegmentColumns& columns, const BuildOptions& options) {
-  Distance distance(options.metric, options.dimension);
-  if (columns.stored) return {*columns.stored, columns.row_numbers.data(), distance};
-  return {columns.vectors.data(), static_cast<uint32_t>(columns.row_numbers.size()), distance};
+  const RowFormat format = format_of(options);
+  if (columns.stored) return {*columns.stored, columns.row_numbers.data(), format};
+  return {columns.vectors.data(), static_cast<uint32_t>(columns.row_numbers.size()), format};
+}
+
+std::optional<InvertedLists> lists_of(const SegmentColumns& columns, uint32_t n,
+                                      const BuildOptions& options) {
+  const RowFormat format = format_of(options);
+  const auto* vectors = reinterpret_cast<const float*>(columns.vectors.data());
+  LargeArray<float> floats;
+  if (format.datatype() != Datatype::float32) {
+    floats.resize(size_t{n} * options.dimension);
+    for (uint32_t i = 0; i < n; ++i) {
+      format.to_floats(columns.vectors.data() + i * format.row_bytes(),
+                       floats.data() + size_t{i} * options.dimension);
+    }
+    vectors = floats.data();
+  }
+  return build_lists(vectors, n, options.dimension, options.index.nlist, options.seed,
+                     options.cancel);
 }
 
 // Links the rows from graph->rows() on, and makes the codes to walk by.
@@ -106,7 +129,7 @@ Status build_graph(SegmentColumns& columns, const BuildOptions& options) {
   JADE_RETURN_IF_ERROR(points.status());
   if (codes == nullptr && columns.stored) {
     // To be linked by values, and walked by them unless there are other codes.
-    JADE_RETURN_IF_ERROR(fetch(columns, options.dimension));
+    JADE_RETURN_IF_ERROR(fetch(columns, options));
     points = points_of(columns, options);
   }
   if (!add_rows(*columns.graph, points, codes.get(), options.seed, options.cancel)) {
@@ -118,7 +141,7 @@ Status build_graph(SegmentColumns& columns, const BuildOptions& options) {
     codes.reset();
     columns.codes = RowCodes::of(options.index.quantization, points, options.metric);
     JADE_RETURN_IF_ERROR(points.status());
-    if (columns.codes == nullptr && columns.stored) return fetch(columns, options.dimension);
+    if (columns.codes == nullptr && columns.stored) return fetch(columns, options);
   }
   return {};
 }
@@ -131,9 +154,8 @@ Result<std::shared_ptr<const SealedSegment>> build_segment(const std::vector<Bui
   uint32_t largest_live = 0;
   const BuildInput* largest = nullptr;
   for (const BuildInput& input : inputs) {
-    if (input.segment->dimension() != options.dimension ||
-        input.segment->metric() != options.metric || input.visible > input.segment->rows()) {
-      return invalid_argument("a segment to merge has another dimension, metric or size");
+    if (input.segment->format() != format_of(options) || input.visible > input.segment->rows()) {
+      return invalid_argument("a segment to merge has another dimension, metric, datatype or size");
     }
     if (is_cancelled(options)) return cancelled();
     uint32_t input_live = live_rows(input);
@@ -156,7 +178,7 @@ Result<std::shared_ptr<const SealedSegment>> build_segment(const std::vector<Bui
     if (!made.ok()) return made.status();
     writer = std::move(*made);
   }
-  Rows gathered(rows, options.dimension, writer.get());
+  Rows gathered(rows, format_of(options), writer.get());
   // Rows of a graph keep their places.
   if (base != nullptr) JADE_RETURN_IF_ERROR(gathered.add(*largest, false, options));
   for (const BuildInput& input : inputs) {
@@ -177,8 +199,7 @@ Result<std::shared_ptr<const SealedSegment>> build_segment(const std::vector<Bui
                                                                   options.index.ef_construction);
     JADE_RETURN_IF_ERROR(build_graph(columns, options));
   } else if (indexed) {
-    auto lists = build_lists(columns.vectors.data(), n, options.dimension, options.index.nlist,
-                             options.seed, options.cancel);
+    auto lists = lists_of(columns, n, options);
     if (!lists) return cancelled();
     columns.lists = std::make_unique<InvertedLists>(std::move(*lists));
   }

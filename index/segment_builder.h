@@ -20,6 +20,7 @@ struct BuildInput {
 struct BuildOptions {
   Metric metric = Metric::cosine;
   uint32_t dimension = 0;
+  Datatype datatype = Datatype::float32;
   IndexOptions index;
   uint64_t seed = 0;
   const std::atomic<bool>* cancel = nullptr;  // true: give up; may be null

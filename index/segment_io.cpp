@@ -16,10 +16,10 @@ namespace jade {
 namespace {
 
 // The format, all numbers little-endian: the header; row numbers (u64); ids, then
-// metadata: ends (u64) unless all are `width` long, then bytes; vectors (f32) unless they
-// are elsewhere. HNSW: levels (u8, from 1), links (i32; as many as the levels say), codes
-// where they are stored. IVF: centres (f32), starts (u32), rows (u32). At the end the
-// CRC-32C (u32) of all before.
+// metadata: ends (u64) unless all are `width` long, then bytes; vectors (f32, f16 or u8)
+// unless they are elsewhere. HNSW: levels (u8, from 1), links (i32; as many as the levels say),
+// codes where they are stored. IVF: centres (f32), starts (u32), rows (u32). At the end the CRC-32C
+// (u32) of all before.
 struct Header {
   char magic[8];
   uint32_t version;
@@ -51,14 +51,16 @@ struct Extension {
   uint8_t vectors_wanted;  // by the options
   uint8_t codes;           // 1: codes are stored
   uint8_t codes_kind;      // a Quantization
-  uint32_t unused;
+  uint8_t datatype;        // a Datatype; before version 4: 0
+  uint8_t unused[3];
   uint64_t code_bytes;
 };
 static_assert(sizeof(Extension) == 16);
 
 constexpr char magic[8] = {'J', 'A', 'D', 'E', 'S', 'E', 'G', '\n'};
-constexpr uint32_t format_version = 3;
-// Read as well: 2, without the extension, and 1, without quantization, which was sq8.
+constexpr uint32_t format_version = 4;
+// Read as well: 3, where all vectors are float32, 2, without the extension, and 1, without
+// quantization, which was sq8.
 constexpr uint32_t format_version_min = 1;
 constexpr uint64_t widths_differ = UINT64_MAX;
 constexpr size_t piece_bytes = 1 << 20;
@@ -169,7 +171,8 @@ uint64_t expected_size(const Header& header, const Extension& extension) {
   size.add(header.id_bytes, 1);
   size.add(header.metadata_width == widths_differ ? header.rows : 0, sizeof(uint64_t));
   size.add(header.metadata_bytes, 1);
-  size.add(extension.vectors == 0 ? header.rows : 0, uint64_t{header.dimension} * sizeof(float));
+  size.add(extension.vectors == 0 ? header.rows : 0,
+           header.dimension * element_bytes(static_cast<Datatype>(extension.datatype)));
   if (header.built == static_cast<uint8_t>(IndexKind::hnsw)) {
     size.add(header.rows, 1);
     size.add(header.links, sizeof(int32_t));
@@ -208,6 +211,7 @@ Status check_header(const Header& header, const IndexOptions& options) {
 Status check_extension(const Header& header, const Extension& extension) {
   const bool graph = header.built == static_cast<uint8_t>(IndexKind::hnsw);
   if (extension.vectors > 1 || extension.vectors_wanted > 1 || extension.codes > 1 ||
+      extension.datatype > (header.version < 4 ? 0 : static_cast<uint8_t>(datatype_max)) ||
       extension.codes_kind > static_cast<uint8_t>(quantization_max) ||
       (extension.codes == 1 && !graph) || (extension.vectors == 1 && extension.codes == 0)) {
     return damaged("its header is impossible");
@@ -322,6 +326,7 @@ Status serialize(const SealedSegment& segment,
   Extension extension{};
   extension.vectors = segment.stored() != nullptr ? 1 : 0;
   extension.vectors_wanted = static_cast<uint8_t>(options.vectors);
+  extension.datatype = static_cast<uint8_t>(segment.format().datatype());
   if (stores_codes(segment)) {
     extension.codes = 1;
     extension.codes_kind = static_cast<uint8_t>(segment.codes()->kind());
@@ -380,17 +385,20 @@ Result<std::shared_ptr<const SealedSegment>> deserialize(
   // Once this holds, no array is larger than the bytes there are.
   if (expected_size(header, extension) != size) return damaged("its size is not that of its parts");
 
+  const auto metric = static_cast<Metric>(header.metric);
+  const RowFormat format(metric, header.dimension, static_cast<Datatype>(extension.datatype));
   SegmentColumns columns;
+  columns.datatype = format.datatype();
   JADE_RETURN_IF_ERROR(in.array(columns.row_numbers, header.rows));
   JADE_RETURN_IF_ERROR(in.text(columns.ids, header.rows, header.id_bytes, header.id_width));
   JADE_RETURN_IF_ERROR(
       in.text(columns.metadata, header.rows, header.metadata_bytes, header.metadata_width));
   if (extension.vectors == 0) {
-    columns.vectors = LargeArray<float>(size_t{header.rows} * header.dimension);
+    columns.vectors = LargeArray<char>(header.rows * format.row_bytes());
     JADE_RETURN_IF_ERROR(in.array(columns.vectors.data(), columns.vectors.size()));
   } else {
     if (!open_vectors) return damaged("its vectors are elsewhere");
-    auto stored = open_vectors(header.dimension, header.rows);
+    auto stored = open_vectors(format.row_bytes(), header.rows);
     if (!stored.ok()) return stored.status();
     columns.stored = std::move(*stored);
   }
@@ -398,7 +406,6 @@ Result<std::shared_ptr<const SealedSegment>> deserialize(
     auto graph = read_graph(in, header);
     if (!graph.ok()) return graph.status();
     columns.graph = std::move(*graph);
-    auto metric = static_cast<Metric>(header.metric);
     if (extension.codes == 1) {
       auto codes = RowCodes::load(static_cast<Quantization>(extension.codes_kind), header.rows,
                                   header.dimension, metric,
@@ -407,9 +414,7 @@ Result<std::shared_ptr<const SealedSegment>> deserialize(
       columns.codes = std::move(*codes);
     } else {
       columns.codes = RowCodes::of(
-          options.quantization,
-          EuclideanRows(columns.vectors.data(), header.rows, Distance(metric, header.dimension)),
-          metric);
+          options.quantization, EuclideanRows(columns.vectors.data(), header.rows, format), metric);
     }
   } else if (header.built == static_cast<uint8_t>(IndexKind::ivf)) {
     auto lists = read_lists(in, header);
@@ -419,8 +424,8 @@ Result<std::shared_ptr<const SealedSegment>> deserialize(
   uint32_t expected = in.crc(), stored = 0;
   JADE_RETURN_IF_ERROR(in.array(&stored, 1));
   if (stored != expected) return damaged("its checksum does not hold");
-  return std::shared_ptr<const SealedSegment>(std::make_shared<SealedSegment>(
-      header.dimension, static_cast<Metric>(header.metric), options, std::move(columns)));
+  return std::shared_ptr<const SealedSegment>(
+      std::make_shared<SealedSegment>(header.dimension, metric, options, std::move(columns)));
 }
 
 }  // namespace jade

@@ -13,9 +13,9 @@ namespace jade {
 // in memory are left out.
 Status serialize(const SealedSegment& segment, const std::function<Status(std::string_view)>& sink);
 
-// Opens the vectors of a segment of that dimension and so many rows.
+// Opens the vectors of a segment of so many rows, and bytes of each.
 using OpenVectors =
-    std::function<Result<std::shared_ptr<const StoredVectors>>(uint32_t dimension, uint32_t rows)>;
+    std::function<Result<std::shared_ptr<const StoredVectors>>(size_t row_bytes, uint32_t rows)>;
 
 // `source` fills up to n bytes, fewer only at the end, of `size` in all. Nothing
 // is trusted: corruption when the bytes are not those of a segment, before memory

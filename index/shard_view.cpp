@@ -160,12 +160,10 @@ const SealedSegment* as_sealed(const SegmentView& view) {
 class StoredRows {
  public:
   // `failed`: gets the first failure; all are infinitely far from then on.
-  StoredRows(const SealedSegment& segment, const Distance& distance, const float* query,
-             Status& failed)
+  StoredRows(const SealedSegment& segment, const RowDistance& distance, Status& failed)
       : stored_(*segment.stored()),
         row_numbers_(segment.columns().row_numbers.data()),
         distance_(distance),
-        query_(query),
         failed_(failed) {}
 
   void prefetch(uint32_t row) const {
@@ -174,18 +172,20 @@ class StoredRows {
     hinted_ = row;
   }
   void distances(const uint32_t* rows, size_t count, float* out) const {
-    const size_t dimension = distance_.dimension();
-    thread_local std::vector<float> values;
+    const RowFormat& format = distance_.format();
+    const size_t row_bytes = format.row_bytes();
+    thread_local std::vector<char> values;
     for (size_t done = 0, run; done < count; done += run) {
       // Those that lie one after another are read at once.
       for (run = 1; done + run < count && rows[done + run] == rows[done] + run;) ++run;
-      if (values.size() < run * dimension) values.resize(run * dimension);
+      if (values.size() < run * row_bytes) values.resize(run * row_bytes);
       if (failed_.ok()) {
         failed_ = stored_.read(rows[done], static_cast<uint32_t>(run), row_numbers_ + rows[done],
                                values.data());
       }
       for (size_t i = 0; i < run; ++i) {
-        out[done + i] = failed_.ok() ? distance_(query_, values.data() + i * dimension)
+        const char* row = values.data() + i * row_bytes;
+        out[done + i] = failed_.ok() ? distance_(row, format.scale(row))
                                      : std::numeric_limits<float>::infinity();
       }
     }
@@ -194,8 +194,7 @@ class StoredRows {
  private:
   const StoredVectors& stored_;
   const uint64_t* row_numbers_;
-  const Distance& distance_;
-  const float* query_;
+  const RowDistance& distance_;
   Status& failed_;
   mutable uint32_t hinted_ = UINT32_MAX - 1;
 };
@@ -228,13 +227,13 @@ class Counted {
 class SegmentSearch {
  public:
   // `matches`: of a sealed segment, where there is a filter.
-  SegmentSearch(const SegmentView& view, uint32_t position, const Distance& distance,
-                const float* query, const SearchOptions& options, const Matches* matches,
-                bool explained, Nearest& nearest)
+  SegmentSearch(const SegmentView& view, uint32_t position, const RowDistance& distance,
+                const SearchOptions& options, const Matches* matches, bool explained,
+                Nearest& nearest)
       : view_(view),
         position_(position),
         distance_(distance),
-        query_(query),
+        query_(distance.query()),
         options_(options),
         matches_(matches),
         explained_(explained),
@@ -274,9 +273,9 @@ class SegmentSearch {
   template <class Use>
   auto with_values(const SealedSegment& segment, Use use) {
     if (segment.stored() == nullptr) {
-      return use(ExactRows(segment.columns().vectors.data(), distance_, query_));
+      return use(ExactRows(segment.columns().vectors.data(), segment.scales(), distance_));
     }
-    return use(StoredRows(segment, distance_, query_, failed_));
+    return use(StoredRows(segment, distance_, failed_));
   }
 
   void plan(SegmentPlan plan) {
@@ -305,7 +304,7 @@ class SegmentSearch {
     for (uint32_t row = 0; row < view_.visible; ++row) {
       if (row % rows_at_once == 0 && stopped_after(rows_at_once)) return;
       if (!is_there(row)) continue;
-      float d = distance_(query_, view_.segment->vector(row));
+      float d = distance_(view_.segment->row(row), view_.segment->scale(row));
       ++done_.rows_visited;
       ++done_.distances_by_values;
       if (!nearest_.wants(d)) continue;
@@ -538,7 +537,7 @@ class SegmentSearch {
     plan(SegmentPlan::probe);
     done_.nprobe = static_cast<uint32_t>(wide);
     Stage stage(options_, done_.walk_ns);
-    ExactRows rows(segment.columns().vectors.data(), distance_, query_);
+    ExactRows rows(segment.columns().vectors.data(), segment.scales(), distance_);
     Nearest best({&view_, 1}, options_.k);
     size_t count = 0;
     for (uint32_t list : nearest_lists(lists, segment.metric(), segment.dimension(), query_,
@@ -565,7 +564,7 @@ class SegmentSearch {
 
   const SegmentView& view_;
   uint32_t position_;
-  const Distance& distance_;
+  const RowDistance& distance_;
   const float* query_;
   const SearchOptions& options_;
   const Matches* matches_;
@@ -599,8 +598,11 @@ Result<std::vector<std::vector<Hit>>> search_all(std::span<const SegmentView> vi
   if (options.k == 0) return out;
   std::vector<std::optional<Matches>> matches(views.size());
   std::vector<uint64_t> filter_ns(views.size());
+  const RowFormat format(
+      metric, dimension,
+      views.empty() ? Datatype::float32 : views.front().segment->format().datatype());
   for (size_t i = 0; i < views.size(); ++i) {
-    JADE_ASSERT(views[i].segment->dimension() == dimension && views[i].segment->metric() == metric);
+    JADE_ASSERT(views[i].segment->format() == format);
     const SealedSegment* sealed = as_sealed(views[i]);
     if (options.filter != nullptr && sealed != nullptr) {
       if (options.stop != nullptr && options.stop->check()) return out;
@@ -608,7 +610,6 @@ Result<std::vector<std::vector<Hit>>> search_all(std::span<const SegmentView> vi
       matches[i].emplace(views[i], *sealed, *options.filter);
     }
   }
-  Distance distance(metric, dimension);
   std::vector<float> unit;
   for (size_t q = 0; q < out.size(); ++q) {
     const float* query = queries.data() + q * dimension;
@@ -617,11 +618,12 @@ Result<std::vector<std::vector<Hit>>> search_all(std::span<const SegmentView> vi
       normalise(unit.data(), dimension);
       query = unit.data();
     }
+    RowDistance distance(format, query);
     Nearest nearest(views, options.k);
     for (uint32_t i = 0; i < views.size(); ++i) {
       if (options.stop != nullptr && options.stop->stopped()) return out;
-      SegmentSearch search(views[i], i, distance, query, options,
-                           matches[i] ? &*matches[i] : nullptr, explain != nullptr, nearest);
+      SegmentSearch search(views[i], i, distance, options, matches[i] ? &*matches[i] : nullptr,
+                           explain != nullptr, nearest);
       auto done = search.run();
       if (!search.failed().ok()) return search.failed();
       if (explain == nullptr) continue;

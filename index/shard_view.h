@@ -60,7 +60,8 @@ struct Hit {
 // an index finds too few, the segment is scanned.
 //
 // `query`: `dimension` floats, normalised here under cosine. The segments must be
-// of that dimension and metric. Any thread; memory for the walk is kept by thread.
+// of that dimension and metric, and of one datatype. Any thread; memory for the walk is kept by
+// thread.
 //
 // The vectors must be in memory: then nothing fails.
 std::vector<Hit> search(std::span<const SegmentView> views, Metric metric, uint32_t dimension,

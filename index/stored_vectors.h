@@ -8,17 +8,17 @@
 
 namespace jade {
 
-// float32 vectors of rows, each known by its place and its row number. Immutable; any
-// thread may read.
+// Vectors of rows, all of so many bytes (index/row_format.h), each known by its place and its
+// row number. Immutable; any thread may read.
 class StoredVectors {
  public:
   virtual ~StoredVectors() = default;
 
   virtual uint32_t rows() const = 0;
   // `count` rows from the one at `first` on; `row_numbers`: theirs, so that another row is
-  // not taken for one of them. `out`: count × dimension floats. corruption, io_error.
+  // not taken for one of them. `out`: count × bytes of a row. corruption, io_error.
   virtual Status read(uint32_t first, uint32_t count, const uint64_t* row_numbers,
-                      float* out) const = 0;
+                      char* out) const = 0;
   // That this row is to be read soon.
   virtual void will_read(uint32_t row) const = 0;
   // Some of them cannot be read: the segment is to be built anew.
@@ -30,8 +30,8 @@ class VectorWriter {
  public:
   virtual ~VectorWriter() = default;
 
-  // `values`: as many floats as a row has.
-  virtual Status append(uint64_t row_number, const float* values) = 0;
+  // `row`: as many bytes as a row has.
+  virtual Status append(uint64_t row_number, const char* row) = 0;
   // They are on disk, and can be read.
   virtual Result<std::shared_ptr<const StoredVectors>> finish() = 0;
 };

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 
+#include "index/half.h"
 #include "storage/crc32c.h"
 
 namespace jade {
@@ -225,19 +226,6 @@ Status read_ids(Cursor& cursor, IdKind kind, uint32_t n, Add add) {
     add(std::move(id));
     return {};
   });
-}
-
-// IEEE 754 binary16: 1 sign, 5 exponent, 10 mantissa bits.
-float half_to_float(uint16_t half) {
-  uint32_t sign = uint32_t{half & 0x8000u} << 16;
-  uint32_t exponent = (half >> 10) & 0x1fu;
-  uint32_t mantissa = half & 0x3ffu;
-  if (exponent == 0) {
-    float value = std::ldexp(static_cast<float>(mantissa), -24);
-    return sign ? -value : value;
-  }
-  exponent = exponent == 31 ? 255 : exponent + 112;
-  return std::bit_cast<float>(sign | (exponent << 23) | (mantissa << 13));
 }
 
 void to_floats(std::string_view bytes, ElementType type, size_t n, char* out) {

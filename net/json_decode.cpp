@@ -1,3 +1,4 @@
+#include "index/datatype.h"
 #include "net/json_codec.h"
 #include "net/json_reader.h"
 
@@ -15,13 +16,14 @@ enum CreateField {
   c_embedder,
   c_shard_key,
   c_sharding,
-  c_probes
+  c_probes,
+  c_datatype
 };
 enum AlterField { a_replicas, a_index };
 constexpr std::string_view alter_names[] = {"replicas", "index"};
 constexpr std::string_view create_names[] = {"name",     "dimension", "metric",   "shards",
                                              "replicas", "index",     "embedder", "shard_key",
-                                             "sharding", "probes"};
+                                             "sharding", "probes",    "datatype"};
 enum IndexField {
   i_type,
   i_m,
@@ -153,6 +155,15 @@ Result<IndexChange> read_index_change(JsonValue& value, const JsonPath& path) {
   if (has(seen, i_vectors)) change.vectors = given.vectors;
   if (has(seen, i_min_recall)) change.min_recall = given.min_recall;
   return change;
+}
+
+Status read_datatype(JsonValue& value, const JsonPath& path, Datatype& datatype) {
+  std::string name;
+  JADE_RETURN_IF_ERROR(read_string(value, path, word_bytes_max, name));
+  auto parsed = parse_datatype(name);
+  if (!parsed) return parsed.status();
+  datatype = *parsed;
+  return {};
 }
 
 Status read_metric(JsonValue& value, const JsonPath& path, Metric& metric) {
@@ -375,6 +386,7 @@ Result<DatabaseSpec> decode_create(std::string& body) {
           case c_name: return read_string(v, at, 4 * Limits::name_bytes_max, spec.name);
           case c_dimension: return read_uint(v, at, spec.dimension);
           case c_metric: return read_metric(v, at, spec.metric);
+          case c_datatype: return read_datatype(v, at, spec.datatype);
           case c_shards: return read_uint(v, at, spec.shards);
           case c_replicas: return read_uint(v, at, spec.replicas);
           case c_index: return read_index(v, at, spec.index);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "index/datatype.h"
 #include "net/json_writer.h"
 
 namespace jade {
@@ -115,6 +116,7 @@ void append_database(std::string& out, const DatabaseInfo& info) {
   object.field("name", info.spec.name)
       .field("dimension", info.spec.dimension)
       .field("metric", to_string(info.spec.metric))
+      .field("datatype", to_string(info.spec.datatype))
       .field("shards", info.spec.shards)
       .field("replicas", info.spec.replicas);
   append_index(object.key("index"), info.spec.index);

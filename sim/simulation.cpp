@@ -1,6 +1,7 @@
 #include "sim/simulation.h"
 
 #include <algorithm>
+#include <cmath>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -9,6 +10,7 @@
 #include "actors/catalog.h"
 #include "actors/errors.h"
 #include "actors/random.h"
+#include "index/datatype.h"
 #include "index/scoring.h"
 #include "sim/linearizability.h"
 #include "sim/model.h"
@@ -400,6 +402,7 @@ class Simulation {
     spec.metric = static_cast<Metric>(draw(3));
     spec.shards = options_.shards;
     spec.replicas = std::min(options_.nodes, 3u);
+    spec.datatype = datatype_;
     if (options_.by_vector) spec.sharding = Sharding::vector;
     metric_ = spec.metric;
     if (!await_ready()) return;
@@ -954,7 +957,7 @@ class Simulation {
       model_.begin(id, {version, true});
       request.ids.emplace_back(id);
       request.metadata.push_back(metadata_of(id, version));
-      auto values = vector_of(id, version, options_.dimension);
+      auto values = sent_vector(id, version);
       request.values.append(reinterpret_cast<const char*>(values.data()), values.size() * 4);
     }
     request.request_id = "upsert-" + std::to_string(versions_);
@@ -998,6 +1001,22 @@ class Simulation {
         }));
   }
 
+  // What a client sends, which can be stored, and what is read back.
+  std::vector<float> sent_vector(uint64_t id, uint64_t version) const {
+    auto out = vector_of(id, version, options_.dimension);
+    for (float& value : out) {
+      if (datatype_ == Datatype::uint8) value = std::round(100 * (value + 0.5f));
+    }
+    return out;
+  }
+  std::vector<float> stored_vector(uint64_t id, uint64_t version) const {
+    auto out = sent_vector(id, version);
+    std::vector<char> stored(out.size() * element_bytes(datatype_));
+    store_values(datatype_, out.data(), out.size(), stored.data());
+    load_values(datatype_, stored.data(), out.size(), out.data());
+    return out;
+  }
+
   // One operation on one of the vectors that all clients use.
   void begin_shared(uint32_t client, uint64_t dice) {
     Api& api = nodes_[clients_[client].node]->api();
@@ -1009,7 +1028,7 @@ class Simulation {
       request.dimension = options_.dimension;
       request.ids.emplace_back(key);
       request.metadata.push_back(metadata_of(key, version));
-      auto values = vector_of(key, version, options_.dimension);
+      auto values = sent_vector(key, version);
       request.values.append(reinterpret_cast<const char*>(values.data()), values.size() * 4);
       auto operation = history_.write(client, key, version, now_ns_);
       api.upsert(std::move(request), answered<UpsertReply>(client, [=, this](auto& reply) {
@@ -1048,7 +1067,7 @@ class Simulation {
   void search_shared(uint32_t client) {
     SearchRequest request;
     request.database = shared_database;
-    request.vector = vector_of(draw(1000), 1, options_.dimension);
+    request.vector = sent_vector(draw(1000), 1);
     request.k = Limits::k_max;
     request.exact = true;
     if (draw(2) == 0) request.consistency = Consistency::strong;
@@ -1098,7 +1117,7 @@ class Simulation {
   void begin_search(uint32_t client) {
     SearchRequest request;
     request.database = database;
-    request.vector = vector_of(draw(1000), 1, options_.dimension);
+    request.vector = sent_vector(draw(1000), 1);
     request.k = static_cast<uint32_t>(1 + draw(20));
     request.exact = draw(2) == 0;
     if (draw(3) == 0) request.consistency = Consistency::strong;
@@ -1141,7 +1160,7 @@ class Simulation {
   void begin_census(uint32_t client) {
     SearchRequest request;
     request.database = database;
-    request.vector = vector_of(draw(1000), 1, options_.dimension);
+    request.vector = sent_vector(draw(1000), 1);
     request.k = Limits::k_max;
     request.exact = true;
     if (draw(2) == 0) request.consistency = Consistency::strong;
@@ -1170,7 +1189,7 @@ class Simulation {
     bool there = certain != model_.certain().end() && certain->second.exists;
     // By their product others may be nearer.
     if (!there || !model_.decided(id) || metric_ == Metric::dot) return std::nullopt;
-    request.vector = vector_of(id, certain->second.number, options_.dimension);
+    request.vector = sent_vector(id, certain->second.number);
     request.filter.clear();
     // By vector, the nearest shard alone has it, and its few rows are all compared.
     request.exact = !options_.by_vector || draw(2) == 0;
@@ -1219,7 +1238,7 @@ class Simulation {
   void observe(uint64_t id, const StoredVector& found) {
     auto version = version_of(found.metadata);
     if (!version || metadata_of(id, *version) != found.metadata ||
-        found.values != vector_of(id, *version, options_.dimension)) {
+        found.values != stored_vector(id, *version)) {
       return fail("id " + std::to_string(id) + " holds what nobody wrote: " + found.metadata);
     }
     observe_version(id, *version);
@@ -1319,7 +1338,7 @@ class Simulation {
     for (const auto& [id, version] : model_.certain()) {
       if (!version.exists) continue;
       if (bucket >= 0 && bucket_of(id, version.number) != static_cast<uint64_t>(bucket)) continue;
-      auto row = vector_of(id, version.number, options_.dimension);
+      auto row = stored_vector(id, version.number);
       if (metric_ == Metric::cosine) normalise(row.data(), row.size());
       double sum = 0;
       for (size_t j = 0; j < row.size(); ++j) {
@@ -1339,7 +1358,7 @@ class Simulation {
     for (int i = 0; i < 6 && ok(); ++i) {
       SearchRequest request;
       request.database = database;
-      request.vector = vector_of(draw(1000), 3, options_.dimension);
+      request.vector = sent_vector(draw(1000), 3);
       request.k = static_cast<uint32_t>(1 + draw(40));
       request.exact = i % 2 == 0;
       int bucket = i % 3 == 0 ? -1 : static_cast<int>(draw(10));
@@ -1355,7 +1374,8 @@ class Simulation {
       }
       for (size_t j = 0; request.exact && j < size; ++j) {
         float distance = distance_from_score(metric_, reply->results[j].score);
-        if (std::abs(distance - expected[j].distance) > 1e-4f) {
+        if (std::abs(distance - expected[j].distance) >
+            1e-4f * std::max(1.0f, std::abs(expected[j].distance))) {
           return fail("result " + std::to_string(j) + " of an exact search is at distance " +
                       std::to_string(distance) + ", brute force says " +
                       std::to_string(expected[j].distance));
@@ -1462,6 +1482,7 @@ class Simulation {
   std::map<uint64_t, uint64_t> deletions_;  // asked for, by id
   History history_;
   Metric metric_ = Metric::l2;
+  Datatype datatype_ = static_cast<Datatype>(mix(options_.seed, 0x52u) % 3);
   std::vector<Client> clients_;
   uint64_t versions_ = 0;
   std::map<std::pair<uint64_t, uint64_t>, uint64_t> leaders_;  // by group and term

@@ -7,7 +7,8 @@ $Cxx.namespace("jade::wire");
 
 struct Record {
   id @0 :Data;        # key form of VectorId
-  values @1 :Data;    # dimension float32, little-endian, as the client gave them
+  values @1 :Data;    # dimension values of the database's datatype, little-endian, as the
+                      # client gave them or, of float16, the nearest there are
   metadata @2 :Text;  # canonical JSON object; empty: none
 }
 
@@ -44,12 +45,13 @@ struct Command {
 struct Upsert {
   dimension @0 :UInt32;
   ids @1 :List(Data);
-  values @2 :Data;            # rows × dimension float32
+  values @2 :Data;            # rows × dimension values
   metadata @3 :List(Text);
   # In a database that is sharded by vector:
   cells @4 :List(UInt64);     # the group that each vector belongs to
   router @5 :UInt64;          # the version of the router that said so
   versions @6 :List(UInt64);  # in a Forward: of each id
+  datatype @7 :UInt8;         # of the values: 0 float32, 1 float16, 2 uint8
 }
 
 struct Delete {
@@ -246,6 +248,7 @@ struct Database {
   nextRouter @17 :Router;   # on its way
   vectors @18 :UInt8;       # 0, also where it is missing: in memory; 1: on disk
   minRecall @19 :Float64;   # of searches by default; 0: ef_search and nprobe count
+  datatype @20 :UInt8;      # 0, also where it is missing: float32; 1: float16; 2: uint8
   shards @11 :List(Shard);  # in a command: without groups, which the catalog assigns
 
   struct Shard {

@@ -193,6 +193,7 @@ void write(wire::Database::Builder out, const DatabaseRecord& database) {
   out.setQuantization(database.quantization);
   out.setVectors(database.vectors);
   out.setMinRecall(database.min_recall);
+  out.setDatatype(database.datatype);
   out.setEmbedder(as_text(database.embedder));
   out.setReplicas(database.replicas);
   out.setShardKey(as_text(database.shard_key));
@@ -218,6 +219,7 @@ DatabaseRecord read(wire::Database::Reader in) {
   out.quantization = in.getQuantization();
   out.vectors = in.getVectors();
   out.min_recall = in.getMinRecall();
+  out.datatype = in.getDatatype();
   out.embedder = view(in.getEmbedder());
   out.replicas = in.getReplicas();
   out.shard_key = view(in.getShardKey());
@@ -235,13 +237,21 @@ void write(wire::Command::Builder out, const RequestId& request) {
   out.setFingerprint(request.fingerprint);
 }
 
-Status visit_rows(wire::Upsert::Reader upsert, const std::function<Status(const RowView&)>& each) {
+Result<Datatype> read_datatype(wire::Upsert::Reader upsert) {
+  if (upsert.getDatatype() > static_cast<uint8_t>(datatype_max)) {
+    return corruption("an upsert command has values of an unknown datatype");
+  }
+  return static_cast<Datatype>(upsert.getDatatype());
+}
+
+Status visit_rows(wire::Upsert::Reader upsert, Datatype datatype,
+                  const std::function<Status(const RowView&)>& each) {
   auto ids = upsert.getIds();
   auto metadata = upsert.getMetadata();
   auto cells = upsert.getCells();
   auto versions = upsert.getVersions();
   std::string_view values = view(upsert.getValues());
-  size_t row_bytes = size_t{upsert.getDimension()} * sizeof(float);
+  size_t row_bytes = upsert.getDimension() * element_bytes(datatype);
   auto fits = [&](size_t size) { return size == 0 || size == ids.size(); };
   if (metadata.size() != ids.size() || values.size() != ids.size() * row_bytes ||
       !fits(cells.size()) || !fits(versions.size())) {
@@ -256,8 +266,11 @@ Status visit_rows(wire::Upsert::Reader upsert, const std::function<Status(const 
 }
 
 Status visit_upsert(wire::Upsert::Reader upsert, const CommandVisitor& visitor) {
-  JADE_RETURN_IF_ERROR(visitor.begin_upsert(upsert.getIds().size(), upsert.getDimension()));
-  return visit_rows(upsert, visitor.upsert_row);
+  auto datatype = read_datatype(upsert);
+  if (!datatype.ok()) return datatype.status();
+  JADE_RETURN_IF_ERROR(
+      visitor.begin_upsert(upsert.getIds().size(), upsert.getDimension(), *datatype));
+  return visit_rows(upsert, *datatype, visitor.upsert_row);
 }
 
 std::map<uint64_t, uint64_t> read_map(capnp::List<uint64_t>::Reader keys,
@@ -285,7 +298,10 @@ Status visit_forward(wire::Forward::Reader in, const CommandVisitor& visitor) {
   command.term = in.getTerm();
   command.sequence = in.getSequence();
   command.dimension = in.getTake().getDimension();
-  JADE_RETURN_IF_ERROR(visit_rows(in.getTake(), [&](const RowView& row) {
+  auto datatype = read_datatype(in.getTake());
+  if (!datatype.ok()) return datatype.status();
+  command.datatype = *datatype;
+  JADE_RETURN_IF_ERROR(visit_rows(in.getTake(), *datatype, [&](const RowView& row) {
     command.take.push_back(row);
     return Status();
   }));
@@ -333,6 +349,7 @@ std::string encode(const UpsertCommand& command, RequestId request) {
   write(root, request);
   auto out = root.initUpsert();
   out.setDimension(command.dimension);
+  out.setDatatype(static_cast<uint8_t>(command.datatype));
   out.setValues(as_data(command.values));
   auto ids = out.initIds(static_cast<unsigned>(command.ids.size()));
   auto metadata = out.initMetadata(static_cast<unsigned>(command.ids.size()));
@@ -402,11 +419,12 @@ std::string encode(const ForwardCommand& command) {
   out.setSequence(command.sequence);
   auto take = out.initTake();
   take.setDimension(command.dimension);
+  take.setDatatype(static_cast<uint8_t>(command.datatype));
   auto rows = static_cast<unsigned>(command.take.size());
   auto ids = take.initIds(rows);
   auto metadata = take.initMetadata(rows);
   auto versions = take.initVersions(rows);
-  size_t row_bytes = size_t{command.dimension} * sizeof(float);
+  size_t row_bytes = command.dimension * element_bytes(command.datatype);
   auto values = take.initValues(static_cast<unsigned>(rows * row_bytes));
   for (unsigned i = 0; i < rows; ++i) {
     const RowView& row = command.take[i];

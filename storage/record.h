@@ -11,6 +11,7 @@
 #include <variant>
 #include <vector>
 
+#include "storage/datatype.h"
 #include "storage/life.h"
 #include "storage/status.h"
 
@@ -19,12 +20,13 @@ namespace jade {
 struct UpsertCommand {
   uint32_t dimension = 0;
   std::vector<std::string> ids;  // key form
-  std::string values;            // ids × dimension float32
+  std::string values;            // ids × dimension × element_bytes(datatype)
   std::vector<std::string> metadata;
   // In a database that is sharded by vector, one for each id: the group that the vector
   // belongs to by this version of the router.
   std::vector<uint64_t> cells = {};
   uint64_t router = 0;
+  Datatype datatype = Datatype::float32;
 };
 
 struct DeleteCommand {
@@ -66,7 +68,7 @@ struct SplitEndCommand {
 // One row of an upsert; the views live as long as the call.
 struct RowView {
   std::string_view id;
-  std::string_view values;  // dimension float32, unaligned
+  std::string_view values;  // dimension × element_bytes(datatype), unaligned
   std::string_view metadata;
   uint64_t cell = 0;     // where the command has such
   uint64_t version = 0;  // in a ForwardCommand
@@ -81,6 +83,7 @@ struct ForwardCommand {
   uint64_t term = 0;
   uint64_t sequence = 0;
   uint32_t dimension = 0;
+  Datatype datatype = Datatype::float32;
   std::vector<RowView> take;
   // Rows with these ids, where their versions are smaller, go.
   struct Leaving {
@@ -137,8 +140,8 @@ struct CommandVisitor {
   // Where the command has a request id, called first. False: nothing else is to be
   // done. May be empty.
   std::function<bool(RequestId request)> begin;
-  // Called before the rows: their number and dimension.
-  std::function<Status(size_t rows, uint32_t dimension)> begin_upsert;
+  // Called before the rows: their number, dimension and datatype.
+  std::function<Status(size_t rows, uint32_t dimension, Datatype datatype)> begin_upsert;
   std::function<Status(const RowView& row)> upsert_row;
   std::function<Status(const DeleteCommand&)> erase;
   std::function<Status(const SealCommand&)> seal;
@@ -280,6 +283,7 @@ struct DatabaseRecord {
   uint8_t quantization = 0;
   uint8_t vectors = 0;
   double min_recall = 0;
+  uint8_t datatype = 0;
   std::string embedder;
   uint32_t replicas = 1;
   std::string shard_key;

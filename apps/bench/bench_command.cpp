@@ -43,19 +43,14 @@ struct Arguments {
   std::string json_file;
   uint32_t clients = 0, repetitions = 3;
   std::vector<std::string> quantization = {"sq8"}, vectors = {"memory"};
+  std::vector<std::string> datatype = {"float32"};
   std::vector<uint32_t> ef = {10, 16, 24, 32, 64, 128, 256};
   bool skip_peers = false, only_ours = false, skip_node = false, skip_filters = false;
   MakeOptions make;
 };
 
-// What our index is measured with, besides the options that are the same for all.
-struct Kind {
-  Quantization quantization = Quantization::sq8;
-  VectorPlace vectors = VectorPlace::memory;
-};
-
-Result<std::vector<Kind>> kinds_of(const Arguments& arguments) {
-  std::vector<Kind> out;
+Result<std::vector<EngineKind>> kinds_of(const Arguments& arguments, Datatype datatype) {
+  std::vector<EngineKind> out;
   for (const std::string& place : arguments.vectors) {
     auto vectors = parse_vector_place(place);
     if (!vectors.ok()) return vectors.status();
@@ -63,11 +58,57 @@ Result<std::vector<Kind>> kinds_of(const Arguments& arguments) {
       auto quantization = parse_quantization(name);
       if (!quantization.ok()) return quantization.status();
       bool walkable = *vectors == VectorPlace::memory || *quantization != Quantization::none;
-      if (walkable) out.push_back({*quantization, *vectors});
+      if (walkable) out.push_back({*quantization, *vectors, datatype});
     }
   }
   if (out.empty()) return invalid_argument("--vectors disk needs a --quantization to walk by");
   return out;
+}
+
+Result<std::vector<EngineKind>> kinds_of(const Arguments& arguments) {
+  std::vector<EngineKind> out;
+  for (const std::string& name : arguments.datatype) {
+    auto datatype = parse_datatype(name);
+    if (!datatype.ok()) return datatype.status();
+    auto kinds = kinds_of(arguments, *datatype);
+    if (!kinds.ok()) return kinds.status();
+    out.insert(out.end(), kinds->begin(), kinds->end());
+  }
+  return out;
+}
+
+Status check_datatypes(const std::vector<EngineKind>& kinds, const Workload& workload) {
+  const auto& values = workload.base.values;
+  for (const EngineKind& kind : kinds) {
+    size_t at = 0;
+    const char* wrong = refusal(kind.datatype, values.data(), values.size(), at);
+    if (wrong == nullptr) continue;
+    const uint32_t dimension = workload.base.dimension;
+    return invalid_argument(
+        "value " + std::to_string(at % dimension) + " of row " + std::to_string(at / dimension) +
+        " of the base " + wrong +
+        (workload.metric == Metric::cosine ? "; under cosine the base is normalised" : ""));
+  }
+  return {};
+}
+
+// Of datatypes, at equal recall, against float32 in the same run.
+void report_datatypes(const std::vector<EngineKind>& kinds, const std::vector<Curve>& curves,
+                      double wanted, const std::string& recall, Report& report) {
+  for (size_t i = 0; i < kinds.size(); ++i) {
+    for (size_t j = 0; j < kinds.size(); ++j) {
+      if (kinds[i].datatype == Datatype::float32 || kinds[j].datatype != Datatype::float32 ||
+          kinds[i].quantization != kinds[j].quantization || kinds[i].vectors != kinds[j].vectors) {
+        continue;
+      }
+      std::string key = curves[i].name + " / " + curves[j].name + " at " + recall;
+      if (auto ratio = rate_ratio_at_recall(curves[i], curves[j], wanted)) {
+        report.ratio(key, *ratio, "times the queries/s");
+      } else {
+        report.text(key + ": not between the measured --ef");
+      }
+    }
+  }
 }
 
 // Searches at the first beam width that reaches a recall of 0.95, each after the kernel has
@@ -92,16 +133,14 @@ void bench_cold(Engine& engine, const Curve& curve, const Workload& workload, Re
   report.fact(name + ": p99", percentile(taken, 99), "us");
 }
 
-void bench_peers(const MeasureOptions& measuring, const std::vector<Kind>& kinds, bool only_ours,
-                 const Workload& workload, Report& report) {
+void bench_peers(const MeasureOptions& measuring, const std::vector<EngineKind>& kinds,
+                 bool only_ours, const Workload& workload, Report& report) {
   const IndexOptions index;
   report.section("Libraries on one thread, M " + std::to_string(index.m) + ", efConstruction " +
                  std::to_string(index.ef_construction));
   std::vector<std::unique_ptr<Engine>> engines;
   auto graph = std::make_shared<SharedGraph>();
-  for (const Kind& kind : kinds) {
-    engines.push_back(make_jade_index(kind.quantization, kind.vectors, graph));
-  }
+  for (const EngineKind& kind : kinds) engines.push_back(make_jade_index(kind, graph));
   if (!only_ours) {
     engines.push_back(make_hnswlib());
     engines.push_back(make_faiss());
@@ -113,13 +152,20 @@ void bench_peers(const MeasureOptions& measuring, const std::vector<Kind>& kinds
     auto begin = Clock::now();
     engine.build(workload.base, workload.metric, index);
     build_seconds.push_back(std::chrono::duration<double>(Clock::now() - begin).count());
-    bool shares = contestants.size() > 0 && contestants.size() < kinds.size();
+    const size_t i = contestants.size();
+    bool shares = i > 0 && i < kinds.size() && kinds[i].datatype == kinds[i - 1].datatype;
     report.fact(engine.name() + (shares ? ": codes for the same graph" : ": build"),
                 build_seconds.back(), "s");
     if (engine.memory_bytes() > 0) {
       report.fact(
           engine.name() + ": memory",
           static_cast<double>(engine.memory_bytes()) / static_cast<double>(workload.base.rows),
+          "bytes/vector");
+    }
+    if (engine.disk_bytes() > 0) {
+      report.fact(
+          engine.name() + ": on disk",
+          static_cast<double>(engine.disk_bytes()) / static_cast<double>(workload.base.rows),
           "bytes/vector");
     }
     contestants.push_back({engine.name(), [&engine, &workload] {
@@ -135,10 +181,11 @@ void bench_peers(const MeasureOptions& measuring, const std::vector<Kind>& kinds
   for (const Curve& curve : curves) report.curve(curve);
   for (size_t i = 0; i < kinds.size(); ++i) bench_cold(*engines[i], curves[i], workload, report);
   for (double wanted : {0.95, 0.99}) {
+    char recall[16];
+    std::snprintf(recall, sizeof recall, "%.2f", wanted);
+    report_datatypes(kinds, curves, wanted, recall, report);
     for (size_t ours = 0; ours < kinds.size(); ++ours) {
       for (size_t i = kinds.size(); i < curves.size(); ++i) {
-        char recall[16];
-        std::snprintf(recall, sizeof recall, "%.2f", wanted);
         std::string key = curves[ours].name + " / " + curves[i].name + " at " + recall;
         if (auto ratio = rate_ratio_at_recall(curves[ours], curves[i], wanted)) {
           report.ratio(key, *ratio, "times the queries/s");
@@ -169,6 +216,7 @@ Status run_bench(const Arguments& arguments) {
   NodeBenchOptions node;
   node.index.quantization = kinds->front().quantization;
   node.index.vectors = kinds->front().vectors;
+  node.datatype = kinds->front().datatype;
   node.measure = measuring;
   node.clients = arguments.clients;
   if (node.clients == 0) {
@@ -177,6 +225,7 @@ Status run_bench(const Arguments& arguments) {
   if (options.computes_truth()) std::fprintf(stderr, "computing exact neighbours\n");
   auto workload = load_workload(options);
   if (!workload.ok()) return workload.status();
+  JADE_RETURN_IF_ERROR(check_datatypes(*kinds, *workload));
   Report report([](std::string_view text) { std::fwrite(text.data(), 1, text.size(), stderr); });
   report.section(std::to_string(workload->base.rows) + " vectors of dimension " +
                  std::to_string(workload->base.dimension) + ", " +
@@ -244,6 +293,11 @@ void add_bench_command(CLI::App& app, int& exit_code) {
   command
       ->add_option("--vectors", arguments->vectors,
                    "Where vectors are kept: memory or disk; the node has the first")
+      ->delimiter(',')
+      ->capture_default_str();
+  command
+      ->add_option("--datatype", arguments->datatype,
+                   "As what vectors are stored: float32, float16 or uint8; the node has the first")
       ->delimiter(',')
       ->capture_default_str();
   command->add_option("--clients", arguments->clients, "Clients at once; one a core if not given")

@@ -11,6 +11,7 @@
 #include "index/growing_segment.h"
 #include "index/kernels.h"
 #include "index/segment_builder.h"
+#include "index/segment_io.h"
 #include "index/shard_view.h"
 #include "storage/env.h"
 
@@ -24,8 +25,8 @@ namespace {
 
 class JadeIndex final : public Engine {
  public:
-  JadeIndex(Quantization quantization, VectorPlace vectors, std::shared_ptr<SharedGraph> shared)
-      : quantization_(quantization), vectors_(vectors), shared_(std::move(shared)) {}
+  JadeIndex(const EngineKind& kind, std::shared_ptr<SharedGraph> shared)
+      : kind_(kind), shared_(std::move(shared)) {}
   ~JadeIndex() override {
     view_ = {};
     store_.reset();
@@ -34,16 +35,18 @@ class JadeIndex final : public Engine {
   }
 
   std::string name() const override {
-    return "jade index (" + std::string(to_string(quantization_)) +
-           (vectors_ == VectorPlace::disk ? ", disk)" : ")");
+    std::string out = "jade index (" + std::string(to_string(kind_.quantization));
+    if (kind_.datatype != Datatype::float32) out += ", " + std::string(to_string(kind_.datatype));
+    return out + (kind_.vectors == VectorPlace::disk ? ", disk)" : ")");
   }
 
   void build(const Matrix& base, Metric metric, const IndexOptions& options) override {
     metric_ = metric;
     dimension_ = base.dimension;
-    std::shared_ptr<const Segment> input = shared_->segment;
+    auto& shared = shared_->segments[kind_.datatype];
+    std::shared_ptr<const Segment> input = shared;
     if (input == nullptr) {
-      auto rows = std::make_shared<GrowingSegment>(base.dimension, metric);
+      auto rows = std::make_shared<GrowingSegment>(base.dimension, metric, kind_.datatype);
       for (size_t i = 0; i < base.rows; ++i) {
         rows->append(i + 1, VectorId(i).key(), base.row(i), "");
       }
@@ -52,15 +55,18 @@ class JadeIndex final : public Engine {
     BuildOptions build;
     build.metric = metric;
     build.dimension = base.dimension;
+    build.datatype = kind_.datatype;
     build.index = options;
-    build.index.quantization = quantization_;
-    build.index.vectors = vectors_;
+    build.index.quantization = kind_.quantization;
+    build.index.vectors = kind_.vectors;
     build.seed = 1;
-    if (vectors_ == VectorPlace::disk) open_store();
-    build.store_vectors = [&] { return store_vectors(store_, 1, base.dimension); };
+    if (kind_.vectors == VectorPlace::disk) open_store();
+    build.store_vectors = [&] {
+      return store_vectors(store_, 1, base.dimension * element_bytes(kind_.datatype));
+    };
     auto sealed = build_segment({{input, nullptr, input->rows()}}, build);
     JADE_ASSERT(sealed.ok());
-    if (shared_->segment == nullptr) shared_->segment = *sealed;
+    if (shared == nullptr) shared = *sealed;
     view_ = {*sealed, nullptr, (*sealed)->rows(), 0};
   }
 
@@ -77,6 +83,18 @@ class JadeIndex final : public Engine {
   }
 
   size_t memory_bytes() const override { return sealed().memory_bytes(); }
+
+  size_t disk_bytes() const override {
+    size_t bytes = 0;
+    (void)serialize(sealed(), [&](std::string_view piece) {
+      bytes += piece.size();
+      return Status();
+    });
+    std::error_code none;
+    auto rows =
+        sealed().stored() == nullptr ? 0 : std::filesystem::file_size(directory_ + "/rows/1", none);
+    return bytes + rows;
+  }
 
   bool forget_disk() override {
     // With few vectors they are in memory nevertheless.
@@ -98,8 +116,7 @@ class JadeIndex final : public Engine {
     store_ = std::move(*store);
   }
 
-  Quantization quantization_;
-  VectorPlace vectors_;
+  EngineKind kind_;
   std::shared_ptr<SharedGraph> shared_;
   std::string directory_;
   std::shared_ptr<SegmentStore> store_;
@@ -140,9 +157,9 @@ class Faiss final : public Engine {
 
 }  // namespace
 
-std::unique_ptr<Engine> make_jade_index(Quantization quantization, VectorPlace vectors,
+std::unique_ptr<Engine> make_jade_index(const EngineKind& kind,
                                         std::shared_ptr<SharedGraph> shared) {
-  return std::make_unique<JadeIndex>(quantization, vectors, std::move(shared));
+  return std::make_unique<JadeIndex>(kind, std::move(shared));
 }
 std::unique_ptr<Engine> make_faiss() { return std::make_unique<Faiss>(); }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -24,19 +25,29 @@ class Engine {
   virtual void search(const float* query, uint32_t k, std::vector<int64_t>& out) = 0;
   // Of all that is searched; 0: unknown.
   virtual size_t memory_bytes() const { return 0; }
+  // Of files; 0: unknown.
+  virtual size_t disk_bytes() const { return 0; }
   // Has the kernel forget what it has read. False: nothing is on disk.
   virtual bool forget_disk() { return false; }
 };
 
 // A graph that several of our indexes share, as it does not depend on what it is walked by.
 struct SharedGraph {
-  std::shared_ptr<const SealedSegment> segment;  // of the first that was built
+  // Of each datatype the first that was built.
+  std::map<Datatype, std::shared_ptr<const SealedSegment>> segments;
+};
+
+// What our index is measured with, besides the options that are the same for all.
+struct EngineKind {
+  Quantization quantization = Quantization::sq8;
+  VectorPlace vectors = VectorPlace::memory;
+  Datatype datatype = Datatype::float32;
 };
 
 // Our index alone: a sealed segment, without actors or network; with VectorPlace::disk with
-// a file of its vectors in a temporary directory. `quantization` and `vectors`: instead of
-// those of the options it is built with.
-std::unique_ptr<Engine> make_jade_index(Quantization quantization, VectorPlace vectors,
+// a file of its vectors in a temporary directory. `kind`: instead of the options it is built
+// with.
+std::unique_ptr<Engine> make_jade_index(const EngineKind& kind,
                                         std::shared_ptr<SharedGraph> shared);
 // hnswlib, compiled for the widest instructions of this processor.
 std::unique_ptr<Engine> make_hnswlib();

@@ -120,6 +120,7 @@ class NodeBench {
     spec.name = database;
     spec.dimension = workload_.base.dimension;
     spec.metric = workload_.metric;
+    spec.datatype = options_.datatype;
     spec.index = options_.index;
     return spec;
   }

@@ -8,6 +8,7 @@ namespace jade {
 
 struct NodeBenchOptions {
   IndexOptions index;
+  Datatype datatype = Datatype::float32;
   uint32_t clients = 1;    // searches are measured with one client and with so many
   MeasureOptions measure;  // its clients do not count
 };

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "apps/data/byte_source.h"
+#include "index/half.h"
 #include "index/metric.h"
 
 static_assert(std::endian::native == std::endian::little, "the formats are little-endian");
@@ -327,17 +328,6 @@ Result<std::unique_ptr<VectorReader>> open_vectors(const std::string& path,
     case FileFormat::ndjson: break;
   }
   return std::unique_ptr<VectorReader>(new LineReader(std::move(*source)));
-}
-
-float half_to_float(uint16_t half) {
-  uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16;
-  uint32_t exponent = half >> 10 & 0x1f, mantissa = half & 0x3ff;
-  if (exponent == 0) {
-    auto magnitude = static_cast<float>(mantissa) * (1.0f / (1 << 24));
-    return sign != 0 ? -magnitude : magnitude;
-  }
-  uint32_t wide = exponent == 31 ? 0xff : exponent + 112;
-  return std::bit_cast<float>(sign | wide << 23 | mantissa << 13);
 }
 
 Result<Matrix> load_matrix(const std::string& path, size_t rows_max) {

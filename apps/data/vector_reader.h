@@ -76,6 +76,4 @@ struct Neighbours {
 };
 Result<Neighbours> load_neighbours(const std::string& path);
 
-float half_to_float(uint16_t half);
-
 }  // namespace jade

@@ -44,7 +44,7 @@ struct Arguments {
   std::string format;
   ImportOptions import;
   bool create = false;
-  std::string metric = "cosine";
+  std::string metric = "cosine", datatype = "float32";
   std::string index = "hnsw";
   std::string quantization = "sq8", vectors = "memory";
   uint32_t shards = 1;
@@ -92,6 +92,7 @@ Status create_database(const Arguments& arguments, uint32_t dimension) {
   json::object body{{"name", arguments.import.database},
                     {"dimension", dimension},
                     {"metric", arguments.metric},
+                    {"datatype", arguments.datatype},
                     {"shards", arguments.shards},
                     {"index",
                      {{"type", arguments.index},
@@ -223,6 +224,10 @@ void add_import_command(CLI::App& app, int& exit_code) {
       "fvecs, bvecs, fbin, u8bin, npy or ndjson; by the name's extension if not given");
   command->add_flag("--create", arguments->create, "Create the database where it does not exist");
   command->add_option("--metric", arguments->metric, "With --create: cosine, l2 or dot")
+      ->capture_default_str();
+  command
+      ->add_option("--datatype", arguments->datatype,
+                   "With --create: as what vectors are stored; float32, float16 or uint8")
       ->capture_default_str();
   command->add_option("--index", arguments->index, "With --create: hnsw, ivf or flat")
       ->capture_default_str();

@@ -11,6 +11,7 @@
 #include <mutex>
 #include <thread>
 
+#include "index/half.h"
 #include "net/http_client.h"
 
 namespace jade {

@@ -160,7 +160,13 @@ TEST_CASE_FIXTURE(Files, "what the command cannot do is its exit code") {
   CHECK(with({"--skip-peers"}) == 0);
   CHECK(with({"--skip-filters", "--only-ours", "--quantization", "none,rabitq", "--vectors",
               "memory,disk"}) == 0);
+  CHECK(with({"--skip-filters", "--only-ours", "--datatype", "float32,float16,uint8"}) == 0);
   CHECK(with({"--quantization", "none", "--vectors", "disk"}) == 1);
+  CHECK(with({"--skip-peers", "--datatype", "int8"}) == 1);
+  CHECK(with({"--skip-peers", "--datatype", "float16"}) == 0);
+  std::string fractions = dir.write("fractions.fbin", fbin(2, {1, 2, 3, 0.5f}));
+  CHECK(bench({"--base", fractions, "--queries", options.queries, "--skip-node", "--skip-peers",
+               "--skip-filters", "--datatype", "uint8"}) == 1);
   CHECK(with({"--vectors", "tape"}) == 1);
   CHECK(with({"--skip-peers", "--skip-filters"}) == 0);
   CHECK(bench({}) == 1);

@@ -2,7 +2,6 @@
 
 #include <doctest/doctest.h>
 
-#include <cmath>
 #include <cstring>
 #include <limits>
 
@@ -313,28 +312,6 @@ TEST_CASE("neighbours are read from both formats, and bad files refused") {
   std::string differing = ivecs;
   differing[16] = 2;
   CHECK(!load_neighbours(dir.write("d.ivecs", differing)).ok());
-}
-
-TEST_CASE("all half floats become the number they are") {
-  CHECK(half_to_float(0x3c00) == 1);
-  CHECK(half_to_float(0xc000) == -2);
-  CHECK(half_to_float(0x7bff) == 65504);
-  CHECK(half_to_float(0x0001) == std::ldexp(1.0f, -24));
-  CHECK(half_to_float(0x0400) == std::ldexp(1.0f, -14));
-  CHECK(half_to_float(0x3555) == doctest::Approx(0.333251953125));
-  CHECK(half_to_float(0x7c00) == std::numeric_limits<float>::infinity());
-  CHECK(half_to_float(0xfc00) == -std::numeric_limits<float>::infinity());
-  CHECK(std::isnan(half_to_float(0x7e00)));
-  CHECK(std::signbit(half_to_float(0x8000)));
-  for (uint32_t half = 0; half < 0x7c00; ++half) {
-    auto bits = static_cast<uint16_t>(half);
-    int exponent = static_cast<int>(half >> 10);
-    float mantissa = static_cast<float>(half & 0x3ff) / 1024.0f;
-    float expected =
-        exponent == 0 ? std::ldexp(mantissa, -14) : std::ldexp(1 + mantissa, exponent - 15);
-    REQUIRE(half_to_float(bits) == expected);
-    REQUIRE(half_to_float(static_cast<uint16_t>(bits | 0x8000)) == -expected);
-  }
 }
 
 }  // namespace jade

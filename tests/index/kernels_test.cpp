@@ -7,6 +7,8 @@
 #include <random>
 #include <vector>
 
+#include "index/half.h"
+
 namespace jade {
 
 TEST_CASE("Every level of kernels agrees with sums in double") {
@@ -55,6 +57,93 @@ TEST_CASE("Kernels read no more than the vectors") {
       std::vector<float> a(d, 1.0f), b(d, 3.0f);
       CHECK(tested->l2_squared(a.data(), b.data(), d) == 4 * static_cast<float>(d));
       CHECK(tested->inner_product(a.data(), b.data(), d) == 3 * static_cast<float>(d));
+    }
+  }
+}
+
+namespace {
+
+// Odd ones from 1 to 4,096, and those on both sides of what is compared at once.
+std::vector<size_t> some_dimensions() {
+  std::vector<size_t> out = {127, 128, 129, 255, 256, 257, 784, 1000, 1023, 1025, 2049, 4095, 4096};
+  for (size_t d = 0; d <= 100; ++d) out.push_back(d);
+  return out;
+}
+
+// What sums in double give.
+struct Sums {
+  double l2 = 0, product = 0, size = 0;
+
+  void add(double x, double y) {
+    l2 += (x - y) * (x - y);
+    product += x * y;
+    size += std::fabs(x * y);
+  }
+  void check(float found_l2, float found_product) const {
+    CHECK(std::fabs(static_cast<double>(found_l2) - l2) <= 1e-5 * l2);
+    CHECK(std::fabs(static_cast<double>(found_product) - product) <= 1e-5 * size);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("Every level of kernels of float16 and uint8 agrees with sums in double") {
+  std::mt19937 random(6);
+  std::normal_distribution<float> normal;
+  for (SimdLevel level : {SimdLevel::portable, SimdLevel::avx2, SimdLevel::avx512}) {
+    const Kernels* tested = kernels_at(level);
+    if (tested == nullptr) continue;
+    CAPTURE(to_string(level));
+    for (size_t d : some_dimensions()) {
+      CAPTURE(d);
+      // Of their own size, so that the address sanitizer sees a read past them.
+      std::vector<float> a(d), wide(d);
+      std::vector<uint16_t> halves(d);
+      std::vector<uint8_t> bytes(d);
+      Sums of_halves, of_bytes;
+      for (size_t i = 0; i < d; ++i) {
+        a[i] = normal(random);
+        wide[i] = 100 * normal(random);
+        // All sizes there are, subnormal ones too.
+        halves[i] = float_to_half(std::ldexp(normal(random), static_cast<int>(random() % 32) - 26));
+        bytes[i] = static_cast<uint8_t>(random() % 256);
+        of_halves.add(static_cast<double>(a[i]), static_cast<double>(half_to_float(halves[i])));
+        of_bytes.add(static_cast<double>(wide[i]), bytes[i]);
+      }
+      of_halves.check(tested->l2_squared_f16(a.data(), halves.data(), d),
+                      tested->inner_product_f16(a.data(), halves.data(), d));
+      of_bytes.check(tested->l2_squared_f32_u8(wide.data(), bytes.data(), d),
+                     tested->inner_product_f32_u8(wide.data(), bytes.data(), d));
+    }
+  }
+}
+
+TEST_CASE("Every level of kernels has the same distances of uint8") {
+  std::mt19937 random(7);
+  auto dimensions = some_dimensions();
+  dimensions.push_back(16384);
+  for (size_t d : dimensions) {
+    CAPTURE(d);
+    // The largest there may be, and others.
+    for (bool largest : {true, false}) {
+      std::vector<uint8_t> a(d), b(d), zero(d);
+      uint64_t l2 = 0, product = 0;
+      for (size_t i = 0; i < d; ++i) {
+        a[i] = static_cast<uint8_t>(largest ? 255 : random() % 256);
+        b[i] = static_cast<uint8_t>(largest ? 255 : random() % 256);
+        int apart = largest ? 255 : a[i] - b[i];
+        l2 += static_cast<uint64_t>(apart * apart);
+        product += uint64_t{a[i]} * b[i];
+      }
+      for (SimdLevel level : {SimdLevel::portable, SimdLevel::avx2, SimdLevel::avx512}) {
+        const Kernels* tested = kernels_at(level);
+        if (tested == nullptr) continue;
+        CAPTURE(to_string(level));
+        const std::vector<uint8_t>& other = largest ? zero : b;
+        CHECK(tested->l2_squared_u8(a.data(), other.data(), d) == l2);
+        CHECK(tested->l2_squared_u8(other.data(), a.data(), d) == l2);
+        CHECK(tested->inner_product_u8(a.data(), b.data(), d) == product);
+      }
     }
   }
 }

@@ -64,8 +64,8 @@ double recall_at_10(const Clustered& data, const BuildOptions& build) {
 int found_by_values(const SealedSegment& segment, const float* query, uint32_t ef,
                     const std::vector<Hit>& exact) {
   WalkMemory& memory = WalkMemory::of_this_thread();
-  Distance distance(segment.metric(), segment.dimension());
-  ExactRows rows(segment.vector(0), distance, query);
+  RowDistance distance(segment.format(), query);
+  ExactRows rows(segment.row(0), segment.scales(), distance);
   Candidate start = descend(*segment.graph(), rows, 0, memory);
   auto all = [](uint32_t) { return true; };
   REQUIRE(walk(*segment.graph(), rows, 0, start, ef, SIZE_MAX, all, memory));

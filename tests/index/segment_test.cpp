@@ -286,6 +286,28 @@ TEST_CASE("Equal inputs and seeds give equal bytes, and bytes give the segment b
   }
 }
 
+TEST_CASE("Segments of version 3 are float32") {
+  BuildOptions build = small_options(4, Metric::l2);
+  auto built = build_segment({whole(make_rows(1100, 4, Metric::l2))}, build);
+  REQUIRE(built.ok());
+  std::string bytes = bytes_of(**built);
+  auto read = [&](char version, char datatype) {
+    bytes[8] = version;
+    bytes[100] = datatype;
+    uint32_t crc = crc32c(std::string_view(bytes).substr(0, bytes.size() - 4));
+    std::memcpy(bytes.data() + bytes.size() - 4, &crc, 4);
+    return segment_of(bytes, bytes.size());
+  };
+  REQUIRE(read(3, 0).ok());
+  CHECK((*read(3, 0))->format() == (*built)->format());
+  CHECK(bytes_of(**read(3, 0)) == bytes_of(**built));
+  CHECK(!read(3, 1).ok());
+  CHECK(read(4, 0).ok());
+  CHECK(!read(4, 1).ok());
+  CHECK(!read(4, 3).ok());
+  CHECK(!read(5, 0).ok());
+}
+
 TEST_CASE("Segments of version 1, which had no quantization, are read as sq8; of 2 as they are") {
   BuildOptions build = small_options(4, Metric::l2);
   auto built = build_segment({whole(make_rows(1100, 4, Metric::l2))}, build);

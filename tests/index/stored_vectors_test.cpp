@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <random>
 
@@ -21,7 +23,7 @@ namespace {
 // A disk in memory that fails when told to.
 struct Disk {
   std::vector<uint64_t> numbers;
-  std::vector<float> values;
+  std::vector<char> values;
   size_t reads = 0;
   size_t rows_read = 0;
   size_t fails_from = SIZE_MAX;  // the read that fails, and all after it
@@ -30,17 +32,16 @@ struct Disk {
 
 class DiskVectors final : public StoredVectors {
  public:
-  DiskVectors(std::shared_ptr<Disk> disk, uint32_t dimension)
-      : disk_(std::move(disk)), dimension_(dimension) {}
+  DiskVectors(std::shared_ptr<Disk> disk, size_t row_bytes)
+      : disk_(std::move(disk)), row_bytes_(row_bytes) {}
 
   uint32_t rows() const override { return static_cast<uint32_t>(disk_->numbers.size()); }
   Status read(uint32_t first, uint32_t count, const uint64_t* row_numbers,
-              float* out) const override {
+              char* out) const override {
     if (disk_->reads++ >= disk_->fails_from) return corruption("a row is damaged");
     disk_->rows_read += count;
     for (uint32_t i = 0; i < count; ++i) REQUIRE(disk_->numbers[first + i] == row_numbers[i]);
-    std::memcpy(out, disk_->values.data() + size_t{first} * dimension_,
-                size_t{count} * dimension_ * sizeof(float));
+    std::memcpy(out, disk_->values.data() + first * row_bytes_, count * row_bytes_);
     return {};
   }
   void will_read(uint32_t row) const override { REQUIRE(row < rows()); }
@@ -48,38 +49,43 @@ class DiskVectors final : public StoredVectors {
 
  private:
   std::shared_ptr<Disk> disk_;
-  uint32_t dimension_;
+  size_t row_bytes_;
 };
 
 class DiskWriter final : public VectorWriter {
  public:
-  DiskWriter(std::shared_ptr<Disk> disk, uint32_t dimension)
-      : disk_(std::move(disk)), dimension_(dimension) {}
+  DiskWriter(std::shared_ptr<Disk> disk, size_t row_bytes)
+      : disk_(std::move(disk)), row_bytes_(row_bytes) {}
 
-  Status append(uint64_t row_number, const float* values) override {
+  Status append(uint64_t row_number, const char* row) override {
     if (disk_->full) return Status(Code::disk_full, "no room");
     disk_->numbers.push_back(row_number);
-    disk_->values.insert(disk_->values.end(), values, values + dimension_);
+    disk_->values.insert(disk_->values.end(), row, row + row_bytes_);
     return {};
   }
   Result<std::shared_ptr<const StoredVectors>> finish() override {
-    return std::shared_ptr<const StoredVectors>(std::make_shared<DiskVectors>(disk_, dimension_));
+    return std::shared_ptr<const StoredVectors>(std::make_shared<DiskVectors>(disk_, row_bytes_));
   }
 
  private:
   std::shared_ptr<Disk> disk_;
-  uint32_t dimension_;
+  size_t row_bytes_;
 };
 
 using Rows = std::shared_ptr<GrowingSegment>;
 
-Rows make_rows(uint32_t n, uint32_t dimension, Metric metric, uint64_t first = 0) {
+Rows make_rows(uint32_t n, uint32_t dimension, Metric metric, uint64_t first = 0,
+               Datatype datatype = Datatype::float32) {
   std::mt19937 random(static_cast<uint32_t>(first + n));
   std::normal_distribution<float> normal;
-  auto rows = std::make_shared<GrowingSegment>(dimension, metric);
+  auto rows = std::make_shared<GrowingSegment>(dimension, metric, datatype);
   std::vector<float> vector(dimension);
   for (uint32_t i = 0; i < n; ++i) {
-    for (float& value : vector) value = 1 + normal(random);
+    for (float& value : vector) {
+      value = 1 + normal(random);
+      if (datatype == Datatype::uint8)
+        value = std::clamp(std::round(99 + 40 * value), 0.0f, 255.0f);
+    }
     rows->append(first + i, VectorId(first + i).key(), vector.data(),
                  "{\"n\":" + std::to_string(i % 500) + "}");
   }
@@ -104,8 +110,8 @@ BuildOptions options_of(uint32_t dimension, Metric metric, Quantization quantiza
 
 BuildOptions on_disk(BuildOptions options, std::shared_ptr<Disk> disk) {
   options.index.vectors = VectorPlace::disk;
-  options.store_vectors = [disk, dimension = options.dimension] {
-    return Result<std::unique_ptr<VectorWriter>>(std::make_unique<DiskWriter>(disk, dimension));
+  options.store_vectors = [disk, row_bytes = options.dimension * element_bytes(options.datatype)] {
+    return Result<std::unique_ptr<VectorWriter>>(std::make_unique<DiskWriter>(disk, row_bytes));
   };
   return options;
 }
@@ -206,11 +212,11 @@ TEST_CASE("A segment with its vectors on disk finds what one with them in memory
       std::string bytes = bytes_of(*stored);
       CHECK(bytes.size() < bytes_of(*memory).size());
       size_t reads = disk->reads;
-      auto opened = segment_of(bytes, [&](uint32_t dimension, uint32_t n) {
-        CHECK(dimension == 40);
+      auto opened = segment_of(bytes, [&](size_t row_bytes, uint32_t n) {
+        CHECK(row_bytes == 40 * sizeof(float));
         CHECK(n == 5000);
         return Result<std::shared_ptr<const StoredVectors>>(
-            std::make_shared<DiskVectors>(disk, dimension));
+            std::make_shared<DiskVectors>(disk, row_bytes));
       });
       REQUIRE_MESSAGE(opened.ok(), opened.status().to_string());
       CHECK(disk->reads == reads);
@@ -395,18 +401,57 @@ TEST_CASE("Vectors stay in memory where there are few, or no codes tell them apa
   }
 }
 
+TEST_CASE("Vectors of float16 and uint8 on disk give what they give in memory") {
+  for (Datatype datatype : {Datatype::float16, Datatype::uint8}) {
+    for (Metric metric : {Metric::cosine, Metric::l2, Metric::dot}) {
+      for (Quantization quantization : kinds) {
+        CAPTURE(to_string(datatype));
+        CAPTURE(to_string(metric));
+        CAPTURE(to_string(quantization));
+        auto options = options_of(37, metric, quantization);
+        options.datatype = datatype;
+        // Codes of pq need more rows to be made of.
+        const uint32_t n = quantization == Quantization::pq ? 5000 : 2000;
+        auto rows = make_rows(n, 37, metric, 0, datatype);
+        auto memory = built({whole(rows)}, options);
+        auto disk = std::make_shared<Disk>();
+        auto stored = built({whole(rows)}, on_disk(options, disk));
+        REQUIRE(stored->stored() != nullptr);
+        // What is on disk is what was given, at two bytes or one a dimension.
+        REQUIRE(disk->values.size() == n * 37 * element_bytes(datatype));
+        CHECK(stored->codes()->kind() == quantization);
+        CHECK(std::memcmp(disk->values.data(), rows->row(0), rows->format().row_bytes()) == 0);
+        CHECK(stored->memory_bytes() + disk->values.size() <= memory->memory_bytes());
+        check_same_hits(view_of(memory), view_of(stored));
+        auto opened = segment_of(bytes_of(*stored), [&](size_t row_bytes, uint32_t) {
+          CHECK(row_bytes == rows->format().row_bytes());
+          return Result<std::shared_ptr<const StoredVectors>>(
+              std::make_shared<DiskVectors>(disk, row_bytes));
+        });
+        REQUIRE_MESSAGE(opened.ok(), opened.status().to_string());
+        check_same_hits(view_of(memory), view_of(*opened));
+        // And merged with others, to disk again.
+        auto more = std::make_shared<Disk>();
+        auto others = make_rows(700, 37, metric, n, datatype);
+        auto merged = built({whole(stored), whole(others)}, on_disk(options, more));
+        check_same_hits(view_of(built({whole(memory), whole(others)}, options)), view_of(merged));
+      }
+    }
+  }
+}
+
 TEST_CASE("Stored codes and vectors of a wrong kind or size are refused") {
   auto options = options_of(20, Metric::cosine, Quantization::rabitq);
   auto disk = std::make_shared<Disk>();
   auto stored = built({whole(make_rows(1500, 20, Metric::cosine))}, on_disk(options, disk));
   std::string bytes = bytes_of(*stored);
-  OpenVectors open = [&](uint32_t dimension, uint32_t) {
+  OpenVectors open = [&](size_t row_bytes, uint32_t) {
     return Result<std::shared_ptr<const StoredVectors>>(
-        std::make_shared<DiskVectors>(disk, dimension));
+        std::make_shared<DiskVectors>(disk, row_bytes));
   };
   REQUIRE(segment_of(bytes, open).ok());
   CHECK(!segment_of(bytes, nullptr).ok());
-  OpenVectors missing = [](uint32_t, uint32_t) {
+  OpenVectors missing = [](size_t, uint32_t) {
     return Result<std::shared_ptr<const StoredVectors>>(corruption("not there"));
   };
   CHECK(segment_of(bytes, missing).status().message() == "not there");

@@ -12,8 +12,9 @@ std::string describe(std::string_view bytes) {
   std::string out;
   auto number = [&out](uint64_t n) { out += std::to_string(n) + " "; };
   CommandVisitor visitor;
-  visitor.begin_upsert = [&](size_t rows, uint32_t dimension) {
+  visitor.begin_upsert = [&](size_t rows, uint32_t dimension, Datatype datatype) {
     out += "upsert ";
+    if (datatype != Datatype::float32) number(static_cast<uint64_t>(datatype));
     number(rows);
     number(dimension);
     return Status();
@@ -132,6 +133,7 @@ DatabaseRecord sample_database() {
   out.nprobe = 6;
   out.quantization = 1;
   out.vectors = 1;
+  out.datatype = 2;
   out.min_recall = 0.95;
   out.embedder = "lexical";
   out.replicas = 3;
@@ -211,6 +213,34 @@ TEST_CASE("commands come back as they were, from any alignment") {
   }
 }
 
+TEST_CASE("values are as long as their datatype says") {
+  UpsertCommand upsert = sample_upsert();
+  upsert.dimension = 4;
+  upsert.datatype = Datatype::float16;
+  CHECK(describe(encode(upsert)) == "upsert 1 3 4 a=11112222 b=33334444{} c=55556666{\"n\":1} ");
+  upsert.dimension = 8;
+  upsert.datatype = Datatype::uint8;
+  CHECK(describe(encode(upsert)) == "upsert 2 3 8 a=11112222 b=33334444{} c=55556666{\"n\":1} ");
+  upsert.datatype = Datatype::float32;
+  CHECK(describe(encode(upsert)).find("corruption") == 0);
+  upsert.datatype = static_cast<Datatype>(3);
+  CHECK(describe(encode(upsert)) ==
+        "corruption: an upsert command has values of an unknown datatype");
+
+  ForwardCommand forward = sample_forward();
+  forward.dimension = 4;
+  forward.datatype = Datatype::uint8;
+  Datatype found = Datatype::float32;
+  CommandVisitor visitor;
+  visitor.forward = [&](const ForwardCommand& command) {
+    found = command.datatype;
+    CHECK(command.take[1].values == "2222");
+    return Status();
+  };
+  CHECK(visit_command(encode(forward), visitor).ok());
+  CHECK(found == Datatype::uint8);
+}
+
 TEST_CASE("columns of different lengths are corruption") {
   UpsertCommand command = sample_upsert();
   command.values.pop_back();
@@ -236,7 +266,7 @@ TEST_CASE("an upsert names the cell of each row, and its head the router") {
   std::string bytes = encode(command, {"key", 1});
   std::vector<uint64_t> cells;
   CommandVisitor visitor;
-  visitor.begin_upsert = [](size_t, uint32_t) { return Status(); };
+  visitor.begin_upsert = [](size_t, uint32_t, Datatype) { return Status(); };
   visitor.upsert_row = [&](const RowView& row) {
     cells.push_back(row.cell);
     return Status();
@@ -259,7 +289,7 @@ TEST_CASE("an upsert names the cell of each row, and its head the router") {
 TEST_CASE("a visitor's failure is the result and ends the visit") {
   int rows = 0;
   CommandVisitor visitor;
-  visitor.begin_upsert = [](size_t, uint32_t) { return Status(); };
+  visitor.begin_upsert = [](size_t, uint32_t, Datatype) { return Status(); };
   visitor.upsert_row = [&rows](const RowView&) {
     return ++rows == 2 ? unavailable("enough") : Status();
   };
@@ -367,7 +397,7 @@ TEST_CASE("a request id comes first, and may end the visit") {
   int rows = 0;
   std::string seen;
   CommandVisitor visitor;
-  visitor.begin_upsert = [](size_t, uint32_t) { return Status(); };
+  visitor.begin_upsert = [](size_t, uint32_t, Datatype) { return Status(); };
   visitor.upsert_row = [&](const RowView&) {
     ++rows;
     return Status();
