@@ -29,7 +29,7 @@ uint32_t live_rows(const BuildInput& input) {
 IndexKind kind_for(uint64_t rows, const BuildOptions& options) {
   if (rows < indexed_rows_min) return IndexKind::flat;
   if (options.index.kind != IndexKind::automatic) return options.index.kind;
-  bool few = rows * options.dimension * sizeof(float) < auto_flat_bytes;
+  bool few = rows * options.dimension * element_bytes(options.datatype) < auto_flat_bytes;
   return few ? IndexKind::flat : IndexKind::hnsw;
 }
 

@@ -45,7 +45,8 @@ struct Arguments {
   std::vector<std::string> quantization = {"sq8"}, vectors = {"memory"};
   std::vector<std::string> datatype = {"float32"};
   std::vector<uint32_t> ef = {10, 16, 24, 32, 64, 128, 256};
-  bool skip_peers = false, only_ours = false, skip_node = false, skip_filters = false;
+  bool skip_peers = false, only_ours = false, skip_faiss = false;
+  bool skip_node = false, skip_filters = false;
   MakeOptions make;
 };
 
@@ -134,16 +135,16 @@ void bench_cold(Engine& engine, const Curve& curve, const Workload& workload, Re
 }
 
 void bench_peers(const MeasureOptions& measuring, const std::vector<EngineKind>& kinds,
-                 bool only_ours, const Workload& workload, Report& report) {
+                 const Arguments& arguments, const Workload& workload, Report& report) {
   const IndexOptions index;
   report.section("Libraries on one thread, M " + std::to_string(index.m) + ", efConstruction " +
                  std::to_string(index.ef_construction));
   std::vector<std::unique_ptr<Engine>> engines;
   auto graph = std::make_shared<SharedGraph>();
   for (const EngineKind& kind : kinds) engines.push_back(make_jade_index(kind, graph));
-  if (!only_ours) {
+  if (!arguments.only_ours) {
     engines.push_back(make_hnswlib());
-    engines.push_back(make_faiss());
+    if (!arguments.skip_faiss) engines.push_back(make_faiss());
   }
   std::vector<double> build_seconds;
   std::vector<Contestant> contestants;
@@ -238,7 +239,7 @@ Status run_bench(const Arguments& arguments) {
                            {"k", options.k}});
   if (!arguments.skip_node) JADE_RETURN_IF_ERROR(bench_node(node, *workload, report));
   if (!arguments.skip_peers) {
-    bench_peers(measuring, *kinds, arguments.only_ours, *workload, report);
+    bench_peers(measuring, *kinds, arguments, *workload, report);
   }
   if (!arguments.skip_filters) {
     FilterBenchOptions filters;
@@ -311,6 +312,8 @@ void add_bench_command(CLI::App& app, int& exit_code) {
                       "Write the figures to a file, or - for standard output");
   command->add_flag("--skip-peers", arguments->skip_peers, "Without the libraries");
   command->add_flag("--only-ours", arguments->only_ours, "Of the libraries, our index alone");
+  command->add_flag("--skip-faiss", arguments->skip_faiss,
+                    "Of the libraries, not FAISS: it builds longest");
   command->add_flag("--skip-node", arguments->skip_node, "Without the node");
   command->add_flag("--skip-filters", arguments->skip_filters, "Without filtered searches");
 

@@ -411,7 +411,7 @@ TEST_CASE("Vectors of float16 and uint8 on disk give what they give in memory") 
         auto options = options_of(37, metric, quantization);
         options.datatype = datatype;
         // Codes of pq need more rows to be made of.
-        const uint32_t n = quantization == Quantization::pq ? 5000 : 2000;
+        const uint32_t n = quantization == Quantization::pq ? 5000 : 1200;
         auto rows = make_rows(n, 37, metric, 0, datatype);
         auto memory = built({whole(rows)}, options);
         auto disk = std::make_shared<Disk>();
