@@ -13,9 +13,8 @@ set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/JadeVectorDB)
 
 install(TARGETS jade RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 
-foreach(header actors/api.h actors/jade.h index/embedder.h index/explanation.h index/metric.h storage/datatype.h
-    storage/status.h
-    storage/vector_id.h)
+foreach(header actors/api.h actors/jade.h index/embedder.h index/explanation.h index/metric.h
+    storage/datatype.h storage/status.h storage/vector_id.h)
   cmake_path(GET header PARENT_PATH folder)
   install(FILES ${header} DESTINATION ${headers_dir}/${folder})
 endforeach()
