@@ -66,7 +66,9 @@ class Builder {
         walk(
             graph_, from_row_, level, start, graph_.ef_construction(), SIZE_MAX,
             [](uint32_t) { return true; }, memory_);
-        start = memory_.beam.sorted().front();
+        // Anew: that in the beam is marked as walked on from.
+        const Candidate& nearest = memory_.beam.sorted().front();
+        start = Candidate(nearest.distance(), nearest.row());
         near_.assign(memory_.beam.sorted().begin(), memory_.beam.sorted().end());
         link_on(row, level);
       }
