@@ -96,6 +96,39 @@ TEST_CASE("recall@10 is 0.95 and more by default") {
   }
 }
 
+TEST_CASE("Rows of many small clusters are found, each by itself") {
+  constexpr uint32_t clusters = 300, each = 20, dimension = 8;
+  std::mt19937 random(5);
+  std::normal_distribution<float> normal;
+  auto rows = std::make_shared<GrowingSegment>(dimension, Metric::l2);
+  std::vector<std::vector<float>> vectors;
+  for (uint32_t c = 0; c < clusters; ++c) {
+    std::vector<float> centre(dimension), vector(dimension);
+    for (float& value : centre) value = 10 * normal(random);
+    for (uint32_t i = 0; i < each; ++i) {
+      for (uint32_t j = 0; j < dimension; ++j) vector[j] = centre[j] + normal(random);
+      vectors.push_back(vector);
+      rows->append(c * each + i, VectorId(uint64_t{c * each + i}).key(), vector.data(), "");
+    }
+  }
+  BuildOptions options;
+  options.metric = Metric::l2;
+  options.dimension = dimension;
+  options.index.m = 8;
+  options.index.ef_construction = 40;
+  auto built = build_segment({{rows, nullptr, rows->rows()}}, options);
+  REQUIRE(built.ok());
+  SegmentView view{*built, nullptr, rows->rows(), 0};
+  int lost = 0;
+  for (uint32_t row = 0; row < rows->rows(); ++row) {
+    auto hits =
+        search({&view, 1}, Metric::l2, dimension, vectors[row].data(), {.k = 1, .ef_search = 20});
+    lost += hits.front().distance > 1e-3f ? 1 : 0;
+  }
+  CAPTURE(lost);
+  CHECK(lost < 60);
+}
+
 TEST_CASE("Rows that only the last bits tell apart are told apart") {
   Clustered data(4000, 32, Metric::l2, 10000);
   BuildOptions build;

@@ -657,7 +657,7 @@ TEST_CASE("Vectors at the edges of what floats are do no harm") {
       {"one dimension",
        [](uint32_t row, uint32_t i) { return i == 2 ? static_cast<float>(row % 100) : 1.0f; }},
   };
-  constexpr uint32_t n = 1200, dimension = 6;
+  constexpr uint32_t n = 3000, dimension = 6;
   Filter filter = filter_of(R"({"a":{"$gt":10}})");
   for (const Case& c : cases) {
     for (Metric metric : {Metric::l2, Metric::dot, Metric::cosine}) {
