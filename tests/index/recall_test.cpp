@@ -114,7 +114,7 @@ TEST_CASE("Rows of many small clusters are found, each by itself") {
   BuildOptions options;
   options.metric = Metric::l2;
   options.dimension = dimension;
-  options.index.m = 8;
+  options.index.m = 4;  // so that a quarter of the rows are on several levels
   options.index.ef_construction = 40;
   auto built = build_segment({{rows, nullptr, rows->rows()}}, options);
   REQUIRE(built.ok());
