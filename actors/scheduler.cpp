@@ -7,7 +7,6 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
-#include <thread>
 
 namespace jade {
 namespace {
@@ -123,140 +122,11 @@ class RunQueue : public caf::policy::unprofiled {
   }
 };
 
-// CAF's clock puts what is asked of it in a queue, and wakes its thread each time.
-class Clock : public caf::detail::thread_safe_actor_clock {
-  using Simple = caf::detail::simple_actor_clock;
-
- public:
-  void set_ordinary_timeout(time_point t, caf::abstract_actor* self, caf::atom_value type,
-                            uint64_t id) override {
-    change([&] { Simple::set_ordinary_timeout(t, self, type, id); });
-  }
-  void set_multi_timeout(time_point t, caf::abstract_actor* self, caf::atom_value type,
-                         uint64_t id) override {
-    change([&] { Simple::set_multi_timeout(t, self, type, id); });
-  }
-  void set_request_timeout(time_point t, caf::abstract_actor* self, caf::message_id id) override {
-    change([&] { Simple::set_request_timeout(t, self, id); });
-  }
-  void schedule_message(time_point t, caf::strong_actor_ptr receiver,
-                        caf::mailbox_element_ptr content) override {
-    change([&] { Simple::schedule_message(t, std::move(receiver), std::move(content)); });
-  }
-  void schedule_message(time_point t, caf::group target, caf::strong_actor_ptr sender,
-                        caf::message content) override {
-    change([&] {
-      Simple::schedule_message(t, std::move(target), std::move(sender), std::move(content));
-    });
-  }
-  void cancel_ordinary_timeout(caf::abstract_actor* self, caf::atom_value type) override {
-    change([&] { Simple::cancel_ordinary_timeout(self, type); });
-  }
-  void cancel_request_timeout(caf::abstract_actor* self, caf::message_id id) override {
-    change([&] { Simple::cancel_request_timeout(self, id); });
-  }
-  void cancel_timeouts(caf::abstract_actor* self) override {
-    change([&] { Simple::cancel_timeouts(self); });
-  }
-  void cancel_all() override {
-    // What is dropped may be the last that holds an actor, whose end may come here again.
-    schedule_map dropped;
-    change([&] {
-      actor_lookup_.clear();
-      dropped.swap(schedule_);
-    });
-  }
-
-  void run() {
-    std::unique_lock lock(mutex_);
-    while (!stopped_) {
-      if (auto due = take_due(); !due.empty()) {
-        lock.unlock();
-        for (auto& what : due) ship(*what);
-        due.clear();
-        lock.lock();
-      } else if (schedule_.empty()) {
-        wakes_at_ = time_point::max();
-        earlier_.wait(lock);
-      } else {
-        wakes_at_ = schedule_.begin()->first;
-        earlier_.wait_until(lock, wakes_at_);
-      }
-      wakes_at_ = time_point::min();  // awake
-    }
-  }
-
-  void stop() {
-    std::lock_guard lock(mutex_);
-    stopped_ = true;
-    earlier_.notify_one();
-  }
-
- private:
-  template <class Change>
-  void change(Change change) {
-    bool earlier = false;
-    {
-      std::lock_guard lock(mutex_);
-      change();
-      earlier = !schedule_.empty() && schedule_.begin()->first < wakes_at_;
-    }
-    if (earlier) earlier_.notify_one();
-  }
-
-  std::vector<unique_delayed_event_ptr> take_due() {
-    std::vector<unique_delayed_event_ptr> due;
-    for (time_point now = this->now(); !schedule_.empty();) {
-      auto first = schedule_.begin();
-      if (first->first > now) break;
-      if (first->second->backlink != actor_lookup_.end()) {
-        actor_lookup_.erase(first->second->backlink);
-      }
-      due.push_back(std::move(first->second));
-      schedule_.erase(first);
-    }
-    return due;
-  }
-
-  std::mutex mutex_;
-  std::condition_variable earlier_;
-  time_point wakes_at_ = time_point::min();
-  bool stopped_ = false;
-};
-
-class NodeScheduler : public caf::scheduler::coordinator<RunQueue> {
- public:
-  using coordinator::coordinator;
-
-  Clock& clock() noexcept override { return clock_; }
-
- protected:
-  void start() override {
-    thread_ = std::thread([this] {
-      caf::detail::set_thread_name("jade.clock");
-      system().thread_started();
-      clock_.run();
-      system().thread_terminates();
-    });
-    coordinator::start();
-  }
-
-  void stop() override {
-    coordinator::stop();
-    clock_.stop();
-    thread_.join();
-  }
-
- private:
-  Clock clock_;
-  std::thread thread_;
-};
-
 }  // namespace
 
 void use_node_scheduler(caf::actor_system_config& config) {
   config.module_factories.push_back([](caf::actor_system& system) -> caf::actor_system::module* {
-    return new NodeScheduler(system);
+    return new caf::scheduler::coordinator<RunQueue>(system);
   });
 }
 

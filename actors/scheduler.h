@@ -1,11 +1,9 @@
 // Runs the actors of a node, in place of the schedulers that CAF has.
 //
 // A search goes through five actors of a node, each of which works for microseconds. With
-// CAF's schedulers every one of these steps wakes a thread, and every request that has a
-// time limit wakes the thread of the clock. Here a worker keeps what it makes runnable to
-// itself, and only wakes another for what it cannot do next; and the clock is woken only
-// for what is due before all else. The idea of the slot is that of Go's scheduler
-// ("runnext").
+// CAF's schedulers every one of these steps wakes a thread. Here a worker keeps what it makes
+// runnable to itself, and only wakes another for what it cannot do next. The idea of the slot
+// is that of Go's scheduler ("runnext"). The clock is CAF's (but see actors/timers.h).
 //
 // A node under the simulator is run by the simulator instead (sim/).
 #pragma once

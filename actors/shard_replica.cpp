@@ -696,7 +696,7 @@ Status ShardReplica::finish_build(const BuildJob& job, const Status& status,
     if (it->built() && !same) replaced.push_back(it->id);
     if (!it->built() && !same) continue;
     used.push_back(it->id);
-    used_bytes += uint64_t{it->rows()} * options_.dimension * sizeof(float);
+    used_bytes += it->rows() * format().row_bytes();
   }
   // Less than that is LevelDB's own affair.
   if (used_bytes < reclaim_bytes_min) used.clear();

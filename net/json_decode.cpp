@@ -121,9 +121,8 @@ Status read_index_fields(JsonValue& value, const JsonPath& path, IndexOptions& i
                      });
 }
 
-// Reads the fields of an index, of which `seen` gets those that are there.
-Status read_index_some(JsonValue& value, const JsonPath& path, IndexOptions& index,
-                       uint32_t& seen) {
+// `seen` gets the fields that are there.
+Status read_index(JsonValue& value, const JsonPath& path, IndexOptions& index, uint32_t& seen) {
   JADE_RETURN_IF_ERROR(read_index_fields(value, path, index, seen));
   for (unsigned effort : {i_ef_search, i_nprobe}) {
     if (!has(seen, i_min_recall) || !has(seen, effort)) continue;
@@ -134,15 +133,10 @@ Status read_index_some(JsonValue& value, const JsonPath& path, IndexOptions& ind
   return {};
 }
 
-Status read_index(JsonValue& value, const JsonPath& path, IndexOptions& index) {
-  uint32_t seen = 0;
-  return read_index_some(value, path, index, seen);
-}
-
 Result<IndexChange> read_index_change(JsonValue& value, const JsonPath& path) {
   IndexOptions given;
   uint32_t seen = 0;
-  JADE_RETURN_IF_ERROR(read_index_some(value, path, given, seen));
+  JADE_RETURN_IF_ERROR(read_index(value, path, given, seen));
   if (seen == 0) return invalid_argument(path.to_string() + " is empty; name what is to change");
   IndexChange change;
   if (has(seen, i_type)) change.kind = given.kind;
@@ -378,7 +372,7 @@ Status set_sharding(const std::string& name, DatabaseSpec& spec) {
 Result<DatabaseSpec> decode_create(std::string& body) {
   DatabaseSpec spec;
   std::string sharding;
-  uint32_t seen = 0;
+  uint32_t seen = 0, index_fields = 0;
   JsonDocument document(body);
   JADE_RETURN_IF_ERROR(
       document.read(create_names, seen, [&](size_t i, JsonValue v, const JsonPath& at) -> Status {
@@ -389,7 +383,7 @@ Result<DatabaseSpec> decode_create(std::string& body) {
           case c_datatype: return read_datatype(v, at, spec.datatype);
           case c_shards: return read_uint(v, at, spec.shards);
           case c_replicas: return read_uint(v, at, spec.replicas);
-          case c_index: return read_index(v, at, spec.index);
+          case c_index: return read_index(v, at, spec.index, index_fields);
           case c_embedder: return read_string(v, at, word_bytes_max, spec.embedder);
           case c_sharding: return read_string(v, at, word_bytes_max, sharding);
           case c_probes: return read_uint(v, at, spec.probes);

@@ -127,7 +127,7 @@ const std::vector<Owned>& owned() {
        {"actors/jade.cpp"}},
       {"a thread",
        R"(\bstd::(jthread|thread|async)\b(?!::hardware_concurrency))",
-       {"actors/scheduler.cpp", "actors/tls_listener.h", "actors/tls_listener.cpp"}},
+       {"actors/tls_listener.h", "actors/tls_listener.cpp"}},
       {"the environment", R"(\b(getenv|setenv)\b)", {}},
   };
   return rules;
