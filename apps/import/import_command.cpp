@@ -229,7 +229,7 @@ void add_import_command(CLI::App& app, int& exit_code) {
       ->add_option("--datatype", arguments->datatype,
                    "With --create: as what vectors are stored; float32, float16 or uint8")
       ->capture_default_str();
-  command->add_option("--index", arguments->index, "With --create: hnsw, ivf or flat")
+  command->add_option("--index", arguments->index, "With --create: hnsw, ivf, flat or auto")
       ->capture_default_str();
   command
       ->add_option(
