@@ -29,11 +29,24 @@ constexpr uint64_t reclaim_bytes_min = 8u << 20;
 
 std::string segments_directory(const std::string& dir) { return dir + "/segments"; }
 
+// From how many rows on a segment that has no index of its kind yet has lists: where an exact
+// search is asked for, none.
+uint32_t listed_from(IndexKind kind, const RowFormat& format) {
+  if (kind == IndexKind::flat) return GrowingSegment::never_listed;
+  if (kind != IndexKind::automatic) return GrowingSegment::listed_rows_min;
+  return static_cast<uint32_t>(auto_flat_bytes / format.row_bytes());
+}
+
+std::shared_ptr<GrowingSegment> make_growing(const RowFormat& format, uint32_t listed_from) {
+  return std::make_shared<GrowingSegment>(format.dimension(), format.metric(), format.datatype(),
+                                          listed_from);
+}
+
 // The rows [begin, end), without an index.
 Result<std::shared_ptr<GrowingSegment>> read_records(const ShardStore& store, uint64_t begin,
-                                                     uint64_t end, const RowFormat& format) {
-  auto rows =
-      std::make_shared<GrowingSegment>(format.dimension(), format.metric(), format.datatype());
+                                                     uint64_t end, const RowFormat& format,
+                                                     uint32_t listed_from) {
+  auto rows = make_growing(format, listed_from);
   Status scanned = store.scan_rows(begin, end, [&](uint64_t row, Record record) {
     if (record.values.size() != format.row_bytes()) {
       return corruption("record " + std::to_string(row) + " has values of a wrong length");
@@ -173,7 +186,8 @@ Status ShardReplica::load_part(const SegmentMeta& listed, const Warn& warn) {
     }
   }
   if (!part.sealed) {
-    auto rows = read_records(*store_, part.begin_row, part.end_row, format());
+    auto rows = read_records(*store_, part.begin_row, part.end_row, format(),
+                             listed_from(options_.index.kind, format()));
     if (!rows.ok()) return rows.status();
     part.growing = std::move(*rows);
   }
@@ -186,8 +200,7 @@ ShardReplica::Part ShardReplica::make_part(uint64_t id, uint64_t begin_row) cons
   part.id = id;
   part.begin_row = begin_row;
   part.end_row = UINT64_MAX;
-  part.growing =
-      std::make_shared<GrowingSegment>(options_.dimension, options_.metric, options_.datatype);
+  part.growing = make_growing(format(), listed_from(options_.index.kind, format()));
   return part;
 }
 
@@ -631,7 +644,7 @@ BuildJob ShardReplica::make_job(uint64_t segment, const std::vector<uint64_t>& s
     auto sealed = build_segment(inputs, options);
     if (sealed.status().code() == Code::corruption) {
       // Vectors of a source that are on disk are damaged; the records have them all.
-      auto rows = read_records(*store, begin, end, format);
+      auto rows = read_records(*store, begin, end, format, GrowingSegment::never_listed);
       if (!rows.ok()) return rows.status();
       sealed = build_segment({{*rows, nullptr, (*rows)->rows()}}, options);
     }
@@ -765,6 +778,8 @@ double ShardReplica::measured_recall() const {
       if (!known) continue;
       measured = true;
       recall = *known;
+    } else if (part.growing && part.growing->lists() != nullptr) {
+      continue;
     }
     found += live * recall;
     rows += live;

@@ -13,8 +13,9 @@ constexpr size_t text_bytes = 64 << 10;
 
 }  // namespace
 
-GrowingSegment::GrowingSegment(uint32_t dimension, Metric metric, Datatype datatype)
-    : Segment(dimension, metric, datatype) {
+GrowingSegment::GrowingSegment(uint32_t dimension, Metric metric, Datatype datatype,
+                               uint32_t listed_from)
+    : Segment(dimension, metric, datatype), listed_from_(std::max(listed_from, listed_rows_min)) {
   size_t fitting = block_bytes_max / std::max<size_t>(format().row_bytes(), 1) / first_block_rows;
   size_t most = block_rows_max / first_block_rows;
   doublings_ = static_cast<uint32_t>(std::bit_width(std::clamp<size_t>(fitting, 1, most)) - 1);
@@ -73,7 +74,18 @@ void GrowingSegment::append(uint64_t row_number, std::string_view id_key, const 
   std::copy(metadata.begin(), metadata.end(), text + id_key.size());
   block.rows[where.at] = {row_number, text, static_cast<uint32_t>(id_key.size()),
                           static_cast<uint32_t>(metadata.size())};
+  extend_lists(offset + 1);
   count_.store(offset + 1, std::memory_order_release);
+}
+
+void GrowingSegment::extend_lists(uint32_t rows) {
+  if (rows < listed_from_) return;
+  if (!kept_lists_) {
+    kept_lists_ = std::make_unique<GrowingLists>(*this);
+    if (kept_lists_->add(0, rows)) lists_.store(kept_lists_.get(), std::memory_order_release);
+  } else if (!kept_lists_->add(rows - 1, rows)) {
+    lists_.store(nullptr, std::memory_order_release);  // who reads them goes on
+  }
 }
 
 char* GrowingSegment::take_text(size_t size) {

@@ -1,4 +1,4 @@
-// The segment that new rows go to: no structure, searched exactly.
+// The segment that new rows go to.
 #pragma once
 
 #include <array>
@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "index/growing_lists.h"
 #include "index/segment.h"
 
 namespace jade {
@@ -14,7 +15,13 @@ namespace jade {
 // and memory is in blocks that never move.
 class GrowingSegment final : public Segment {
  public:
-  GrowingSegment(uint32_t dimension, Metric metric, Datatype datatype = Datatype::float32);
+  // From how many rows on it has lists(): so many are compared one by one as fast.
+  static constexpr uint32_t listed_rows_min = 512;
+  static constexpr uint32_t never_listed = UINT32_MAX;
+
+  // `listed_from`: rows from which on it has lists(), at least listed_rows_min.
+  GrowingSegment(uint32_t dimension, Metric metric, Datatype datatype = Datatype::float32,
+                 uint32_t listed_from = never_listed);
   ~GrowingSegment() override;
 
   // `stored`: format().row_bytes(), values as they were given, which need not be aligned and
@@ -32,8 +39,11 @@ class GrowingSegment final : public Segment {
   float scale(uint32_t offset) const override;
   std::string_view metadata(uint32_t offset) const override;
   std::optional<uint32_t> find(uint64_t row_number) const override;
+  // Of all rows(); null: there are too few, or codes cannot express them.
+  const GrowingLists* lists() const { return lists_.load(std::memory_order_acquire); }
 
  private:
+  void extend_lists(uint32_t rows);
   // What is known of a row besides its vector; `text` is the id, then metadata.
   struct Row {
     uint64_t number;
@@ -70,6 +80,9 @@ class GrowingSegment final : public Segment {
   char* text_next_ = nullptr;
 
   std::atomic<uint32_t> count_{0};
+  uint32_t listed_from_;
+  std::unique_ptr<GrowingLists> kept_lists_;
+  std::atomic<const GrowingLists*> lists_{nullptr};
 };
 
 }  // namespace jade

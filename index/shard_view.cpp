@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "index/calibration.h"
+#include "index/growing_segment.h"
 #include "index/hnsw_matching.h"
 #include "index/ivf.h"
 #include "index/metadata_index.h"
@@ -24,6 +25,13 @@ constexpr double matching_walk_cost = 120;
 constexpr double visits_per_result = 32;
 // Matching rows, from all over a segment, that a walk from match to match begins at.
 constexpr size_t seeds_max = 16;
+// Of rows without a graph so many times √rows are compared, by their codes, for one in the
+// beam of a graph: that finds as much (`jade bench`, SIFT, 131,072 rows).
+constexpr double listed_rows_per_result = 0.35;
+// Of so many that are best by their codes, at most, the distances are computed.
+constexpr size_t listed_rescored(size_t k) { return 4 * k + 32; }
+// Lists that are on their way from memory while one is compared.
+constexpr size_t lists_ahead = 2;
 // Rows that a scan compares at once, so that memory is not waited for.
 constexpr size_t rows_at_once = 16;
 
@@ -252,7 +260,7 @@ class SegmentSearch {
     done_.matching_exact = matches_ != nullptr ? matches_->exact() : options_.filter == nullptr;
     if (view_.visible == 0 || (done_.matching == 0 && done_.matching_exact)) return done_;
     if (sealed == nullptr) {
-      scan();
+      search_growing();
     } else if (options_.exact || sealed->kind() == IndexKind::flat) {
       scan_all(*sealed);
     } else if (!choose_effort(*sealed)) {
@@ -297,6 +305,132 @@ class SegmentSearch {
     return matches_ != nullptr ? matches_->test(row) : row < view_.visible && is_there(row);
   }
 
+  // The rows of a growing segment, by their values.
+  class GrowingRows {
+   public:
+    GrowingRows(const Segment& segment, const RowDistance& distance)
+        : segment_(segment), distance_(distance) {}
+    void prefetch(uint32_t row) const {
+      prefetch_row(segment_.row(row), segment_.format().row_bytes());
+    }
+    void distances(const uint32_t* rows, size_t count, float* out) const {
+      for (size_t i = 0; i < count; ++i) {
+        out[i] = distance_(segment_.row(rows[i]), segment_.scale(rows[i]));
+      }
+    }
+
+   private:
+    const Segment& segment_;
+    const RowDistance& distance_;
+  };
+
+  bool matches_growing(uint32_t row) {
+    if (options_.filter == nullptr) return true;
+    ++done_.metadata_read;
+    return options_.filter->matches(view_.segment->metadata(row));
+  }
+
+  void search_growing() {
+    const auto* growing = dynamic_cast<const GrowingSegment*>(view_.segment.get());
+    const GrowingLists* lists = growing != nullptr ? growing->lists() : nullptr;
+    WalkMemory& memory = WalkMemory::of_this_thread();
+    thread_local CodedQuery query;
+    if (options_.exact || lists == nullptr || !lists->encode(query_, query)) return scan();
+    plan(SegmentPlan::probe);
+    auto directory = lists->now();
+    thread_local std::vector<GrowingLists::NearList> near;
+    uint32_t probed = lists_to_probe(directory->lists());
+    {
+      Stage stage(options_, done_.walk_ns);
+      directory->nearest(query, probed, near);
+      if (!probe_growing(near, query, memory) && probed < directory->lists() && !stopped()) {
+        done_.fell_back = true;
+        probed = directory->lists();
+        directory->nearest(query, probed, near);
+        probe_growing(near, query, memory);
+      }
+    }
+    done_.nprobe = probed;
+    if (!stopped()) rescore_growing(lists->error(query), near, memory);
+  }
+
+  uint32_t lists_to_probe(uint32_t lists) {
+    done_.min_recall = options_.min_recall;
+    // What matches a filter may be anywhere.
+    if (options_.filter != nullptr) return lists;
+    double ef = options_.ef_search > 0 ? options_.ef_search : IndexOptions().ef_search;
+    if (options_.min_recall > 0) ef *= uncalibrated_factor;
+    double rows = std::max<double>(ef, options_.k) * std::sqrt(view_.visible);
+    double share = listed_rows_per_result * rows / view_.visible;
+    return share > 0.5 ? lists : static_cast<uint32_t>(share * lists) + 1;
+  }
+
+  // Collects the best of these lists by their codes. False where they are fewer than there
+  // may be to find.
+  bool probe_growing(std::span<const GrowingLists::NearList> lists, const CodedQuery& query,
+                     WalkMemory& memory) {
+    Beam& beam = memory.beam;
+    beam.reset(listed_rescored(options_.k));
+    float distances[CodedVectors::most];
+    float limit = std::numeric_limits<float>::infinity();
+    for (size_t i = 0; i < lists.size(); ++i) {
+      if (i + lists_ahead < lists.size()) lists[i + lists_ahead].rows->prefetch();
+      const CodedVectors& list = *lists[i].rows;
+      const uint32_t size = list.size();
+      list.distances(query, size, distances);
+      done_.distances_by_codes += size;
+      done_.rows_visited += size;
+      for (uint32_t j = 0; j < size; ++j) {
+        if (distances[j] > limit) continue;
+        Candidate found(distances[j], list.number(j));
+        if (!beam.wants(found) || found.row() >= view_.visible || !is_there(found.row())) continue;
+        if (!matches_growing(found.row())) continue;
+        beam.insert(found);
+        if (beam.full()) limit = beam.sorted().back().distance();
+      }
+      if (stopped_after(size)) return false;
+    }
+    return beam.sorted().size() >= std::min<uint64_t>(options_.k, wanted());
+  }
+
+  void rescore_growing(float error, std::span<const GrowingLists::NearList> lists,
+                       const WalkMemory& memory) {
+    Stage stage(options_, done_.rescore_ns);
+    GrowingRows rows(*view_.segment, distance_);
+    auto candidates = memory.beam.sorted();
+    const float scale = distance_.format().metric() == Metric::cosine ? 2 : 1;  // by codes
+    const size_t ahead = rows_at_once;
+    for (size_t i = 0; i < candidates.size() + ahead; ++i) {
+      if (i < candidates.size()) rows.prefetch(candidates[i].row());
+      if (i < ahead) continue;
+      auto worst = nearest_.worst();
+      if (worst && candidates[i - ahead].distance() > scale * *worst + error) return;
+      compare_growing(rows, candidates[i - ahead].row());
+    }
+    if (!memory.beam.full()) return;
+    // Codes cannot tell which are best: by values, those of the lists that are not known.
+    std::vector<uint32_t> known;
+    for (Candidate candidate : candidates) known.push_back(candidate.row());
+    std::sort(known.begin(), known.end());
+    for (const auto& near : lists) {
+      const uint32_t size = near.rows->size();
+      for (uint32_t i = 0; i < size; ++i) {
+        const uint32_t row = near.rows->number(i);
+        if (row >= view_.visible || !is_there(row)) continue;
+        if (!std::binary_search(known.begin(), known.end(), row)) compare_growing(rows, row);
+      }
+      if (stopped_after(size)) return;
+    }
+  }
+
+  void compare_growing(const GrowingRows& rows, uint32_t row) {
+    float d;
+    rows.distances(&row, 1, &d);
+    ++done_.distances_by_values;
+    ++done_.rescored;
+    if (nearest_.wants(d) && matches_growing(row)) push(Candidate(d, row));
+  }
+
   // Of a growing segment: the distance first, as metadata costs more.
   void scan() {
     plan(SegmentPlan::scan);
@@ -307,12 +441,7 @@ class SegmentSearch {
       float d = distance_(view_.segment->row(row), view_.segment->scale(row));
       ++done_.rows_visited;
       ++done_.distances_by_values;
-      if (!nearest_.wants(d)) continue;
-      if (options_.filter != nullptr) {
-        ++done_.metadata_read;
-        if (!options_.filter->matches(view_.segment->metadata(row))) continue;
-      }
-      nearest_.push({d, position_, row});
+      if (nearest_.wants(d) && matches_growing(row)) nearest_.push({d, position_, row});
     }
   }
 

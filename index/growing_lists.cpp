@@ -1,0 +1,472 @@
+#include "index/growing_lists.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <numeric>
+
+#include "index/kernels.h"
+
+namespace jade {
+namespace {
+
+constexpr int query_most = 127;
+// How many times its standard deviation a distance by codes is off at most, but for few.
+constexpr float deviations = 3;
+// Rounds of 2-means.
+constexpr int rounds = 4;
+// The smaller half of a split has at least this share, so that a few that are far from all
+// others do not cause a split each time one more comes.
+constexpr size_t smaller_share = 8;
+// A row is compared with the lists of the nearest blocks that have so many together, ...
+constexpr uint32_t lists_met = 128;
+// ... and a query with so many times those that it is to find.
+constexpr uint32_t lists_met_factor = 8;
+constexpr uint32_t lists_met_min = 1024;
+constexpr auto consecutive = [] {
+  std::array<uint32_t, CodedVectors::most> numbers{};
+  for (uint32_t i = 0; i < CodedVectors::most; ++i) numbers[i] = i;
+  return numbers;
+}();
+constexpr float infinity = std::numeric_limits<float>::infinity();
+
+// The nearest whole number. `value`: at least -zero. Without a branch, which could not be
+// foreseen.
+int rounded(float value, int zero) {
+  return static_cast<int>(value + static_cast<float>(zero) + 0.5f) - zero;
+}
+
+// `n`: a multiple of 8, which are compared at once.
+float largest_of(const float* values, size_t n) {
+  float largest[8] = {};
+  for (size_t j = 0; j < n; j += 8) {
+    for (size_t i = 0; i < 8; ++i) {
+      const float value = std::fabs(values[j + i]);
+      largest[i] = value > largest[i] ? value : largest[i];
+    }
+  }
+  return *std::max_element(largest, largest + 8);
+}
+
+float square_of(const float* values, size_t n) {
+  return kernels().inner_product(values, values, n);
+}
+
+// Of out.values. False where it cannot be expressed.
+bool encode_values(CodedQuery& out) {
+  const size_t n = out.values.size();
+  float largest = largest_of(out.values.data(), n);
+  float squares = square_of(out.values.data(), n);
+  float step = largest > 0 ? largest / query_most : 1;
+  float scale = 1 / step;
+  if (!(squares < infinity) || !(scale < infinity)) return false;
+  out.code.values.resize(n);
+  int32_t sum = 0;
+  for (size_t j = 0; j < n; ++j) {
+    const int value = rounded(out.values[j] * scale, query_most);
+    out.code.values[j] = static_cast<int8_t>(value);
+    sum += value;
+  }
+  out.code.sum = sum;
+  out.code.product = out.euclidean ? -2 * step : -step;
+  return true;
+}
+
+// n vectors of d floats in two parts, and the centres of both.
+struct Halves {
+  std::vector<char> second;    // which of them are in the second
+  std::vector<float> centres;  // 2 × d
+  const float* centre(size_t half) const { return centres.data() + half * centres.size() / 2; }
+};
+
+// False where one of them is empty; then nothing is set.
+bool set_centres(const std::vector<const float*>& vectors, size_t d, Halves& halves) {
+  std::vector<float> sums(2 * d);
+  size_t counts[2] = {};
+  for (size_t i = 0; i < vectors.size(); ++i) {
+    const size_t half = halves.second[i] != 0 ? 1 : 0;
+    ++counts[half];
+    for (size_t j = 0; j < d; ++j) sums[half * d + j] += vectors[i][j];
+  }
+  if (counts[0] == 0 || counts[1] == 0) return false;
+  for (size_t j = 0; j < 2 * d; ++j) {
+    halves.centres[j] = sums[j] / static_cast<float>(counts[j / d]);
+  }
+  return true;
+}
+
+// Those beyond the middle of all, seen from one centre to the other, are the second half.
+void divide_evenly(const std::vector<const float*>& vectors, size_t d, Halves& halves) {
+  std::vector<float> axis(d), along;
+  for (size_t j = 0; j < d; ++j) axis[j] = halves.centres[d + j] - halves.centres[j];
+  for (const float* vector : vectors) {
+    along.push_back(kernels().inner_product(vector, axis.data(), d));
+  }
+  std::vector<size_t> order(vectors.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return along[a] < along[b]; });
+  for (size_t i = 0; i < order.size(); ++i) {
+    halves.second[order[i]] = i >= order.size() / 2 ? 1 : 0;
+  }
+}
+
+Halves two_means(const std::vector<const float*>& vectors, size_t d) {
+  auto l2 = kernels().l2_squared;
+  auto farthest = [&](const float* from) {
+    return *std::max_element(vectors.begin(), vectors.end(), [&](const float* a, const float* b) {
+      return l2(a, from, d) < l2(b, from, d);
+    });
+  };
+  Halves halves{std::vector<char>(vectors.size()), std::vector<float>(2 * d)};
+  const float* first = farthest(vectors.front());
+  const float* other = farthest(first);
+  std::copy(first, first + d, halves.centres.begin());
+  std::copy(other, other + d, halves.centres.begin() + static_cast<std::ptrdiff_t>(d));
+  size_t count = 0;
+  for (int round = 0; round < rounds; ++round) {
+    count = 0;
+    for (size_t i = 0; i < vectors.size(); ++i) {
+      bool second = l2(vectors[i], halves.centre(1), d) < l2(vectors[i], halves.centre(0), d);
+      halves.second[i] = second ? 1 : 0;
+      count += second ? 1 : 0;
+    }
+    if (!set_centres(vectors, d, halves)) break;
+  }
+  if (std::min(count, vectors.size() - count) * smaller_share < vectors.size()) {
+    divide_evenly(vectors, d, halves);
+    set_centres(vectors, d, halves);
+  }
+  return halves;
+}
+
+// Of a number that one thread writes.
+template <class T>
+void add_to(std::atomic<T>& sum, T value) {
+  sum.store(sum.load(std::memory_order_relaxed) + value, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+CodedVectors::CodedVectors(size_t dimension, int bits)
+    : dimension_(dimension), bits_(bits), width_(code_bytes(dimension, bits)) {}
+
+std::shared_ptr<CodedVectors> CodedVectors::make(size_t dimension, int bits, const float* centre) {
+  constexpr std::align_val_t line{64};
+  const size_t more = dimension * sizeof(float) + most * code_bytes(dimension, bits);
+  void* memory = ::operator new(sizeof(CodedVectors) + more, line);
+  std::shared_ptr<CodedVectors> out(new (memory) CodedVectors(dimension, bits),
+                                    [](CodedVectors* ended) {
+                                      ended->~CodedVectors();
+                                      ::operator delete(ended, line);
+                                    });
+  if (centre != nullptr) {
+    std::copy(centre, centre + dimension, out->own_centre());
+  } else {
+    std::fill(out->own_centre(), out->own_centre() + dimension, 0.0f);
+  }
+  return out;
+}
+
+std::shared_ptr<CodedVectors> CodedVectors::copy() const {
+  auto out = make(dimension_, bits_, centre());
+  for (uint32_t i = 0; i < size(); ++i) out->add(number(i), *this, i);
+  return out;
+}
+
+std::pair<float, float> CodedVectors::set(uint32_t at, const float* values) {
+  thread_local std::vector<float> from_centre;
+  from_centre.resize(dimension_);
+  for (size_t j = 0; j < dimension_; ++j) from_centre[j] = values[j] - centre()[j];
+  uint8_t* bytes = code(at);
+  const int zero = 1 << (bits_ - 1);
+  const auto largest_code = static_cast<float>(zero - 1);
+  float largest = largest_of(from_centre.data(), dimension_);
+  // Of values too small for their inverse to be a number nothing is left.
+  float scale = largest > 0 ? largest_code / largest : 0;
+  if (!(scale < infinity)) scale = 0;
+  auto coded = [&](size_t j) {
+    return static_cast<uint8_t>(rounded(from_centre[j] * scale, zero) + zero);
+  };
+  for (size_t j = 0; j < width_; ++j) bytes[j] = coded(j);
+  // Two of 4 bits in a byte.
+  for (size_t j = width_; j < dimension_; ++j) {
+    bytes[j - width_] = static_cast<uint8_t>(bytes[j - width_] | coded(j) << 4);
+  }
+  const float squares = square_of(from_centre.data(), dimension_);
+  const float step = largest / largest_code;
+  const float at_centre = kernels().inner_product(from_centre.data(), centre(), dimension_);
+  scales_[at] = {squares + 2 * at_centre, step};
+  return {squares, step * step};
+}
+
+std::pair<float, float> CodedVectors::add(uint32_t number, const float* values) {
+  const uint32_t size = size_.load(std::memory_order_relaxed);
+  auto out = set(size, values);
+  numbers_[size] = number;
+  size_.store(size + 1, std::memory_order_release);
+  return out;
+}
+
+void CodedVectors::add(uint32_t number, const CodedVectors& from, uint32_t at) {
+  const uint32_t size = size_.load(std::memory_order_relaxed);
+  std::memcpy(code(size), from.code(at), width_);
+  scales_[size] = from.scales_[at];
+  numbers_[size] = number;
+  size_.store(size + 1, std::memory_order_release);
+}
+
+void CodedVectors::distances(const CodedQuery& query, uint32_t count, float* out) const {
+  const auto products_of = bits_ == 4 ? kernels().packed_products : kernels().code_products;
+  const float* values = query.values.data();
+  const float base =
+      query.base + (query.euclidean ? kernels().l2_squared(values, centre(), dimension_)
+                                    : -kernels().inner_product(values, centre(), dimension_));
+  const float constant = query.euclidean ? 1 : 0;
+  const int zero = 1 << (bits_ - 1);
+  int32_t products[most];
+  products_of(query.code.values.data(), code(0), width_, consecutive.data(), count, products);
+  for (uint32_t i = 0; i < count; ++i) {
+    auto product = static_cast<float>(products[i] - zero * query.code.sum);
+    out[i] = base + constant * scales_[i].constant + query.code.product * scales_[i].step * product;
+  }
+}
+
+void CodedVectors::prefetch() const {
+  // The processor finds the rest by itself.
+  constexpr size_t bytes = sizeof(CodedVectors) + 1024;
+  for (size_t at = 0; at < bytes; at += 64) {
+    __builtin_prefetch(reinterpret_cast<const char*>(this) + at);
+  }
+}
+
+std::vector<uint32_t> GrowingLists::Directory::nearest_blocks(const CodedQuery& query,
+                                                              uint32_t lists) const {
+  std::vector<float> distances(blocks_.size() + CodedVectors::most);
+  for (size_t i = 0; i < centres_.size(); ++i) {
+    centres_[i]->distances(query, centres_[i]->size(), distances.data() + i * CodedVectors::most);
+  }
+  std::vector<uint32_t> out(blocks_.size());
+  std::iota(out.begin(), out.end(), 0u);
+  const size_t count = uint64_t{lists} * blocks_.size() / lists_ + 1;
+  if (count >= out.size()) return out;
+  std::nth_element(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(count), out.end(),
+                   [&](uint32_t a, uint32_t b) { return distances[a] < distances[b]; });
+  out.resize(count);
+  return out;
+}
+
+GrowingLists::Directory::Place GrowingLists::Directory::nearest_list(
+    const CodedQuery& query) const {
+  float distances[CodedVectors::most];
+  float least = infinity;
+  Place nearest{0, 0};
+  for (uint32_t block : nearest_blocks(query, lists_met)) {
+    const auto lists = static_cast<uint32_t>(blocks_[block]->lists.size());
+    blocks_[block]->centres->distances(query, lists, distances);
+    for (uint32_t i = 0; i < lists; ++i) {
+      if (!(distances[i] < least)) continue;
+      least = distances[i];
+      nearest = {block, i};
+    }
+  }
+  return nearest;
+}
+
+void GrowingLists::Directory::nearest(const CodedQuery& query, uint32_t count,
+                                      std::vector<NearList>& out) const {
+  out.clear();
+  float distances[CodedVectors::most];
+  for (uint32_t at : nearest_blocks(query, std::max(lists_met_min, count * lists_met_factor))) {
+    const Block& block = *blocks_[at];
+    block.centres->distances(query, static_cast<uint32_t>(block.lists.size()), distances);
+    for (size_t i = 0; i < block.lists.size(); ++i) {
+      out.push_back({distances[i], block.lists[i].get()});
+    }
+  }
+  auto nearer = [](const NearList& a, const NearList& b) { return a.distance < b.distance; };
+  if (count < out.size()) {
+    std::nth_element(out.begin(), out.begin() + count, out.end(), nearer);
+    out.resize(count);
+  }
+  std::sort(out.begin(), out.end(), nearer);
+}
+
+void GrowingLists::Directory::set_block(uint32_t at, std::shared_ptr<const Block> block) {
+  const uint32_t place = at / CodedVectors::most;
+  auto centres = place < centres_.size() ? centres_[place]->copy()
+                                         : CodedVectors::make(block->centre.size(), 7, nullptr);
+  if (at == blocks_.size()) {
+    centres->add(at, block->centre.data());
+    blocks_.emplace_back();
+  } else {
+    centres->set(at % CodedVectors::most, block->centre.data());
+  }
+  centres_.resize(std::max<size_t>(centres_.size(), place + 1));
+  centres_[place] = std::move(centres);
+  blocks_[at] = std::move(block);
+}
+
+void GrowingLists::Directory::replace(Place at, List first, List second) {
+  if (blocks_[at.block]->lists.size() == CodedVectors::most) {
+    const CodedVectors* replaced = &rows(at);
+    divide(at.block);
+    // It is in one of the two by now.
+    for (uint32_t block : {at.block, static_cast<uint32_t>(blocks_.size() - 1)}) {
+      const auto& lists = blocks_[block]->lists;
+      for (uint32_t i = 0; i < lists.size(); ++i) {
+        if (lists[i].get() == replaced) at = {block, i};
+      }
+    }
+  }
+  auto changed = std::make_shared<Block>(*blocks_[at.block]);
+  changed->centres = changed->centres->copy();
+  changed->centres->set(at.list, first->centre());
+  changed->centres->add(0, second->centre());
+  changed->lists[at.list] = std::move(first);
+  changed->lists.push_back(std::move(second));
+  blocks_[at.block] = std::move(changed);
+  ++lists_;
+}
+
+void GrowingLists::Directory::divide(uint32_t at) {
+  const auto full = blocks_[at];
+  std::vector<const float*> centres;
+  for (const List& list : full->lists) centres.push_back(list->centre());
+  const size_t dimension = full->centre.size();
+  const Halves halves = two_means(centres, dimension);
+  std::shared_ptr<Block> parts[2];
+  for (size_t i : {0, 1}) {
+    const float* centre = halves.centre(i);
+    parts[i] = std::make_shared<Block>();
+    parts[i]->centre.assign(centre, centre + dimension);
+    parts[i]->centres = CodedVectors::make(dimension, 7, nullptr);
+  }
+  for (size_t i = 0; i < full->lists.size(); ++i) {
+    Block& part = *parts[halves.second[i] != 0 ? 1 : 0];
+    part.centres->add(0, *full->centres, static_cast<uint32_t>(i));
+    part.lists.push_back(full->lists[i]);
+  }
+  set_block(at, std::move(parts[0]));
+  set_block(static_cast<uint32_t>(blocks_.size()), std::move(parts[1]));
+}
+
+GrowingLists::GrowingLists(const Segment& segment)
+    : segment_(segment),
+      dimension_(segment.dimension()),
+      rotation_((size_t{dimension_} + 127) / 128 * 128),
+      rotated_((size_t{dimension_} + 127) / 128 * 128),
+      middle_(dimension_),
+      directory_(std::make_shared<Directory>()) {
+  query_.values.resize(rotated_);
+}
+
+std::shared_ptr<const GrowingLists::Directory> GrowingLists::now() const {
+  std::lock_guard lock(mutex_);
+  return directory_;
+}
+
+void GrowingLists::publish(std::shared_ptr<const Directory> directory) {
+  std::lock_guard lock(mutex_);
+  directory_ = std::move(directory);
+}
+
+void GrowingLists::load(uint32_t row, float* out) const {
+  segment_.format().to_floats(segment_.row(row), out);
+  for (uint32_t j = 0; j < dimension_; ++j) out[j] -= middle_[j];
+  std::fill(out + dimension_, out + rotated_, 0.0f);
+  rotation_.apply(out);
+}
+
+void GrowingLists::find_middle(uint32_t rows) {
+  std::vector<double> sums(dimension_);
+  std::vector<float> values(dimension_);
+  for (uint32_t row = 0; row < rows; ++row) {
+    segment_.format().to_floats(segment_.row(row), values.data());
+    for (uint32_t j = 0; j < dimension_; ++j) sums[j] += static_cast<double>(values[j]);
+  }
+  for (uint32_t j = 0; j < dimension_; ++j) middle_[j] = static_cast<float>(sums[j] / rows);
+}
+
+bool GrowingLists::encode(const float* query, CodedQuery& out) const {
+  out.euclidean = segment_.metric() != Metric::dot;
+  // Under dot the middle adds the same to all.
+  out.base = out.euclidean ? 0 : -kernels().inner_product(query, middle_.data(), dimension_);
+  out.values.assign(rotated_, 0);
+  for (uint32_t j = 0; j < dimension_; ++j) {
+    out.values[j] = query[j] - (out.euclidean ? middle_[j] : 0);
+  }
+  rotation_.apply(out.values.data());
+  return std::fabs(out.base) < infinity && encode_values(out);
+}
+
+float GrowingLists::error(const CodedQuery& query) const {
+  const double rows = std::max(1u, rows_.load(std::memory_order_relaxed));
+  const auto squares = static_cast<double>(square_of(query.values.data(), rotated_));
+  const auto factor = static_cast<double>(query.code.product);
+  // Rounding changes each dimension by a twelfth of a squared step, in the mean.
+  double of_rows = (query.euclidean ? 4 : 1) * squares *
+                   squared_steps_.load(std::memory_order_relaxed) / rows / 12;
+  double of_query = factor * factor * spread_.load(std::memory_order_relaxed) / rows / 12;
+  return deviations * static_cast<float>(std::sqrt(of_rows + of_query));
+}
+
+bool GrowingLists::add(uint32_t begin, uint32_t end) {
+  if (begin == 0) find_middle(end);
+  for (uint32_t row = begin; row < end && usable_; ++row) usable_ = add_row(row);
+  return usable_;
+}
+
+// Of what is added, for error().
+void GrowingLists::note(std::pair<float, float> added) {
+  add_to(spread_, static_cast<double>(added.first));
+  add_to(squared_steps_, static_cast<double>(added.second));
+  add_to(rows_, 1u);
+}
+
+bool GrowingLists::add_row(uint32_t row) {
+  const float* values = query_.values.data();
+  load(row, query_.values.data());
+  if (!encode_values(query_)) return false;
+  if (directory_->lists() == 0) {
+    auto block = std::make_shared<Directory::Block>();
+    block->centre = query_.values;
+    block->centres = CodedVectors::make(rotated_, 7, nullptr);
+    block->centres->add(0, values);
+    block->lists.push_back(CodedVectors::make(rotated_, 4, values));
+    auto first = std::make_shared<Directory>();
+    first->set_block(0, std::move(block));
+    first->lists_ = 1;
+    publish(std::move(first));
+  }
+  // The nearest may be another one once a list has been split, and full as well.
+  auto at = directory_->nearest_list(query_);
+  for (; directory_->rows(at).size() == CodedVectors::most; at = directory_->nearest_list(query_)) {
+    split(at);
+  }
+  note(directory_->rows(at).add(row, values));
+  return true;
+}
+
+void GrowingLists::split(Directory::Place at) {
+  const CodedVectors& full = directory_->rows(at);
+  const uint32_t count = full.size();
+  std::vector<float> values(count * rotated_);
+  std::vector<const float*> vectors;
+  for (uint32_t i = 0; i < count; ++i) {
+    load(full.number(i), values.data() + i * rotated_);
+    vectors.push_back(values.data() + i * rotated_);
+  }
+  const Halves halves = two_means(vectors, rotated_);
+  Directory::List parts[2];
+  for (size_t i : {0, 1}) parts[i] = CodedVectors::make(rotated_, 4, halves.centre(i));
+  for (uint32_t i = 0; i < count; ++i) {
+    note(parts[halves.second[i] != 0 ? 1 : 0]->add(full.number(i), vectors[i]));
+  }
+  auto next = std::make_shared<Directory>(*directory_);
+  next->replace(at, std::move(parts[0]), std::move(parts[1]));
+  publish(std::move(next));
+}
+
+}  // namespace jade

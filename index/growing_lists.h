@@ -1,0 +1,170 @@
+// Inverted lists that take rows one by one, so that rows without an index of their own need
+// not be compared one by one.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "index/rotation.h"
+#include "index/row_codes.h"
+#include "index/segment.h"
+
+namespace jade {
+
+// What vectors in codes are compared with.
+struct CodedQuery {
+  std::vector<float> values;  // rotated; from the middle of all, but under dot
+  EncodedQuery code;          // the same
+  float base = 0;             // of all distances
+  bool euclidean = true;      // else distances are -query · vector
+};
+
+// Up to 64 vectors as whole numbers of 7 or 4 bits, from where one centre of theirs is, each
+// with a scale of its own, as no common one is known before all have come. In one piece of
+// memory, so that it can be on its way before anything of it is known. One thread changes
+// them; others may read those that there were before.
+class CodedVectors {
+ public:
+  static constexpr uint32_t most = 64;
+  // `bits`: 7 or 4. `dimension`: a multiple of 128. `centre`: as many values; null: 0.
+  static std::shared_ptr<CodedVectors> make(size_t dimension, int bits, const float* centre);
+  // The same vectors.
+  std::shared_ptr<CodedVectors> copy() const;
+  CodedVectors(const CodedVectors&) = delete;
+  CodedVectors& operator=(const CodedVectors&) = delete;
+
+  uint32_t size() const { return size_.load(std::memory_order_acquire); }
+  // What it was added with.
+  uint32_t number(uint32_t at) const { return numbers_[at]; }
+  const float* centre() const { return reinterpret_cast<const float*>(this + 1); }
+  // Of the first `count`, about.
+  void distances(const CodedQuery& query, uint32_t count, float* out) const;
+  // That it is to be read soon. Reads nothing of it.
+  void prefetch() const;
+
+  // `values`: finite. Returns |values - centre|² and the squared unit of the code.
+  std::pair<float, float> add(uint32_t number, const float* values);
+  void add(uint32_t number, const CodedVectors& from, uint32_t at);  // of the same centre
+  // Only where nobody reads it.
+  std::pair<float, float> set(uint32_t at, const float* values);
+
+ private:
+  // With c the centre and r the vector from it: |y - c - r|² = |y - c|² + constant - 2 y · r.
+  struct Scale {
+    float constant;
+    float step;  // what 1 of a code is
+  };
+  CodedVectors(size_t dimension, int bits);
+  static size_t code_bytes(size_t dimension, int bits) {
+    return bits == 4 ? dimension / 2 : dimension;
+  }
+  float* own_centre() { return reinterpret_cast<float*>(this + 1); }
+  uint8_t* code(uint32_t at) {
+    return reinterpret_cast<uint8_t*>(own_centre() + dimension_) + at * width_;
+  }
+  const uint8_t* code(uint32_t at) const { return const_cast<CodedVectors*>(this)->code(at); }
+
+  const size_t dimension_;
+  const int bits_;
+  const size_t width_;  // bytes of a code
+  std::atomic<uint32_t> size_{0};
+  std::array<uint32_t, most> numbers_;
+  std::array<Scale, most> scales_;
+  // dimension_ floats, and most × width_ bytes follow.
+};
+
+// The rows of a growing segment, each in the list whose centre was nearest when it came. A
+// list that is full is split in two by 2-means, so that the lists follow the data and there is
+// never more to do at once than that: after Xu et al., "SPFresh: incremental in-place update
+// for billion-scale vector search", SOSP 2023, without its moves between neighbouring lists.
+// Lists are in blocks, found by the blocks' centres, which are split in the same way. One
+// thread adds; any number search what now() gave them.
+class GrowingLists {
+ public:
+  struct NearList {
+    float distance;            // of its centre
+    const CodedVectors* rows;  // and their offsets in the segment
+  };
+
+  // The lists that there were at one moment. Later rows come into them too, or into others.
+  class Directory {
+   public:
+    uint32_t lists() const { return lists_; }
+    // The `count` lists whose centres are nearest, about, or all if they are fewer; nearest
+    // first. They live as long as this.
+    void nearest(const CodedQuery& query, uint32_t count, std::vector<NearList>& out) const;
+
+   private:
+    friend class GrowingLists;
+    using List = std::shared_ptr<CodedVectors>;
+    struct Block {
+      std::vector<float> centre;
+      std::shared_ptr<CodedVectors> centres;  // of the lists
+      std::vector<List> lists;                // up to CodedVectors::most
+    };
+    struct Place {
+      uint32_t block;
+      uint32_t list;  // in it
+    };
+    CodedVectors& rows(Place at) const { return *blocks_[at.block]->lists[at.list]; }
+    Place nearest_list(const CodedQuery& query) const;
+    // Numbers of the nearest blocks, in no order: as many as have about `lists` together.
+    std::vector<uint32_t> nearest_blocks(const CodedQuery& query, uint32_t lists) const;
+    // Two lists in the place of one.
+    void replace(Place at, List first, List second);
+    void divide(uint32_t block);
+    void set_block(uint32_t at, std::shared_ptr<const Block> block);
+
+    // What is in them is shared by directories.
+    std::vector<std::shared_ptr<const Block>> blocks_;
+    std::vector<std::shared_ptr<const CodedVectors>> centres_;  // of blocks, one after another
+    uint32_t lists_ = 0;
+  };
+
+  // Of rows of `segment`, which outlives this.
+  explicit GrowingLists(const Segment& segment);
+
+  // Adds the rows begin to end - 1, which follow the last; they can be read. False when codes
+  // cannot express one of them: then these lists are of no use any more.
+  bool add(uint32_t begin, uint32_t end);
+
+  // Holds all rows that were added before.
+  std::shared_ptr<const Directory> now() const;
+  // False where codes cannot express the query. `query`: dimension floats, of length 1 under
+  // cosine. Distances to it are then those of RowCodes.
+  bool encode(const float* query, CodedQuery& out) const;
+  // By how much a distance by codes is off at most, but for few.
+  float error(const CodedQuery& query) const;
+
+ private:
+  bool add_row(uint32_t row);
+  void find_middle(uint32_t rows);
+  // The row, from the middle, rotated.
+  void load(uint32_t row, float* out) const;
+  void split(Directory::Place at);
+  void note(std::pair<float, float> added);
+  void publish(std::shared_ptr<const Directory> directory);
+
+  const Segment& segment_;
+  const uint32_t dimension_;
+  // So that no dimension has a scale of its own: rounded up to whole 128.
+  const Rotation rotation_;
+  const size_t rotated_;
+  std::vector<float> middle_;  // of the first rows
+  bool usable_ = true;
+  std::vector<float> values_;  // of the row at hand
+  CodedQuery query_;           // the same
+  // Sums over all rows, for error().
+  std::atomic<double> spread_{0};
+  std::atomic<double> squared_steps_{0};
+  std::atomic<uint32_t> rows_{0};
+
+  mutable std::mutex mutex_;  // of the pointer; its thread alone writes it
+  std::shared_ptr<const Directory> directory_;
+};
+
+}  // namespace jade
