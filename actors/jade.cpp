@@ -45,9 +45,9 @@ void to_stderr(LogLevel level, std::string_view component, std::string_view mess
   std::cerr << line;
 }
 
-void lower_priority() {
+void lower_priority(int nice) {
   // Of this thread only: on Linux every thread has a nice value of its own.
-  setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), 19);
+  setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), nice);
 }
 
 uint64_t random_seed() {
@@ -230,7 +230,7 @@ Result<std::unique_ptr<Node>> Node::open(NodeOptions options) {
   // in one is forgotten when that one is reopened.
   seams.env = file_system();
   seams.seed = random_seed();
-  seams.on_builder_start = lower_priority;
+  seams.lower_priority = lower_priority;
   seams.give_memory_back = [] { malloc_trim(0); };
   seams.log = options.log ? options.log : to_stderr;
   NodeConfig config;

@@ -20,6 +20,10 @@
 namespace jade {
 namespace {
 
+// Nice values of what is to keep searches waiting as little as may be.
+constexpr int builder_nice = 19;
+constexpr int lister_nice = 5;
+
 blocking_actor spawn_blocking(caf::actor_system& system, bool detach,
                               std::function<void()> on_start) {
   return detach ? system.spawn<caf::detached>(blocking_worker, std::move(on_start))
@@ -100,8 +104,13 @@ Result<std::unique_ptr<NodeRuntime>> NodeRuntime::start(caf::actor_system& syste
   context->syncer = spawn_blocking(system, detach, nullptr);
   context->opener = spawn_blocking(system, detach, nullptr);
   context->copier = spawn_blocking(system, detach, nullptr);
+  auto with_nice = [&](int nice) -> std::function<void()> {
+    if (!seams.lower_priority) return nullptr;
+    return [lower = seams.lower_priority, nice] { lower(nice); };
+  };
+  context->lister = spawn_blocking(system, detach, with_nice(lister_nice));
   for (uint32_t i = 0; i < std::max(1u, config.builders); ++i) {
-    context->builders.push_back(spawn_blocking(system, detach, seams.on_builder_start));
+    context->builders.push_back(spawn_blocking(system, detach, with_nice(builder_nice)));
   }
   for (uint32_t i = 0; i < std::max(1u, config.searchers); ++i) {
     context->searchers.push_back(system.spawn(searcher));
@@ -116,7 +125,10 @@ Result<std::unique_ptr<NodeRuntime>> NodeRuntime::start(caf::actor_system& syste
   IngestOptions ingest_options;
   ingest_options.seed = mix(node->context_->seams.seed, 0x196e57u);
   node->ingest_ = system.spawn(ingest, ingest_options);
-  node->query_ = system.spawn(query, QueryOptions{});
+  QueryOptions query_options;
+  query_options.fronts = node->context_->fronts;
+  query_options.searchers = node->context_->searchers;
+  node->query_ = system.spawn(query, std::move(query_options));
   GatewayOptions gateway_options;
   gateway_options.inflight_bytes_max = config.inflight_bytes_max;
   node->gateway_ = system.spawn(jade::gateway, gateway_options, node->ingest_, node->query_,
@@ -162,6 +174,7 @@ void NodeRuntime::kill() {
   end(context_->syncer);
   end(context_->opener);
   end(context_->copier);
+  end(context_->lister);
   for (const auto& builder : context_->builders) end(builder);
   for (const auto& searcher : context_->searchers) end(searcher);
   gateway_ = nullptr;

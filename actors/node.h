@@ -11,6 +11,7 @@
 #include "actors/client.h"
 #include "actors/log.h"
 #include "actors/messages.h"
+#include "actors/shard_front.h"
 
 namespace leveldb {
 class Env;
@@ -29,7 +30,8 @@ struct NodeSeams {
   // Blocking actors get threads of their own (false in the simulator, where
   // everything runs in one).
   bool detach_blocking = true;
-  std::function<void()> on_builder_start;  // runs first on each builder's thread
+  // Gives the calling thread a lower priority, as a nice value; may be empty.
+  std::function<void(int nice)> lower_priority;
   std::function<void()> give_memory_back;  // of what was freed, after builds; may be empty
   LogSink log;                             // must be callable
   // Connects to the cluster ports of other nodes, as CAF's middleman does. Null: a
@@ -120,8 +122,10 @@ struct NodeContext {
   blocking_actor syncer;  // short blocking work
   blocking_actor opener;  // opens and removes shard directories
   blocking_actor copier;  // copies what is to be split off: not behind index builds
+  blocking_actor lister;  // puts rows that wait for an index into lists
   std::vector<blocking_actor> builders;
   std::vector<searcher_actor> searchers;
+  std::shared_ptr<ShardFronts> fronts = std::make_shared<ShardFronts>();
 
   void say(LogLevel level, std::string_view component, std::string_view message) const {
     seams.log(level, component, message);

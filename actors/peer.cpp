@@ -8,6 +8,7 @@
 #include "actors/errors.h"
 #include "actors/random.h"
 #include "actors/retry.h"
+#include "actors/shard_front.h"
 
 namespace jade {
 namespace {
@@ -496,6 +497,14 @@ caf::result<Reply> pass_on(peer_pointer self, Request& request) {
   uint64_t node = route.node;
   if (node == 0 || node == self->state.id()) {
     if (shard_actor here = self->state.shard(route.group)) {
+      if constexpr (std::is_same_v<Request, ShardSearch>) {
+        const NodeContext& context = *self->state.context;
+        if (auto task = context.fronts->admit(request, now_ms(self))) {
+          size_t turn = self->state.next_searcher++;
+          return self->delegate(context.searchers[turn % context.searchers.size()],
+                                std::move(*task));
+        }
+      }
       return self->delegate(here, std::move(request));
     }
     if (node == 0) node = self->state.reachable(route.group);

@@ -59,6 +59,7 @@ struct peer_state {
   std::shared_ptr<const std::map<uint64_t, shard_actor>> shards;
   std::map<uint64_t, Link> links;           // by node
   std::vector<std::function<void()>> held;  // to be asked anew at the next tick
+  size_t next_searcher = 0;
   uint64_t next_call = 1;
   Timers timers;        // run at each tick
   uint64_t random = 0;  // state of the generator

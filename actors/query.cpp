@@ -417,11 +417,21 @@ void ask(query_pointer self, const replica_actor& replica, ShardSearch question,
   ++asking->open;
   Timers& timers = self->state.timers;
   uint64_t deadline_ms = question.route.deadline_ms;
-  ask_until<ShardHits>(
-      self, timers, replica, deadline_ms, std::move(question),
-      [asking](ShardHits& hits) { asking->answered(std::move(hits)); },
-      [asking](const caf::error& error) { asking->answered(to_read_status(error)); });
-  timers.arm(self);
+  auto ask_of = [&](const auto& whom, auto what) {
+    ask_until<ShardHits>(
+        self, timers, whom, deadline_ms, std::move(what),
+        [asking](ShardHits& hits) { asking->answered(std::move(hits)); },
+        [asking](const caf::error& error) { asking->answered(to_read_status(error)); });
+    timers.arm(self);
+  };
+  const QueryOptions& options = self->state.options;
+  if (options.fronts && replica != self->state.routes.peer) {
+    if (auto task = options.fronts->admit(question, now_ms(self))) {
+      size_t turn = self->state.next_searcher++;
+      return ask_of(options.searchers[turn % options.searchers.size()], std::move(*task));
+    }
+  }
+  ask_of(replica, std::move(question));
 }
 
 // One question to one shard, asked of a second replica where the first is slow: Dean and
@@ -1082,7 +1092,7 @@ Status prepare_search(const DatabaseSpec& spec, SearchRequest& search) {
 
 query_actor::behavior_type query(query_actor::stateful_pointer<query_state> self,
                                  QueryOptions options) {
-  self->state.options = options;
+  self->state.options = std::move(options);
   return {
       [self](RoutesChanged& changed) { self->state.routes.change(changed); },
       [](const Later& later) { later.run(); },

@@ -4,6 +4,7 @@
 #include "actors/messages.h"
 #include "actors/retry.h"
 #include "actors/routes.h"
+#include "actors/shard_front.h"
 #include "actors/timers.h"
 
 namespace jade {
@@ -16,6 +17,9 @@ struct QueryOptions {
   // A search that any replica may answer is asked of a second one when the first is
   // several times slower than searches are, and at least so long.
   caf::timespan hedge_after_min = std::chrono::milliseconds(10);
+  // Of this node; null: its shards are always asked.
+  std::shared_ptr<const ShardFronts> fronts;
+  std::vector<searcher_actor> searchers;
 };
 
 struct query_state {
@@ -24,6 +28,7 @@ struct query_state {
   Routes routes;
   double typical_ms = 0;  // of searches that any replica may answer
   size_t turn = 0;        // of second replicas
+  size_t next_searcher = 0;
   Timers timers;
 };
 

@@ -485,11 +485,13 @@ void RaftCore::on_offer(const RaftMessage& message) {
 
 // ---- reads and leadership -----------------------------------------------------------
 
-bool RaftCore::lease_holds() const {
-  if (lease_given_up_) return false;
+bool RaftCore::lease_holds() const { return now_ms_ < lease_until_ms(); }
+
+uint64_t RaftCore::lease_until_ms() const {
+  if (lease_given_up_) return 0;
   // No member votes for another before it has heard nothing for a whole timeout;
   // half of it leaves room for clocks that run at different speeds.
-  return now_ms_ < reached(now_ms_, &Progress::sent_ms) + options_.election_timeout_ms / 2;
+  return reached(now_ms_, &Progress::sent_ms) + options_.election_timeout_ms / 2;
 }
 
 Result<uint64_t> RaftCore::read(uint64_t now_ms) {

@@ -118,6 +118,9 @@ class RaftCore {
   // ---- state
 
   Role role() const { return role_; }
+  // Until when no other can have been elected, by the time of its events; 0: it has asked
+  // one to be.
+  uint64_t lease_until_ms() const;
   bool is_leader() const { return role_ == Role::leader; }
   // Leader, and an entry of its own term is committed: it knows what is.
   bool leads() const { return is_leader() && commit_ >= term_start_; }

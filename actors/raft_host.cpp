@@ -325,6 +325,7 @@ bool RaftHost::serves() const {
   return impl_->core && impl_->failure.ok() && impl_->core->leads() &&
          impl_->applied >= impl_->core->term_start();
 }
+uint64_t RaftHost::leads_until_ms() const { return serves() ? impl_->core->lease_until_ms() : 0; }
 bool RaftHost::current() const {
   return impl_->core && impl_->failure.ok() && impl_->core->current();
 }

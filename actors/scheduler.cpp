@@ -1,30 +1,55 @@
 #include "actors/scheduler.h"
 
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <caf/actor_system.hpp>
 #include <caf/policy/unprofiled.hpp>
+#include <caf/scheduled_actor.hpp>
 #include <caf/scheduler/coordinator.hpp>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <utility>
 
 namespace jade {
 namespace {
 
-// Which worker runs what next. Jobs wait in one queue, but for one job of each worker: that
+// Nice value of the workers of those that work long.
+constexpr int long_nice = 10;
+
+bool works_long(caf::resumable* job) {
+  if (job->subtype() != caf::resumable::scheduled_actor) return false;
+  return jade::works_long(static_cast<caf::scheduled_actor*>(job)->name());
+}
+
+void lower_priority() {
+  // Of this thread only: on Linux every thread has a nice value of its own. Where it is
+  // refused, all goes on, at the same priority.
+  (void)setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), long_nice);
+}
+
+// Which worker runs what next. There are two lanes: half of the workers run what works long,
+// the others all else. Jobs of a lane wait in one queue, but for one job of each worker: that
 // which it has made runnable last, and runs next. A worker with nothing to do takes those
-// too before it sleeps.
+// too, of its lane, before it sleeps.
 class RunQueue : public caf::policy::unprofiled {
  public:
   using Job = caf::resumable;
 
-  struct coordinator_data {
-    explicit coordinator_data(caf::scheduler::abstract_coordinator*) {}
-
+  struct Lane {
     std::mutex mutex;
     std::condition_variable runnable;
     std::deque<Job*> queue;
     size_t sleeping = 0;  // less those that are woken already
+  };
+
+  struct coordinator_data {
+    explicit coordinator_data(caf::scheduler::abstract_coordinator*) {}
+
+    Lane quick, slow;
   };
 
   struct worker_data {
@@ -33,63 +58,60 @@ class RunQueue : public caf::policy::unprofiled {
     worker_data(const worker_data&) {}
 
     std::atomic<Job*> next{nullptr};
-    int in_a_row = 0;  // jobs that came from `next`; of its own thread
+    // Of its own thread:
+    int in_a_row = 0;  // jobs that came from `next`
+    bool begun = false;
   };
 
   template <class Coordinator>
   void central_enqueue(Coordinator* self, Job* job) {
-    coordinator_data& shared = d(self);
-    bool wake = false;
-    {
-      std::lock_guard lock(shared.mutex);
-      shared.queue.push_back(job);
-      wake = shared.sleeping > 0;
-      if (wake) --shared.sleeping;
-    }
-    // Not under the lock, or the first that it meets is the lock.
-    if (wake) shared.runnable.notify_one();
+    put(works_long(job) ? d(self).slow : d(self).quick, job);
   }
 
   template <class Worker>
   void external_enqueue(Worker* self, Job* job) {
-    central_enqueue(self->parent(), job);
+    put(lane_of(self), job);
   }
 
   template <class Worker>
   void internal_enqueue(Worker* self, Job* job) {
+    if (works_long(job) != is_slow(self)) return central_enqueue(self->parent(), job);
     // What was to be next has waited since then, while this worker went on: that is for
     // another.
     Job* waiting = d(self).next.exchange(job);
-    if (waiting != nullptr) central_enqueue(self->parent(), waiting);
+    if (waiting != nullptr) put(lane_of(self), waiting);
   }
 
   template <class Worker>
   void resume_job_later(Worker* self, Job* job) {
-    central_enqueue(self->parent(), job);
+    put(lane_of(self), job);
   }
 
   template <class Worker>
   Job* dequeue(Worker* self) {
     worker_data& own = d(self);
-    coordinator_data& shared = d(self->parent());
+    if (!std::exchange(own.begun, true) && is_slow(self)) lower_priority();
+    Lane& lane = lane_of(self);
     // Actors that answer each other must not keep those in the queue waiting.
     if (++own.in_a_row < in_a_row_max) {
       if (Job* job = own.next.exchange(nullptr)) return job;
     }
     own.in_a_row = 0;
     {
-      std::lock_guard lock(shared.mutex);
-      if (Job* job = pop(shared)) return job;
+      std::lock_guard lock(lane.mutex);
+      if (Job* job = pop(lane)) return job;
     }
-    for (size_t i = 0; i < self->parent()->num_workers(); ++i) {
-      size_t other = (self->id() + i) % self->parent()->num_workers();
+    const size_t workers = self->parent()->num_workers() / 2;
+    const size_t first = is_slow(self) ? workers : 0;
+    for (size_t i = 0; i < workers; ++i) {
+      size_t other = first + (self->id() + i) % workers;
       if (Job* job = d(self->parent()->worker_by_id(other)).next.exchange(nullptr)) return job;
     }
-    std::unique_lock lock(shared.mutex);
+    std::unique_lock lock(lane.mutex);
     for (;;) {
-      if (Job* job = pop(shared)) return job;
-      ++shared.sleeping;
-      shared.runnable.wait(lock);
+      if (Job* job = pop(lane)) return job;
+      ++lane.sleeping;
+      lane.runnable.wait(lock);
     }
   }
 
@@ -100,33 +122,70 @@ class RunQueue : public caf::policy::unprofiled {
 
   template <class Coordinator, class Function>
   void foreach_central_resumable(Coordinator* self, Function run) {
-    for (;;) {
-      Job* job = nullptr;
-      {
-        std::lock_guard lock(d(self).mutex);
-        job = pop(d(self));
+    for (Lane* lane : {&d(self).quick, &d(self).slow}) {
+      for (;;) {
+        Job* job = nullptr;
+        {
+          std::lock_guard lock(lane->mutex);
+          job = pop(*lane);
+        }
+        if (job == nullptr) break;
+        run(job);
       }
-      if (job == nullptr) return;
-      run(job);
     }
   }
 
  private:
   static constexpr int in_a_row_max = 32;
 
-  static Job* pop(coordinator_data& shared) {
-    if (shared.queue.empty()) return nullptr;
-    Job* job = shared.queue.front();
-    shared.queue.pop_front();
+  // The first half of them is quick.
+  template <class Worker>
+  static bool is_slow(Worker* self) {
+    return self->id() >= self->parent()->num_workers() / 2;
+  }
+  template <class Worker>
+  Lane& lane_of(Worker* self) {
+    return is_slow(self) ? d(self->parent()).slow : d(self->parent()).quick;
+  }
+
+  static void put(Lane& lane, Job* job) {
+    bool wake = false;
+    {
+      std::lock_guard lock(lane.mutex);
+      lane.queue.push_back(job);
+      wake = lane.sleeping > 0;
+      if (wake) --lane.sleeping;
+    }
+    // Not under the lock, or the first that it meets is the lock.
+    if (wake) lane.runnable.notify_one();
+  }
+
+  static Job* pop(Lane& lane) {
+    if (lane.queue.empty()) return nullptr;
+    Job* job = lane.queue.front();
+    lane.queue.pop_front();
     return job;
+  }
+};
+
+class NodeCoordinator : public caf::scheduler::coordinator<RunQueue> {
+ public:
+  using coordinator<RunQueue>::coordinator;
+
+ protected:
+  void init(caf::actor_system_config& config) override {
+    coordinator<RunQueue>::init(config);
+    num_workers_ *= 2;  // for each lane
   }
 };
 
 }  // namespace
 
+bool works_long(std::string_view name) { return name == "shard" || name == "ingest"; }
+
 void use_node_scheduler(caf::actor_system_config& config) {
   config.module_factories.push_back([](caf::actor_system& system) -> caf::actor_system::module* {
-    return new caf::scheduler::coordinator<RunQueue>(system);
+    return new NodeCoordinator(system);
   });
 }
 

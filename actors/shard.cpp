@@ -27,11 +27,15 @@ constexpr uint64_t report_interval_ms = 1000;
 constexpr auto report_timeout = std::chrono::seconds(5);
 // With sharding by vector: as many as some cells that cannot be reached may hold up.
 constexpr size_t changes_max = 100'000;
+// While somebody searches, writes wait for what is in no list to be fewer: a core compares so
+// many small vectors in the time of a search.
+constexpr uint64_t unlisted_max = 4096;
 
 }  // namespace
 
 shard_state::~shard_state() {
-  *calibration_ended = true;
+  *ended = true;
+  if (front) context->fronts->remove(group, front);
   if (raft) raft->close();
   if (replica) replica->cancel_builds();
 }
@@ -53,10 +57,15 @@ void shard_state::raft_append(uint64_t number, LogAppend append) {
 }
 
 Status shard_state::raft_apply(uint64_t index, uint64_t term, std::string_view command) {
-  return replica->apply(index, term, command);
+  JADE_RETURN_IF_ERROR(replica->apply(index, term, command));
+  // Before anybody hears that it has been.
+  refresh_front();
+  return {};
 }
 
 void shard_state::raft_send(RaftMessage message) {
+  // The other may lead as soon as it has this.
+  if (message.kind == RaftMessage::Kind::campaign_now) refresh_front();
   self->send(peer, SendRaft{message.to, {group, context->config.node_id, message.encode()}});
 }
 
@@ -122,10 +131,11 @@ void shard_state::suspend(const Status& status) {
   }
   suspended = status;
   resume_at_ms = now_ms(self) + resume_interval_ms;
-  std::unique_ptr<RaftHost> ended = std::move(raft);
+  std::unique_ptr<RaftHost> failing = std::move(raft);
+  refresh_front();
   maintenance_proposed = false;
-  ended->fail(status);
-  ended->close();
+  failing->fail(status);
+  failing->close();
 }
 
 void shard_state::resume() {
@@ -149,6 +159,8 @@ void shard_state::resume() {
 void shard_state::fail(const Status& status) {
   if (failed || stopping) return;
   failed = true;
+  refresh_front();
+  release_writes();
   if (raft) raft->close();  // answers what waits
   if (vector_home) vector_home->abandon(unavailable("the shard has failed; try again"));
   self->send(node, ShardFailed{group, status});
@@ -163,7 +175,19 @@ void shard_state::after_event() {
     self->send(node, ShardServes{group});
     calibrate_for_defaults();
   }
-  if (announced) plan_maintenance();
+  if (announced) {
+    plan_maintenance();
+    start_listing();
+  }
+  refresh_front();
+}
+
+void shard_state::refresh_front() {
+  if (!announced || stopping || failed || !raft || !front->wanted(now_ms(self))) {
+    return front->withdraw();
+  }
+  front->publish({replica->snapshot(), raft->leads_until_ms(), replica->last_child(),
+                  replica->cells().announced, replica->cells().done});
 }
 
 void shard_state::plan_maintenance() {
@@ -211,6 +235,31 @@ void shard_state::start_build() {
           });
 }
 
+void shard_state::start_listing() {
+  if (listing || !front->wanted(now_ms(self))) return;
+  auto segments = replica->unlisted();
+  if (segments.empty()) return;
+  listing = true;
+  auto extend = [segments = std::move(segments), ended = ended] {
+    for (const auto& segment : segments) segment->extend_lists(ended.get());
+    return Status();
+  };
+  self->request(context->lister, caf::infinite, BlockingTask{extend})
+      .then(
+          [this](const TaskDone&) {
+            listing = false;
+            release_writes();
+            if (!stopping && !failed) start_listing();
+          },
+          [](const caf::error&) {});  // it ends with the node only
+}
+
+void shard_state::release_writes() {
+  for (const auto& go_on : std::exchange(held_writes, {})) go_on();
+}
+
+bool shard_state::lists_lag() const { return listing && replica->unlisted_rows() > unlisted_max; }
+
 void shard_state::calibrate(uint32_t k) {
   if (calibrating || stopping || failed || now_ms(self) < calibrate_at_ms) return;
   std::vector<SegmentView> wanted;
@@ -219,7 +268,7 @@ void shard_state::calibrate(uint32_t k) {
   }
   if (wanted.empty()) return;
   calibrating = true;
-  auto measure = [wanted = std::move(wanted), k, ended = calibration_ended] {
+  auto measure = [wanted = std::move(wanted), k, ended = ended] {
     Stopper stop([&] { return ended->load(); });
     Status first;
     for (const SegmentView& view : wanted) {
@@ -447,6 +496,7 @@ caf::result<Reply> read(shard_pointer self, Request& request, uint64_t applied_m
   }
   auto promise = self->template make_response_promise<Reply>();
   auto held = std::make_shared<Request>(std::move(request));
+  shard.front->want(now_ms(self));
   shard.raft->read([self, promise, held, task](Result<uint64_t> index) mutable {
     if (is_over(held->route, now_ms(self))) {
       return (void)promise.deliver(
@@ -738,6 +788,7 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
   state.placement = std::move(placement);
   state.may_found = may_found;
   state.replica = std::move(*replica);
+  state.front = state.context->fronts->add(state.group);
   if (state.replica->homes() != nullptr) state.vector_home = std::make_unique<VectorHome>(state);
   if (Status status = state.start(); !status.ok()) {
     state.fail(status);
@@ -760,10 +811,17 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
             promise.deliver(std::move(*written));
           }
         };
-        if (write.forwarded) {
-          shard.propose(std::move(write.command), done);
+        auto carry_out = [self, write = std::move(write), done]() mutable {
+          if (is_over(write.route, now_ms(self))) {
+            return done(out_of_time_at(self->state, "before it was written by"));
+          }
+          write.forwarded ? self->state.propose(std::move(write.command), done)
+                          : self->state.write(std::move(write.command), done);
+        };
+        if (shard.lists_lag()) {
+          shard.held_writes.emplace_back(std::move(carry_out));
         } else {
-          shard.write(std::move(write.command), done);
+          carry_out();
         }
         return promise;
       },
@@ -865,6 +923,7 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
         self->state.report_ms = 0;
         if (self->state.replica) {
           self->state.replica->set_index(placed.index);
+          self->state.refresh_front();
           self->state.calibrate_for_defaults();
         }
         if (self->state.vector_home) {
@@ -881,13 +940,15 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
       [self](Stop) -> caf::result<Stopped> {
         shard_state& shard = self->state;
         shard.stopping = true;
+        shard.release_writes();
+        shard.refresh_front();
         shard.hand_over();
         if (shard.raft) shard.raft->close();
         if (shard.vector_home) {
           shard.vector_home->abandon(unavailable("the shard is closing; try again"));
         }
         shard.replica->cancel_builds();
-        *shard.calibration_ended = true;
+        *shard.ended = true;
         // A clean stop leaves nothing to replay.
         auto promise = self->make_response_promise<Stopped>();
         auto finish = [self, promise]() mutable {

@@ -15,6 +15,7 @@
 
 #include "actors/node.h"
 #include "actors/raft_host.h"
+#include "actors/shard_front.h"
 #include "actors/shard_replica.h"
 #include "actors/vector_home.h"
 
@@ -34,6 +35,7 @@ struct shard_state : public RaftDriver {
   ShardPlacement placement;  // as this node knows it
   bool may_found = false;    // the group may be new: without a log, begin one
   std::unique_ptr<ShardReplica> replica;
+  std::shared_ptr<ShardFront> front;
   std::unique_ptr<RaftHost> raft;           // null while suspended
   std::unique_ptr<VectorHome> vector_home;  // null: not sharded by vector
   Status suspended;                         // why
@@ -48,9 +50,13 @@ struct shard_state : public RaftDriver {
   // pause before it doubles, until one succeeds.
   uint64_t build_pause_ms = 0;
   uint64_t build_at_ms = 0;  // not before
+  bool listing = false;
+  // Writes that wait until searches need not compare so many rows one by one.
+  std::vector<std::function<void()>> held_writes;
   bool calibrating = false;
   uint64_t calibrate_at_ms = 0;  // not before, as it failed
-  std::shared_ptr<std::atomic<bool>> calibration_ended = std::make_shared<std::atomic<bool>>(false);
+  // What runs elsewhere for this actor is of no use any more.
+  std::shared_ptr<std::atomic<bool>> ended = std::make_shared<std::atomic<bool>>(false);
   bool maintenance_proposed = false;
   bool behind = false;  // said that the log cannot be continued from here
 
@@ -83,12 +89,18 @@ struct shard_state : public RaftDriver {
   void tick();
   // After anything that may have moved Raft: announce, fail, plan maintenance.
   void after_event();
+  // Publishes what searches may see by now, where there are any.
+  void refresh_front();
   void fail(const Status& status);
   void propose(std::string command, std::function<void(Result<ShardWritten>)> done);
   // Proposes what a client asked for; `done` when searches see it.
   void write(std::string command, std::function<void(Result<ShardWritten>)> done);
   void plan_maintenance();
   void start_build();
+  // Has rows that wait for an index put into lists, while somebody searches.
+  void start_listing();
+  bool lists_lag() const;
+  void release_writes();
   void build_failed(const Status& status);
   // Lets a builder measure the segments that searches for `k` with a least recall would
   // have to guess at.

@@ -733,6 +733,20 @@ Status ShardReplica::finish_build(const BuildJob& job, const Status& status,
   return {};
 }
 
+std::vector<std::shared_ptr<GrowingSegment>> ShardReplica::unlisted() const {
+  std::vector<std::shared_ptr<GrowingSegment>> out;
+  for (const Part& part : parts_) {
+    if (part.growing && part.growing->wants_lists()) out.push_back(part.growing);
+  }
+  return out;
+}
+
+uint64_t ShardReplica::unlisted_rows() const {
+  uint64_t out = 0;
+  for (const auto& segment : unlisted()) out += segment->rows() - segment->listed();
+  return out;
+}
+
 void ShardReplica::cancel_builds() { cancel_->store(true); }
 
 void ShardReplica::set_index(const IndexOptions& index) {
@@ -778,7 +792,7 @@ double ShardReplica::measured_recall() const {
       if (!known) continue;
       measured = true;
       recall = *known;
-    } else if (part.growing && part.growing->lists() != nullptr) {
+    } else if (part.growing && part.growing->listed() > 0) {
       continue;
     }
     found += live * recall;

@@ -137,6 +137,10 @@ class ShardReplica {
   // Takes the new segment up; of a build that failed next_build() tells again. On
   // success `cleanup` removes what was replaced, and gives its space back; it blocks.
   Status finish_build(const BuildJob& job, const Status& status, std::function<Status()>* cleanup);
+  // Unindexed segments with rows that are worth putting into lists.
+  std::vector<std::shared_ptr<GrowingSegment>> unlisted() const;
+  // Of these, the rows that are in no list.
+  uint64_t unlisted_rows() const;
   void cancel_builds();
   // How segments are to be built and searched from now on. Those that were built otherwise
   // are built anew, one after another, each in its place.

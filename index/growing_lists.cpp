@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstring>
 #include <limits>
 #include <numeric>
@@ -12,8 +13,14 @@ namespace jade {
 namespace {
 
 constexpr int query_most = 127;
+constexpr int plane_most = 7;
 // How many times its standard deviation a distance by codes is off at most, but for few.
 constexpr float deviations = 3;
+// The same of estimates, which cost no more than a distance by codes where they are too low.
+constexpr float estimate_deviations = 2.5f;
+// An estimate of y · r is off by this × |y| × |r| / √dimensions, as standard deviation: theorem
+// 3.2 of the paper of BitCodes, where signs keep 0.8 of a vector's length.
+constexpr float estimate_deviation = 0.75f;
 // Rounds of 2-means.
 constexpr int rounds = 4;
 // The smaller half of a split has at least this share, so that a few that are far from all
@@ -71,6 +78,44 @@ bool encode_values(CodedQuery& out) {
   out.code.sum = sum;
   out.code.product = out.euclidean ? -2 * step : -step;
   return true;
+}
+
+// The same for signs, of 4 bits, which cannot fail then.
+void encode_planes(CodedQuery& out) {
+  const size_t n = out.values.size();
+  const float largest = largest_of(out.values.data(), n);
+  const float step = largest > 0 ? largest / plane_most : 1;
+  auto& planes = out.planes.values;
+  planes.assign(n / 2, 0);
+  int32_t sum = 0;
+  for (size_t j = 0; j < n; ++j) {
+    const int value = rounded(out.values[j] / step, plane_most);
+    sum += value;
+    int8_t* at = planes.data() + j / 128 * 64 + j % 128 / 8;
+    for (size_t p = 0; p < 4; ++p) {
+      at[16 * p] = static_cast<int8_t>(at[16 * p] | (value >> p & 1) << j % 8);
+    }
+  }
+  out.planes.sum = sum;
+  out.planes.product = out.euclidean ? -2 * step : -step;
+}
+
+// A distance within which about `count` of them are. Without sorting: by how many fall into
+// each of equal steps from the least to the greatest.
+float distance_of(const std::vector<float>& distances, size_t count) {
+  auto [least, greatest] = std::minmax_element(distances.begin(), distances.end());
+  constexpr size_t steps = 512;
+  const float step = (*greatest - *least) / steps;
+  if (!(step > 0) || !(step < infinity)) return infinity;
+  std::array<uint32_t, steps + 1> fall{};
+  const float scale = 1 / step;
+  for (float distance : distances) ++fall[static_cast<size_t>((distance - *least) * scale)];
+  size_t at = 0;
+  for (size_t seen = 0; at < steps; ++at) {
+    seen += fall[at];
+    if (seen >= count) break;
+  }
+  return *least + step * static_cast<float>(at + 1);
 }
 
 // n vectors of d floats in two parts, and the centres of both.
@@ -150,11 +195,15 @@ void add_to(std::atomic<T>& sum, T value) {
 }  // namespace
 
 CodedVectors::CodedVectors(size_t dimension, int bits)
-    : dimension_(dimension), bits_(bits), width_(code_bytes(dimension, bits)) {}
+    : dimension_(dimension),
+      bits_(bits),
+      width_(code_bytes(dimension, bits)),
+      sign_width_(sign_bytes(dimension, bits)) {}
 
 std::shared_ptr<CodedVectors> CodedVectors::make(size_t dimension, int bits, const float* centre) {
   constexpr std::align_val_t line{64};
-  const size_t more = dimension * sizeof(float) + most * code_bytes(dimension, bits);
+  const size_t more = dimension * sizeof(float) +
+                      most * (code_bytes(dimension, bits) + sign_bytes(dimension, bits));
   void* memory = ::operator new(sizeof(CodedVectors) + more, line);
   std::shared_ptr<CodedVectors> out(new (memory) CodedVectors(dimension, bits),
                                     [](CodedVectors* ended) {
@@ -196,8 +245,19 @@ std::pair<float, float> CodedVectors::set(uint32_t at, const float* values) {
   }
   const float squares = square_of(from_centre.data(), dimension_);
   const float step = largest / largest_code;
-  const float at_centre = kernels().inner_product(from_centre.data(), centre(), dimension_);
-  scales_[at] = {squares + 2 * at_centre, step};
+  steps_[at] = step;
+  constants_[at] = squares + 2 * kernels().inner_product(from_centre.data(), centre(), dimension_);
+  if (sign_width_ == 0) return {squares, step * step};
+  float sum = 0;
+  for (size_t j = 0; j < dimension_; j += 8) {
+    unsigned bits = 0;
+    for (size_t i = 0; i < 8; ++i) {
+      bits |= (from_centre[j + i] >= 0 ? 1u : 0u) << i;
+      sum += std::fabs(from_centre[j + i]);
+    }
+    signs(at)[j / 8] = static_cast<uint8_t>(bits);
+  }
+  factors_[at] = sum > 0 ? squares / sum : 0;
   return {squares, step * step};
 }
 
@@ -212,32 +272,62 @@ std::pair<float, float> CodedVectors::add(uint32_t number, const float* values) 
 void CodedVectors::add(uint32_t number, const CodedVectors& from, uint32_t at) {
   const uint32_t size = size_.load(std::memory_order_relaxed);
   std::memcpy(code(size), from.code(at), width_);
-  scales_[size] = from.scales_[at];
+  std::memcpy(signs(size), from.signs(at), sign_width_);
+  steps_[size] = from.steps_[at];
+  constants_[size] = from.constants_[at];
+  factors_[size] = from.factors_[at];
   numbers_[size] = number;
   size_.store(size + 1, std::memory_order_release);
 }
 
-void CodedVectors::distances(const CodedQuery& query, uint32_t count, float* out) const {
-  const auto products_of = bits_ == 4 ? kernels().packed_products : kernels().code_products;
+float CodedVectors::distance(const CodedQuery& query) const {
   const float* values = query.values.data();
-  const float base =
-      query.base + (query.euclidean ? kernels().l2_squared(values, centre(), dimension_)
-                                    : -kernels().inner_product(values, centre(), dimension_));
+  return query.base + (query.euclidean ? kernels().l2_squared(values, centre(), dimension_)
+                                       : -kernels().inner_product(values, centre(), dimension_));
+}
+
+void CodedVectors::estimates(const CodedQuery& query, float of_centre, uint32_t count,
+                             float* out) const {
+  int32_t products[most];
+  kernels().bit_products(reinterpret_cast<const uint8_t*>(query.planes.values.data()), signs(0),
+                         sign_width_, sign_width_, consecutive.data(), count, products);
+  const float constant = query.euclidean ? 1 : 0;
+  for (uint32_t i = 0; i < count; ++i) {
+    // Of the signs 1 and -1 where the bits are 1 and 0.
+    auto product = static_cast<float>(2 * products[i] - query.planes.sum);
+    out[i] = of_centre + constant * constants_[i] + query.planes.product * factors_[i] * product;
+  }
+}
+
+void CodedVectors::distances(const CodedQuery& query, float of_centre, const uint32_t* at,
+                             uint32_t count, float* out) const {
+  const auto products_of = bits_ == 4 ? kernels().packed_products : kernels().code_products;
   const float constant = query.euclidean ? 1 : 0;
   const int zero = 1 << (bits_ - 1);
   int32_t products[most];
-  products_of(query.code.values.data(), code(0), width_, consecutive.data(), count, products);
+  products_of(query.code.values.data(), code(0), width_, at, count, products);
   for (uint32_t i = 0; i < count; ++i) {
     auto product = static_cast<float>(products[i] - zero * query.code.sum);
-    out[i] = base + constant * scales_[i].constant + query.code.product * scales_[i].step * product;
+    out[i] =
+        of_centre + constant * constants_[at[i]] + query.code.product * steps_[at[i]] * product;
   }
+}
+
+void CodedVectors::distances(const CodedQuery& query, uint32_t count, float* out) const {
+  distances(query, distance(query), consecutive.data(), count, out);
 }
 
 void CodedVectors::prefetch() const {
   // The processor finds the rest by itself.
-  constexpr size_t bytes = sizeof(CodedVectors) + 1024;
-  for (size_t at = 0; at < bytes; at += 64) {
+  constexpr size_t begin = offsetof(CodedVectors, size_), bytes = 2048;
+  for (size_t at = begin / 64 * 64; at < begin + bytes; at += 64) {
     __builtin_prefetch(reinterpret_cast<const char*>(this) + at);
+  }
+}
+
+void CodedVectors::prefetch_code(uint32_t at) const {
+  for (size_t byte = 0; byte < std::min<size_t>(width_, 256); byte += 64) {
+    __builtin_prefetch(code(at) + byte);
   }
 }
 
@@ -276,21 +366,29 @@ GrowingLists::Directory::Place GrowingLists::Directory::nearest_list(
 
 void GrowingLists::Directory::nearest(const CodedQuery& query, uint32_t count,
                                       std::vector<NearList>& out) const {
-  out.clear();
-  float distances[CodedVectors::most];
-  for (uint32_t at : nearest_blocks(query, std::max(lists_met_min, count * lists_met_factor))) {
+  thread_local std::vector<float> distances;
+  thread_local std::vector<const CodedVectors*> lists;
+  distances.resize(lists_);
+  lists.clear();
+  const uint32_t met = std::max(lists_met_min, count * lists_met_factor);
+  for (uint32_t at : nearest_blocks(query, met)) {
     const Block& block = *blocks_[at];
-    block.centres->distances(query, static_cast<uint32_t>(block.lists.size()), distances);
-    for (size_t i = 0; i < block.lists.size(); ++i) {
-      out.push_back({distances[i], block.lists[i].get()});
-    }
+    const auto size = static_cast<uint32_t>(block.lists.size());
+    block.centres->distances(query, size, distances.data() + lists.size());
+    for (const List& list : block.lists) lists.push_back(list.get());
   }
-  auto nearer = [](const NearList& a, const NearList& b) { return a.distance < b.distance; };
-  if (count < out.size()) {
-    std::nth_element(out.begin(), out.begin() + count, out.end(), nearer);
-    out.resize(count);
+  distances.resize(lists.size());
+  const float reach = count < lists.size() ? distance_of(distances, count) : infinity;
+  out.resize(lists.size());
+  size_t kept = 0;
+  for (size_t i = 0; i < lists.size(); ++i) {
+    // Without a branch, which could not be foreseen.
+    out[kept] = {distances[i], lists[i]};
+    kept += distances[i] <= reach ? 1 : 0;
   }
-  std::sort(out.begin(), out.end(), nearer);
+  out.resize(kept);
+  std::sort(out.begin(), out.end(),
+            [](const NearList& a, const NearList& b) { return a.distance < b.distance; });
 }
 
 void GrowingLists::Directory::set_block(uint32_t at, std::shared_ptr<const Block> block) {
@@ -398,18 +496,26 @@ bool GrowingLists::encode(const float* query, CodedQuery& out) const {
     out.values[j] = query[j] - (out.euclidean ? middle_[j] : 0);
   }
   rotation_.apply(out.values.data());
-  return std::fabs(out.base) < infinity && encode_values(out);
+  if (!(std::fabs(out.base) < infinity) || !encode_values(out)) return false;
+  encode_planes(out);
+  return true;
 }
 
-float GrowingLists::error(const CodedQuery& query) const {
+GrowingLists::Errors GrowingLists::errors(const CodedQuery& query) const {
   const double rows = std::max(1u, rows_.load(std::memory_order_relaxed));
-  const auto squares = static_cast<double>(square_of(query.values.data(), rotated_));
-  const auto factor = static_cast<double>(query.code.product);
+  const double spread = spread_.load(std::memory_order_relaxed) / rows;
+  const double squared_step = squared_steps_.load(std::memory_order_relaxed) / rows;
+  const auto n = static_cast<double>(rotated_);
+  const double squares =
+      (query.euclidean ? 4 : 1) * static_cast<double>(square_of(query.values.data(), rotated_));
+  const auto step = static_cast<double>(query.code.product);
+  const auto plane_step = static_cast<double>(query.planes.product);
   // Rounding changes each dimension by a twelfth of a squared step, in the mean.
-  double of_rows = (query.euclidean ? 4 : 1) * squares *
-                   squared_steps_.load(std::memory_order_relaxed) / rows / 12;
-  double of_query = factor * factor * spread_.load(std::memory_order_relaxed) / rows / 12;
-  return deviations * static_cast<float>(std::sqrt(of_rows + of_query));
+  const double of_code = (squares * squared_step + step * step * spread) / 12;
+  const double of_signs = double{estimate_deviation * estimate_deviation} * squares * spread / n +
+                          plane_step * plane_step * spread / 12;
+  return {deviations * static_cast<float>(std::sqrt(of_code)),
+          estimate_deviations * static_cast<float>(std::sqrt(of_signs))};
 }
 
 bool GrowingLists::add(uint32_t begin, uint32_t end) {

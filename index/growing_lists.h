@@ -19,12 +19,15 @@ namespace jade {
 struct CodedQuery {
   std::vector<float> values;  // rotated; from the middle of all, but under dot
   EncodedQuery code;          // the same
+  EncodedQuery planes;        // the same, for Kernels::bit_products
   float base = 0;             // of all distances
   bool euclidean = true;      // else distances are -query · vector
 };
 
 // Up to 64 vectors as whole numbers of 7 or 4 bits, from where one centre of theirs is, each
-// with a scale of its own, as no common one is known before all have come. In one piece of
+// with a scale of its own, as no common one is known before all have come. Those of 4 bits
+// have their signs alone as well, which give estimates (index/bit_codes.h) for a third of the
+// memory to read: most need no more. In one piece of
 // memory, so that it can be on its way before anything of it is known. One thread changes
 // them; others may read those that there were before.
 class CodedVectors {
@@ -41,10 +44,19 @@ class CodedVectors {
   // What it was added with.
   uint32_t number(uint32_t at) const { return numbers_[at]; }
   const float* centre() const { return reinterpret_cast<const float*>(this + 1); }
-  // Of the first `count`, about.
+  // Of its centre.
+  float distance(const CodedQuery& query) const;
+  // Of the first `count`, by their signs. `of_centre`: distance().
+  void estimates(const CodedQuery& query, float of_centre, uint32_t count, float* out) const;
+  // Of those at at[0], at[1], ...
+  void distances(const CodedQuery& query, float of_centre, const uint32_t* at, uint32_t count,
+                 float* out) const;
+  // Of the first `count`.
   void distances(const CodedQuery& query, uint32_t count, float* out) const;
-  // That it is to be read soon. Reads nothing of it.
+  // That estimates() are wanted soon. Reads nothing of it.
   void prefetch() const;
+  // That distances() of it is.
+  void prefetch_code(uint32_t at) const;
 
   // `values`: finite. Returns |values - centre|² and the squared unit of the code.
   std::pair<float, float> add(uint32_t number, const float* values);
@@ -53,28 +65,30 @@ class CodedVectors {
   std::pair<float, float> set(uint32_t at, const float* values);
 
  private:
-  // With c the centre and r the vector from it: |y - c - r|² = |y - c|² + constant - 2 y · r.
-  struct Scale {
-    float constant;
-    float step;  // what 1 of a code is
-  };
   CodedVectors(size_t dimension, int bits);
   static size_t code_bytes(size_t dimension, int bits) {
     return bits == 4 ? dimension / 2 : dimension;
   }
+  static size_t sign_bytes(size_t dimension, int bits) { return bits == 4 ? dimension / 8 : 0; }
   float* own_centre() { return reinterpret_cast<float*>(this + 1); }
-  uint8_t* code(uint32_t at) {
-    return reinterpret_cast<uint8_t*>(own_centre() + dimension_) + at * width_;
+  uint8_t* signs(uint32_t at) {
+    return reinterpret_cast<uint8_t*>(own_centre() + dimension_) + at * sign_width_;
   }
+  const uint8_t* signs(uint32_t at) const { return const_cast<CodedVectors*>(this)->signs(at); }
+  uint8_t* code(uint32_t at) { return signs(most) + at * width_; }
   const uint8_t* code(uint32_t at) const { return const_cast<CodedVectors*>(this)->code(at); }
 
   const size_t dimension_;
   const int bits_;
-  const size_t width_;  // bytes of a code
-  std::atomic<uint32_t> size_{0};
+  const size_t width_;       // bytes of a code
+  const size_t sign_width_;  // and of its signs
   std::array<uint32_t, most> numbers_;
-  std::array<Scale, most> scales_;
-  // dimension_ floats, and most × width_ bytes follow.
+  std::array<float, most> steps_;  // what 1 of a code is
+  std::atomic<uint32_t> size_{0};
+  // With c the centre and r the vector from it: |y - c - r|² = |y - c|² + constant - 2 y · r.
+  std::array<float, most> constants_;
+  std::array<float, most> factors_;  // |r|² / Σ |r|, for products with signs
+  // dimension_ floats, most × sign_width_ and most × width_ bytes follow.
 };
 
 // The rows of a growing segment, each in the list whose centre was nearest when it came. A
@@ -137,8 +151,12 @@ class GrowingLists {
   // False where codes cannot express the query. `query`: dimension floats, of length 1 under
   // cosine. Distances to it are then those of RowCodes.
   bool encode(const float* query, CodedQuery& out) const;
-  // By how much a distance by codes is off at most, but for few.
-  float error(const CodedQuery& query) const;
+  // By how much distances by codes are off at most, but for few, and by how much estimates.
+  struct Errors {
+    float of_distances;
+    float of_estimates;
+  };
+  Errors errors(const CodedQuery& query) const;
 
  private:
   bool add_row(uint32_t row);

@@ -10,6 +10,10 @@ namespace {
 constexpr uint32_t block_rows_max = 4096;
 constexpr size_t block_bytes_max = 1 << 20;
 constexpr size_t text_bytes = 64 << 10;
+// Fewer rows are compared one by one as fast.
+constexpr uint32_t worth_listing = 256;
+// Put into lists before searches hear of them.
+constexpr uint32_t listed_at_once = 512;
 
 }  // namespace
 
@@ -74,17 +78,25 @@ void GrowingSegment::append(uint64_t row_number, std::string_view id_key, const 
   std::copy(metadata.begin(), metadata.end(), text + id_key.size());
   block.rows[where.at] = {row_number, text, static_cast<uint32_t>(id_key.size()),
                           static_cast<uint32_t>(metadata.size())};
-  extend_lists(offset + 1);
   count_.store(offset + 1, std::memory_order_release);
 }
 
-void GrowingSegment::extend_lists(uint32_t rows) {
-  if (rows < listed_from_) return;
-  if (!kept_lists_) {
-    kept_lists_ = std::make_unique<GrowingLists>(*this);
-    if (kept_lists_->add(0, rows)) lists_.store(kept_lists_.get(), std::memory_order_release);
-  } else if (!kept_lists_->add(rows - 1, rows)) {
-    lists_.store(nullptr, std::memory_order_release);  // who reads them goes on
+bool GrowingSegment::wants_lists() const {
+  const uint32_t count = rows();
+  return count >= listed_from_ && count >= listed() + worth_listing && !unlistable_;
+}
+
+void GrowingSegment::extend_lists(const std::atomic<bool>* ended) {
+  if (!wants_lists()) return;
+  if (!lists_) lists_ = std::make_unique<GrowingLists>(*this);
+  for (uint32_t done = listed(); done < rows();) {
+    if (ended != nullptr && *ended) return;
+    const uint32_t next = std::min(rows(), done + listed_at_once);
+    if (!lists_->add(done, next)) {
+      unlistable_ = true;
+      return listed_.store(0, std::memory_order_release);
+    }
+    listed_.store(done = next, std::memory_order_release);
   }
 }
 

@@ -15,11 +15,11 @@ namespace jade {
 // and memory is in blocks that never move.
 class GrowingSegment final : public Segment {
  public:
-  // From how many rows on it has lists(): so many are compared one by one as fast.
+  // From how many rows on it is given lists(): so many are compared one by one as fast.
   static constexpr uint32_t listed_rows_min = 512;
   static constexpr uint32_t never_listed = UINT32_MAX;
 
-  // `listed_from`: rows from which on it has lists(), at least listed_rows_min.
+  // `listed_from`: rows from which on it is given lists(), at least listed_rows_min.
   GrowingSegment(uint32_t dimension, Metric metric, Datatype datatype = Datatype::float32,
                  uint32_t listed_from = never_listed);
   ~GrowingSegment() override;
@@ -39,11 +39,17 @@ class GrowingSegment final : public Segment {
   float scale(uint32_t offset) const override;
   std::string_view metadata(uint32_t offset) const override;
   std::optional<uint32_t> find(uint64_t row_number) const override;
-  // Of all rows(); null: there are too few, or codes cannot express them.
-  const GrowingLists* lists() const { return lists_.load(std::memory_order_acquire); }
+  // Whether extend_lists() has something to do that is worth its while.
+  bool wants_lists() const;
+  // Puts rows into lists, until none is left or `ended` (may be null) becomes true. One thread
+  // at a time, which may be another than that which appends.
+  void extend_lists(const std::atomic<bool>* ended);
+  // How many rows, the first ones, are in lists(); 0: there are none.
+  uint32_t listed() const { return listed_.load(std::memory_order_acquire); }
+  // Holds listed() rows and maybe later ones. Null before there were any.
+  const GrowingLists* lists() const { return lists_.get(); }
 
  private:
-  void extend_lists(uint32_t rows);
   // What is known of a row besides its vector; `text` is the id, then metadata.
   struct Row {
     uint64_t number;
@@ -81,8 +87,9 @@ class GrowingSegment final : public Segment {
 
   std::atomic<uint32_t> count_{0};
   uint32_t listed_from_;
-  std::unique_ptr<GrowingLists> kept_lists_;
-  std::atomic<const GrowingLists*> lists_{nullptr};
+  std::atomic<bool> unlistable_{false};  // codes cannot express a row
+  std::unique_ptr<GrowingLists> lists_;
+  std::atomic<uint32_t> listed_{0};
 };
 
 }  // namespace jade

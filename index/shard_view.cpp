@@ -332,26 +332,34 @@ class SegmentSearch {
 
   void search_growing() {
     const auto* growing = dynamic_cast<const GrowingSegment*>(view_.segment.get());
-    const GrowingLists* lists = growing != nullptr ? growing->lists() : nullptr;
-    WalkMemory& memory = WalkMemory::of_this_thread();
+    listed_ =
+        growing != nullptr && !options_.exact ? std::min(growing->listed(), view_.visible) : 0;
     thread_local CodedQuery query;
-    if (options_.exact || lists == nullptr || !lists->encode(query_, query)) return scan();
+    if (listed_ == 0 || !growing->lists()->encode(query_, query)) return scan(0);
+    probe_lists(*growing->lists(), query);
+    if (!stopped()) scan(listed_);
+  }
+
+  void probe_lists(const GrowingLists& lists, const CodedQuery& query) {
     plan(SegmentPlan::probe);
-    auto directory = lists->now();
+    WalkMemory& memory = WalkMemory::of_this_thread();
+    auto directory = lists.now();
     thread_local std::vector<GrowingLists::NearList> near;
     uint32_t probed = lists_to_probe(directory->lists());
+    const GrowingLists::Errors errors = lists.errors(query);
     {
       Stage stage(options_, done_.walk_ns);
       directory->nearest(query, probed, near);
-      if (!probe_growing(near, query, memory) && probed < directory->lists() && !stopped()) {
+      if (!probe_growing(near, query, errors, memory) && probed < directory->lists() &&
+          !stopped()) {
         done_.fell_back = true;
         probed = directory->lists();
         directory->nearest(query, probed, near);
-        probe_growing(near, query, memory);
+        probe_growing(near, query, errors, memory);
       }
     }
     done_.nprobe = probed;
-    if (!stopped()) rescore_growing(lists->error(query), near, memory);
+    if (!stopped()) rescore_growing(errors.of_distances, near, memory);
   }
 
   uint32_t lists_to_probe(uint32_t lists) {
@@ -360,37 +368,79 @@ class SegmentSearch {
     if (options_.filter != nullptr) return lists;
     double ef = options_.ef_search > 0 ? options_.ef_search : IndexOptions().ef_search;
     if (options_.min_recall > 0) ef *= uncalibrated_factor;
-    double rows = std::max<double>(ef, options_.k) * std::sqrt(view_.visible);
-    double share = listed_rows_per_result * rows / view_.visible;
+    double rows = std::max<double>(ef, options_.k) * std::sqrt(listed_);
+    double share = listed_rows_per_result * rows / listed_;
     return share > 0.5 ? lists : static_cast<uint32_t>(share * lists) + 1;
   }
 
-  // Collects the best of these lists by their codes. False where they are fewer than there
-  // may be to find.
+  // Collects the best of these lists by their codes: of those that may be by their estimates.
+  // False where they are fewer than there may be to find.
   bool probe_growing(std::span<const GrowingLists::NearList> lists, const CodedQuery& query,
-                     WalkMemory& memory) {
+                     const GrowingLists::Errors& errors, WalkMemory& memory) {
+    constexpr float infinity = std::numeric_limits<float>::infinity();
+    const float scale = distance_.format().metric() == Metric::cosine ? 2 : 1;  // by codes
     Beam& beam = memory.beam;
     beam.reset(listed_rescored(options_.k));
-    float distances[CodedVectors::most];
-    float limit = std::numeric_limits<float>::infinity();
-    for (size_t i = 0; i < lists.size(); ++i) {
+    // Beyond it, by codes, none can be among the best k: two distances may be off.
+    auto worst = nearest_.worst();
+    float limit = worst ? scale * *worst + errors.of_distances : infinity;
+    LikelyRows turns[2];
+    for (size_t i = 0; i <= lists.size(); ++i) {
+      // While the codes of this one are on their way from memory, those of the last.
+      LikelyRows& last = turns[(i + 1) % 2];
+      if (i > 0) limit = collect_likely(last, query, errors, limit, beam);
+      if (i == lists.size()) break;
       if (i + lists_ahead < lists.size()) lists[i + lists_ahead].rows->prefetch();
-      const CodedVectors& list = *lists[i].rows;
-      const uint32_t size = list.size();
-      list.distances(query, size, distances);
-      done_.distances_by_codes += size;
-      done_.rows_visited += size;
-      for (uint32_t j = 0; j < size; ++j) {
-        if (distances[j] > limit) continue;
-        Candidate found(distances[j], list.number(j));
-        if (!beam.wants(found) || found.row() >= view_.visible || !is_there(found.row())) continue;
-        if (!matches_growing(found.row())) continue;
-        beam.insert(found);
-        if (beam.full()) limit = beam.sorted().back().distance();
-      }
-      if (stopped_after(size)) return false;
+      find_likely(*lists[i].rows, query, limit + errors.of_estimates, turns[i % 2]);
+      if (stopped_after(turns[i % 2].list->size())) return false;
     }
-    return beam.sorted().size() >= std::min<uint64_t>(options_.k, wanted());
+    return worst.has_value() || beam.sorted().size() >= std::min<uint64_t>(options_.k, wanted());
+  }
+
+  // The rows of a list whose estimates are within reach.
+  struct LikelyRows {
+    const CodedVectors* list = nullptr;
+    float of_centre = 0;
+    uint32_t count = 0;
+    uint32_t at[CodedVectors::most];
+  };
+
+  void find_likely(const CodedVectors& list, const CodedQuery& query, float reach,
+                   LikelyRows& out) {
+    float estimates[CodedVectors::most];
+    const uint32_t size = list.size();
+    out.list = &list;
+    out.of_centre = list.distance(query);
+    out.count = 0;
+    list.estimates(query, out.of_centre, size, estimates);
+    for (uint32_t j = 0; j < size; ++j) {
+      // Without a branch, which could not be foreseen.
+      out.at[out.count] = j;
+      out.count += estimates[j] <= reach ? 1 : 0;
+    }
+    for (uint32_t j = 0; j < out.count; ++j) list.prefetch_code(out.at[j]);
+    done_.rows_visited += size;
+  }
+
+  // Returns the limit from then on.
+  float collect_likely(const LikelyRows& likely, const CodedQuery& query,
+                       const GrowingLists::Errors& errors, float limit, Beam& beam) {
+    if (likely.count == 0) return limit;
+    float distances[CodedVectors::most];
+    likely.list->distances(query, likely.of_centre, likely.at, likely.count, distances);
+    done_.distances_by_codes += likely.count;
+    for (uint32_t j = 0; j < likely.count; ++j) {
+      if (distances[j] > limit) continue;
+      Candidate found(distances[j], likely.list->number(likely.at[j]));
+      if (!beam.wants(found) || found.row() >= listed_ || !is_there(found.row())) continue;
+      if (!matches_growing(found.row())) continue;
+      beam.insert(found);
+      auto best = beam.sorted();
+      if (best.size() < options_.k) continue;
+      limit = std::min(limit, best[options_.k - 1].distance() + 2 * errors.of_distances);
+      if (beam.full()) limit = std::min(limit, best.back().distance());
+    }
+    return limit;
   }
 
   void rescore_growing(float error, std::span<const GrowingLists::NearList> lists,
@@ -416,7 +466,7 @@ class SegmentSearch {
       const uint32_t size = near.rows->size();
       for (uint32_t i = 0; i < size; ++i) {
         const uint32_t row = near.rows->number(i);
-        if (row >= view_.visible || !is_there(row)) continue;
+        if (row >= listed_ || !is_there(row)) continue;
         if (!std::binary_search(known.begin(), known.end(), row)) compare_growing(rows, row);
       }
       if (stopped_after(size)) return;
@@ -431,11 +481,12 @@ class SegmentSearch {
     if (nearest_.wants(d) && matches_growing(row)) push(Candidate(d, row));
   }
 
-  // Of a growing segment: the distance first, as metadata costs more.
-  void scan() {
+  // Of a growing segment, from `begin` on: the distance first, as metadata costs more.
+  void scan(uint32_t begin) {
+    if (begin == view_.visible) return;
     plan(SegmentPlan::scan);
     Stage stage(options_, done_.scan_ns);
-    for (uint32_t row = 0; row < view_.visible; ++row) {
+    for (uint32_t row = begin; row < view_.visible; ++row) {
       if (row % rows_at_once == 0 && stopped_after(rows_at_once)) return;
       if (!is_there(row)) continue;
       float d = distance_(view_.segment->row(row), view_.segment->scale(row));
@@ -700,6 +751,7 @@ class SegmentSearch {
   const Matches* matches_;
   bool explained_;
   uint32_t effort_ = 0;  // ef_search or nprobe
+  uint32_t listed_ = 0;  // rows of a growing segment that are in lists
   Nearest& nearest_;
   SegmentExplanation done_;
   Status failed_;

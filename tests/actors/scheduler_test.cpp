@@ -102,6 +102,43 @@ TEST_CASE("what a thread put off while it goes on is done by another") {
   over.get_future().wait();
 }
 
+namespace {
+
+// Of a name that works long.
+struct long_state {
+  static inline const char* name = "shard";
+};
+
+}  // namespace
+
+TEST_CASE("actors that work long keep none of the others waiting") {
+  REQUIRE(works_long(long_state::name));
+  Threads config(2);
+  caf::actor_system system(config);
+  std::promise<void> release;
+  std::shared_future<void> released = release.get_future().share();
+  std::atomic<int> working{0};
+  auto busy = [&](caf::stateful_actor<long_state>*) -> caf::behavior {
+    return {[&, released](int) {
+      ++working;
+      released.wait();
+    }};
+  };
+  auto echo = [](caf::event_based_actor*) -> caf::behavior { return {[](int n) { return n; }}; };
+  // More than there are threads of either kind.
+  std::vector<caf::actor> workers;
+  for (int i = 0; i < 8; ++i) workers.push_back(system.spawn(busy));
+  for (const caf::actor& worker : workers) caf::anon_send(worker, 1);
+  while (working < 2) std::this_thread::yield();
+  caf::scoped_actor self(system);
+  auto quick = system.spawn(echo);
+  self->request(quick, caf::infinite, 5)
+      .receive([](int n) { CHECK(n == 5); }, [](const caf::error&) { CHECK(false); });
+  CHECK(working == 2);
+  release.set_value();
+  workers.clear();
+}
+
 TEST_CASE("time limits are kept in their order, whichever was set first") {
   Threads config(2);
   caf::actor_system system(config);
