@@ -432,7 +432,6 @@ void write(ingest_pointer self, std::shared_ptr<Writing> all, Part part) {
         if (!again || now_ms(self) >= all->retry_until_ms) return all->fail(given_up(status));
         run_later(self, retry_interval, [=] { write_again(self, all, *kept); });
       });
-  self->state.timers.arm(self);
 }
 
 std::shared_ptr<Writing> begin_writing(ingest_pointer self, const std::string& database) {

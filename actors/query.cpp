@@ -415,13 +415,11 @@ struct Asking {
 void ask(query_pointer self, const replica_actor& replica, ShardSearch question,
          std::shared_ptr<Asking> asking) {
   ++asking->open;
-  Timers& timers = self->state.timers;
   uint64_t deadline_ms = question.route.deadline_ms;
   ask_until<ShardHits>(
-      self, timers, replica, deadline_ms, std::move(question),
+      self, self->state.timers, replica, deadline_ms, std::move(question),
       [asking](ShardHits& hits) { asking->answered(std::move(hits)); },
       [asking](const caf::error& error) { asking->answered(to_read_status(error)); });
-  timers.arm(self);
 }
 
 // One question to one shard, asked of a second replica where the first is slow: Dean and
@@ -590,7 +588,6 @@ void run_get(query_pointer self, std::shared_ptr<const GetRequest> get, Time tim
   question.route.deadline_ms = time.deadline_ms;
   ask_until<ShardVectors>(self, self->state.timers, *shard, time.deadline_ms, question, found,
                           failed);
-  self->state.timers.arm(self);
 }
 
 // Searches as they are asked.
