@@ -11,8 +11,8 @@
 #include <caf/io/middleman_actor_impl.hpp>
 #include <caf/io/network/acceptor_impl.hpp>
 #include <caf/io/network/default_multiplexer.hpp>
-#include <caf/io/network/doorman_impl.hpp>
 #include <caf/io/network/stream_impl.hpp>
+#include <caf/policy/tcp.hpp>
 #include <cerrno>
 #include <cstring>
 
@@ -396,27 +396,52 @@ class Broker : public caf::io::basp_broker {
   }
 };
 
-// Counts down the listener's event; whoever is told of that takes the connection.
-struct ReadyPolicy {
+TlsConnection plain_connection(native_socket socket) {
+  auto remote = caf::io::network::remote_addr_of_fd(socket);
+  return {remote ? *remote : "", Descriptor(socket), nullptr};
+}
+
+// Connections in the clear.
+struct PlainDoor : caf::policy::tcp {
+  static std::optional<TlsConnection> take(native_socket accepted, ClusterMiddleman::Shared&) {
+    return plain_connection(accepted);
+  }
+  static uint16_t port(native_socket listening, const ClusterMiddleman::Shared&) {
+    auto found = caf::io::network::local_port_of_fd(listening);
+    return found ? *found : uint16_t{0};
+  }
+};
+
+// Those that have come through the handshake.
+struct TlsDoor {
+  // Counts down the listener's event; whoever is told of that takes the connection.
   static bool try_accept(native_socket& result, native_socket event) {
     uint64_t one = 0;
     if (read(event, &one, sizeof one) != sizeof one) return false;
     result = event;
     return true;
   }
+  static std::optional<TlsConnection> take(native_socket, ClusterMiddleman::Shared& shared) {
+    return shared.listener->take();
+  }
+  static uint16_t port(native_socket, const ClusterMiddleman::Shared& shared) {
+    return shared.listener->port();
+  }
 };
 
-// Hands connections to CAF once they have come through the handshake.
-class TlsDoorman : public caf::io::doorman {
+// Hands connections to CAF.
+template <class Door>
+class Doorman : public caf::io::doorman {
  public:
-  TlsDoorman(Multiplexer& multiplexer, int event, SharedPtr shared)
-      : doorman(caf::io::network::accept_hdl_from_socket(event)),
-        acceptor_(multiplexer, event),
+  // What is told when there is one: `socket`, which the acceptor closes.
+  Doorman(Multiplexer& multiplexer, native_socket socket, SharedPtr shared)
+      : doorman(caf::io::network::accept_hdl_from_socket(socket)),
+        acceptor_(multiplexer, socket),
         shared_(std::move(shared)) {}
 
   using doorman::new_connection;
   bool new_connection() override {
-    auto connection = shared_->listener->take();
+    auto connection = Door::take(acceptor_.accepted_socket(), *shared_);
     // The broker may have let go of its connections in the same turn of the loop.
     if (!connection || detached()) return false;
     auto scribe = caf::make_counted<Scribe>(acceptor_.backend(), std::move(*connection), shared_);
@@ -432,35 +457,10 @@ class TlsDoorman : public caf::io::doorman {
   void add_to_loop() override { acceptor_.activate(this); }
   void remove_from_loop() override { acceptor_.passivate(); }
   std::string addr() const override { return ""; }
-  uint16_t port() const override { return shared_->listener->port(); }
+  uint16_t port() const override { return Door::port(acceptor_.fd(), *shared_); }
 
  private:
-  caf::io::network::acceptor_impl<ReadyPolicy> acceptor_;
-  SharedPtr shared_;
-};
-
-TlsConnection plain_connection(native_socket socket) {
-  auto remote = caf::io::network::remote_addr_of_fd(socket);
-  return {remote ? *remote : "", Descriptor(socket), nullptr};
-}
-
-// Takes connections in the clear.
-class PlainDoorman : public caf::io::network::doorman_impl {
- public:
-  PlainDoorman(Multiplexer& multiplexer, native_socket socket, SharedPtr shared)
-      : doorman_impl(multiplexer, socket), shared_(std::move(shared)) {}
-
-  using doorman::new_connection;
-  bool new_connection() override {
-    TlsConnection connection = plain_connection(acceptor_.accepted_socket());
-    if (detached()) return false;
-    auto scribe = caf::make_counted<Scribe>(acceptor_.backend(), std::move(connection), shared_);
-    auto handle = scribe->hdl();
-    parent()->add_scribe(std::move(scribe));
-    return doorman::new_connection(&acceptor_.backend(), handle);
-  }
-
- private:
+  caf::io::network::acceptor_impl<Door> acceptor_;
   SharedPtr shared_;
 };
 
@@ -492,7 +492,7 @@ class MiddlemanActor : public caf::io::middleman_actor_impl {
     // Listening has begun in publish().
     int event = fcntl(shared_->listener->ready_fd(), F_DUPFD_CLOEXEC, 0);
     if (event < 0) return caf::make_error(caf::sec::cannot_open_port);
-    return caf::make_counted<TlsDoorman>(multiplexer(), event, shared_);
+    return caf::make_counted<Doorman<TlsDoor>>(multiplexer(), event, shared_);
   }
 
  private:
@@ -504,7 +504,7 @@ class MiddlemanActor : public caf::io::middleman_actor_impl {
   caf::expected<caf::io::doorman_ptr> open_plain(uint16_t port, const char* host, bool reuse) {
     auto socket = caf::io::network::new_tcp_acceptor_impl(port, host, reuse);
     if (!socket) return std::move(socket.error());
-    return caf::make_counted<PlainDoorman>(multiplexer(), *socket, shared_);
+    return caf::make_counted<Doorman<PlainDoor>>(multiplexer(), *socket, shared_);
   }
 
   Multiplexer& multiplexer() { return dynamic_cast<Multiplexer&>(system().middleman().backend()); }
