@@ -182,23 +182,7 @@ Status validate_sharding(const DatabaseSpec& spec) {
 Result<IndexChange> to_change(const ReindexRecord& record) {
   auto values = index_of(record.to);
   if (!values.ok()) return values.status();
-  const IndexOptions& index = *values;
-  IndexChange out;
-  uint32_t bit = 1;
-  auto take = [&](auto& field, auto value) {
-    if ((record.fields & bit) != 0) field = value;
-    bit <<= 1;
-  };
-  take(out.kind, index.kind);
-  take(out.m, index.m);
-  take(out.ef_construction, index.ef_construction);
-  take(out.ef_search, index.ef_search);
-  take(out.nlist, index.nlist);
-  take(out.nprobe, index.nprobe);
-  take(out.quantization, index.quantization);
-  take(out.vectors, index.vectors);
-  take(out.min_recall, index.min_recall);
-  return out;
+  return IndexChange::of(*values, record.fields);
 }
 
 }  // namespace
@@ -610,17 +594,7 @@ std::string reindex_command(const std::string& name, const IndexChange& change) 
   DatabaseEntry values;
   values.spec.name = name;
   values.spec.index = change.applied_to(values.spec.index);
-  ReindexRecord out{to_record(values), 0};
-  uint32_t bit = 1;
-  for (bool given :
-       {change.kind.has_value(), change.m.has_value(), change.ef_construction.has_value(),
-        change.ef_search.has_value(), change.nlist.has_value(), change.nprobe.has_value(),
-        change.quantization.has_value(), change.vectors.has_value(),
-        change.min_recall.has_value()}) {
-    if (given) out.fields |= bit;
-    bit <<= 1;
-  }
-  return encode(CatalogCommand(std::move(out)));
+  return encode(CatalogCommand(ReindexRecord{to_record(values), change.fields()}));
 }
 
 std::optional<DatabaseSpec> created_by(const CatalogCommand& command) {

@@ -6,32 +6,39 @@
 
 #include <algorithm>
 #include <caf/io/all.hpp>
+#include <caf/io/basp/remote_message_handler.hpp>
 #include <caf/io/basp_broker.hpp>
 #include <caf/io/middleman_actor_impl.hpp>
 #include <caf/io/network/acceptor_impl.hpp>
 #include <caf/io/network/default_multiplexer.hpp>
-#include <caf/io/network/doorman_impl.hpp>
 #include <caf/io/network/stream_impl.hpp>
+#include <caf/policy/tcp.hpp>
 #include <cerrno>
 #include <cstring>
 
+#include "actors/inflow.h"
 #include "actors/tls_listener.h"
 
 namespace jade {
 
 // What the actor, which CAF owns, and the connections need.
 struct ClusterMiddleman::Shared {
-  Shared(std::shared_ptr<const ClusterTls> own, LogSink log)
-      : tls(std::move(own)), refusals(std::move(log)) {}
+  Shared(std::shared_ptr<const ClusterTls> own, LogSink log, size_t unsent_max)
+      : tls(std::move(own)), unsent_bytes_max(unsent_max), refusals(std::move(log)) {}
 
   std::shared_ptr<const ClusterTls> tls;  // null: in the clear
+  // Of a connection: what is more is given up with it, as a node that takes nothing, being
+  // stopped perhaps, is as good as lost.
+  size_t unsent_bytes_max;
   RefusalLog refusals;
   std::unique_ptr<TlsListener> listener;  // with TLS; after refusals, which it uses
 };
 
 namespace {
 
+namespace basp = caf::io::basp;
 using caf::io::network::native_socket;
+using caf::io::network::operation;
 using caf::io::network::rw_state;
 using Multiplexer = caf::io::network::default_multiplexer;
 using SharedPtr = std::shared_ptr<ClusterMiddleman::Shared>;
@@ -46,8 +53,7 @@ constexpr size_t write_bytes_max = 256u << 10;
 constexpr size_t read_piece_bytes = 4u << 20;
 // Taken from a socket at once, in the clear.
 constexpr size_t input_bytes = 64u << 10;
-// No node sends a longer one.
-constexpr size_t message_bytes_max = size_t{1} << 30;
+constexpr size_t message_bytes_max = ClusterMiddleman::message_bytes_max;
 // A key is good for a few hundred GiB.
 constexpr uint64_t key_bytes_max = uint64_t{64} << 30;
 
@@ -165,20 +171,43 @@ class SocketPolicy {
   bool drained_ = false;  // the socket had no more than that
 };
 
+class Stream : public caf::io::network::stream_impl<SocketPolicy> {
+ public:
+  using stream_impl::stream_impl;
+
+  void begin(caf::io::network::stream_manager* reader) {
+    reading_ = true;
+    activate(reader);
+  }
+  // Until CAF's loop has let go of it, which it does at the end of a turn.
+  bool is_reading() const { return reading_; }
+  void removed_from_loop(operation ended) override {
+    if (ended == operation::read) reading_ = false;
+    stream_impl::removed_from_loop(ended);  // last: it may have been the last that held this
+  }
+
+ private:
+  bool reading_ = false;
+};
+
 // A connection, as CAF wants to have it.
 class Scribe : public caf::io::scribe {
  public:
   Scribe(Multiplexer& multiplexer, TlsConnection connection, const SharedPtr& shared)
       : Scribe(multiplexer, connection.socket.release(), std::move(connection), shared) {}
+  ~Scribe() override { *self_ = nullptr; }
 
   void configure_read(caf::io::receive_policy::config config) override {
     awaited_ = config.second;
-    if (awaited_ > message_bytes_max) refuse();
+    if (awaited_ > message_bytes_max) {
+      refuse("it announced a message of " + std::to_string(awaited_) + " bytes; at most " +
+             std::to_string(message_bytes_max) + " are allowed");
+    }
     await_piece(std::min(awaited_, read_piece_bytes));
-    if (!std::exchange(launched_, true)) stream_.start(this);
+    if (!std::exchange(launched_, true)) stream_.begin(this);
   }
   bool consume(caf::execution_unit* context, const void* data, size_t size) override {
-    if (awaited_ <= read_piece_bytes) return scribe::consume(context, data, size);
+    if (awaited_ <= read_piece_bytes) return scribe::consume(context, data, size) && !rest();
     const auto* bytes = static_cast<const char*>(data);
     arrived_.insert(arrived_.end(), bytes, bytes + size);
     if (arrived_.size() < awaited_) {
@@ -189,18 +218,28 @@ class Scribe : public caf::io::scribe {
     bool goes_on = scribe::consume(context, arrived_.data(), arrived_.size());
     whole_ = false;
     arrived_ = {};
-    return goes_on;
+    return goes_on && !rest();
   }
   void ack_writes(bool enable) override { stream_.ack_writes(enable); }
   std::vector<char>& wr_buf() override { return stream_.wr_buf(); }
   std::vector<char>& rd_buf() override { return whole_ ? arrived_ : stream_.rd_buf(); }
-  void flush() override { stream_.flush(this); }
+  void flush() override {
+    size_t unsent = stream_.wr_buf().size();
+    if (unsent > shared_->unsent_bytes_max && !*refused_) {
+      refuse(std::to_string(unsent) + " bytes wait for it to take them");
+      // CAF then finds that it is over, and tells all.
+      shutdown(stream_.fd(), SHUT_RDWR);
+    }
+    if (*refused_) stream_.wr_buf().clear();
+    stream_.flush(this);
+  }
   void graceful_shutdown() override {
     stream_.graceful_shutdown();
     detach(&stream_.backend(), false);
   }
-  void add_to_loop() override { stream_.activate(this); }
+  void add_to_loop() override { stream_.begin(this); }
   void remove_from_loop() override { stream_.passivate(); }
+  const std::shared_ptr<Inflow>& inflow() const { return inflow_; }
   std::string addr() const override {
     auto address = caf::io::network::remote_addr_of_fd(stream_.fd());
     return address ? *address : "";
@@ -216,52 +255,193 @@ class Scribe : public caf::io::scribe {
       : scribe(caf::io::network::conn_hdl_from_socket(socket)),
         remote_(std::move(connection.remote)),
         shared_(shared),
+        inflow_(std::make_shared<Inflow>([&multiplexer, self = self_] {
+          multiplexer.post([self] {
+            if (*self != nullptr) (*self)->go_on();
+          });
+        })),
         stream_(multiplexer, socket, std::move(connection.session), remote_, shared, refused_) {}
 
   // CAF awaits exactly so many bytes: of a header or, as that says, of what follows it.
   void await_piece(size_t bytes) {
     stream_.configure_read(caf::io::receive_policy::exactly(bytes));
   }
-  void refuse() {
+  void refuse(const std::string& why) {
     *refused_ = true;
-    shared_->refusals.say("lost the connection with " + remote_,
-                          "it announced a message of " + std::to_string(awaited_) +
-                              " bytes; at most " + std::to_string(message_bytes_max) +
-                              " are allowed",
-                          tls_clock_ms());
+    shared_->refusals.say("lost the connection with " + remote_, why, tls_clock_ms());
+  }
+
+  // Whether to read no more for now: until go_on(), too much of what came waits here.
+  bool rest() {
+    resting_ = inflow_->pause();
+    if (resting_) {
+      shared_->refusals.say("reading slower from " + remote_,
+                            "it sends faster than this node works: more than " +
+                                std::to_string(Inflow::waiting_bytes_max >> 20) +
+                                " MiB of that wait here",
+                            tls_clock_ms());
+    }
+    return resting_;
+  }
+  void go_on() {
+    if (detached()) return;
+    // Told before the loop has let go of it, which would be all that comes of it.
+    if (stream_.is_reading()) return later(&Scribe::go_on);
+    resting_ = false;
+    stream_.begin(this);
+    later(&Scribe::read_on);
+  }
+  // What was taken from the socket before: of that the loop does not tell.
+  void read_on() {
+    if (stream_.is_reading() && !resting_) stream_.handle_event(operation::read);
+  }
+  void later(void (Scribe::*what)()) {
+    stream_.backend().post([self = self_, what] {
+      if (*self != nullptr) ((*self)->*what)();
+    });
   }
 
   std::string remote_;
   SharedPtr shared_;
   std::shared_ptr<bool> refused_ = std::make_shared<bool>(false);
+  // Null once this is gone. Of the multiplexer's thread, as all here but for inflow_.
+  std::shared_ptr<Scribe*> self_ = std::make_shared<Scribe*>(this);
+  std::shared_ptr<Inflow> inflow_;
+  bool resting_ = false;
   bool launched_ = false;
   size_t awaited_ = 0;         // bytes
   std::vector<char> arrived_;  // of a message that comes in pieces
   bool whole_ = false;         // it is there
-  caf::io::network::stream_impl<SocketPolicy> stream_;
+  Stream stream_;
 };
 
-// Counts down the listener's event; whoever is told of that takes the connection.
-struct ReadyPolicy {
+// CAF's protocol between nodes, but what comes for an actor counts until that has worked on it.
+class Broker : public caf::io::basp_broker {
+ public:
+  using basp_broker::basp_broker;
+
+  caf::behavior make_behavior() override {
+    caf::message_handler own = {[this](caf::io::new_data_msg& data) { receive(data); }};
+    return own.or_else(basp_broker::make_behavior());
+  }
+
+ private:
+  // In place of CAF's queue for what several threads read.
+  struct Delivery {
+    void push(caf::execution_unit* context, uint64_t, const caf::strong_actor_ptr& to,
+              caf::mailbox_element_ptr element) {
+      to->enqueue(with_receipt(std::move(element), std::make_shared<Receipt>(inflow, bytes)),
+                  context);
+    }
+    void drop(caf::execution_unit*, uint64_t) {}
+
+    std::shared_ptr<Inflow> inflow;
+    size_t bytes = 0;
+  };
+  struct Reader : basp::remote_message_handler<Reader> {
+    caf::actor_system* system_;
+    caf::proxy_registry* proxies_;
+    Delivery* queue_;
+    caf::node_id last_hop_;
+    basp::header& hdr_;
+    const std::vector<char>& payload_;
+    uint64_t msg_id_ = 0;
+  };
+
+  // As CAF's own does.
+  void receive(caf::io::new_data_msg& data) {
+    set_context(data.handle);
+    caf::io::basp::endpoint_context& connection = *this_context;
+    basp::connection_state next = handle(data, connection);
+    if (basp::requires_shutdown(next)) {
+      connection_cleanup(data.handle, basp::to_sec(next));
+      close(data.handle);
+      return;
+    }
+    if (next == connection.cstate) return;
+    connection.cstate = next;
+    configure_read(data.handle, caf::io::receive_policy::exactly(next == basp::await_payload
+                                                                     ? connection.hdr.payload_len
+                                                                     : basp::header_size));
+  }
+
+  basp::connection_state handle(caf::io::new_data_msg& data, basp::endpoint_context& connection) {
+    bool whole = connection.cstate == basp::await_payload;
+    bool counted = whole && data.buf.size() == connection.hdr.payload_len;
+    switch (connection.hdr.operation) {
+      case basp::message_type::direct_message:
+        if (!counted) break;
+        deliver(data, connection);
+        return basp::await_header;
+      case basp::message_type::routed_message:
+        // Nodes speak with each other directly, and pass on nothing.
+        if (whole) return basp::no_route_to_receiving_node;
+        break;
+      default: break;
+    }
+    return instance.handle(context(), data, connection.hdr, whole);
+  }
+
+  void deliver(const caf::io::new_data_msg& data, basp::endpoint_context& connection) {
+    auto scribe = by_id(data.handle);
+    Delivery delivery{dynamic_cast<Scribe&>(*scribe).inflow(), data.buf.size()};
+    Reader reader{{},
+                  &system(),
+                  &instance.proxies(),
+                  &delivery,
+                  instance.tbl().lookup_direct(data.handle),
+                  connection.hdr,
+                  data.buf};
+    reader.handle_remote_message(context());
+  }
+};
+
+TlsConnection plain_connection(native_socket socket) {
+  auto remote = caf::io::network::remote_addr_of_fd(socket);
+  return {remote ? *remote : "", Descriptor(socket), nullptr};
+}
+
+// Connections in the clear.
+struct PlainDoor : caf::policy::tcp {
+  static std::optional<TlsConnection> take(native_socket accepted, ClusterMiddleman::Shared&) {
+    return plain_connection(accepted);
+  }
+  static uint16_t port(native_socket listening, const ClusterMiddleman::Shared&) {
+    auto found = caf::io::network::local_port_of_fd(listening);
+    return found ? *found : uint16_t{0};
+  }
+};
+
+// Those that have come through the handshake.
+struct TlsDoor {
+  // Counts down the listener's event; whoever is told of that takes the connection.
   static bool try_accept(native_socket& result, native_socket event) {
     uint64_t one = 0;
     if (read(event, &one, sizeof one) != sizeof one) return false;
     result = event;
     return true;
   }
+  static std::optional<TlsConnection> take(native_socket, ClusterMiddleman::Shared& shared) {
+    return shared.listener->take();
+  }
+  static uint16_t port(native_socket, const ClusterMiddleman::Shared& shared) {
+    return shared.listener->port();
+  }
 };
 
-// Hands connections to CAF once they have come through the handshake.
-class TlsDoorman : public caf::io::doorman {
+// Hands connections to CAF.
+template <class Door>
+class Doorman : public caf::io::doorman {
  public:
-  TlsDoorman(Multiplexer& multiplexer, int event, SharedPtr shared)
-      : doorman(caf::io::network::accept_hdl_from_socket(event)),
-        acceptor_(multiplexer, event),
+  // What is told when there is one: `socket`, which the acceptor closes.
+  Doorman(Multiplexer& multiplexer, native_socket socket, SharedPtr shared)
+      : doorman(caf::io::network::accept_hdl_from_socket(socket)),
+        acceptor_(multiplexer, socket),
         shared_(std::move(shared)) {}
 
   using doorman::new_connection;
   bool new_connection() override {
-    auto connection = shared_->listener->take();
+    auto connection = Door::take(acceptor_.accepted_socket(), *shared_);
     // The broker may have let go of its connections in the same turn of the loop.
     if (!connection || detached()) return false;
     auto scribe = caf::make_counted<Scribe>(acceptor_.backend(), std::move(*connection), shared_);
@@ -277,35 +457,10 @@ class TlsDoorman : public caf::io::doorman {
   void add_to_loop() override { acceptor_.activate(this); }
   void remove_from_loop() override { acceptor_.passivate(); }
   std::string addr() const override { return ""; }
-  uint16_t port() const override { return shared_->listener->port(); }
+  uint16_t port() const override { return Door::port(acceptor_.fd(), *shared_); }
 
  private:
-  caf::io::network::acceptor_impl<ReadyPolicy> acceptor_;
-  SharedPtr shared_;
-};
-
-TlsConnection plain_connection(native_socket socket) {
-  auto remote = caf::io::network::remote_addr_of_fd(socket);
-  return {remote ? *remote : "", Descriptor(socket), nullptr};
-}
-
-// Takes connections in the clear.
-class PlainDoorman : public caf::io::network::doorman_impl {
- public:
-  PlainDoorman(Multiplexer& multiplexer, native_socket socket, SharedPtr shared)
-      : doorman_impl(multiplexer, socket), shared_(std::move(shared)) {}
-
-  using doorman::new_connection;
-  bool new_connection() override {
-    TlsConnection connection = plain_connection(acceptor_.accepted_socket());
-    if (detached()) return false;
-    auto scribe = caf::make_counted<Scribe>(acceptor_.backend(), std::move(connection), shared_);
-    auto handle = scribe->hdl();
-    parent()->add_scribe(std::move(scribe));
-    return doorman::new_connection(&acceptor_.backend(), handle);
-  }
-
- private:
+  caf::io::network::acceptor_impl<Door> acceptor_;
   SharedPtr shared_;
 };
 
@@ -337,7 +492,7 @@ class MiddlemanActor : public caf::io::middleman_actor_impl {
     // Listening has begun in publish().
     int event = fcntl(shared_->listener->ready_fd(), F_DUPFD_CLOEXEC, 0);
     if (event < 0) return caf::make_error(caf::sec::cannot_open_port);
-    return caf::make_counted<TlsDoorman>(multiplexer(), event, shared_);
+    return caf::make_counted<Doorman<TlsDoor>>(multiplexer(), event, shared_);
   }
 
  private:
@@ -349,7 +504,7 @@ class MiddlemanActor : public caf::io::middleman_actor_impl {
   caf::expected<caf::io::doorman_ptr> open_plain(uint16_t port, const char* host, bool reuse) {
     auto socket = caf::io::network::new_tcp_acceptor_impl(port, host, reuse);
     if (!socket) return std::move(socket.error());
-    return caf::make_counted<PlainDoorman>(multiplexer(), *socket, shared_);
+    return caf::make_counted<Doorman<PlainDoor>>(multiplexer(), *socket, shared_);
   }
 
   Multiplexer& multiplexer() { return dynamic_cast<Multiplexer&>(system().middleman().backend()); }
@@ -360,12 +515,13 @@ class MiddlemanActor : public caf::io::middleman_actor_impl {
 }  // namespace
 
 ClusterMiddleman::ClusterMiddleman(caf::actor_system& system, std::shared_ptr<const ClusterTls> tls,
-                                   LogSink log)
-    : system_(system), shared_(std::make_shared<Shared>(std::move(tls), std::move(log))) {
+                                   LogSink log, size_t unsent_bytes_max)
+    : system_(system),
+      shared_(std::make_shared<Shared>(std::move(tls), std::move(log), unsent_bytes_max)) {
   caf::io::middleman& plain = system.middleman();
   plain.run_later(block_sigpipe);
   actor_ = system.spawn<MiddlemanActor, caf::detached + caf::hidden>(
-      plain.named_broker<caf::io::basp_broker>(caf::atom("BASP")), shared_);
+      plain.named_broker<Broker>(caf::atom("Jade")), shared_);
 }
 
 ClusterMiddleman::~ClusterMiddleman() {

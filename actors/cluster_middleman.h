@@ -1,5 +1,6 @@
 // The connections between nodes, which carry what CAF sends. They are ours, as CAF's own
-// believe every length they are told and ask the system five times as often as is needed.
+// believe every length they are told and ask the system five times as often as is needed, and
+// read what comes however much of it waits already (actors/inflow.h).
 // With TLS, CAF gets to see a connection only when both sides have shown their certificates.
 #pragma once
 
@@ -14,9 +15,13 @@ namespace jade {
 
 class ClusterMiddleman {
  public:
+  // No node sends a longer one.
+  static constexpr size_t message_bytes_max = size_t{1} << 30;
+
   // `system` has CAF's middleman and outlives this. `tls`: null for connections in the
-  // clear.
-  ClusterMiddleman(caf::actor_system& system, std::shared_ptr<const ClusterTls> tls, LogSink log);
+  // clear. Whoever leaves more than `unsent_bytes_max` untaken loses the connection.
+  ClusterMiddleman(caf::actor_system& system, std::shared_ptr<const ClusterTls> tls, LogSink log,
+                   size_t unsent_bytes_max = message_bytes_max);
   // Ends listening and dialling; connections that are up belong to CAF.
   ~ClusterMiddleman();
   ClusterMiddleman(const ClusterMiddleman&) = delete;

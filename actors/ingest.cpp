@@ -416,7 +416,9 @@ void write(ingest_pointer self, std::shared_ptr<Writing> all, Part part) {
   auto shard = routes.shard(*placement);
   if (!shard.ok()) return all->fail(shard.status());
   auto kept = std::make_shared<const Part>(std::move(part));
-  ShardWrite message{{kept->group}, kept->command};
+  ShardWrite message;
+  message.route.group = kept->group;
+  message.command = kept->command;
   message.route.deadline_ms = all->deadline_ms;
   ask_until<ShardWritten>(
       self, self->state.timers, *shard, all->deadline_ms, std::move(message),
@@ -430,7 +432,6 @@ void write(ingest_pointer self, std::shared_ptr<Writing> all, Part part) {
         if (!again || now_ms(self) >= all->retry_until_ms) return all->fail(given_up(status));
         run_later(self, retry_interval, [=] { write_again(self, all, *kept); });
       });
-  self->state.timers.arm(self);
 }
 
 std::shared_ptr<Writing> begin_writing(ingest_pointer self, const std::string& database) {

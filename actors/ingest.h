@@ -22,10 +22,13 @@ struct IngestOptions {
 
 struct ingest_state {
   static inline const char* name = "ingest";
+
+  explicit ingest_state(ingest_actor::pointer self) : timers(self) {}
+
   IngestOptions options;
   Routes routes;
   uint64_t random = 0;  // state of the generator
-  Timers timers;
+  ArmedTimers<ingest_actor::pointer> timers;
 };
 
 ingest_actor::behavior_type ingest(ingest_actor::stateful_pointer<ingest_state> self,

@@ -24,6 +24,7 @@
 
 #include "actors/api.h"
 #include "actors/cluster_map.h"
+#include "actors/inflow.h"
 #include "actors/raft_message.h"
 #include "storage/life.h"
 #include "storage/log_store.h"
@@ -46,6 +47,8 @@ struct Route {
   // shard only.
   uint32_t budget_ms = 0;
   uint64_t deadline_ms = 0;  // by the clock of the node that it is in, never sent; 0: none
+  // Of a question from another node: counts for as long as it lives. Never sent.
+  ReceiptPtr receipt = {};
 
   static constexpr uint8_t hops_max = 3;
   static constexpr uint8_t waits_max = 40;
@@ -214,7 +217,8 @@ struct RaftWire {
   uint64_t group = 0;  // 0: none, this only tells the life
   uint64_t from = 0;
   std::string bytes;
-  uint64_t life = 0;  // of the sender, whose peer fills it in (storage/life.h)
+  uint64_t life = 0;        // of the sender, whose peer fills it in (storage/life.h)
+  ReceiptPtr receipt = {};  // as in Route
 };
 
 // Do you remember this life of yours? Before Raft messages of another one count.

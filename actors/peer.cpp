@@ -6,6 +6,7 @@
 #include "actors/catalog.h"
 #include "actors/deadline.h"
 #include "actors/errors.h"
+#include "actors/inflow.h"
 #include "actors/random.h"
 #include "actors/retry.h"
 #include "actors/shard_front.h"
@@ -353,8 +354,10 @@ void accept(peer_pointer self, RaftWire& wire) {
     bool asked = link != state.links.end() && link->second.checking;
     if (asked && link->second.held.size() < held_max) link->second.held.push_back(std::move(wire));
   } else if (wire.group == metadata_group) {
+    wire.receipt = receipt_of_current(*self);
     if (state.master) self->send(state.master, std::move(wire));
   } else if (shard_actor shard = state.shard(wire.group)) {
+    wire.receipt = receipt_of_current(*self);
     self->send(shard, std::move(wire));
   }
 }
@@ -473,12 +476,13 @@ caf::result<Reply> ask(peer_pointer self, uint64_t node, Request& request) {
   hand_on(request.route, now);
   uint64_t deadline_ms = request.route.deadline_ms;
   if (deadline_ms == 0) deadline_ms = now + call_timeout_ms;
+  ReceiptPtr receipt = request.route.receipt;
   ask_until<Reply>(
       self, self->state.timers, found->second.remote, deadline_ms, std::move(request),
-      [promise, first](Reply& reply) mutable {
+      [promise, first, receipt](Reply& reply) mutable {
         if (first()) promise.deliver(std::move(reply));
       },
-      [promise, first, node](const caf::error& error) mutable {
+      [promise, first, receipt, node](const caf::error& error) mutable {
         if (!first()) return;
         bool late = error == caf::sec::request_timeout;
         std::string where = "before node " + std::to_string(node) + " had answered";
@@ -487,9 +491,39 @@ caf::result<Reply> ask(peer_pointer self, uint64_t node, Request& request) {
   return promise;
 }
 
+// A question from another node counts as one of that until it was dealt with.
+Status take(peer_pointer self, Route& route) {
+  ReceiptPtr receipt = receipt_of_current(*self);
+  if (!receipt || route.receipt) return {};
+  JADE_RETURN_IF_ERROR(receipt->take());
+  route.receipt = std::move(receipt);
+  return {};
+}
+
+// Whether a shard keeps the question itself until the answer is there.
+template <class Request>
+constexpr bool is_kept =
+    std::is_same_v<Request, ShardSearch> || std::is_same_v<Request, ShardGet> ||
+    std::is_same_v<Request, ShardList> || std::is_same_v<Request, ShardRecall>;
+
+template <class Reply, class Request>
+caf::result<Reply> hand_over(peer_pointer self, const shard_actor& shard, Request& request) {
+  if (is_kept<Request> || !request.route.receipt) {
+    return self->delegate(shard, std::move(request));
+  }
+  auto promise = self->template make_response_promise<Reply>();
+  ReceiptPtr receipt = request.route.receipt;
+  ask_until<Reply>(
+      self, self->state.timers, shard, now_ms(self) + call_timeout_ms, std::move(request),
+      [promise, receipt](Reply& reply) mutable { promise.deliver(std::move(reply)); },
+      [promise, receipt](const caf::error& error) mutable { promise.deliver(error); });
+  return promise;
+}
+
 template <class Reply, class Request>
 caf::result<Reply> pass_on(peer_pointer self, Request& request) {
   const Route& route = request.route;
+  if (Status status = take(self, request.route); !status.ok()) return to_error(status);
   take_up(request.route, now_ms(self));
   if (is_over(route, now_ms(self))) {
     return to_error(out_of_time("on the way to shard " + std::to_string(route.group)));
@@ -505,7 +539,7 @@ caf::result<Reply> pass_on(peer_pointer self, Request& request) {
                                 std::move(*task));
         }
       }
-      return self->delegate(here, std::move(request));
+      return hand_over<Reply>(self, here, request);
     }
     if (node == 0) node = self->state.reachable(route.group);
     if (node == 0 || node == self->state.id()) {
@@ -518,6 +552,7 @@ caf::result<Reply> pass_on(peer_pointer self, Request& request) {
 
 template <class Reply, class Request>
 caf::result<Reply> pass_to_master(peer_pointer self, Request& request) {
+  if (Status status = take(self, request.route); !status.ok()) return to_error(status);
   if (request.route.node != 0 && request.route.node != self->state.id()) {
     return ask<Reply>(self, request.route.node, request);
   }

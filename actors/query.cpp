@@ -415,14 +415,12 @@ struct Asking {
 void ask(query_pointer self, const replica_actor& replica, ShardSearch question,
          std::shared_ptr<Asking> asking) {
   ++asking->open;
-  Timers& timers = self->state.timers;
   uint64_t deadline_ms = question.route.deadline_ms;
   auto ask_of = [&](const auto& whom, auto what) {
     ask_until<ShardHits>(
-        self, timers, whom, deadline_ms, std::move(what),
+        self, self->state.timers, whom, deadline_ms, std::move(what),
         [asking](ShardHits& hits) { asking->answered(std::move(hits)); },
         [asking](const caf::error& error) { asking->answered(to_read_status(error)); });
-    timers.arm(self);
   };
   const QueryOptions& options = self->state.options;
   if (options.fronts && replica != self->state.routes.peer) {
@@ -600,7 +598,6 @@ void run_get(query_pointer self, std::shared_ptr<const GetRequest> get, Time tim
   question.route.deadline_ms = time.deadline_ms;
   ask_until<ShardVectors>(self, self->state.timers, *shard, time.deadline_ms, question, found,
                           failed);
-  self->state.timers.arm(self);
 }
 
 // Searches as they are asked.

@@ -24,12 +24,15 @@ struct QueryOptions {
 
 struct query_state {
   static inline const char* name = "query";
+
+  explicit query_state(query_actor::pointer self) : timers(self) {}
+
   QueryOptions options;
   Routes routes;
   double typical_ms = 0;  // of searches that any replica may answer
   size_t turn = 0;        // of second replicas
   size_t next_searcher = 0;
-  Timers timers;
+  ArmedTimers<query_actor::pointer> timers;
 };
 
 query_actor::behavior_type query(query_actor::stateful_pointer<query_state> self,

@@ -18,6 +18,7 @@
 
 namespace jade {
 
+// Of an actor that calls run_due() itself, at each tick.
 class Timers {
  public:
   using Key = std::pair<uint64_t, uint64_t>;  // when (ms of the actor's clock), and which
@@ -38,31 +39,51 @@ class Timers {
     }
   }
 
-  // For an actor that takes Later: what is due runs by itself. Call it after add().
-  template <class Self>
-  void arm(Self* self) {
-    if (waiting_.empty()) return;
-    uint64_t due_ms = waiting_.begin()->first.first;
-    if (due_ms >= armed_ms_) return;
-    armed_ms_ = due_ms;
-    run_later(self, time_left(due_ms, now_ms(self)), [this, self] {
-      armed_ms_ = UINT64_MAX;
-      run_due(now_ms(self));
-      arm(self);
-    });
+  uint64_t next_due_ms() const {
+    return waiting_.empty() ? UINT64_MAX : waiting_.begin()->first.first;
   }
 
  private:
   std::map<Key, std::function<void()>> waiting_;
   uint64_t next_ = 0;
+};
+
+// Of an actor that takes Later: what is due runs by itself.
+template <class SelfPointer>
+class ArmedTimers {
+ public:
+  // Of the state of `self`.
+  explicit ArmedTimers(SelfPointer self) : self_(self) {}
+
+  Timers::Key add(uint64_t due_ms, std::function<void()> run) {
+    Timers::Key key = timers_.add(due_ms, std::move(run));
+    arm();
+    return key;
+  }
+  void cancel(const Timers::Key& key) { timers_.cancel(key); }
+
+ private:
+  void arm() {
+    uint64_t due_ms = timers_.next_due_ms();
+    if (due_ms >= armed_ms_) return;
+    armed_ms_ = due_ms;
+    run_later(self_, time_left(due_ms, now_ms(self_)), [this] {
+      armed_ms_ = UINT64_MAX;
+      timers_.run_due(now_ms(self_));
+      arm();
+    });
+  }
+
+  SelfPointer self_;
+  Timers timers_;
   uint64_t armed_ms_ = UINT64_MAX;  // when CAF's timer is due; UINT64_MAX: there is none
 };
 
 // Asks, and calls done(reply) or failed(error): with sec::request_timeout where no answer
-// has come by `deadline_ms`. The caller sees to it that `timers`, of the state of `self`,
-// are run.
-template <class Reply, class Self, class Handle, class Request, class Done, class Failed>
-void ask_until(Self* self, Timers& timers, const Handle& whom, uint64_t deadline_ms,
+// has come by `deadline_ms`. `timers`: of either kind, of the state of `self`.
+template <class Reply, class Self, class Handle, class Request, class Done, class Failed,
+          class AnyTimers>
+void ask_until(Self* self, AnyTimers& timers, const Handle& whom, uint64_t deadline_ms,
                Request&& request, Done done, Failed failed) {
   auto sent = self->request(whom, caf::infinite, std::forward<Request>(request));
   // As CAF's own timers do: the handlers below are forgotten with it.

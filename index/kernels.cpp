@@ -17,38 +17,13 @@ namespace jade {
 namespace {
 
 // Several sums at once let any compiler use what registers there are.
-float l2_portable(const float* a, const float* b, size_t d) {
-  float sums[8] = {};
-  size_t i = 0;
-  for (; i + 8 <= d; i += 8) {
-    for (size_t j = 0; j < 8; ++j) {
-      float difference = a[i + j] - b[i + j];
-      sums[j] += difference * difference;
-    }
-  }
-  float sum = 0;
-  for (; i < d; ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
-  for (float s : sums) sum += s;
-  return sum;
-}
-
-float ip_portable(const float* a, const float* b, size_t d) {
-  float sums[8] = {};
-  size_t i = 0;
-  for (; i + 8 <= d; i += 8) {
-    for (size_t j = 0; j < 8; ++j) sums[j] += a[i + j] * b[i + j];
-  }
-  float sum = 0;
-  for (; i < d; ++i) sum += a[i] * b[i];
-  for (float s : sums) sum += s;
-  return sum;
-}
-
+float value_of(float value) { return value; }
 float value_of(uint8_t value) { return value; }
 float value_of(uint16_t half) { return half_to_float(half); }
 
+// Of float32 values and rows of any datatype.
 template <class T>
-float mixed_l2_portable(const float* a, const T* b, size_t d) {
+float l2_portable(const float* a, const T* b, size_t d) {
   float sums[8] = {};
   size_t i = 0;
   for (; i + 8 <= d; i += 8) {
@@ -64,7 +39,7 @@ float mixed_l2_portable(const float* a, const T* b, size_t d) {
 }
 
 template <class T>
-float mixed_ip_portable(const float* a, const T* b, size_t d) {
+float ip_portable(const float* a, const T* b, size_t d) {
   float sums[8] = {};
   size_t i = 0;
   for (; i + 8 <= d; i += 8) {
@@ -192,18 +167,10 @@ __attribute__((always_inline)) inline void hadamard_by_halves(float* values, siz
 
 void hadamard_portable(float* values, size_t n) { hadamard_by_halves(values, n); }
 
-constexpr Kernels portable{SimdLevel::portable,
-                           l2_portable,
-                           ip_portable,
-                           mixed_l2_portable<uint16_t>,
-                           mixed_ip_portable<uint16_t>,
-                           mixed_l2_portable<uint8_t>,
-                           mixed_ip_portable<uint8_t>,
-                           l2_u8_portable,
-                           ip_u8_portable,
-                           products_portable,
-                           packed_portable,
-                           bits_portable,
+constexpr Kernels portable{SimdLevel::portable,   l2_portable<float>,    ip_portable<float>,
+                           l2_portable<uint16_t>, ip_portable<uint16_t>, l2_portable<uint8_t>,
+                           ip_portable<uint8_t>,  l2_u8_portable,        ip_u8_portable,
+                           products_portable,     packed_portable,       bits_portable,
                            hadamard_portable};
 
 #if defined(__x86_64__)
@@ -214,66 +181,10 @@ __attribute__((target("avx2,fma"))) float horizontal_sum(__m256 v) {
   return _mm_cvtss_f32(_mm_add_ss(low, _mm_movehdup_ps(low)));
 }
 
-__attribute__((target("avx2,fma"))) float l2_avx2(const float* a, const float* b, size_t d) {
-  __m256 sum0 = _mm256_setzero_ps(), sum1 = _mm256_setzero_ps();
-  size_t i = 0;
-  for (; i + 16 <= d; i += 16) {
-    __m256 x = _mm256_sub_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i));
-    __m256 y = _mm256_sub_ps(_mm256_loadu_ps(a + i + 8), _mm256_loadu_ps(b + i + 8));
-    sum0 = _mm256_fmadd_ps(x, x, sum0);
-    sum1 = _mm256_fmadd_ps(y, y, sum1);
-  }
-  float sum = horizontal_sum(_mm256_add_ps(sum0, sum1));
-  for (; i < d; ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
-  return sum;
-}
-
-__attribute__((target("avx2,fma"))) float ip_avx2(const float* a, const float* b, size_t d) {
-  __m256 sum0 = _mm256_setzero_ps(), sum1 = _mm256_setzero_ps();
-  size_t i = 0;
-  for (; i + 16 <= d; i += 16) {
-    sum0 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i), sum0);
-    sum1 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 8), _mm256_loadu_ps(b + i + 8), sum1);
-  }
-  float sum = horizontal_sum(_mm256_add_ps(sum0, sum1));
-  for (; i < d; ++i) sum += a[i] * b[i];
-  return sum;
-}
-
-__attribute__((target("avx512f"))) float l2_avx512(const float* a, const float* b, size_t d) {
-  __m512 sum0 = _mm512_setzero_ps(), sum1 = _mm512_setzero_ps();
-  size_t i = 0;
-  for (; i + 32 <= d; i += 32) {
-    __m512 x = _mm512_sub_ps(_mm512_loadu_ps(a + i), _mm512_loadu_ps(b + i));
-    __m512 y = _mm512_sub_ps(_mm512_loadu_ps(a + i + 16), _mm512_loadu_ps(b + i + 16));
-    sum0 = _mm512_fmadd_ps(x, x, sum0);
-    sum1 = _mm512_fmadd_ps(y, y, sum1);
-  }
-  for (; i < d; i += 16) {
-    __mmask16 mask = d - i >= 16 ? 0xffff : static_cast<__mmask16>((1u << (d - i)) - 1);
-    __m512 x =
-        _mm512_sub_ps(_mm512_maskz_loadu_ps(mask, a + i), _mm512_maskz_loadu_ps(mask, b + i));
-    sum0 = _mm512_fmadd_ps(x, x, sum0);
-  }
-  return _mm512_reduce_add_ps(_mm512_add_ps(sum0, sum1));
-}
-
-__attribute__((target("avx512f"))) float ip_avx512(const float* a, const float* b, size_t d) {
-  __m512 sum0 = _mm512_setzero_ps(), sum1 = _mm512_setzero_ps();
-  size_t i = 0;
-  for (; i + 32 <= d; i += 32) {
-    sum0 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i), _mm512_loadu_ps(b + i), sum0);
-    sum1 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i + 16), _mm512_loadu_ps(b + i + 16), sum1);
-  }
-  for (; i < d; i += 16) {
-    __mmask16 mask = d - i >= 16 ? 0xffff : static_cast<__mmask16>((1u << (d - i)) - 1);
-    sum0 = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, a + i), _mm512_maskz_loadu_ps(mask, b + i),
-                           sum0);
-  }
-  return _mm512_reduce_add_ps(_mm512_add_ps(sum0, sum1));
-}
-
 // Eight numbers of b as floats.
+__attribute__((target("avx2"))) inline __m256 eight_floats(const float* b) {
+  return _mm256_loadu_ps(b);
+}
 __attribute__((target("avx2,f16c"))) inline __m256 eight_floats(const uint16_t* b) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(b)));
 }
@@ -283,7 +194,7 @@ __attribute__((target("avx2,f16c"))) inline __m256 eight_floats(const uint8_t* b
 }
 
 template <class T>
-__attribute__((target("avx2,fma,f16c"))) float mixed_l2_avx2(const float* a, const T* b, size_t d) {
+__attribute__((target("avx2,fma,f16c"))) float l2_avx2(const float* a, const T* b, size_t d) {
   __m256 sum0 = _mm256_setzero_ps(), sum1 = _mm256_setzero_ps();
   size_t i = 0;
   for (; i + 16 <= d; i += 16) {
@@ -298,7 +209,7 @@ __attribute__((target("avx2,fma,f16c"))) float mixed_l2_avx2(const float* a, con
 }
 
 template <class T>
-__attribute__((target("avx2,fma,f16c"))) float mixed_ip_avx2(const float* a, const T* b, size_t d) {
+__attribute__((target("avx2,fma,f16c"))) float ip_avx2(const float* a, const T* b, size_t d) {
   __m256 sum0 = _mm256_setzero_ps(), sum1 = _mm256_setzero_ps();
   size_t i = 0;
   for (; i + 16 <= d; i += 16) {
@@ -311,6 +222,9 @@ __attribute__((target("avx2,fma,f16c"))) float mixed_ip_avx2(const float* a, con
 }
 
 // Sixteen numbers of b as floats.
+__attribute__((target("avx512f"))) inline __m512 sixteen_floats(const float* b) {
+  return _mm512_loadu_ps(b);
+}
 __attribute__((target("avx512f"))) inline __m512 sixteen_floats(const uint16_t* b) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(b)));
 }
@@ -326,8 +240,12 @@ __attribute__((target("avx512f"))) inline __m512 last_floats(const T* b, size_t 
   return sixteen_floats(padded);
 }
 
+__attribute__((target("avx512f"))) inline __m512 last_floats(const float* b, size_t count) {
+  return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), b);
+}
+
 template <class T>
-__attribute__((target("avx512f"))) float mixed_l2_avx512(const float* a, const T* b, size_t d) {
+__attribute__((target("avx512f"))) float l2_avx512(const float* a, const T* b, size_t d) {
   __m512 sum0 = _mm512_setzero_ps(), sum1 = _mm512_setzero_ps();
   size_t i = 0;
   for (; i + 32 <= d; i += 32) {
@@ -350,7 +268,7 @@ __attribute__((target("avx512f"))) float mixed_l2_avx512(const float* a, const T
 }
 
 template <class T>
-__attribute__((target("avx512f"))) float mixed_ip_avx512(const float* a, const T* b, size_t d) {
+__attribute__((target("avx512f"))) float ip_avx512(const float* a, const T* b, size_t d) {
   __m512 sum0 = _mm512_setzero_ps(), sum1 = _mm512_setzero_ps();
   size_t i = 0;
   for (; i + 32 <= d; i += 32) {
@@ -602,29 +520,20 @@ __attribute__((target("avx512f"))) void hadamard_avx512(float* values, size_t n)
   hadamard_by_halves(values, n);
 }
 
-constexpr Kernels avx2{SimdLevel::avx2,
-                       l2_avx2,
-                       ip_avx2,
-                       mixed_l2_avx2<uint16_t>,
-                       mixed_ip_avx2<uint16_t>,
-                       mixed_l2_avx2<uint8_t>,
-                       mixed_ip_avx2<uint8_t>,
-                       l2_u8_avx2,
-                       ip_u8_avx2,
-                       products_avx2,
-                       packed_avx2,
-                       bits_avx2,
+constexpr Kernels avx2{SimdLevel::avx2,   l2_avx2<float>,   ip_avx2<float>,   l2_avx2<uint16_t>,
+                       ip_avx2<uint16_t>, l2_avx2<uint8_t>, ip_avx2<uint8_t>, l2_u8_avx2,
+                       ip_u8_avx2,        products_avx2,    packed_avx2,      bits_avx2,
                        hadamard_avx2};
 
 Kernels best_avx512() {
   Kernels out = avx2;
   out.level = SimdLevel::avx512;
-  out.l2_squared = l2_avx512;
-  out.inner_product = ip_avx512;
-  out.l2_squared_f16 = mixed_l2_avx512<uint16_t>;
-  out.inner_product_f16 = mixed_ip_avx512<uint16_t>;
-  out.l2_squared_f32_u8 = mixed_l2_avx512<uint8_t>;
-  out.inner_product_f32_u8 = mixed_ip_avx512<uint8_t>;
+  out.l2_squared = l2_avx512<float>;
+  out.inner_product = ip_avx512<float>;
+  out.l2_squared_f16 = l2_avx512<uint16_t>;
+  out.inner_product_f16 = ip_avx512<uint16_t>;
+  out.l2_squared_f32_u8 = l2_avx512<uint8_t>;
+  out.inner_product_f32_u8 = ip_avx512<uint8_t>;
   out.hadamard = hadamard_avx512;
   if (__builtin_cpu_supports("avx512vnni")) {
     out.code_products = products_vnni;

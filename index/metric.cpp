@@ -4,6 +4,29 @@
 #include <string>
 
 namespace jade {
+namespace {
+
+// Calls take(bit, field of `change`, field of `index`) for each. The bits are on disk: new
+// fields go to the end.
+template <class Change, class Index, class Take>
+void for_each_field(Change& change, Index&& index, Take take) {
+  uint32_t bit = 1;
+  auto next = [&](auto& field, auto& value) {
+    take(bit, field, value);
+    bit <<= 1;
+  };
+  next(change.kind, index.kind);
+  next(change.m, index.m);
+  next(change.ef_construction, index.ef_construction);
+  next(change.ef_search, index.ef_search);
+  next(change.nlist, index.nlist);
+  next(change.nprobe, index.nprobe);
+  next(change.quantization, index.quantization);
+  next(change.vectors, index.vectors);
+  next(change.min_recall, index.min_recall);
+}
+
+}  // namespace
 
 Result<Metric> parse_metric(std::string_view name) {
   for (auto m : {Metric::cosine, Metric::l2, Metric::dot}) {
@@ -76,17 +99,27 @@ bool build_alike(const IndexOptions& a, const IndexOptions& b) {
          a.vectors == b.vectors;
 }
 
+IndexChange IndexChange::of(const IndexOptions& values, uint32_t fields) {
+  IndexChange out;
+  for_each_field(out, values, [&](uint32_t bit, auto& field, auto value) {
+    if ((fields & bit) != 0) field = value;
+  });
+  return out;
+}
+
+uint32_t IndexChange::fields() const {
+  uint32_t out = 0;
+  for_each_field(*this, IndexOptions{}, [&](uint32_t bit, const auto& field, auto) {
+    if (field) out |= bit;
+  });
+  return out;
+}
+
 IndexOptions IndexChange::applied_to(IndexOptions index) const {
-  index.kind = kind.value_or(index.kind);
-  index.m = m.value_or(index.m);
-  index.ef_construction = ef_construction.value_or(index.ef_construction);
-  index.nlist = nlist.value_or(index.nlist);
-  index.quantization = quantization.value_or(index.quantization);
-  index.vectors = vectors.value_or(index.vectors);
-  index.ef_search = ef_search.value_or(index.ef_search);
-  index.nprobe = nprobe.value_or(index.nprobe);
   if (ef_search || nprobe) index.min_recall = 0;
-  index.min_recall = min_recall.value_or(index.min_recall);
+  for_each_field(*this, index, [](uint32_t, const auto& field, auto& value) {
+    if (field) value = *field;
+  });
   return index;
 }
 

@@ -101,6 +101,12 @@ struct IndexChange {
   std::optional<VectorPlace> vectors;
   std::optional<double> min_recall;
 
+  // Those of `values` that `fields` names: a bit each in the order above, the lowest for
+  // `kind`. Bits of no field are ignored.
+  static IndexChange of(const IndexOptions& values, uint32_t fields);
+  // Which are there, as bits likewise.
+  uint32_t fields() const;
+
   // Of min_recall and the others that say how much effort to make, what is given here
   // counts from now on.
   IndexOptions applied_to(IndexOptions index) const;

@@ -18,7 +18,7 @@ constexpr std::string_view magic = "JVB1";
 enum class Kind : uint8_t { upsert = 1, search = 2, search_reply = 3 };
 enum class IdKind : uint8_t { integers = 0, strings = 1, mixed = 2, none = 3 };
 enum Flag : uint8_t { flag_metadata = 1, flag_checksum = 2, flag_values = 4 };
-enum Extra : uint8_t { extra_timeout = 1 };
+enum Extra : uint8_t { extra_timeout = 1, extra_min_recall = 2, extra_explain = 4, extras_all = 7 };
 enum IncludeBit : uint8_t { include_metadata_bit = 1, include_values_bit = 2 };
 
 struct Header {
@@ -305,8 +305,8 @@ Status read_search_options(Cursor& cursor, SearchOptions& out) {
   if (consistency > 2) return bad(16, "consistency must be 0 to 2");
   if (include > 3) return bad(17, "include must be 0 to 3");
   if (exact > 1) return bad(18, "exact must be 0 or 1");
-  if (extras > extra_timeout) return bad(19, "extras must be 0 or 1");
-  if (extras == extra_timeout) {
+  if (extras > extras_all) return bad(19, "extras must be 0 to 7");
+  if ((extras & extra_timeout) != 0) {
     uint32_t timeout_ms = 0;
     JADE_RETURN_IF_ERROR(cursor.read("timeout_ms", timeout_ms));
     if (timeout_ms == 0 || timeout_ms > Limits::timeout_ms_max) {
@@ -315,6 +315,14 @@ Status read_search_options(Cursor& cursor, SearchOptions& out) {
     }
     out.timeout_ms = timeout_ms;
   }
+  if ((extras & extra_min_recall) != 0) {
+    size_t byte = cursor.offset() - at;
+    double& least = request.min_recall.emplace();
+    JADE_RETURN_IF_ERROR(cursor.read("min_recall", least));
+    Status status = check_min_recall("min_recall", least);
+    if (!status.ok()) return bad(byte, status.message());
+  }
+  request.explain = (extras & extra_explain) != 0;
   if (ef_search != 0) request.ef_search = ef_search;
   if (nprobe != 0) request.nprobe = nprobe;
   if (!std::isnan(threshold)) request.score_threshold = threshold;
@@ -365,10 +373,13 @@ std::string encode_search(const SearchRequest& options, const float* queries, ui
   put<uint8_t>(out, static_cast<uint8_t>((options.include_metadata ? include_metadata_bit : 0) |
                                          (options.include_values ? include_values_bit : 0)));
   put<uint8_t>(out, options.exact ? 1 : 0);
-  put<uint8_t>(out, options.timeout_ms ? extra_timeout : 0);
+  put<uint8_t>(out, static_cast<uint8_t>((options.timeout_ms ? extra_timeout : 0) |
+                                         (options.min_recall ? extra_min_recall : 0) |
+                                         (options.explain ? extra_explain : 0)));
   put<uint32_t>(out, static_cast<uint32_t>(options.filter.size()));
   put<uint32_t>(out, static_cast<uint32_t>(options.token.size()));
   if (options.timeout_ms) put<uint32_t>(out, *options.timeout_ms);
+  if (options.min_recall) put<double>(out, *options.min_recall);
   if (value_bytes > 0) out.append(reinterpret_cast<const char*>(queries), value_bytes);
   out.append(options.filter);
   out.append(options.token);

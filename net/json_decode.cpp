@@ -24,6 +24,7 @@ constexpr std::string_view alter_names[] = {"replicas", "index"};
 constexpr std::string_view create_names[] = {"name",     "dimension", "metric",   "shards",
                                              "replicas", "index",     "embedder", "shard_key",
                                              "sharding", "probes",    "datatype"};
+// As in IndexChange.
 enum IndexField {
   i_type,
   i_m,
@@ -138,17 +139,7 @@ Result<IndexChange> read_index_change(JsonValue& value, const JsonPath& path) {
   uint32_t seen = 0;
   JADE_RETURN_IF_ERROR(read_index(value, path, given, seen));
   if (seen == 0) return invalid_argument(path.to_string() + " is empty; name what is to change");
-  IndexChange change;
-  if (has(seen, i_type)) change.kind = given.kind;
-  if (has(seen, i_m)) change.m = given.m;
-  if (has(seen, i_ef_construction)) change.ef_construction = given.ef_construction;
-  if (has(seen, i_ef_search)) change.ef_search = given.ef_search;
-  if (has(seen, i_nlist)) change.nlist = given.nlist;
-  if (has(seen, i_nprobe)) change.nprobe = given.nprobe;
-  if (has(seen, i_quantization)) change.quantization = given.quantization;
-  if (has(seen, i_vectors)) change.vectors = given.vectors;
-  if (has(seen, i_min_recall)) change.min_recall = given.min_recall;
-  return change;
+  return IndexChange::of(given, seen);
 }
 
 Status read_datatype(JsonValue& value, const JsonPath& path, Datatype& datatype) {

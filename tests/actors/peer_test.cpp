@@ -8,6 +8,7 @@
 #include "actors/blocking_worker.h"
 #include "actors/catalog.h"
 #include "actors/errors.h"
+#include "actors/inflow.h"
 #include "tests/actors/scripted_peer.h"
 #include "tests/storage/raw_store.h"
 
@@ -330,6 +331,85 @@ TEST_CASE("a start that the catalog refuses ends its part, one that nobody takes
   CHECK(p.changes.size() == 4);
   REQUIRE(p.refusals.size() == 1);
   CHECK(p.refusals[0] == outlived("a"));
+}
+
+TEST_CASE("questions by one connection count until they were dealt with, and more are refused") {
+  std::vector<Status> answers;  // also those at the end of the actors
+  std::vector<ShardSearch> searches;
+  std::vector<RaftWire> wires;
+  Peers p;
+  std::vector<caf::typed_response_promise<ShardWritten>> writes;
+  p.replica = p.scripted([&](caf::event_based_actor* self) -> caf::behavior {
+    return {[&, self](ShardSearch& search) {
+              searches.push_back(std::move(search));
+              return self->make_response_promise<ShardHits>();  // later
+            },
+            [&, self](const ShardWrite&) {
+              writes.push_back(self->make_response_promise<ShardWritten>());
+              return writes.back();
+            },
+            [&](bool) { writes[0].deliver(ShardWritten{}); },
+            [&](RaftWire& wire) { wires.push_back(std::move(wire)); }};
+  });
+  p.start({{1, 1}});
+  p.learn({1, 1}, {2, 2});
+  auto inflow = std::make_shared<Inflow>([] {});
+  // As it comes by the connection.
+  auto arrive = [&](auto message, size_t bytes) {
+    p.actors.push_back(p.system.spawn([&, message, bytes](caf::event_based_actor* self) {
+      caf::message_id id = self->new_request_id(caf::message_priority::normal);
+      self->add_multiplexed_response_handler(
+          id.response_id(),
+          caf::behavior{[&](const ShardWritten&) { answers.emplace_back(); },
+                        [&](const caf::error& error) { answers.push_back(to_status(error)); }});
+      auto element = caf::make_mailbox_element(caf::actor_cast<caf::strong_actor_ptr>(self), id, {},
+                                               caf::make_message(message));
+      caf::actor_cast<caf::strong_actor_ptr>(p.peer)->enqueue(
+          with_receipt(std::move(element), std::make_shared<Receipt>(inflow, bytes)),
+          self->context());
+      return caf::behavior{[](int) {}};
+    }));
+    p.run();
+  };
+  const size_t half = Inflow::taken_bytes_max / 2 - Inflow::message_bytes;
+  ShardSearch search;
+  search.route.group = 7;
+  ShardWrite write;
+  write.route.group = 7;
+
+  arrive(search, half);
+  REQUIRE(searches.size() == 1);
+  CHECK(inflow->waiting_bytes() == 0);
+  CHECK(inflow->taken_bytes() == Inflow::taken_bytes_max / 2);
+  arrive(write, half);
+  REQUIRE(writes.size() == 1);
+  CHECK(inflow->taken_bytes() == Inflow::taken_bytes_max);
+  arrive(write, 1);
+  CHECK(writes.size() == 1);
+  REQUIRE(answers.size() == 1);
+  CHECK(answers[0].code() == Code::resource_exhausted);
+  // What is done makes place: a write with its answer, a search with its question.
+  caf::anon_send(p.replica, true);
+  p.run();
+  REQUIRE(answers.size() == 2);
+  CHECK(answers[1].ok());
+  CHECK(inflow->taken_bytes() == Inflow::taken_bytes_max / 2);
+  searches.clear();
+  CHECK(inflow->taken_bytes() == 0);
+  // Nobody can be asked: it is held, and counts.
+  write.route.group = 8;
+  arrive(write, half);
+  CHECK(inflow->taken_bytes() == Inflow::taken_bytes_max / 2);
+  p.advance(10'000);
+  CHECK(inflow->taken_bytes() == 0);
+  // What Raft says is taken by nobody, and waits until the shard has come to it.
+  arrive(RaftWire{7, 2, "a", 2}, half);
+  REQUIRE(wires.size() == 1);
+  CHECK(inflow->taken_bytes() == 0);
+  CHECK(inflow->waiting_bytes() == Inflow::taken_bytes_max / 2);
+  wires.clear();
+  CHECK(inflow->waiting_bytes() == 0);
+  writes.clear();
 }
 
 }  // namespace jade

@@ -3,8 +3,12 @@
 
 #include <caf/all.hpp>
 #include <caf/io/all.hpp>
+#include <condition_variable>
+#include <future>
+#include <mutex>
 
 #include "actors/cluster_middleman.h"
+#include "actors/inflow.h"
 #include "actors/scheduler.h"
 #include "actors/tls_listener.h"
 #include "apps/certs/certificates.h"
@@ -26,21 +30,81 @@ std::shared_ptr<const ClusterTls> make_tls(const std::string& dir, const std::st
 
 void no_log(LogLevel, std::string_view, std::string_view) {}
 
+// The bytes of all pieces that have come by a connection and are there still.
+class Arrived {
+ public:
+  Arrived() = default;
+  Arrived(const Arrived& other) { set(other.bytes_); }
+  Arrived(Arrived&& other) noexcept : bytes_(std::exchange(other.bytes_, 0)) {}
+  Arrived& operator=(Arrived other) noexcept {
+    std::swap(bytes_, other.bytes_);
+    return *this;
+  }
+  ~Arrived() { set(0); }
+
+  void set(size_t bytes) {
+    std::lock_guard lock(mutex_);
+    sum_ += bytes - std::exchange(bytes_, bytes);
+    most_ = std::max(most_, sum_);
+    changed_.notify_all();
+  }
+
+  static size_t most() {
+    std::lock_guard lock(mutex_);
+    return most_;
+  }
+  static void forget() {
+    std::lock_guard lock(mutex_);
+    most_ = sum_;
+  }
+  static bool await(size_t bytes) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, limit, [bytes] { return sum_ >= bytes; });
+  }
+
+ private:
+  size_t bytes_ = 0;
+
+  static inline std::mutex mutex_;
+  static inline std::condition_variable changed_;
+  static inline size_t sum_ = 0, most_ = 0;
+};
+
+struct Piece {
+  uint64_t number = 0;
+  std::string text;
+  Arrived arrived = {};
+};
+
+template <class Inspector>
+typename Inspector::result_type inspect(Inspector& f, Piece& x) {
+  if constexpr (Inspector::writes_state) {
+    auto result = f(caf::meta::type_name("jade::Piece"), x.number, x.text);
+    x.arrived.set(x.text.size());
+    return result;
+  } else {
+    return f(caf::meta::type_name("jade::Piece"), x.number, x.text);
+  }
+}
+
 struct Config : caf::actor_system_config {
   Config() {
     load<caf::io::middleman>();
     set("scheduler.max-threads", size_t{2});
     set("middleman.workers", size_t{0});  // as a node has it
     use_node_scheduler(*this);
+    add_message_type<Piece>("jade::Piece");
     set("logger.verbosity", caf::atom("quiet"));
   }
 };
 
 struct System {
   // Null: in the clear.
-  explicit System(std::shared_ptr<const ClusterTls> certificate)
+  explicit System(std::shared_ptr<const ClusterTls> certificate,
+                  size_t unsent_bytes_max = ClusterMiddleman::message_bytes_max)
       : system(config),
-        middleman(std::make_unique<ClusterMiddleman>(system, certificate, no_log)) {}
+        middleman(
+            std::make_unique<ClusterMiddleman>(system, certificate, no_log, unsent_bytes_max)) {}
 
   // Null: not let in.
   caf::actor connect(uint16_t port) {
@@ -132,6 +196,101 @@ TEST_CASE("the side that was dialled speaks through the connection, and monitors
   CHECK(lost);
   remote = nullptr;
   sender = nullptr;
+  b.reset();
+}
+
+TEST_CASE("what one sends faster than it is worked on waits with the sender, others are heard") {
+  ScratchDir scratch;
+  bool with_tls = true;
+  SUBCASE("with TLS") {}
+  SUBCASE("in the clear") { with_tls = false; }
+  System a(with_tls ? make_tls(scratch.path("certs"), "a") : nullptr);
+  System b(with_tls ? make_tls(scratch.path("certs"), "b") : nullptr);
+  System c(with_tls ? make_tls(scratch.path("certs"), "c") : nullptr);
+  constexpr size_t pieces = 200, bytes = 1 << 20;
+  Arrived::forget();
+
+  std::promise<void> held, all;
+  auto slow = a.system.spawn<caf::detached>(
+      [&, gate = held.get_future().share()](caf::event_based_actor*) -> caf::behavior {
+        return {[&all, gate, next = uint64_t{0}](const Piece& piece) mutable {
+          gate.wait();
+          if (piece.number == next && piece.text.size() == bytes) ++next;
+          if (next == pieces) all.set_value();
+        }};
+      });
+  auto quick = a.system.spawn(echo);
+  auto door = a.system.spawn([=](caf::event_based_actor*) -> caf::behavior {
+    return {[=](bool which) { return which ? quick : slow; }};
+  });
+  auto port = a.middleman->publish(door, "127.0.0.1", 0);
+  REQUIRE(port.ok());
+  auto find = [&](System& from, bool which) {
+    caf::actor found;
+    caf::scoped_actor self(from.system);
+    self->request(from.connect(*port), limit, which)
+        .receive([&](const caf::actor& it) { found = it; }, [](const caf::error&) {});
+    REQUIRE(found);
+    return found;
+  };
+  auto answers = [&](System& from, const caf::actor& whom) {
+    bool same = false;
+    caf::scoped_actor self(from.system);
+    self->request(whom, limit, std::string(50'000, 'x'))
+        .receive([&](const std::string& text) { same = text == std::string(50'000, 'x'); },
+                 [](const caf::error&) {});
+    return same;
+  };
+
+  caf::actor far = find(b, false), quick_of_b = find(b, true), quick_of_c = find(c, true);
+  {
+    caf::scoped_actor self(b.system);
+    for (uint64_t i = 0; i < pieces; ++i) {
+      self->send(far, Piece{i, std::string(bytes, static_cast<char>('a' + i % 26))});
+    }
+  }
+  CHECK(Arrived::await(Inflow::waiting_bytes_max - bytes));
+  // Meanwhile all of it could have come. Not for 10 s: with TLS nobody is waited for longer.
+  for (int i = 0; i < 300; ++i) REQUIRE(answers(c, quick_of_c));
+  held.set_value();
+  CHECK(all.get_future().wait_for(limit) == std::future_status::ready);
+  CHECK(answers(b, quick_of_b));
+  CHECK(Arrived::most() <= Inflow::waiting_bytes_max + 2 * bytes);
+  for (const caf::actor& actor : {slow, quick, door}) {
+    caf::anon_send_exit(actor, caf::exit_reason::kill);
+  }
+}
+
+TEST_CASE("one that takes nothing of what is sent to it is let go") {
+  ScratchDir scratch;
+  bool with_tls = true;
+  SUBCASE("with TLS") {}
+  SUBCASE("in the clear") { with_tls = false; }
+  System a(with_tls ? make_tls(scratch.path("certs"), "a") : nullptr, 32u << 20);
+  auto b = std::make_unique<System>(with_tls ? make_tls(scratch.path("certs"), "b") : nullptr);
+  caf::scoped_actor here(a.system);
+  auto port = a.middleman->publish(caf::actor_cast<caf::actor>(here), "127.0.0.1", 0);
+  REQUIRE(port.ok());
+  caf::actor remote = b->connect(*port);
+  REQUIRE(remote);
+  auto sender = b->system.spawn([remote](caf::event_based_actor* self) -> caf::behavior {
+    self->send(remote, 1);
+    return {[](const std::string&) {}};
+  });
+  std::promise<void> held;
+  caf::actor back;
+  here->receive([&](int) { back = caf::actor_cast<caf::actor>(here->current_sender()); },
+                caf::after(limit) >> [] {});
+  REQUIRE(back);
+  here->monitor(back);
+  b->system.middleman().run_later([gate = held.get_future().share()] { gate.wait(); });
+  for (int i = 0; i < 100; ++i) here->send(back, std::string(1 << 20, 'x'));
+  bool lost = false;
+  here->receive([&](const caf::down_msg&) { lost = true; }, caf::after(limit) >> [] {});
+  CHECK(lost);
+  held.set_value();
+  caf::anon_send_exit(sender, caf::exit_reason::kill);
+  remote = sender = back = nullptr;
   b.reset();
 }
 

@@ -170,6 +170,33 @@ TEST_CASE("searches carry all options") {
     CHECK(timed->searches[1].filter == options.filter);
     options.timeout_ms.reset();
   }
+  for (uint32_t extras = 0; extras < 8; ++extras) {
+    SearchRequest extra;
+    extra.filter = options.filter;
+    if ((extras & 1) != 0) extra.timeout_ms = 250;
+    if ((extras & 2) != 0) extra.min_recall = 0.95;
+    extra.explain = (extras & 4) != 0;
+    std::string body = encode_search(extra, queries, 2, 2);
+    CHECK(body[35] == static_cast<char>(extras));
+    auto r = decode_search(body);
+    REQUIRE_MESSAGE(r.ok(), r.status().to_string());
+    CHECK(r->timeout_ms == extra.timeout_ms);
+    CHECK(r->searches[1].min_recall == extra.min_recall);
+    CHECK(r->searches[1].explain == extra.explain);
+    CHECK(r->searches[1].vector == std::vector<float>{3, 4});
+    CHECK(r->searches[1].filter == options.filter);
+  }
+  for (auto [timeout_ms, byte] : {std::pair(0, 44), std::pair(250, 48)}) {
+    for (auto [least, text] :
+         {std::pair(0.4, "0.4"), std::pair(1.0, "1"), std::pair(double{NAN}, "nan")}) {
+      SearchRequest wrong;
+      if (timeout_ms != 0) wrong.timeout_ms = timeout_ms;
+      wrong.min_recall = least;
+      CHECK(decode_search(encode_search(wrong, queries, 1, 4)).status().message() ==
+            "binary body, byte " + std::to_string(byte) + ": min_recall is " + text +
+                "; it must be 0.5 to 0.999");
+    }
+  }
   for (uint32_t timeout_ms : {0u, Limits::timeout_ms_max + 1}) {
     SearchRequest wrong;
     wrong.timeout_ms = timeout_ms;
@@ -178,8 +205,8 @@ TEST_CASE("searches carry all options") {
               "; it must be 1 to 30000");
   }
   std::string unknown = encode_search(SearchRequest{}, queries, 1, 4);
-  unknown[35] = 2;
-  CHECK(decode_search(unknown).status().message() == "binary body, byte 35: extras must be 0 or 1");
+  unknown[35] = 8;
+  CHECK(decode_search(unknown).status().message() == "binary body, byte 35: extras must be 0 to 7");
   auto plain = decode_search(encode_search(SearchRequest{}, queries, 1, 4));
   REQUIRE(plain.ok());
   CHECK(!plain->searches[0].score_threshold);

@@ -165,6 +165,13 @@ TEST_CASE("upserts and searches in binary do what those in JSON do") {
     CHECK(refused.status == 400);
     CHECK(refused.body.find(std::string(needs_json) + " needs a JSON reply") != std::string::npos);
   }
+  options.explain = true;
+  body = encode_search(options, queries.data(), 1, 2);
+  auto refused =
+      f.call("POST", "/v1/databases/db/search", body, content_type_binary, content_type_binary);
+  CHECK(refused.status == 400);
+  CHECK(refused.body.find("explain needs a JSON reply") != std::string::npos);
+  CHECK(f.call("POST", "/v1/databases/db/search", body, content_type_binary).status == 200);
 }
 
 TEST_CASE("the node's own pages") {

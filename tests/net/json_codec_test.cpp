@@ -376,6 +376,32 @@ TEST_CASE("databases and deletions are read") {
   CHECK(decode_delete(filter)->filter == R"({"a":1})");
 }
 
+TEST_CASE("each field of an index can be changed by itself") {
+  IndexOptions other;
+  other.kind = IndexKind::ivf;
+  other.m = 20;
+  other.ef_construction = 150;
+  other.ef_search = 77;
+  other.nlist = 9;
+  other.nprobe = 3;
+  other.quantization = Quantization::pq;
+  other.vectors = VectorPlace::disk;
+  other.min_recall = 0.9;
+  const std::vector<std::string> fields = {
+      R"("type":"ivf")",        R"("m":20)",           R"("ef_construction":150)",
+      R"("ef_search":77)",      R"("nlist":9)",        R"("nprobe":3)",
+      R"("quantization":"pq")", R"("vectors":"disk")", R"("min_recall":0.9)"};
+  for (size_t i = 0; i < fields.size(); ++i) {
+    CAPTURE(fields[i]);
+    std::string body = R"({"index":{)" + fields[i] + "}}";
+    auto altered = decode_alter(body);
+    REQUIRE(altered.ok());
+    CHECK(altered->index->fields() == 1u << i);
+    CHECK(altered->index->applied_to({}) == IndexChange::of(other, 1u << i).applied_to({}));
+    CHECK(altered->index->applied_to({}) != IndexOptions{});
+  }
+}
+
 TEST_CASE("mutated bodies are read or refused, never more") {
   std::string valid = R"({"vectors":[{"id":"a\u00e9","values":[1.5,-2e3,0.25],"metadata":{"k":
       [true,"x",{"y":null}]}},{"id":77,"values":[1,2,3],"metadata":{}}]})";
