@@ -45,6 +45,13 @@ Result<std::shared_ptr<GrowingSegment>> read_records(const ShardStore& store, ui
   return rows;
 }
 
+// Where `part`, which is not empty, begins in `all`; its end where it is not there.
+std::vector<uint64_t>::iterator find_run(std::vector<uint64_t>& all,
+                                         const std::vector<uint64_t>& part) {
+  if (part.empty()) return all.end();
+  return std::search(all.begin(), all.end(), part.begin(), part.end());
+}
+
 }  // namespace
 
 std::string data_directory(const std::string& dir) { return dir + "/data"; }
@@ -469,18 +476,26 @@ Status ShardReplica::apply_delete(const DeleteCommand& command, ShardStore::Batc
 
 void ShardReplica::apply_seal(const SealCommand& command) {
   // Proposed for a segment that was sealed meanwhile: nothing to do.
-  if (parts_.back().id != command.segment || parts_.back().rows() == 0) return;
+  // By numbers, as a replica that was opened since does not have the rows that died before.
+  if (parts_.back().id != command.segment || parts_.back().begin_row == meta_.next_row) return;
   parts_.back().end_row = meta_.next_row;
   parts_.push_back(make_part(meta_.next_segment++, meta_.next_row));
 }
 
 void ShardReplica::apply_merge(MergeCommand command) {
-  auto first = find_sources(command.sources);
-  if (first == parts_.end()) return;
-  if (std::any_of(command.sources.begin(), command.sources.end(),
-                  [this](uint64_t source) { return is_merging(source); })) {
-    return;
+  // By what is decided, not by what is built here so far: other replicas are slower or
+  // faster, and all must take the same merges.
+  std::vector<uint64_t> sealed;
+  for (auto part = parts_.begin(); part != std::prev(parts_.end()); ++part) {
+    sealed.push_back(part->id);
   }
+  for (const MergeCommand& merge : meta_.merges) {
+    auto first = find_run(sealed, merge.sources);
+    JADE_ASSERT(first != sealed.end());
+    *first = merge.segment;
+    sealed.erase(first + 1, first + static_cast<std::ptrdiff_t>(merge.sources.size()));
+  }
+  if (find_run(sealed, command.sources) == sealed.end()) return;
   command.segment = meta_.next_segment++;
   meta_.merges.push_back(std::move(command));
 }

@@ -408,6 +408,86 @@ TEST_CASE("damaged vectors on disk are never answered with, and built again from
   shard.check_searches();
 }
 
+TEST_CASE("replicas take the same seals and merges, however late they build or were opened") {
+  struct Replica {
+    FaultEnv env;
+    std::unique_ptr<ShardReplica> state;
+
+    void open() {
+      state.reset();
+      ShardReplica::Options options;
+      options.env = &env;
+      options.dir = "/node/shards/2";
+      options.group = 2;
+      options.dimension = 1;
+      options.metric = Metric::l2;
+      options.seal_rows_min = 10;
+      auto opened = ShardReplica::open(options, [](std::string_view) {});
+      REQUIRE_MESSAGE(opened.ok(), opened.status().to_string());
+      state = std::move(*opened);
+    }
+    void build() {
+      while (auto job = state->next_build()) {
+        std::function<Status()> cleanup;
+        REQUIRE(job->run().ok());
+        REQUIRE(state->finish_build(*job, Status(), &cleanup).ok());
+        if (cleanup) REQUIRE(cleanup().ok());
+      }
+    }
+    // A line for each segment, with its live rows.
+    std::string segments() const {
+      std::string out;
+      for (const SegmentInfo& segment : state->describe().segments) {
+        out += std::to_string(segment.id) + ' ' + std::to_string(segment.rows - segment.dead_rows) +
+               '\n';
+      }
+      return out;
+    }
+  };
+  Replica leader, late;
+  leader.open();
+  late.open();
+  uint64_t index = 0;
+  auto apply = [&](const std::string& command) {
+    ++index;
+    for (Replica* replica : {&leader, &late}) {
+      REQUIRE(replica->state->apply(index, 1, command).ok());
+    }
+  };
+  auto upsert = [&](uint64_t first, uint64_t end) {
+    UpsertCommand command;
+    command.dimension = 1;
+    for (uint64_t id = first; id < end; ++id) {
+      command.ids.push_back(VectorId(id).key());
+      command.values += std::string(4, '\0');
+      command.metadata.push_back("");
+    }
+    apply(encode(command));
+  };
+  auto maintain = [&] {
+    leader.build();
+    while (auto due = leader.state->plan_maintenance(true, true)) {
+      apply(*due);
+      leader.build();
+    }
+  };
+  // All of the first rows die, and only one of the replicas knows that there were any.
+  upsert(0, 20);
+  DeleteCommand erase;
+  for (uint64_t id = 0; id < 20; ++id) erase.ids.push_back(VectorId(id).key());
+  apply(encode(erase));
+  late.open();
+  for (uint64_t round = 0; round < 6; ++round) {
+    maintain();
+    upsert(100 * round, 100 * round + 15);
+  }
+  maintain();
+  late.build();
+  CHECK(leader.segments() == late.segments());
+  late.open();
+  CHECK(leader.segments() == late.segments());
+}
+
 TEST_CASE("a view is at the entry that the state is at, also when that changed nothing") {
   std::string dir = (std::filesystem::temp_directory_path() / "jade-replica-XXXXXX").string();
   REQUIRE(mkdtemp(dir.data()) != nullptr);
