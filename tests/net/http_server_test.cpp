@@ -366,7 +366,7 @@ TEST_CASE("recall is measured with what the query says") {
            {"ef_search=x", "ef_search is"},
            {"min_recall=high", "min_recall is \\\"high\\\"; it must be 0.5 to 0.999"},
            {"min_recall=", "min_recall is"},
-           {"limit=1", "they are k, sample, ef_search, nprobe, probes and min_recall"},
+           {"limit=1", "they are k, sample, ef_search, nprobe, probes, min_recall and using"},
            {"probes=257", "from 1 to 256"}}) {
     auto refused = f.call("GET", std::string("/v1/databases/a/recall?") + query);
     CHECK(refused.status == 400);
