@@ -181,6 +181,7 @@ Status check_reply(const SearchPlan& plan, std::span<const SearchRequest> search
           "partial needs a JSON reply; a binary one cannot say what is missing");
     }
     if (search.explain) return invalid_argument("explain needs a JSON reply");
+    if (!search.group_by.empty()) return invalid_argument("group_by needs a JSON reply");
   }
   return {};
 }
