@@ -30,6 +30,7 @@ struct Limits {
   static constexpr size_t metadata_bytes_max = 64 * 1024;  // of one vector, as JSON text
   static constexpr size_t text_bytes_max = 64 * 1024;      // of one vector or search
   static constexpr size_t name_bytes_max = 128;            // of a database
+  static constexpr size_t named_vectors_max = 8;           // of a database
   static constexpr size_t request_id_bytes_max = 128;
   static constexpr size_t examples_max = 100;  // positive, and negative, of one search
   static constexpr uint32_t recall_k_max = 1000;
@@ -46,6 +47,16 @@ enum class Sharding : uint8_t {
   vector = 1,  // itself: vectors that are near to each other are in one shard
 };
 
+// One of several vectors that each record may have, by name. Fields as in DatabaseSpec.
+struct VectorSpec {
+  std::string name;  // as a database's
+  uint32_t dimension = 0;
+  Metric metric = Metric::cosine;
+  Datatype datatype = Datatype::float32;
+
+  friend bool operator==(const VectorSpec&, const VectorSpec&) = default;
+};
+
 // A database's name is 1 to 128 characters of [A-Za-z0-9_.-], starting with a
 // letter or digit.
 struct DatabaseSpec {
@@ -56,6 +67,11 @@ struct DatabaseSpec {
   // rounded to the nearest there is; uint8 a quarter, for whole numbers from 0 to 255. What
   // cannot be stored is refused. Cannot be changed.
   Datatype datatype = Datatype::float32;
+  // Instead of the three above: 1 to Limits::named_vectors_max vectors with names. A record
+  // may lack some of them, but not all, and is then not found by searches for those. What is
+  // stored of one record is at most dimension_max × 4 bytes. The index is of each.
+  // Cannot be changed.
+  std::vector<VectorSpec> named_vectors = {};
   uint32_t shards = 1;    // 1 to Limits::shards_max
   uint32_t replicas = 1;  // each on a node of its own, at most Limits::replicas_max
   IndexOptions index;
@@ -86,6 +102,7 @@ struct SegmentInfo {
   // asks for. Of other kinds: none.
   Quantization quantization = Quantization::none;
   VectorPlace vectors = VectorPlace::memory;
+  std::string vector = {};  // that it is of, where they have names; else ""
 };
 
 // One replica of a shard, as its leader knows it.
@@ -123,6 +140,14 @@ struct DatabaseInfo {
   std::vector<ShardInfo> placement;
 };
 
+// One of the named vectors, of those rows of an upsert that have it.
+struct VectorColumn {
+  std::string name;
+  uint32_t dimension = 0;
+  std::vector<uint32_t> rows;  // positions in UpsertRequest::ids, ascending
+  std::string values;          // rows × dimension float32, row-major, native bytes
+};
+
 // Rows are columns of one length n: ids[i], values[i*dimension .. +dimension),
 // metadata[i], texts[i].
 struct UpsertRequest {
@@ -131,7 +156,9 @@ struct UpsertRequest {
   // n × dimension float32, row-major, native (little-endian) bytes. Empty when
   // `texts` is given.
   std::string values;
-  uint32_t dimension = 0;             // of `values`; must be the database's
+  uint32_t dimension = 0;  // of `values`; must be the database's
+  // Instead of `values`, where vectors have names: a column for each that some row has.
+  std::vector<VectorColumn> named = {};
   std::vector<std::string> metadata;  // JSON objects as text; "" for none; empty or n long
   std::vector<std::string> texts;     // to be embedded; empty or n long
   // Tells a repeated request from a new one: however often it arrives, it is carried
@@ -158,10 +185,18 @@ struct DeleteReply {
   std::string token;
 };
 
+struct NamedValues {
+  std::string name;
+  std::vector<float> values;
+};
+
 struct StoredVector {
   VectorId id;
   std::vector<float> values;  // as stored; empty when not asked for
   std::string metadata;       // JSON object text; "" for none or when not asked for
+  // Instead of `values`, where vectors have names: those that it has, as the database
+  // orders them.
+  std::vector<NamedValues> named = {};
 };
 
 struct GetRequest {
@@ -200,6 +235,8 @@ struct Example {
 // Exactly one of `vector`, `text`, `id` and `positive` is given.
 struct SearchRequest {
   std::string database;
+  // Which of the named vectors is searched; "" where they have none, or there is only one.
+  std::string vector_name = {};
   std::vector<float> vector;
   std::string text;
   // Near to a stored vector, or near to the positive examples and away from the negative
@@ -245,6 +282,7 @@ struct SearchHit {
   float score = 0;
   std::string metadata;
   std::vector<float> values;
+  std::vector<NamedValues> named = {};  // as in StoredVector
 };
 
 struct SearchGroup {
@@ -293,8 +331,9 @@ struct SearchBatchReply {
 // How much of what an exact search finds others do, by the database's own vectors.
 struct RecallRequest {
   std::string database;
-  uint32_t k = 10;       // 1 to 1,000
-  uint32_t sample = 50;  // vectors whose neighbours are searched for, 1 to 1,000
+  std::string vector_name = {};  // as in SearchRequest
+  uint32_t k = 10;               // 1 to 1,000
+  uint32_t sample = 50;          // vectors whose neighbours are searched for, 1 to 1,000
   std::optional<uint32_t> ef_search = std::nullopt;  // as in SearchRequest
   std::optional<uint32_t> nprobe = std::nullopt;
   std::optional<uint32_t> probes = std::nullopt;

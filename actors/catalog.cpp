@@ -26,6 +26,10 @@ DatabaseRecord to_record(const DatabaseEntry& entry) {
   out.vectors = static_cast<uint8_t>(spec.index.vectors);
   out.min_recall = spec.index.min_recall;
   out.datatype = static_cast<uint8_t>(spec.datatype);
+  for (const VectorSpec& vector : spec.named_vectors) {
+    out.named_vectors.push_back({vector.name, vector.dimension, static_cast<uint8_t>(vector.metric),
+                                 static_cast<uint8_t>(vector.datatype)});
+  }
   out.embedder = spec.embedder;
   out.replicas = spec.replicas;
   out.shard_key = spec.shard_key;
@@ -78,6 +82,17 @@ Result<DatabaseEntry> from_record(const DatabaseRecord& record) {
   auto index = index_of(record);
   if (!index.ok()) return index.status();
   DatabaseEntry out;
+  for (const NamedVectorRecord& vector : record.named_vectors) {
+    if (vector.metric > static_cast<uint8_t>(Metric::dot) ||
+        vector.datatype > static_cast<uint8_t>(datatype_max)) {
+      return corruption(
+          "the catalog holds a named vector of a metric or datatype that this "
+          "version does not know");
+    }
+    out.spec.named_vectors.push_back({vector.name, vector.dimension,
+                                      static_cast<Metric>(vector.metric),
+                                      static_cast<Datatype>(vector.datatype)});
+  }
   out.spec.name = record.name;
   out.spec.dimension = record.dimension;
   out.spec.metric = static_cast<Metric>(record.metric);
@@ -179,6 +194,57 @@ Status validate_sharding(const DatabaseSpec& spec) {
   return {};
 }
 
+Status validate_dimension(const std::string& field, uint32_t dimension) {
+  if (dimension >= 1 && dimension <= dimension_max) return {};
+  return invalid_argument(field + " is " + std::to_string(dimension) + "; it must be 1 to " +
+                          std::to_string(dimension_max));
+}
+
+Status validate_named_vectors(const DatabaseSpec& spec) {
+  const auto& named = spec.named_vectors;
+  if (named.size() > Limits::named_vectors_max) {
+    return invalid_argument("named_vectors has " + std::to_string(named.size()) +
+                            " vectors; it must have 1 to " +
+                            std::to_string(Limits::named_vectors_max));
+  }
+  if (spec.dimension != 0 || spec.metric != Metric::cosine || spec.datatype != Datatype::float32) {
+    return invalid_argument(
+        "named_vectors is given, and so is dimension, metric or datatype; each named vector has "
+        "its own");
+  }
+  size_t bytes = 0;
+  std::set<std::string> names;
+  for (const VectorSpec& vector : named) {
+    if (!is_name(vector.name)) {
+      return invalid_argument("named_vectors has \"" + vector.name.substr(0, 200) +
+                              "\"; a name must be 1 to 128 characters of A-Z, a-z, 0-9, '_', '.' "
+                              "and '-', the first a letter or digit");
+    }
+    if (!names.insert(vector.name).second) {
+      return invalid_argument("named_vectors has \"" + vector.name + "\" twice");
+    }
+    JADE_RETURN_IF_ERROR(
+        validate_dimension("named_vectors." + vector.name + ".dimension", vector.dimension));
+    bytes += vector.dimension * element_bytes(vector.datatype);
+  }
+  if (bytes > dimension_max * sizeof(float)) {
+    return invalid_argument("the vectors of named_vectors have " + std::to_string(bytes) +
+                            " bytes together; at most " +
+                            std::to_string(dimension_max * sizeof(float)) + " are allowed");
+  }
+  if (spec.sharding == Sharding::vector) {
+    return invalid_argument(
+        "sharding is \"vector\" and named_vectors is given: which of them shards go by cannot be "
+        "said; shard by \"hash\" or \"key\"");
+  }
+  if (!spec.embedder.empty()) {
+    return invalid_argument(
+        "embedder and named_vectors are given, but text makes no named vectors; leave one of them "
+        "out");
+  }
+  return {};
+}
+
 Result<IndexChange> to_change(const ReindexRecord& record) {
   auto values = index_of(record.to);
   if (!values.ok()) return values.status();
@@ -193,10 +259,8 @@ Status validate(const DatabaseSpec& spec) {
         "name must be 1 to 128 characters of A-Z, a-z, 0-9, '_', '.' and '-', the first a letter "
         "or digit");
   }
-  if (spec.dimension < 1 || spec.dimension > dimension_max) {
-    return invalid_argument("dimension is " + std::to_string(spec.dimension) +
-                            "; it must be 1 to " + std::to_string(dimension_max));
-  }
+  JADE_RETURN_IF_ERROR(spec.named_vectors.empty() ? validate_dimension("dimension", spec.dimension)
+                                                  : validate_named_vectors(spec));
   if (spec.shards < 1 || spec.shards > Limits::shards_max) {
     return invalid_argument("shards is " + std::to_string(spec.shards) + "; it must be 1 to " +
                             std::to_string(Limits::shards_max));

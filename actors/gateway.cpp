@@ -20,6 +20,9 @@ void describe_when_served(gateway_actor::stateful_pointer<gateway_state> self, n
 
 size_t size_of(const UpsertRequest& request) {
   size_t bytes = request.values.size() + request.ids.size() * sizeof(VectorId);
+  for (const VectorColumn& column : request.named) {
+    bytes += column.values.size() + column.rows.size() * sizeof(uint32_t);
+  }
   for (const auto& text : request.metadata) bytes += text.size();
   for (const auto& text : request.texts) bytes += text.size();
   return bytes;

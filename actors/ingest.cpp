@@ -1,12 +1,15 @@
 #include "actors/ingest.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <unordered_map>
 
 #include "actors/deadline.h"
 #include "actors/errors.h"
 #include "actors/gather.h"
+#include "actors/named_vectors.h"
 #include "actors/random.h"
 #include "actors/shard_key.h"
 #include "actors/token.h"
@@ -26,6 +29,83 @@ std::string place(size_t row, const char* field) {
   return "vectors[" + std::to_string(row) + "]." + field;
 }
 
+Status check_values(const DatabaseSpec& spec, const UpsertRequest& request) {
+  if (!request.named.empty()) {
+    return invalid_argument("values are given by name, but database \"" + spec.name +
+                            "\" has one vector without a name; give them as an array of numbers");
+  }
+  if (request.dimension != spec.dimension) {
+    return invalid_argument("the vectors have " + std::to_string(request.dimension) +
+                            " values; database \"" + spec.name + "\" has dimension " +
+                            std::to_string(spec.dimension));
+  }
+  if (request.values.size() != request.ids.size() * spec.dimension * sizeof(float)) {
+    return invalid_argument("values has " + std::to_string(request.values.size()) +
+                            " bytes; it must have ids × dimension × 4");
+  }
+  return {};
+}
+
+// `vectors[3].values.title`
+std::string place(size_t row, const VectorSpec& vector) {
+  return place(row, "values") + (vector.name.empty() ? "" : "." + vector.name);
+}
+
+const VectorColumn* find_column(const UpsertRequest& request, const std::string& name) {
+  for (const VectorColumn& column : request.named) {
+    if (column.name == name) return &column;
+  }
+  return nullptr;
+}
+
+Status check_column(const DatabaseSpec& spec, const UpsertRequest& request,
+                    const VectorColumn& column) {
+  size_t n = column.rows.size();
+  bool ascends = std::adjacent_find(column.rows.begin(), column.rows.end(),
+                                    std::greater_equal<>()) == column.rows.end();
+  if (n == 0 || !ascends || column.rows.back() >= request.ids.size()) {
+    return invalid_argument("the rows of vector \"" + column.name +
+                            "\" must be positions of ids, ascending");
+  }
+  if (find_column(request, column.name) != &column) {
+    return invalid_argument("vector \"" + column.name + "\" is given twice");
+  }
+  for (const VectorSpec& vector : spec.named_vectors) {
+    if (vector.name != column.name) continue;
+    if (column.dimension != vector.dimension) {
+      return invalid_argument(place(column.rows.front(), vector) + " has " +
+                              std::to_string(column.dimension) + " values; " +
+                              title_of(spec, vector) + " has dimension " +
+                              std::to_string(vector.dimension));
+    }
+    if (column.values.size() == n * vector.dimension * sizeof(float)) return {};
+    return invalid_argument("the values of vector \"" + column.name + "\" have " +
+                            std::to_string(column.values.size()) +
+                            " bytes; they must have rows × dimension × 4");
+  }
+  return invalid_argument(place(column.rows.front(), "values") + " has \"" +
+                          column.name.substr(0, Limits::name_bytes_max) +
+                          "\"; the vectors of database \"" + spec.name + "\" are " +
+                          names_of(spec));
+}
+
+Status check_columns(const DatabaseSpec& spec, const UpsertRequest& request) {
+  if (!request.values.empty() || request.named.empty()) {
+    return invalid_argument("values are given without names, but database \"" + spec.name +
+                            "\" has the vectors " + names_of(spec) +
+                            ": give them in JSON, as an object of one array for each");
+  }
+  std::vector<bool> present(request.ids.size());
+  for (const VectorColumn& column : request.named) {
+    JADE_RETURN_IF_ERROR(check_column(spec, request, column));
+    for (uint32_t row : column.rows) present[row] = true;
+  }
+  auto without = std::find(present.begin(), present.end(), false);
+  if (without == present.end()) return {};
+  return invalid_argument(place(static_cast<size_t>(without - present.begin()), "values") +
+                          " has none of the vectors " + names_of(spec));
+}
+
 Status check_shape(const DatabaseSpec& spec, const UpsertRequest& request) {
   size_t n = request.ids.size();
   if (n == 0) return invalid_argument("vectors is empty; give at least one");
@@ -39,21 +119,12 @@ Status check_shape(const DatabaseSpec& spec, const UpsertRequest& request) {
                             " rows for " + std::to_string(n) + " ids");
   }
   if (!request.texts.empty()) {
-    if (request.texts.size() != n || !request.values.empty()) {
+    if (request.texts.size() != n || !request.values.empty() || !request.named.empty()) {
       return invalid_argument("give either values or text for every vector, not both");
     }
     return {};
   }
-  if (request.dimension != spec.dimension) {
-    return invalid_argument("the vectors have " + std::to_string(request.dimension) +
-                            " values; database \"" + spec.name + "\" has dimension " +
-                            std::to_string(spec.dimension));
-  }
-  if (request.values.size() != n * spec.dimension * sizeof(float)) {
-    return invalid_argument("values has " + std::to_string(request.values.size()) +
-                            " bytes; it must have ids × dimension × 4");
-  }
-  return {};
+  return spec.named_vectors.empty() ? check_values(spec, request) : check_columns(spec, request);
 }
 
 // Text becomes values, and is kept as metadata field "text" where there is none.
@@ -88,44 +159,67 @@ Status embed_texts(const DatabaseSpec& spec, UpsertRequest& request) {
   return {};
 }
 
+// `values`: as they are stored. `row`: which one, for messages.
+Status check_length(const VectorSpec& vector, size_t row, const std::vector<float>& values) {
+  // One pass that the compiler vectorises; the culprit is looked for only when
+  // there is one. A NaN or infinity makes the sum not finite, and so do values
+  // whose squares overflow: distances to them would not be numbers.
+  float norm = 0;
+  for (float value : values) norm += value * value;
+  if (!std::isfinite(norm)) {
+    for (size_t j = 0; j < values.size(); ++j) {
+      if (!std::isfinite(values[j])) {
+        return invalid_argument(place(row, vector) + "[" + std::to_string(j) +
+                                "] is not a finite number");
+      }
+    }
+    return invalid_argument(place(row, vector) + " is too large: its squared length overflows");
+  }
+  if (vector.metric == Metric::cosine && norm < std::numeric_limits<float>::min()) {
+    return invalid_argument(
+        place(row, vector) +
+        " is a zero vector, which has no direction; metric \"cosine\" needs one");
+  }
+  return {};
+}
+
 // Values become what is stored: rounded here, once, so that all replicas have the same.
 Status store_rows(const DatabaseSpec& spec, UpsertRequest& request) {
-  std::vector<float> row(spec.dimension);
-  const size_t row_bytes = spec.dimension * element_bytes(spec.datatype);
-  std::string stored(spec.datatype == Datatype::float32 ? 0 : request.ids.size() * row_bytes, '\0');
-  for (size_t i = 0; i < request.ids.size(); ++i) {
-    std::memcpy(row.data(), request.values.data() + i * spec.dimension * sizeof(float),
-                spec.dimension * sizeof(float));
-    if (spec.datatype != Datatype::float32) {
+  const RecordFormat format = record_format(spec);
+  const std::vector<VectorSpec> vectors = vectors_of(spec);
+  // What one vector of float32 is stored as, it is already.
+  const bool as_given = !format.named() && spec.datatype == Datatype::float32;
+  std::string stored(as_given ? 0 : request.ids.size() * format.row_bytes(), '\0');
+  for (size_t v = 0; v < vectors.size(); ++v) {
+    const VectorColumn* column = format.named() ? find_column(request, vectors[v].name) : nullptr;
+    if (format.named() && column == nullptr) continue;
+    const char* from = column != nullptr ? column->values.data() : request.values.data();
+    const size_t n = column != nullptr ? column->rows.size() : request.ids.size();
+    std::vector<float> values(vectors[v].dimension);
+    const size_t bytes = values.size() * sizeof(float);
+    for (size_t i = 0; i < n; ++i) {
+      std::memcpy(values.data(), from + i * bytes, bytes);
+      size_t row = column != nullptr ? column->rows[i] : i;
       size_t at = 0;
-      if (const char* wrong = refusal(spec.datatype, row.data(), row.size(), at)) {
-        return invalid_argument(place(i, "values") + "[" + std::to_string(at) + "] " + wrong);
+      const Datatype datatype = vectors[v].datatype;
+      const char* wrong = datatype == Datatype::float32
+                              ? nullptr
+                              : refusal(datatype, values.data(), values.size(), at);
+      if (wrong != nullptr) {
+        return invalid_argument(place(row, vectors[v]) + "[" + std::to_string(at) + "] " + wrong);
       }
-      // As what is stored, so that a vector that is zero by then is seen below.
-      store_values(spec.datatype, row.data(), row.size(), stored.data() + i * row_bytes);
-      load_values(spec.datatype, stored.data() + i * row_bytes, row.size(), row.data());
-    }
-    // One pass that the compiler vectorises; the culprit is looked for only when
-    // there is one. A NaN or infinity makes the sum not finite, and so do values
-    // whose squares overflow: distances to them would not be numbers.
-    float norm = 0;
-    for (float value : row) norm += value * value;
-    if (!std::isfinite(norm)) {
-      for (size_t j = 0; j < row.size(); ++j) {
-        if (!std::isfinite(row[j])) {
-          return invalid_argument(place(i, "values") + "[" + std::to_string(j) +
-                                  "] is not a finite number");
+      if (!as_given) {
+        const char* out = format.put(stored.data() + row * format.row_bytes(), v, values.data());
+        // So that a vector that is zero by then is seen below.
+        if (datatype != Datatype::float32) {
+          load_values(datatype, out, values.size(), values.data());
         }
       }
-      return invalid_argument(place(i, "values") + " is too large: its squared length overflows");
-    }
-    if (spec.metric == Metric::cosine && norm < std::numeric_limits<float>::min()) {
-      return invalid_argument(
-          place(i, "values") +
-          " is a zero vector, which has no direction; metric \"cosine\" needs one");
+      JADE_RETURN_IF_ERROR(check_length(vectors[v], row, values));
     }
   }
-  if (spec.datatype != Datatype::float32) request.values = std::move(stored);
+  if (!as_given) request.values = std::move(stored);
+  request.named.clear();
   return {};
 }
 
@@ -215,9 +309,9 @@ class Splitter {
   size_t number_ = 0;
 };
 
-void add_row(UpsertCommand& command, const DatabaseSpec& spec, const RowView& row) {
-  command.dimension = spec.dimension;
-  command.datatype = spec.datatype;
+void add_row(UpsertCommand& command, const RecordFormat& format, const RowView& row) {
+  command.dimension = format.stored_dimension();
+  command.datatype = format.stored_datatype();
   command.ids.emplace_back(row.id);
   command.values.append(row.values);
   command.metadata.emplace_back(row.metadata);
@@ -277,7 +371,8 @@ Result<std::vector<Part>> split_upsert(const DatabaseEntry& database, const Upse
   for (size_t i = 0; i < keys.size(); ++i) last[keys[i]] = i;
   *distinct = last.size();
 
-  size_t row_bytes = database.spec.dimension * element_bytes(database.spec.datatype);
+  const RecordFormat format = record_format(database.spec);
+  const size_t row_bytes = format.row_bytes();
   Splitter<UpsertCommand> splitter(database, id, fingerprint.value(), part_bytes);
   CellChooser cells(database);
   for (size_t i = 0; i < keys.size(); ++i) {
@@ -288,7 +383,7 @@ Result<std::vector<Part>> split_upsert(const DatabaseEntry& database, const Upse
     UpsertCommand& command =
         splitter.take(keys[i], keys[i].size() + row_bytes + metadata.size() + 32);
     RowView row{keys[i], values, metadata};
-    add_row(command, database.spec, row);
+    add_row(command, format, row);
     cells.choose(command, row);
   }
   return splitter.finish();
@@ -321,10 +416,11 @@ Result<std::vector<Part>> split_again(const DatabaseEntry& database, const std::
     return true;
   };
   CellChooser cells(database);
+  const RecordFormat format = record_format(database.spec);
   visitor.begin_upsert = [](size_t, uint32_t, Datatype) { return Status(); };
   visitor.upsert_row = [&](const RowView& row) {
     UpsertCommand& upsert = upserts[shard_of(row.id, database)];
-    add_row(upsert, database.spec, row);
+    add_row(upsert, format, row);
     cells.choose(upsert, row);
     return Status();
   };

@@ -78,6 +78,7 @@ struct ShardSearch {
   Route route;
   std::string queries;  // n × dimension float32
   uint32_t dimension = 0;
+  uint32_t vector = 0;  // which one of a record: its position in the database's RecordFormat
   uint32_t k = 10;
   uint32_t ef_search = 0;  // 0: the database's
   uint32_t nprobe = 0;     // 0: the database's
@@ -109,7 +110,7 @@ struct ShardHit {
   std::string id;  // key of the row: storage/row_key.h
   float distance = 0;
   std::string metadata;
-  std::string values;  // dimension float32, as stored
+  std::string values;  // as stored: index/record_format.h
 };
 
 struct ShardHits {
@@ -151,6 +152,7 @@ struct ShardRecall {
   uint32_t ef_search = 0;  // 0: the database's
   uint32_t nprobe = 0;
   double min_recall = 0;  // as in ShardSearch
+  uint32_t vector = 0;
   Consistency consistency = Consistency::eventual;
   uint64_t last_child = 0;  // as in ShardSearch
 };
@@ -234,7 +236,7 @@ struct LifeChecked {
 // Of the messages between nodes, and of what is in the logs that they share: those of another
 // version may mean something else. But
 // Hello and JoinCluster look the same in all, so that their sender is told so.
-constexpr uint32_t cluster_protocol = 4;
+constexpr uint32_t cluster_protocol = 5;
 
 // Who are you? failed_precondition: of another cluster, or another version.
 struct Hello {
@@ -587,10 +589,10 @@ struct Wired {
 JADE_INSPECT(Route, x.group, x.node, x.hops, x.waits)
 JADE_INSPECT(ShardWrite, x.route, x.route.budget_ms, x.command, x.forwarded)
 JADE_INSPECT(ShardWritten, x.group, x.index, x.affected, x.reached)
-JADE_INSPECT(ShardSearch, x.route, x.route.budget_ms, x.queries, x.dimension, x.k, x.ef_search,
-             x.nprobe, x.min_recall, x.filter, x.exact, x.include_metadata, x.include_values,
-             x.has_threshold, x.distance_max, x.applied_min, x.last_child, x.router, x.consistency,
-             x.explain)
+JADE_INSPECT(ShardSearch, x.route, x.route.budget_ms, x.queries, x.dimension, x.vector, x.k,
+             x.ef_search, x.nprobe, x.min_recall, x.filter, x.exact, x.include_metadata,
+             x.include_values, x.has_threshold, x.distance_max, x.applied_min, x.last_child,
+             x.router, x.consistency, x.explain)
 JADE_INSPECT(ShardHit, x.id, x.distance, x.metadata, x.values)
 JADE_INSPECT(SegmentExplanation, x.segment, x.kind, x.rows, x.live, x.matching, x.matching_exact,
              x.plan, x.fell_back, x.walk_cost, x.ef_search, x.ef, x.raised, x.nprobe,
@@ -604,14 +606,15 @@ JADE_INSPECT(ShardList, x.route, x.route.budget_ms, x.after, x.prefix, x.limit, 
              x.include_values, x.consistency, x.last_child)
 JADE_INSPECT(ShardVectors, x.rows)
 JADE_INSPECT(ShardRecall, x.route, x.route.budget_ms, x.sample, x.k, x.ef_search, x.nprobe,
-             x.min_recall, x.consistency, x.last_child)
+             x.min_recall, x.vector, x.consistency, x.last_child)
 JADE_INSPECT(ShardRecallCount, x.sampled, x.expected, x.found)
 JADE_INSPECT(ShardSample, x.route, x.route.budget_ms, x.count)
 JADE_INSPECT(ShardDeleteMatching, x.route, x.route.budget_ms, x.filter, x.last_child)
 JADE_INSPECT(ShardDescribe, x.route, x.route.budget_ms, x.by_leader)
 JADE_INSPECT(ShardDigestRequest, x.group)
 JADE_INSPECT(ShardDigest, x.applied_index, x.digest)
-JADE_INSPECT(SegmentInfo, x.id, x.state, x.kind, x.rows, x.dead_rows, x.quantization, x.vectors)
+JADE_INSPECT(SegmentInfo, x.id, x.vector, x.state, x.kind, x.rows, x.dead_rows, x.quantization,
+             x.vectors)
 JADE_INSPECT(ReplicaInfo, x.node, x.voter, x.log_index, x.copied)
 JADE_INSPECT(ShardInfo, x.shard, x.nodes, x.leader, x.vectors, x.indexed_vectors, x.applied_index,
              x.segments, x.replicas, x.measured_recall)

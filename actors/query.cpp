@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <set>
 #include <tuple>
 
@@ -11,6 +10,7 @@
 #include "actors/examples.h"
 #include "actors/gather.h"
 #include "actors/grouping.h"
+#include "actors/named_vectors.h"
 #include "actors/random.h"
 #include "actors/shard_key.h"
 #include "actors/token.h"
@@ -64,17 +64,20 @@ Status check_probes(const DatabaseSpec& spec, const std::optional<uint32_t>& pro
 }
 
 Status check_recall(const DatabaseSpec& spec, const RecallRequest& recall) {
+  JADE_RETURN_IF_ERROR(find_vector(spec, recall.vector_name).status());
   JADE_RETURN_IF_ERROR(check_probes(spec, recall.probes));
   JADE_RETURN_IF_ERROR(check_range("k", recall.k, 1, Limits::recall_k_max));
   JADE_RETURN_IF_ERROR(check_range("sample", recall.sample, 1, Limits::recall_sample_max));
   return check_effort(recall);
 }
 
-// All parameters of a search but its vector and its shard.
-ShardSearch shard_search(const DatabaseSpec& spec, const Question& asked) {
+// All parameters of a search but its vector and its shard. `vector`: that it is for.
+ShardSearch shard_search(const DatabaseSpec& spec, uint32_t vector, const Question& asked) {
   const SearchRequest& search = asked.search;
+  const VectorSpec of = vectors_of(spec)[vector];
   ShardSearch out;
-  out.dimension = spec.dimension;
+  out.dimension = of.dimension;
+  out.vector = vector;
   out.k = asked.hits();
   out.ef_search = search.ef_search.value_or(0);
   out.nprobe = search.nprobe.value_or(0);
@@ -87,7 +90,7 @@ ShardSearch shard_search(const DatabaseSpec& spec, const Question& asked) {
   out.explain = search.explain;
   if (search.score_threshold) {
     out.has_threshold = true;
-    out.distance_max = distance_from_score(spec.metric, *search.score_threshold);
+    out.distance_max = distance_from_score(of.metric, *search.score_threshold);
   }
   return out;
 }
@@ -99,28 +102,24 @@ bool same_parameters(const Question& one, const Question& other) {
          a.key == b.key && a.exact == b.exact && a.include_metadata == b.include_metadata &&
          a.include_values == b.include_values && a.consistency == b.consistency &&
          a.score_threshold == b.score_threshold && a.token == b.token && a.partial == b.partial &&
-         a.explain == b.explain;
+         a.explain == b.explain && a.vector_name == b.vector_name;
 }
 
 void append_floats(std::string& out, const std::vector<float>& values) {
   out.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
 }
 
-std::vector<float> to_floats(const std::string& bytes) {
-  std::vector<float> out(bytes.size() / sizeof(float));
-  if (!out.empty()) std::memcpy(out.data(), bytes.data(), out.size() * sizeof(float));
+Result<StoredVector> to_vector(const RecordFormat& format, ShardHit& row) {
+  auto id = id_of_row_key(row.id);
+  if (!id.ok()) return id.status();
+  StoredVector out{std::move(*id), {}, std::move(row.metadata)};
+  JADE_RETURN_IF_ERROR(show_values(format, row.values, out.values, out.named));
   return out;
 }
 
-Result<StoredVector> to_vector(ShardHit& row) {
-  auto id = id_of_row_key(row.id);
-  if (!id.ok()) return id.status();
-  return StoredVector{std::move(*id), to_floats(row.values), std::move(row.metadata)};
-}
-
 // The best of what the shards found, ties by id.
-Result<SearchReply> merge_hits(const DatabaseSpec& spec, const Question& asked,
-                               std::vector<std::vector<ShardHit>*>& parts) {
+Result<SearchReply> merge_hits(const DatabaseSpec& spec, const RecordFormat& format, Metric metric,
+                               const Question& asked, std::vector<std::vector<ShardHit>*>& parts) {
   std::vector<ShardHit*> hits;
   for (auto* part : parts) {
     for (ShardHit& hit : *part) hits.push_back(&hit);
@@ -144,8 +143,11 @@ Result<SearchReply> merge_hits(const DatabaseSpec& spec, const Question& asked,
     bool excluded =
         std::find(asked.excluded.begin(), asked.excluded.end(), *id) != asked.excluded.end();
     if (excluded || left_out++ < asked.search.offset) continue;
-    reply.results.push_back({std::move(*id), score_from_distance(spec.metric, hit->distance),
-                             std::move(hit->metadata), to_floats(hit->values)});
+    SearchHit& result = reply.results.emplace_back();
+    result.id = std::move(*id);
+    result.score = score_from_distance(metric, hit->distance);
+    result.metadata = std::move(hit->metadata);
+    JADE_RETURN_IF_ERROR(show_values(format, hit->values, result.values, result.named));
   }
   return reply;
 }
@@ -154,6 +156,7 @@ Result<SearchReply> merge_hits(const DatabaseSpec& spec, const Question& asked,
 struct Group {
   size_t first = 0;
   size_t count = 0;
+  uint32_t vector = 0;  // that they are for
 };
 
 // One of those shards.
@@ -235,12 +238,12 @@ Result<SearchPlan> plan(const Routes& routes, const DatabaseEntry& entry,
     if (i > 0 && same_parameters(searches[i - 1], searches[i])) {
       ++out.groups.back().count;
     } else {
-      out.groups.push_back({i, 1});
+      out.groups.push_back({i, 1, *find_vector(entry.spec, searches[i].search.vector_name)});
     }
   }
   for (size_t g = 0; g < out.groups.size(); ++g) {
     const Group& group = out.groups[g];
-    const ShardSearch question = shard_search(entry.spec, searches[group.first]);
+    const ShardSearch question = shard_search(entry.spec, group.vector, searches[group.first]);
     auto token = decode_token(searches[group.first].search.token);
     if (!token.ok()) return token.status();
     auto asked = choose_shards(entry, searches, group);
@@ -320,12 +323,14 @@ Result<std::vector<SearchReply>> merge_answers(const SearchPlan& plan,
                                      plan.spec.name + "\"");
   }
   std::vector<SearchReply> replies;
+  const RecordFormat format = record_format(plan.spec);
   for (size_t g = 0; g < plan.groups.size(); ++g) {
     const Group& group = plan.groups[g];
     bool enough = searches[group.first].search.partial && found[g].answers > 0;
     if (!found[g].missing.empty() && !enough) return found[g].failure;
     for (size_t i = 0; i < group.count; ++i) {
-      auto merged = merge_hits(plan.spec, searches[group.first + i], found[g].hits[i]);
+      auto merged = merge_hits(plan.spec, format, format.format(group.vector).metric(),
+                               searches[group.first + i], found[g].hits[i]);
       if (!merged.ok()) return merged.status();
       merged->explained = searches[group.first].search.explain;
       merged->explanation = std::move(found[g].explanations[i]);
@@ -580,12 +585,12 @@ void run_get(query_pointer self, std::shared_ptr<const GetRequest> get, Time tim
   const ShardPlacement& placement = entry.shards[shard_of(key, entry)];
   auto shard = routes.shard(placement);
   if (!shard.ok()) return done(shard.status());
-  auto found = [get, done](ShardVectors& rows) {
+  auto found = [get, done, format = record_format(entry.spec)](ShardVectors& rows) {
     if (rows.rows.empty()) {
       return done(not_found("id " + get->id.to_string() + " does not exist in database \"" +
                             get->database + "\""));
     }
-    done(to_vector(rows.rows.front()));
+    done(to_vector(format, rows.rows.front()));
   };
   auto failed = [=](const caf::error& error) {
     Status status = to_read_status(error);
@@ -642,8 +647,8 @@ void run_groups(query_pointer self, const std::shared_ptr<SearchWork>& request, 
 }
 
 // Searches that groups are asked of go their own ways; the others are searched at once.
-void run_questions(query_pointer self, std::shared_ptr<SearchWork> request, Metric metric,
-                   std::vector<Question> questions) {
+void run_questions(query_pointer self, std::shared_ptr<SearchWork> request,
+                   const DatabaseSpec& spec, std::vector<Question> questions) {
   std::vector<Question> plain;
   std::vector<size_t> places;
   std::vector<size_t> grouped;
@@ -665,6 +670,7 @@ void run_questions(query_pointer self, std::shared_ptr<SearchWork> request, Metr
                                });
   for (size_t g = 0; g < grouped.size(); ++g) {
     auto asked = std::make_shared<const Question>(std::move(questions[grouped[g]]));
+    Metric metric = vectors_of(spec)[*find_vector(spec, asked->search.vector_name)].metric;
     run_groups(self, request, grouped[g], std::make_shared<Grouping>(asked->search, metric), asked,
                [=, place = grouped[g]](Result<SearchReply> reply) {
                  if (!reply.ok()) return arrived(g, reply.status());
@@ -694,11 +700,16 @@ void run_examples(query_pointer self, const std::shared_ptr<SearchWork>& request
   size_t next = 0;
   for (size_t i = 0; i < request->searches.size(); ++i) {
     Question question{request->searches[i], ids_of_examples(request->searches[i])};
+    auto position = find_vector(spec, question.search.vector_name);
+    if (!position.ok()) return request->done(request->at(i, position.status()));
+    const VectorSpec vector = vectors_of(spec)[*position];
     std::vector<std::vector<float>> values;
     for (size_t n = 0; n < question.excluded.size(); ++n) {
       auto& found = stored[next++];
       if (!found.ok()) return request->done(request->at(i, found.status()));
-      values.push_back(std::move(found->values));
+      auto own = values_of(spec, vector, *found);
+      if (!own.ok()) return request->done(request->at(i, own.status()));
+      values.push_back(std::move(*own));
     }
     if (has_examples(question.search)) {
       Status combined = combine_examples(spec, question.search, values);
@@ -709,7 +720,7 @@ void run_examples(query_pointer self, const std::shared_ptr<SearchWork>& request
     if (!prepared.ok()) return request->done(request->at(i, prepared));
     questions.push_back(std::move(question));
   }
-  run_questions(self, request, spec.metric, std::move(questions));
+  run_questions(self, request, spec, std::move(questions));
 }
 
 void run_asked(query_pointer self, std::shared_ptr<SearchWork> request) {
@@ -744,7 +755,8 @@ void run_asked(query_pointer self, std::shared_ptr<SearchWork> request) {
 }
 
 // The first rows of all shards, in the order of their ids.
-Result<ListReply> merge_pages(std::vector<Result<ShardVectors>>& answers, uint32_t limit) {
+Result<ListReply> merge_pages(const RecordFormat& format,
+                              std::vector<Result<ShardVectors>>& answers, uint32_t limit) {
   std::vector<ShardHit> rows;
   for (auto& answer : answers) {
     if (!answer.ok()) return given_up(answer.status());
@@ -756,7 +768,7 @@ Result<ListReply> merge_pages(std::vector<Result<ShardVectors>>& answers, uint32
   if (more) rows.resize(limit);
   ListReply reply;
   for (ShardHit& row : rows) {
-    auto vector = to_vector(row);
+    auto vector = to_vector(format, row);
     if (!vector.ok()) return vector.status();
     reply.vectors.push_back(std::move(*vector));
   }
@@ -793,16 +805,16 @@ void run_list(query_pointer self, std::shared_ptr<const ListRequest> list, Time 
     question.last_child = entry.shards[s].last_child;
     calls.emplace_back(*shard, question);
   }
-  gather<ShardVectors>(self, time.deadline_ms, std::move(calls),
-                       [=](std::vector<Result<ShardVectors>>& answers) mutable {
-                         if (is_outdated(self, answers, time.retry_until_ms)) {
-                           return run_later(self, retry_interval,
-                                            [=] { run_list(self, list, time, promise); });
-                         }
-                         auto page = merge_pages(answers, list->limit);
-                         if (!page.ok()) return fail(page.status());
-                         promise.deliver(std::move(*page));
-                       });
+  gather<ShardVectors>(
+      self, time.deadline_ms, std::move(calls),
+      [=, format = record_format(entry.spec)](std::vector<Result<ShardVectors>>& answers) mutable {
+        if (is_outdated(self, answers, time.retry_until_ms)) {
+          return run_later(self, retry_interval, [=] { run_list(self, list, time, promise); });
+        }
+        auto page = merge_pages(format, answers, list->limit);
+        if (!page.ok()) return fail(page.status());
+        promise.deliver(std::move(*page));
+      });
 }
 
 // Recall by whole searches, where what is not found may be in a shard that is not asked.
@@ -874,11 +886,12 @@ void run_whole_recall(query_pointer self, const DatabaseEntry& entry,
   }
   gather<ShardVectors>(
       self, work->time.deadline_ms, std::move(calls),
-      [self, work, metric = entry.spec.metric](std::vector<Result<ShardVectors>>& answers) {
+      [self, work, metric = entry.spec.metric,
+       format = record_format(entry.spec)](std::vector<Result<ShardVectors>>& answers) {
         for (auto& answer : answers) {
           if (!answer.ok()) return work->done(given_up(answer.status()));
           for (ShardHit& row : answer->rows) {
-            auto vector = to_vector(row);
+            auto vector = to_vector(format, row);
             if (!vector.ok()) return work->done(vector.status());
             work->sample.push_back(std::move(*vector));
           }
@@ -924,6 +937,7 @@ void run_recall(query_pointer self, std::shared_ptr<const RecallRequest> recall,
     question.ef_search = recall->ef_search.value_or(0);
     question.nprobe = recall->nprobe.value_or(0);
     question.min_recall = recall->min_recall.value_or(0);
+    question.vector = *find_vector(entry.spec, recall->vector_name);
     question.last_child = placement.last_child;
     calls.emplace_back(*shard, question);
   }
@@ -1030,6 +1044,9 @@ void describe(query_actor::stateful_pointer<query_state> self,
 }  // namespace
 
 Status prepare_search(const DatabaseSpec& spec, SearchRequest& search) {
+  auto position = find_vector(spec, search.vector_name);
+  if (!position.ok()) return position.status();
+  const VectorSpec vector = vectors_of(spec)[*position];
   JADE_RETURN_IF_ERROR(check_question(spec, search));
   JADE_RETURN_IF_ERROR(check_grouping(search));
   JADE_RETURN_IF_ERROR(check_range("k", search.k, 1, Limits::k_max));
@@ -1065,10 +1082,10 @@ Status prepare_search(const DatabaseSpec& spec, SearchRequest& search) {
     search.text.clear();
     return {};
   }
-  if (search.vector.size() != spec.dimension) {
-    return invalid_argument("vector has " + std::to_string(search.vector.size()) +
-                            " values; database \"" + spec.name + "\" has dimension " +
-                            std::to_string(spec.dimension));
+  if (search.vector.size() != vector.dimension) {
+    return invalid_argument("vector has " + std::to_string(search.vector.size()) + " values; " +
+                            title_of(spec, vector) + " has dimension " +
+                            std::to_string(vector.dimension));
   }
   float norm = 0;
   for (size_t i = 0; i < search.vector.size(); ++i) {
@@ -1080,7 +1097,7 @@ Status prepare_search(const DatabaseSpec& spec, SearchRequest& search) {
   if (!std::isfinite(norm)) {
     return invalid_argument("vector is too large: its squared length overflows");
   }
-  if (spec.metric == Metric::cosine && norm < std::numeric_limits<float>::min()) {
+  if (vector.metric == Metric::cosine && norm < std::numeric_limits<float>::min()) {
     return invalid_argument(
         "vector is a zero vector, which has no direction; metric \"cosine\" needs one");
   }

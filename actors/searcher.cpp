@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <functional>
+#include <set>
 #include <span>
 
 #include "actors/deadline.h"
@@ -17,21 +18,12 @@
 namespace jade {
 namespace {
 
-// Stored values as the float32 that messages carry.
-std::string to_floats(Datatype datatype, std::string stored) {
-  if (datatype == Datatype::float32) return stored;
-  const size_t n = stored.size() / element_bytes(datatype);
-  std::vector<float> values(n);
-  load_values(datatype, stored.data(), n, values.data());
-  return {reinterpret_cast<const char*>(values.data()), n * sizeof(float)};
-}
-
 Status add_stored(const ShardSnapshot& view, uint64_t row, bool metadata, bool values,
                   ShardHit& hit) {
   auto record = view.store->get(row, view.records);
   if (!record.ok()) return record.status();
   if (metadata) hit.metadata = std::move(record->metadata);
-  if (values) hit.values = to_floats(view.datatype, std::move(record->values));
+  if (values) hit.values = std::move(record->values);
   return {};
 }
 
@@ -58,16 +50,27 @@ std::vector<ShardExplanation> explain(const ShardSnapshot& view, uint64_t shard,
   return out;
 }
 
+// The database may be another one of the same name by now.
+Status check_vector(const ShardSnapshot& view, uint32_t vector) {
+  if (vector < view.format.size()) return {};
+  return invalid_argument("vector " + std::to_string(vector) + " was asked of a shard of " +
+                          std::to_string(view.format.size()));
+}
+
 // `clock_ns`: read only where an explanation is asked for.
 Result<ShardHits> run_search(const SearchTask& task, Stopper& stop,
                              const std::function<uint64_t()>& clock_ns) {
   const ShardSnapshot& view = *task.view;
   const ShardSearch& search = task.search;
-  size_t row_bytes = size_t{view.dimension} * sizeof(float);
-  if (search.dimension != view.dimension || search.queries.size() % row_bytes != 0) {
+  JADE_RETURN_IF_ERROR(check_vector(view, search.vector));
+  const RowFormat& format = view.format.format(search.vector);
+  size_t row_bytes = size_t{format.dimension()} * sizeof(float);
+  if (search.dimension != format.dimension() || search.queries.size() % row_bytes != 0) {
     return invalid_argument("a search of dimension " + std::to_string(search.dimension) +
-                            " was sent to a shard of dimension " + std::to_string(view.dimension));
+                            " was sent to a shard of dimension " +
+                            std::to_string(format.dimension()));
   }
+  const std::vector<SegmentView>& segments = view.segments[search.vector];
   std::optional<Filter> filter;
   if (!search.filter.empty()) {
     auto parsed = parse_filter(search.filter);
@@ -90,7 +93,7 @@ Result<ShardHits> run_search(const SearchTask& task, Stopper& stop,
   std::vector<float> queries(search.queries.size() / sizeof(float));
   if (!queries.empty()) std::memcpy(queries.data(), search.queries.data(), search.queries.size());
   std::vector<SegmentExplanation> explained;
-  auto found = search_all(view.segments, view.metric, view.dimension, queries, options,
+  auto found = search_all(segments, format.metric(), format.dimension(), queries, options,
                           search.explain ? &explained : nullptr);
   if (!found.ok()) return found.status();
   const uint64_t searched = search.explain ? clock_ns() : 0;
@@ -98,7 +101,7 @@ Result<ShardHits> run_search(const SearchTask& task, Stopper& stop,
     if (stop.stopped()) return out;
     auto& hits = out.queries.emplace_back();
     for (const Hit& row : best) {
-      const Segment& segment = *view.segments[row.segment].segment;
+      const Segment& segment = *segments[row.segment].segment;
       ShardHit hit;
       hit.id = segment.id_key(row.offset);
       hit.distance = row.distance;
@@ -122,11 +125,11 @@ Result<ShardHits> run_search(const SearchTask& task, Stopper& stop,
   return out;
 }
 
-ShardHit to_hit(const ShardSnapshot& view, HomeRecord record, bool metadata, bool values) {
+ShardHit to_hit(HomeRecord record, bool metadata, bool values) {
   ShardHit hit;
   hit.id = std::move(record.id);
   if (metadata) hit.metadata = std::move(record.metadata);
-  if (values) hit.values = to_floats(view.datatype, std::move(record.values));
+  if (values) hit.values = std::move(record.values);
   return hit;
 }
 
@@ -136,7 +139,7 @@ Result<ShardVectors> run_get(const GetTask& task, Stopper&) {
   if (view.by_vector) {
     auto record = view.store->find_home(task.get.id, view.records);
     if (!record.ok()) return record.status();
-    if (record->has_value()) out.rows.push_back(to_hit(view, std::move(**record), true, true));
+    if (record->has_value()) out.rows.push_back(to_hit(std::move(**record), true, true));
     return out;
   }
   auto row = view.store->find(task.get.id, view.records);
@@ -156,8 +159,7 @@ Result<ShardVectors> run_list(const ListTask& task, Stopper& stop) {
   if (view.by_vector) {
     Status scanned = view.store->scan_homes(list.after, view.records, [&](HomeRecord record) {
       if (out.rows.size() >= list.limit) return false;
-      out.rows.push_back(
-          to_hit(view, std::move(record), list.include_metadata, list.include_values));
+      out.rows.push_back(to_hit(std::move(record), list.include_metadata, list.include_values));
       return true;
     });
     JADE_RETURN_IF_ERROR(scanned);
@@ -184,12 +186,14 @@ Result<ShardVectors> run_list(const ListTask& task, Stopper& stop) {
 
 Result<ShardRecallCount> run_recall(const RecallTask& task, Stopper& stop) {
   const ShardSnapshot& view = *task.view;
+  JADE_RETURN_IF_ERROR(check_vector(view, task.recall.vector));
+  const RowFormat& format = view.format.format(task.recall.vector);
   SearchOptions options;
   options.k = task.recall.k;
   set_effort(options, task.recall, view.index);
   options.stop = &stop;
-  auto count =
-      measure_recall(view.segments, view.metric, view.dimension, task.recall.sample, options);
+  auto count = measure_recall(view.segments[task.recall.vector], format.metric(),
+                              format.dimension(), task.recall.sample, options);
   if (!count.ok()) return count.status();
   return ShardRecallCount{count->sampled, count->expected, count->found};
 }
@@ -208,9 +212,14 @@ Result<MatchedRows> run_match(const MatchTask& task, Stopper& stop) {
     JADE_RETURN_IF_ERROR(scanned);
     return out;
   }
-  for (auto [part, offset] : matching_rows(view.segments, *filter, &stop)) {
-    const Segment& segment = *view.segments[part].segment;
-    out.rows->emplace_back(segment.id_key(offset), segment.row_number(offset));
+  std::set<uint64_t> seen;  // where a row may be in several vectors' segments
+  for (const std::vector<SegmentView>& segments : view.segments) {
+    for (auto [part, offset] : matching_rows(segments, *filter, &stop)) {
+      const Segment& segment = *segments[part].segment;
+      uint64_t row = segment.row_number(offset);
+      if (view.segments.size() > 1 && !seen.insert(row).second) continue;
+      out.rows->emplace_back(segment.id_key(offset), row);
+    }
   }
   return out;
 }
@@ -232,8 +241,9 @@ Result<MatchedRows> run_trim(const TrimTask& task) {
 Result<ShardVectors> run_sample(const SampleTask& task, Stopper&) {
   const ShardSnapshot& view = *task.view;
   ShardVectors out;
-  for (auto [part, offset] : sample_rows(view.segments, task.count)) {
-    const Segment& segment = *view.segments[part].segment;
+  const std::vector<SegmentView>& segments = view.segments.front();
+  for (auto [part, offset] : sample_rows(segments, task.count)) {
+    const Segment& segment = *segments[part].segment;
     ShardHit hit;
     hit.id = segment.id_key(offset);
     JADE_RETURN_IF_ERROR(add_stored(view, segment.row_number(offset), false, true, hit));

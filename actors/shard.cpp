@@ -263,8 +263,10 @@ bool shard_state::lists_lag() const { return listing && replica->unlisted_rows()
 void shard_state::calibrate(uint32_t k) {
   if (calibrating || stopping || failed || now_ms(self) < calibrate_at_ms) return;
   std::vector<SegmentView> wanted;
-  for (const SegmentView& view : replica->snapshot()->segments) {
-    if (wants_calibration(view, k)) wanted.push_back(view);
+  for (const auto& segments : replica->snapshot()->segments) {
+    for (const SegmentView& view : segments) {
+      if (wants_calibration(view, k)) wanted.push_back(view);
+    }
   }
   if (wanted.empty()) return;
   calibrating = true;

@@ -29,6 +29,15 @@ constexpr uint64_t reclaim_bytes_min = 8u << 20;
 
 std::string segments_directory(const std::string& dir) { return dir + "/segments"; }
 
+// Of one vector of a segment. Those of a segment follow each other.
+uint64_t blob_of(const RecordFormat& format, uint64_t segment, size_t vector) {
+  return format.named() ? segment * RecordFormat::vectors_max + vector : segment;
+}
+
+uint64_t segment_of(const RecordFormat& format, uint64_t blob) {
+  return format.named() ? blob / RecordFormat::vectors_max : blob;
+}
+
 // From how many rows on a segment that has no index of its kind yet has lists: where an exact
 // search is asked for, none.
 uint32_t listed_from(IndexKind kind, const RowFormat& format) {
@@ -42,32 +51,87 @@ std::shared_ptr<GrowingSegment> make_growing(const RowFormat& format, uint32_t l
                                           listed_from);
 }
 
-// The rows [begin, end), without an index.
-Result<std::shared_ptr<GrowingSegment>> read_records(const ShardStore& store, uint64_t begin,
-                                                     uint64_t end, const RowFormat& format,
-                                                     uint32_t listed_from) {
-  auto rows = make_growing(format, listed_from);
-  Status scanned = store.scan_rows(begin, end, [&](uint64_t row, Record record) {
-    if (record.values.size() != format.row_bytes()) {
-      return corruption("record " + std::to_string(row) + " has values of a wrong length");
+// Appends the rows [begin, end) to the segments, by vector, that are not null.
+Status read_records(const ShardStore& store, uint64_t begin, uint64_t end,
+                    const RecordFormat& format,
+                    const std::vector<std::shared_ptr<GrowingSegment>>& segments) {
+  return store.scan_rows(begin, end, [&](uint64_t row, Record record) {
+    if (!format.fits(record.values)) {
+      return corruption("record " + std::to_string(row) + " has values of a wrong length or form");
     }
-    rows->append(row, record.id, record.values.data(), record.metadata);
+    for (size_t v = 0; v < segments.size(); ++v) {
+      const char* values = format.find(record.values, v);
+      if (segments[v] && values != nullptr) {
+        segments[v]->append(row, record.id, values, record.metadata);
+      }
+    }
     return Status();
   });
-  if (!scanned.ok()) return scanned;
-  return rows;
+}
+
+// Where `part`, which is not empty, begins in `all`; its end where it is not there.
+std::vector<uint64_t>::iterator find_run(std::vector<uint64_t>& all,
+                                         const std::vector<uint64_t>& part) {
+  if (part.empty()) return all.end();
+  return std::search(all.begin(), all.end(), part.begin(), part.end());
+}
+
+// All that is needed to make the index of one vector of some rows.
+struct ColumnBuild {
+  std::shared_ptr<SegmentStore> blobs;
+  std::shared_ptr<ShardStore> store;
+  RecordFormat format;
+  size_t vector = 0;
+  uint64_t begin_row = 0;
+  uint64_t end_row = 0;
+  std::vector<BuildInput> inputs;
+  uint64_t blob = 0;
+  IndexOptions index;
+  uint64_t seed = 0;
+
+  // On a builder's thread.
+  Result<std::shared_ptr<const SealedSegment>> run(const std::atomic<bool>* cancel) const;
+};
+
+Result<std::shared_ptr<const SealedSegment>> ColumnBuild::run(
+    const std::atomic<bool>* cancel) const {
+  const RowFormat& of = format.format(vector);
+  BuildOptions options;
+  options.metric = of.metric();
+  options.dimension = of.dimension();
+  options.datatype = of.datatype();
+  options.index = index;
+  options.seed = seed;
+  options.cancel = cancel;
+  options.store_vectors = [&] { return store_vectors(blobs, blob, of.row_bytes()); };
+  auto sealed = build_segment(inputs, options);
+  if (sealed.status().code() == Code::corruption) {
+    // Vectors of a source that are on disk are damaged; the records have them all.
+    std::vector<std::shared_ptr<GrowingSegment>> rows(format.size());
+    rows[vector] = make_growing(of, GrowingSegment::never_listed);
+    JADE_RETURN_IF_ERROR(read_records(*store, begin_row, end_row, format, rows));
+    sealed = build_segment({{rows[vector], nullptr, rows[vector]->rows()}}, options);
+  }
+  if (!sealed.ok()) return sealed.status();
+  if ((*sealed)->stored() == nullptr) JADE_RETURN_IF_ERROR(blobs->remove_rows(blob));
+  auto writer = blobs->create(blob);
+  if (!writer.ok()) return writer.status();
+  JADE_RETURN_IF_ERROR(
+      serialize(**sealed, [&](std::string_view bytes) { return (*writer)->append(bytes); }));
+  JADE_RETURN_IF_ERROR((*writer)->finish());
+  return sealed;
 }
 
 }  // namespace
 
 std::string data_directory(const std::string& dir) { return dir + "/data"; }
 
-std::shared_ptr<const Segment> ShardReplica::Part::segment() const {
+std::shared_ptr<const Segment> ShardReplica::Column::segment() const {
   if (sealed) return sealed;
   return growing;
 }
 
-void ShardReplica::Part::cover() {
+void ShardReplica::Column::cover() {
   size_t size = segment()->rows();
   if (!dead || dead->size() >= size) return;
   auto longer = std::make_shared<Bitmap>(size + size / 4 + 1024);
@@ -78,27 +142,77 @@ void ShardReplica::Part::cover() {
   dead_shared = false;
 }
 
-bool ShardReplica::Part::kill(uint32_t offset) {
+bool ShardReplica::Column::kill(uint64_t row) {
+  auto offset = segment()->find(row);
+  if (!offset) return false;
   if (!dead) dead = std::make_shared<Bitmap>(segment()->rows());
   cover();
   if (std::exchange(dead_shared, false)) dead = std::make_shared<Bitmap>(*dead);
-  if (!dead->set(offset)) return false;
+  if (!dead->set(*offset)) return false;
   ++dead_count;
   return true;
 }
 
-bool ShardReplica::Part::is_damaged() const {
+bool ShardReplica::Column::is_damaged() const {
   return damaged || (sealed && sealed->stored() != nullptr && sealed->stored()->damaged());
 }
 
-bool ShardReplica::Part::is_outdated(const IndexOptions& index) const {
-  return sealed && !build_alike(sealed->options(), index);
-}
-
-SegmentView ShardReplica::Part::share() {
+SegmentView ShardReplica::Column::share(uint64_t id) {
   cover();
   dead_shared = dead != nullptr;
   return {segment(), dead, rows(), dead_count, id};
+}
+
+bool ShardReplica::Part::built() const {
+  return std::all_of(columns.begin(), columns.end(),
+                     [](const Column& column) { return column.sealed != nullptr; });
+}
+
+bool ShardReplica::Part::is_damaged() const {
+  return std::any_of(columns.begin(), columns.end(),
+                     [](const Column& column) { return column.is_damaged(); });
+}
+
+bool ShardReplica::Part::is_outdated(const IndexOptions& index) const {
+  return built() && std::any_of(columns.begin(), columns.end(), [&](const Column& column) {
+           return !build_alike(column.sealed->options(), index);
+         });
+}
+
+bool ShardReplica::Part::mostly_dead() const {
+  return std::any_of(columns.begin(), columns.end(),
+                     [](const Column& column) { return column.mostly_dead(); });
+}
+
+uint32_t ShardReplica::Part::rows() const {
+  uint32_t most = 0;
+  for (const Column& column : columns) most = std::max(most, column.rows());
+  return most;
+}
+
+uint64_t ShardReplica::Part::count_live() const {
+  uint64_t count = columns.front().live();
+  for (size_t v = 1; v < columns.size(); ++v) {
+    auto own = columns[v].segment();
+    for (uint32_t offset = 0; offset < own->rows(); ++offset) {
+      if (columns[v].dead && offset < columns[v].dead->size() && columns[v].dead->test(offset)) {
+        continue;
+      }
+      uint64_t row = own->row_number(offset);
+      // What lives in one lives in all that have it.
+      bool counted = std::any_of(columns.begin(), columns.begin() + static_cast<std::ptrdiff_t>(v),
+                                 [&](const Column& c) { return c.segment()->find(row); });
+      if (!counted) ++count;
+    }
+  }
+  return count;
+}
+
+bool ShardReplica::Part::kill(uint64_t row) {
+  bool lived = false;
+  for (Column& column : columns) lived = column.kill(row) || lived;
+  if (lived) --live;
+  return lived;
 }
 
 Result<std::unique_ptr<ShardReplica>> ShardReplica::open(Options options, Warn warn) {
@@ -140,7 +254,8 @@ Status ShardReplica::load(const Warn& warn) {
   live_rows_ = 0;
   for (Part& part : parts_) {
     kill_foreign(part);
-    live_rows_ += part.live();
+    part.live = part.count_live();
+    live_rows_ += part.live;
   }
   JADE_RETURN_IF_ERROR(
       store_->scan_requests([this](Request request) { remember(std::move(request)); }));
@@ -149,10 +264,11 @@ Status ShardReplica::load(const Warn& warn) {
   // removing.
   auto stored = blobs_->list();
   if (!stored.ok()) return stored.status();
-  for (uint64_t id : *stored) {
+  for (uint64_t blob : *stored) {
+    uint64_t id = segment_of(format(), blob);
     bool wanted = std::any_of(parts_.begin(), parts_.end(),
                               [id](const Part& part) { return part.id == id && part.built(); });
-    if (!wanted) JADE_RETURN_IF_ERROR(blobs_->remove(id));
+    if (!wanted) JADE_RETURN_IF_ERROR(blobs_->remove(blob));
   }
   return {};
 }
@@ -160,39 +276,42 @@ Status ShardReplica::load(const Warn& warn) {
 Status ShardReplica::load_part(const SegmentMeta& listed, const Warn& warn) {
   Part part = make_part(listed.id, listed.begin_row);
   part.end_row = listed.end_row;
-  if (listed.built) {
-    Status damage;
-    auto reader = blobs_->read(listed.id);
-    if (reader.ok()) {
-      auto sealed = deserialize((*reader)->size(),
-                                [&](char* out, size_t n) { return (*reader)->read(out, n); },
-                                [&](size_t row_bytes, uint32_t rows) {
-                                  return open_vectors(*blobs_, listed.id, row_bytes, rows);
-                                });
-      if (sealed.ok() && (*sealed)->format() != format()) {
-        sealed = corruption("the segment is of another dimension, metric or datatype");
-      }
-      if (sealed.ok()) part.sealed = std::move(*sealed);
-      damage = sealed.status();
-    } else {
-      damage = reader.status();
+  for (size_t v = 0; listed.built && v < format().size(); ++v) {
+    Column& column = part.columns[v];
+    auto sealed = load_column(listed.id, v);
+    if (sealed.ok()) {
+      column.sealed = std::move(*sealed);
+      column.growing.reset();
+      continue;
     }
-    if (part.sealed) {
-      part.growing.reset();
-    } else {
-      part.damaged = true;
-      warn("segment " + std::to_string(listed.id) + " of shard " + std::to_string(options_.group) +
-           " is damaged and will be rebuilt from its records: " + damage.to_string());
-    }
+    column.damaged = true;
+    warn("segment " + std::to_string(listed.id) + " of shard " + std::to_string(options_.group) +
+         (format().named() ? ", vector \"" + format().name(v) + "\"," : "") +
+         " is damaged and will be rebuilt from its records: " + sealed.status().to_string());
   }
-  if (!part.sealed) {
-    auto rows = read_records(*store_, part.begin_row, part.end_row, format(),
-                             listed_from(options_.index.kind, format()));
-    if (!rows.ok()) return rows.status();
-    part.growing = std::move(*rows);
+  if (!part.built()) {
+    std::vector<std::shared_ptr<GrowingSegment>> segments;
+    for (const Column& column : part.columns) segments.push_back(column.growing);
+    JADE_RETURN_IF_ERROR(read_records(*store_, part.begin_row, part.end_row, format(), segments));
   }
   parts_.push_back(std::move(part));
   return {};
+}
+
+Result<std::shared_ptr<const SealedSegment>> ShardReplica::load_column(uint64_t segment,
+                                                                       size_t vector) const {
+  uint64_t blob = blob_of(format(), segment, vector);
+  auto reader = blobs_->read(blob);
+  if (!reader.ok()) return reader.status();
+  auto sealed =
+      deserialize((*reader)->size(), [&](char* out, size_t n) { return (*reader)->read(out, n); },
+                  [&](size_t row_bytes, uint32_t rows) {
+                    return open_vectors(*blobs_, blob, row_bytes, rows);
+                  });
+  if (sealed.ok() && (*sealed)->format() != format().format(vector)) {
+    return corruption("the segment is of another dimension, metric or datatype");
+  }
+  return sealed;
 }
 
 ShardReplica::Part ShardReplica::make_part(uint64_t id, uint64_t begin_row) const {
@@ -200,7 +319,11 @@ ShardReplica::Part ShardReplica::make_part(uint64_t id, uint64_t begin_row) cons
   part.id = id;
   part.begin_row = begin_row;
   part.end_row = UINT64_MAX;
-  part.growing = make_growing(format(), listed_from(options_.index.kind, format()));
+  part.columns.resize(format().size());
+  for (size_t v = 0; v < format().size(); ++v) {
+    part.columns[v].growing =
+        make_growing(format().format(v), listed_from(options_.index.kind, format().format(v)));
+  }
   return part;
 }
 
@@ -411,9 +534,11 @@ void ShardReplica::apply_split(const SplitCommand& command, uint64_t index, uint
 uint64_t ShardReplica::kill_foreign(Part& part) const {
   if (meta_.hash_end == 0) return 0;
   uint64_t killed = 0;
-  auto segment = part.segment();
-  for (uint32_t offset = 0; offset < segment->rows(); ++offset) {
-    if (!owns(segment->id_view(offset))) killed += part.kill(offset);
+  for (const Column& column : part.columns) {
+    auto segment = column.segment();
+    for (uint32_t offset = 0; offset < segment->rows(); ++offset) {
+      if (!owns(segment->id_view(offset))) killed += part.kill(segment->row_number(offset));
+    }
   }
   return killed;
 }
@@ -429,16 +554,21 @@ Status ShardReplica::pass(uint64_t index, uint64_t term) {
 }
 
 Status ShardReplica::check_values(uint32_t dimension, Datatype datatype) const {
-  if (dimension == options_.dimension && datatype == options_.datatype) return {};
+  if (dimension == format().stored_dimension() && datatype == format().stored_datatype()) {
+    return {};
+  }
   auto named = [](uint32_t d, Datatype of) {
     return std::to_string(d) + " " + std::string(to_string(of)) + " values";
   };
   return corruption("a vector of " + named(dimension, datatype) +
                     " is in the log of a shard of vectors of " +
-                    named(options_.dimension, options_.datatype));
+                    named(format().stored_dimension(), format().stored_datatype()));
 }
 
 Status ShardReplica::apply_upsert(const RowView& row, ShardStore::Batch& batch) {
+  if (!format().fits(row.values)) {
+    return corruption("a record without any vector is in the log of a shard");
+  }
   uint64_t number = meta_.next_row++;
   // An earlier row of this very entry is not in the store yet.
   auto [same_entry, first] = batch_rows_.try_emplace(std::string(row.id), number);
@@ -455,7 +585,12 @@ Status ShardReplica::apply_upsert(const RowView& row, ShardStore::Batch& batch) 
     live_rows_ -= kill_row(*old);
   }
   batch.put(number, row.id, row.values, row.metadata, row.version);
-  parts_.back().growing->append(number, row.id, row.values.data(), row.metadata);
+  for (size_t v = 0; v < format().size(); ++v) {
+    const char* values = format().find(row.values, v);
+    if (values == nullptr) continue;
+    parts_.back().columns[v].growing->append(number, row.id, values, row.metadata);
+  }
+  ++parts_.back().live;
   ++live_rows_;
   ++last_affected_;
   return {};
@@ -482,18 +617,26 @@ Status ShardReplica::apply_delete(const DeleteCommand& command, ShardStore::Batc
 
 void ShardReplica::apply_seal(const SealCommand& command) {
   // Proposed for a segment that was sealed meanwhile: nothing to do.
-  if (parts_.back().id != command.segment || parts_.back().rows() == 0) return;
+  // By numbers, as a replica that was opened since does not have the rows that died before.
+  if (parts_.back().id != command.segment || parts_.back().begin_row == meta_.next_row) return;
   parts_.back().end_row = meta_.next_row;
   parts_.push_back(make_part(meta_.next_segment++, meta_.next_row));
 }
 
 void ShardReplica::apply_merge(MergeCommand command) {
-  auto first = find_sources(command.sources);
-  if (first == parts_.end()) return;
-  if (std::any_of(command.sources.begin(), command.sources.end(),
-                  [this](uint64_t source) { return is_merging(source); })) {
-    return;
+  // By what is decided, not by what is built here so far: other replicas are slower or
+  // faster, and all must take the same merges.
+  std::vector<uint64_t> sealed;
+  for (auto part = parts_.begin(); part != std::prev(parts_.end()); ++part) {
+    sealed.push_back(part->id);
   }
+  for (const MergeCommand& merge : meta_.merges) {
+    auto first = find_run(sealed, merge.sources);
+    JADE_ASSERT(first != sealed.end());
+    *first = merge.segment;
+    sealed.erase(first + 1, first + static_cast<std::ptrdiff_t>(merge.sources.size()));
+  }
+  if (find_run(sealed, command.sources) == sealed.end()) return;
   command.segment = meta_.next_segment++;
   meta_.merges.push_back(std::move(command));
 }
@@ -506,9 +649,7 @@ bool ShardReplica::is_merging(uint64_t segment) const {
 
 bool ShardReplica::kill_row(uint64_t row) {
   Part* part = part_of(row);
-  if (part == nullptr) return false;
-  auto offset = part->segment()->find(row);
-  return offset && part->kill(*offset);
+  return part != nullptr && part->kill(row);
 }
 
 ShardReplica::Part* ShardReplica::part_of(uint64_t row) {
@@ -535,16 +676,18 @@ void ShardReplica::update_meta() {
 
 std::shared_ptr<const ShardSnapshot> ShardReplica::snapshot() {
   if (snapshot_) return snapshot_;
-  auto view = std::make_shared<ShardSnapshot>();
-  view->dimension = options_.dimension;
-  view->metric = options_.metric;
-  view->datatype = options_.datatype;
+  auto view = std::make_shared<ShardSnapshot>(format());
   view->index = options_.index;
   view->applied_index = meta_.applied_index;
   view->hash_end = meta_.hash_end;
   view->by_vector = options_.by_vector;
   view->after = meta_.cells.after;
-  for (Part& part : parts_) view->segments.push_back(part.share());
+  view->segments.resize(format().size());
+  for (Part& part : parts_) {
+    for (size_t v = 0; v < format().size(); ++v) {
+      view->segments[v].push_back(part.columns[v].share(part.id));
+    }
+  }
   view->store = store_;
   view->records = store_->snapshot();
   snapshot_ = std::move(view);
@@ -558,12 +701,18 @@ std::function<Status()> ShardReplica::syncer() const {
 uint32_t ShardReplica::seal_rows_min() const {
   if (options_.seal_rows_min > 0) return options_.seal_rows_min;
   // About 2 MiB of vectors: what one core scans in the time of a graph search.
-  return std::clamp<uint32_t>((2u << 20) / (4 * options_.dimension), 1024, 8192);
+  uint32_t widest = 0;
+  for (size_t v = 0; v < format().size(); ++v) {
+    widest = std::max(widest, format().format(v).dimension());
+  }
+  return std::clamp<uint32_t>((2u << 20) / (4 * widest), 1024, 8192);
 }
 
 uint32_t ShardReplica::seal_rows_max() const {
   if (options_.seal_rows_max > 0) return options_.seal_rows_max;
-  return std::clamp<uint32_t>((64u << 20) / (4 * options_.dimension), 8192, 131072);
+  uint32_t values = 0;
+  for (size_t v = 0; v < format().size(); ++v) values += format().format(v).dimension();
+  return std::clamp<uint32_t>((64u << 20) / (4 * values), 8192, 131072);
 }
 
 std::optional<std::string> ShardReplica::plan_maintenance(bool idle, bool quiet) const {
@@ -623,39 +772,32 @@ BuildJob ShardReplica::make_job(uint64_t segment, const std::vector<uint64_t>& s
   job.sources = sources;
   auto first = find_sources(sources);
   JADE_ASSERT(first != parts_.end());
-  std::vector<BuildInput> inputs;
-  for (size_t i = 0; i < sources.size(); ++i) {
-    SegmentView view = (first + static_cast<std::ptrdiff_t>(i))->share();
-    inputs.push_back({view.segment, view.dead, view.visible});
-  }
-  job.built = std::make_shared<std::shared_ptr<const SealedSegment>>();
-  job.run = [inputs = std::move(inputs), built = job.built, cancel = cancel_, blobs = blobs_,
-             store = store_, begin = first->begin_row,
-             end = (first + static_cast<std::ptrdiff_t>(sources.size()) - 1)->end_row, segment,
-             seed, format = format(), index = options_.index] {
-    BuildOptions options;
-    options.metric = format.metric();
-    options.dimension = format.dimension();
-    options.datatype = format.datatype();
-    options.index = index;
-    options.seed = seed;
-    options.cancel = cancel.get();
-    options.store_vectors = [&] { return store_vectors(blobs, segment, format.row_bytes()); };
-    auto sealed = build_segment(inputs, options);
-    if (sealed.status().code() == Code::corruption) {
-      // Vectors of a source that are on disk are damaged; the records have them all.
-      auto rows = read_records(*store, begin, end, format, GrowingSegment::never_listed);
-      if (!rows.ok()) return rows.status();
-      sealed = build_segment({{*rows, nullptr, (*rows)->rows()}}, options);
+  auto last = first + static_cast<std::ptrdiff_t>(sources.size());
+  std::vector<ColumnBuild> columns;
+  for (size_t v = 0; v < format().size(); ++v) {
+    ColumnBuild build{blobs_,
+                      store_,
+                      format(),
+                      v,
+                      first->begin_row,
+                      std::prev(last)->end_row,
+                      {},
+                      blob_of(format(), segment, v),
+                      options_.index,
+                      seed};
+    for (auto part = first; part != last; ++part) {
+      SegmentView view = part->columns[v].share(part->id);
+      build.inputs.push_back({view.segment, view.dead, view.visible});
     }
-    if (!sealed.ok()) return sealed.status();
-    if ((*sealed)->stored() == nullptr) JADE_RETURN_IF_ERROR(blobs->remove_rows(segment));
-    auto writer = blobs->create(segment);
-    if (!writer.ok()) return writer.status();
-    JADE_RETURN_IF_ERROR(
-        serialize(**sealed, [&](std::string_view bytes) { return (*writer)->append(bytes); }));
-    JADE_RETURN_IF_ERROR((*writer)->finish());
-    *built = std::move(*sealed);
+    columns.push_back(std::move(build));
+  }
+  job.built = std::make_shared<std::vector<std::shared_ptr<const SealedSegment>>>();
+  job.run = [columns = std::move(columns), built = job.built, cancel = cancel_] {
+    for (const ColumnBuild& column : columns) {
+      auto sealed = column.run(cancel.get());
+      if (!sealed.ok()) return sealed.status();
+      built->push_back(std::move(*sealed));
+    }
     return Status();
   };
   return job;
@@ -689,27 +831,30 @@ Status ShardReplica::finish_build(const BuildJob& job, const Status& status,
   part.id = job.segment;
   part.begin_row = first->begin_row;
   part.end_row = std::prev(last)->end_row;
-  part.sealed = *job.built;
+  JADE_ASSERT(job.built->size() == format().size());
+  part.columns.resize(format().size());
+  for (size_t v = 0; v < format().size(); ++v) part.columns[v].sealed = (*job.built)[v];
   // Rows that died before or during the build: dead here too, or gone for good.
   ShardStore::Batch batch;
   Status scanned = store_->scan_tombstones([&](uint64_t row) {
     if (row < part.begin_row || row >= part.end_row) return;
-    if (auto offset = part.sealed->find(row)) {
-      part.kill(*offset);
-    } else {
-      batch.forget_tombstone(row);
-    }
+    if (!part.kill(row)) batch.forget_tombstone(row);
   });
   JADE_RETURN_IF_ERROR(scanned);
   kill_foreign(part);
+  part.live = 0;
+  for (auto it = first; it != last; ++it) part.live += it->live;
   std::vector<uint64_t> replaced, used;
   uint64_t used_bytes = 0;
   for (auto it = first; it != last; ++it) {
     bool same = it->id == job.segment;
-    if (it->built() && !same) replaced.push_back(it->id);
-    if (!it->built() && !same) continue;
-    used.push_back(it->id);
-    used_bytes += it->rows() * format().row_bytes();
+    for (size_t v = 0; v < format().size(); ++v) {
+      uint64_t blob = blob_of(format(), it->id, v);
+      if (it->built() && !same) replaced.push_back(blob);
+      if (!it->built() && !same) continue;
+      used.push_back(blob);
+      used_bytes += it->columns[v].rows() * format().format(v).row_bytes();
+    }
   }
   // Less than that is LevelDB's own affair.
   if (used_bytes < reclaim_bytes_min) used.clear();
@@ -725,7 +870,7 @@ Status ShardReplica::finish_build(const BuildJob& job, const Status& status,
     // Not before the new list is durable.
     *cleanup = [store = store_, blobs = blobs_, replaced, used] {
       if (!replaced.empty()) JADE_RETURN_IF_ERROR(store->sync());
-      for (uint64_t id : replaced) JADE_RETURN_IF_ERROR(blobs->remove(id));
+      for (uint64_t blob : replaced) JADE_RETURN_IF_ERROR(blobs->remove(blob));
       blobs->reclaim(used);
       return Status();
     };
@@ -736,7 +881,9 @@ Status ShardReplica::finish_build(const BuildJob& job, const Status& status,
 std::vector<std::shared_ptr<GrowingSegment>> ShardReplica::unlisted() const {
   std::vector<std::shared_ptr<GrowingSegment>> out;
   for (const Part& part : parts_) {
-    if (part.growing && part.growing->wants_lists()) out.push_back(part.growing);
+    for (const Column& column : part.columns) {
+      if (column.growing && column.growing->wants_lists()) out.push_back(column.growing);
+    }
   }
   return out;
 }
@@ -763,36 +910,51 @@ ShardInfo ShardReplica::describe() const {
   info.applied_index = meta_.applied_index;
   for (const Part& part : parts_) {
     bool grows = &part == &parts_.back();
-    SegmentInfo segment;
-    segment.id = part.id;
-    segment.state = grows ? "growing" : part.built() ? "indexed" : "sealed";
-    segment.kind = part.segment()->kind();
-    segment.rows = part.rows();
-    segment.dead_rows = part.dead_count;
-    if (part.sealed && part.sealed->codes() != nullptr) {
-      segment.quantization = part.sealed->codes()->kind();
-      if (part.sealed->stored() != nullptr) segment.vectors = VectorPlace::disk;
+    for (size_t v = 0; v < format().size(); ++v) {
+      const Column& column = part.columns[v];
+      SegmentInfo segment;
+      segment.id = part.id;
+      segment.vector = format().name(v);
+      segment.state = grows ? "growing" : part.built() ? "indexed" : "sealed";
+      segment.kind = column.segment()->kind();
+      segment.rows = column.rows();
+      segment.dead_rows = column.dead_count;
+      if (column.sealed && column.sealed->codes() != nullptr) {
+        segment.quantization = column.sealed->codes()->kind();
+        if (column.sealed->stored() != nullptr) segment.vectors = VectorPlace::disk;
+      }
+      info.segments.push_back(std::move(segment));
     }
     bool final = grows ? part.rows() < rows_worth_sealing
                        : part.built() && !is_merging(part.id) && !part.is_outdated(options_.index);
-    if (final) info.indexed_vectors += part.live();
-    info.segments.push_back(std::move(segment));
+    if (final) info.indexed_vectors += part.live;
   }
   return info;
 }
 
 double ShardReplica::measured_recall() const {
+  // Of several vectors, that which does worst.
+  double least = -1;
+  for (size_t v = 0; v < format().size(); ++v) {
+    double recall = measured_recall(v);
+    if (recall >= 0 && (least < 0 || recall < least)) least = recall;
+  }
+  return least;
+}
+
+double ShardReplica::measured_recall(size_t vector) const {
   double found = 0, rows = 0;
   bool measured = false;
   for (const Part& part : parts_) {
-    auto live = static_cast<double>(part.live());
+    const Column& column = part.columns[vector];
+    auto live = static_cast<double>(column.live());
     double recall = 1;  // of an exact search
-    if (part.sealed && part.sealed->kind() != IndexKind::flat) {
-      auto known = jade::measured_recall(*part.sealed, options_.index);
+    if (column.sealed && column.sealed->kind() != IndexKind::flat) {
+      auto known = jade::measured_recall(*column.sealed, options_.index);
       if (!known) continue;
       measured = true;
       recall = *known;
-    } else if (part.growing && part.growing->listed() > 0) {
+    } else if (column.growing && column.growing->listed() > 0) {
       continue;
     }
     found += live * recall;

@@ -9,6 +9,9 @@
 // to be replaced by one index. Which rows a merge covers is thus the same on all
 // replicas; when its build ends is each replica's own affair, and until then the
 // old segments serve.
+//
+// Where records have several vectors, by name, a segment is one index for each of them,
+// over the rows that have it.
 #pragma once
 
 #include <atomic>
@@ -27,6 +30,7 @@
 #include "actors/cluster_map.h"
 #include "actors/home_records.h"
 #include "index/growing_segment.h"
+#include "index/record_format.h"
 #include "index/sealed_segment.h"
 #include "index/shard_view.h"
 #include "storage/log_store.h"
@@ -42,12 +46,13 @@ struct NodeContext;
 // thread, and keeps what it needs alive.
 class ShardSnapshot {
  public:
-  uint32_t dimension = 0;
-  Metric metric = Metric::cosine;
-  Datatype datatype = Datatype::float32;
+  explicit ShardSnapshot(RecordFormat of) : format(std::move(of)) {}
+
+  const RecordFormat format;
   IndexOptions index;
   uint64_t applied_index = 0;
-  std::vector<SegmentView> segments;
+  // By vector of the format. A row without a vector is not in its segments.
+  std::vector<std::vector<SegmentView>> segments;
   uint64_t hash_end = 0;  // rows of greater hashes are not shown; 0: none are
   bool by_vector = false;
   // By group, the log entry with which rows that have left this shard arrived there.
@@ -60,7 +65,8 @@ class ShardSnapshot {
 struct BuildJob {
   uint64_t segment = 0;           // id of what it makes
   std::vector<uint64_t> sources;  // ids of what it replaces
-  std::shared_ptr<std::shared_ptr<const SealedSegment>> built;
+  // By vector of the records.
+  std::shared_ptr<std::vector<std::shared_ptr<const SealedSegment>>> built;
   std::shared_ptr<std::atomic<bool>> cancel;
   std::function<Status()> run;  // on the builder's thread
 };
@@ -72,10 +78,8 @@ class ShardReplica {
     std::string dir;  // holds data/ and segments/
     std::shared_ptr<leveldb::Cache> cache;
     uint64_t group = 0;
-    uint32_t dimension = 0;
-    Metric metric = Metric::cosine;
-    Datatype datatype = Datatype::float32;
-    IndexOptions index;
+    RecordFormat format{RowFormat(Metric::cosine, 0, Datatype::float32)};
+    IndexOptions index;          // of each vector
     bool by_vector = false;      // see actors/home_records.h
     uint32_t seal_rows_min = 0;  // 0: by dimension
     uint32_t seal_rows_max = 0;
@@ -120,8 +124,7 @@ class ShardReplica {
   const HomeRecords* homes() const { return homes_.get(); }
   const CellsMeta& cells() const { return meta_.cells; }
   const ShardStore& store() const { return *store_; }
-  uint32_t dimension() const { return options_.dimension; }
-  Datatype datatype() const { return options_.datatype; }
+  const RecordFormat& format() const { return options_.format; }
 
   std::shared_ptr<const ShardSnapshot> snapshot();
 
@@ -153,10 +156,8 @@ class ShardReplica {
   double share_before(std::string_view key) const;
 
  private:
-  struct Part {
-    uint64_t id = 0;
-    uint64_t begin_row = 0;  // [begin, end): neighbours touch
-    uint64_t end_row = 0;
+  // One vector of a part's rows; those that lack it are not there.
+  struct Column {
     std::shared_ptr<GrowingSegment> growing;      // sealed without an index, or growing
     std::shared_ptr<const SealedSegment> sealed;  // exactly one of the two
     std::shared_ptr<Bitmap> dead;                 // null: none
@@ -164,30 +165,45 @@ class ShardReplica {
     bool dead_shared = false;                     // a view holds it: copy before writing
     uint64_t dead_count = 0;
 
-    bool built() const { return sealed != nullptr; }
     // Its stored form is, or its vectors on disk turned out to be: rebuild it.
     bool is_damaged() const;
-    // It is built, but not as `index` says.
-    bool is_outdated(const IndexOptions& index) const;
     // Worth an index of its own without them.
-    bool mostly_dead() const { return built() && dead_count * 3 > rows(); }
+    bool mostly_dead() const { return sealed && dead_count * 3 > rows(); }
     std::shared_ptr<const Segment> segment() const;
     uint32_t rows() const { return segment()->rows(); }
     uint64_t live() const { return rows() - dead_count; }
     // An immutable view: what dies later is marked in a copy.
-    SegmentView share();
-    // Returns whether it was alive.
-    bool kill(uint32_t offset);
+    SegmentView share(uint64_t id);
+    // Returns whether it was there, and alive.
+    bool kill(uint64_t row);
     // Makes `dead` as long as there are rows.
     void cover();
+  };
+  struct Part {
+    uint64_t id = 0;
+    uint64_t begin_row = 0;  // [begin, end): neighbours touch
+    uint64_t end_row = 0;
+    std::vector<Column> columns;  // by vector of the format
+    uint64_t live = 0;            // rows, whichever vectors they have
+
+    bool built() const;  // all columns are
+    bool is_damaged() const;
+    // It is built, but not as `index` says.
+    bool is_outdated(const IndexOptions& index) const;
+    bool mostly_dead() const;
+    // Of the column that has most.
+    uint32_t rows() const;
+    uint64_t count_live() const;
+    // Whether it was alive.
+    bool kill(uint64_t row);
   };
 
   explicit ShardReplica(Options options) : options_(std::move(options)) {}
 
   Status load(const Warn& warn);
   Status load_part(const SegmentMeta& meta, const Warn& warn);
+  Result<std::shared_ptr<const SealedSegment>> load_column(uint64_t segment, size_t vector) const;
   Part make_part(uint64_t id, uint64_t begin_row) const;
-  RowFormat format() const { return {options_.metric, options_.dimension, options_.datatype}; }
   // Values of the log that are not what this shard has: corruption.
   Status check_values(uint32_t dimension, Datatype datatype) const;
 
@@ -221,6 +237,7 @@ class ShardReplica {
   // The first of the neighbours, up to the last sealed one, that are worth
   // merging; none: parts_.size().
   size_t merge_start(bool quiet) const;
+  double measured_recall(size_t vector) const;
   uint32_t seal_rows_min() const;
   uint32_t seal_rows_max() const;
   void update_meta();

@@ -4,6 +4,7 @@
 
 #include "actors/catalog.h"
 #include "actors/errors.h"
+#include "actors/named_vectors.h"
 #include "actors/shard.h"
 #include "actors/shard_replica.h"
 #include "actors/shard_split.h"
@@ -53,9 +54,7 @@ ShardReplica::Options replica_options(const NodeContext& context, const Database
   options.dir = shard_directory(context.config.data_dir, group);
   options.cache = context.cache;
   options.group = group;
-  options.dimension = spec.dimension;
-  options.metric = spec.metric;
-  options.datatype = spec.datatype;
+  options.format = record_format(spec);
   options.index = spec.index;
   options.by_vector = spec.sharding == Sharding::vector;
   options.seal_rows_min = context.config.seal_rows_min;

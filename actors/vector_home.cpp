@@ -174,8 +174,8 @@ void VectorHome::send(std::shared_ptr<Batch> batch, bool take) {
     command.home = shard_.group;
     command.term = batch->term;
     command.sequence = ++sequence_;
-    command.dimension = shard_.replica->dimension();
-    command.datatype = shard_.replica->datatype();
+    command.dimension = shard_.replica->format().stored_dimension();
+    command.datatype = shard_.replica->format().stored_datatype();
     if (!take) command.after = batch->reached;
     calls.emplace_back(shard_.peer, ShardWrite{{cell}, encode(command), true});
   }

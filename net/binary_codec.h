@@ -36,9 +36,9 @@ struct UpsertView {
 // metadata and of string ids.
 std::string encode_upsert(const UpsertView& upsert);
 
-// `queries`: n * dimension floats, row-major. Everything but `database`, `vector`
-// and `text` of `options` is sent and holds for all n. Send it to .../search/batch,
-// or to .../search (n > 1 only with a binary reply).
+// `queries`: n * dimension floats, row-major. Everything but `database`, `vector`, `text`
+// and `vector_name`, for which it has no place, of `options` is sent and holds for all n. Send it
+// to .../search/batch, or to .../search (n > 1 only with a binary reply).
 std::string encode_search(const SearchRequest& options, const float* queries, uint32_t n,
                           uint32_t dimension, bool checksum = false);
 

@@ -1,5 +1,6 @@
 #include "net/handlers.h"
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <span>
@@ -92,6 +93,11 @@ Result<RecallRequest> parse_recall(std::string_view query) {
       if (error == std::errc{} && end == value.data() + value.size()) continue;
       return invalid_argument("min_recall is \"" + value + "\"; it must be 0.5 to 0.999");
     }
+    if (name == "using") {
+      if (value.empty()) return invalid_argument("using is empty; name a vector");
+      request.vector_name = value;
+      continue;
+    }
     uint32_t most = name == "k"           ? Limits::recall_k_max
                     : name == "sample"    ? Limits::recall_sample_max
                     : name == "ef_search" ? 10000
@@ -99,8 +105,9 @@ Result<RecallRequest> parse_recall(std::string_view query) {
                     : name == "probes"    ? Limits::shards_max
                                           : 0;
     if (most == 0) {
-      return invalid_argument("unknown query parameter \"" + name +
-                              "\"; they are k, sample, ef_search, nprobe, probes and min_recall");
+      return invalid_argument(
+          "unknown query parameter \"" + name +
+          "\"; they are k, sample, ef_search, nprobe, probes, min_recall and using");
     }
     auto number = parse_number(name, value, most);
     if (!number) return number.status();
@@ -174,8 +181,17 @@ Status check_reply(const SearchPlan& plan, std::span<const SearchRequest> search
           "partial needs a JSON reply; a binary one cannot say what is missing");
     }
     if (search.explain) return invalid_argument("explain needs a JSON reply");
+    if (!search.group_by.empty()) return invalid_argument("group_by needs a JSON reply");
   }
   return {};
+}
+
+// The same, where it shows only in what was found.
+Status check_hits(const SearchReply& reply) {
+  bool named = std::any_of(reply.results.begin(), reply.results.end(),
+                           [](const SearchHit& hit) { return !hit.named.empty(); });
+  if (!named) return {};
+  return invalid_argument("values of named vectors need a JSON reply");
 }
 
 void answer_one(const Responder& respond, SearchPlan plan, Include include,
@@ -185,6 +201,7 @@ void answer_one(const Responder& respond, SearchPlan plan, Include include,
   if (!plan.binary) {
     return respond(json_response(encode_search_json(*result, include, to_ms(took_us))));
   }
+  if (Status status = check_hits(*result); !status.ok()) return respond(error_response(status));
   TimedSearchReply reply;
   reply.took_us = took_us;
   reply.results.push_back(*std::move(result));
@@ -196,6 +213,10 @@ void answer_batch(const Responder& respond, SearchPlan plan, const std::vector<I
   if (!result) return respond(error_response(result.status()));
   uint64_t took_us = micros_since(plan.start);
   if (plan.binary) {
+    for (const SearchReply& reply : result->results) {
+      Status status = check_hits(reply);
+      if (!status.ok()) return respond(error_response(status));
+    }
     return respond(binary_response(encode_search_reply({std::move(result->results), took_us})));
   }
   if (includes.size() != result->results.size()) {

@@ -33,6 +33,7 @@ Result<std::string> decode_json_string(std::string_view text);
 // decoders read by these very lists.
 namespace json_fields {
 std::span<const std::string_view> create();
+std::span<const std::string_view> named_vector();
 std::span<const std::string_view> alter();
 std::span<const std::string_view> index();
 std::span<const std::string_view> upsert();

@@ -17,13 +17,16 @@ enum CreateField {
   c_shard_key,
   c_sharding,
   c_probes,
-  c_datatype
+  c_datatype,
+  c_named_vectors
 };
 enum AlterField { a_replicas, a_index };
 constexpr std::string_view alter_names[] = {"replicas", "index"};
 constexpr std::string_view create_names[] = {"name",     "dimension", "metric",   "shards",
                                              "replicas", "index",     "embedder", "shard_key",
-                                             "sharding", "probes",    "datatype"};
+                                             "sharding", "probes",    "datatype", "named_vectors"};
+enum NamedVectorField { n_dimension, n_metric, n_datatype };
+constexpr std::string_view named_vector_names[] = {"dimension", "metric", "datatype"};
 // As in IndexChange.
 enum IndexField {
   i_type,
@@ -68,13 +71,14 @@ enum SearchField {
   s_probes,
   s_timeout_ms,
   s_explain,
-  s_min_recall
+  s_min_recall,
+  s_using
 };
 constexpr std::string_view search_names[] = {
-    "vector",     "text",      "k",          "filter",          "include",   "consistency",
-    "token",      "ef_search", "nprobe",     "score_threshold", "exact",     "partial",
-    "key",        "id",        "positive",   "negative",        "offset",    "group_by",
-    "group_size", "probes",    "timeout_ms", "explain",         "min_recall"};
+    "vector",     "text",      "k",          "filter",          "include",    "consistency",
+    "token",      "ef_search", "nprobe",     "score_threshold", "exact",      "partial",
+    "key",        "id",        "positive",   "negative",        "offset",     "group_by",
+    "group_size", "probes",    "timeout_ms", "explain",         "min_recall", "using"};
 enum BatchField { b_searches, b_timeout_ms };
 constexpr std::string_view batch_names[] = {"searches", "timeout_ms"};
 
@@ -160,6 +164,34 @@ Status read_metric(JsonValue& value, const JsonPath& path, Metric& metric) {
   return {};
 }
 
+Status read_named_vector(JsonValue& value, const JsonPath& path, VectorSpec& vector) {
+  uint32_t seen = 0;
+  JADE_RETURN_IF_ERROR(read_object(value, path, named_vector_names, seen,
+                                   [&](size_t i, JsonValue v, const JsonPath& at) {
+                                     switch (i) {
+                                       case n_dimension: return read_uint(v, at, vector.dimension);
+                                       case n_metric: return read_metric(v, at, vector.metric);
+                                       default: return read_datatype(v, at, vector.datatype);
+                                     }
+                                   }));
+  return has(seen, n_dimension) ? Status() : missing_field("dimension", path);
+}
+
+Status read_named_vectors(JsonValue& value, const JsonPath& path, std::vector<VectorSpec>& out) {
+  JADE_RETURN_IF_ERROR(read_members(
+      value, path, [&](std::string_view name, JsonValue v, const JsonPath& at) -> Status {
+        if (out.size() == Limits::named_vectors_max) {
+          return invalid_argument(path.to_string() + " has more than " +
+                                  std::to_string(out.size()) + " vectors");
+        }
+        VectorSpec& vector = out.emplace_back();
+        vector.name = name;
+        return read_named_vector(v, at, vector);
+      }));
+  return out.empty() ? invalid_argument(path.to_string() + " is empty; name at least one vector")
+                     : Status();
+}
+
 Status too_many(const JsonPath& path, size_t most) {
   return Status(Code::too_large, path.to_string() + " has more than " + std::to_string(most) +
                                      " elements; send them in several requests");
@@ -216,16 +248,74 @@ class UpsertReader {
     return {};
   }
 
+  // An array or, where vectors have names, an object of arrays.
   Status read_values(JsonValue& value, const JsonPath& path) {
+    simdjson::ondemand::json_type type;
+    if (auto error = value.type().get(type)) return malformed(error, path);
+    const bool by_name = type == simdjson::ondemand::json_type::object;
+    if (!by_name && type != simdjson::ondemand::json_type::array) {
+      return wrong_type(value, path, "an array, or an object of arrays by name");
+    }
+    if (by_name ? !request_.values.empty() : !request_.named.empty()) {
+      return invalid_argument(path.to_string() + " is " + (by_name ? "an object" : "an array") +
+                              ", and the values before it are not; one request holds one kind");
+    }
+    return by_name ? read_named(value, path) : read_unnamed(value, path);
+  }
+
+  Status read_named(JsonValue& value, const JsonPath& path) {
+    bool any = false;
+    JADE_RETURN_IF_ERROR(
+        read_members(value, path, [&](std::string_view name, JsonValue v, const JsonPath& at) {
+          any = true;
+          return read_one_named(name, v, at);
+        }));
+    return any ? Status()
+               : invalid_argument(path.to_string() + " is empty; give at least one vector");
+  }
+
+  Status read_one_named(std::string_view name, JsonValue& value, const JsonPath& path) {
+    const auto row = static_cast<uint32_t>(request_.ids.size() - 1);
+    VectorColumn* column = column_of(name);
+    if (column == nullptr) {
+      return invalid_argument(path.to_string() + " is one vector too many: those before it have " +
+                              std::to_string(request_.named.size()) +
+                              " names, which is as many as a database can have");
+    }
+    if (!column->rows.empty() && column->rows.back() == row) {
+      return repeated_field(name, *path.parent);
+    }
+    column->rows.push_back(row);
+    return read_row_of(value, path, column->dimension, column->values);
+  }
+
+  // Null: there are too many others.
+  VectorColumn* column_of(std::string_view name) {
+    for (VectorColumn& column : request_.named) {
+      if (column.name == name) return &column;
+    }
+    if (request_.named.size() == Limits::named_vectors_max) return nullptr;
+    VectorColumn& column = request_.named.emplace_back();
+    column.name = name;
+    return &column;
+  }
+
+  Status read_unnamed(JsonValue& value, const JsonPath& path) {
+    return read_row_of(value, path, request_.dimension, request_.values);
+  }
+
+  // `dimension`: of the rows before, or 0.
+  Status read_row_of(JsonValue& value, const JsonPath& path, uint32_t& dimension,
+                     std::string& values) {
     JADE_RETURN_IF_ERROR(read_floats(value, path, row_));
     if (row_.empty()) return invalid_argument(path.to_string() + " is empty");
-    if (request_.dimension == 0) request_.dimension = static_cast<uint32_t>(row_.size());
-    if (row_.size() != request_.dimension) {
+    if (dimension == 0) dimension = static_cast<uint32_t>(row_.size());
+    if (row_.size() != dimension) {
       return invalid_argument(path.to_string() + " has " + std::to_string(row_.size()) +
                               " numbers and the vectors before it have " +
-                              std::to_string(request_.dimension));
+                              std::to_string(dimension));
     }
-    request_.values.append(reinterpret_cast<const char*>(row_.data()), row_.size() * sizeof(float));
+    values.append(reinterpret_cast<const char*>(row_.data()), row_.size() * sizeof(float));
     return {};
   }
 
@@ -310,6 +400,7 @@ Status read_search_field(size_t i, JsonValue& v, const JsonPath& at, SearchReque
     case s_probes: return read_uint(v, at, search.probes.emplace());
     case s_timeout_ms: return read_timeout(v, at, search.timeout_ms);
     case s_min_recall: return read_double(v, at, search.min_recall.emplace());
+    case s_using: return read_string(v, at, Limits::name_bytes_max, search.vector_name);
     case s_explain: return read_bool(v, at, search.explain);
     default: return read_id(v, at, search.key.emplace());
   }
@@ -334,6 +425,9 @@ Status check_search(const SearchRequest& search, uint32_t seen, const JsonPath& 
   }
   if (has(seen, s_group_by) && search.group_by.empty()) {
     return invalid_argument(prefix + "group_by is empty; name a metadata field");
+  }
+  if (has(seen, s_using) && search.vector_name.empty()) {
+    return invalid_argument(prefix + "using is empty; name a vector");
   }
   if (has(seen, s_vector) && search.vector.empty()) {
     return invalid_argument(prefix + "vector is empty");
@@ -377,13 +471,21 @@ Result<DatabaseSpec> decode_create(std::string& body) {
           case c_index: return read_index(v, at, spec.index, index_fields);
           case c_embedder: return read_string(v, at, word_bytes_max, spec.embedder);
           case c_sharding: return read_string(v, at, word_bytes_max, sharding);
+          case c_named_vectors: return read_named_vectors(v, at, spec.named_vectors);
           case c_probes: return read_uint(v, at, spec.probes);
           default: return read_string(v, at, 4 * Limits::name_bytes_max, spec.shard_key);
         }
       }));
   JADE_RETURN_IF_ERROR(set_sharding(sharding, spec));
-  for (unsigned required : {c_name, c_dimension}) {
-    if (!has(seen, required)) return missing_field(create_names[required], {});
+  if (!has(seen, c_name)) return missing_field("name", {});
+  if (!has(seen, c_named_vectors)) {
+    return has(seen, c_dimension) ? Result<DatabaseSpec>(std::move(spec))
+                                  : missing_field("dimension", {});
+  }
+  for (unsigned other : {c_dimension, c_metric, c_datatype}) {
+    if (!has(seen, other)) continue;
+    return invalid_argument("named_vectors and " + std::string(create_names[other]) +
+                            " are given; each named vector has its own");
   }
   return spec;
 }
@@ -474,6 +576,7 @@ Result<SearchBatchRequest> decode_json_search_batch(std::string& body) {
 
 namespace json_fields {
 std::span<const std::string_view> create() { return create_names; }
+std::span<const std::string_view> named_vector() { return named_vector_names; }
 std::span<const std::string_view> alter() { return alter_names; }
 std::span<const std::string_view> index() { return index_names; }
 std::span<const std::string_view> upsert() { return upsert_names; }

@@ -12,10 +12,19 @@ void append_metadata(std::string& out, const std::string& metadata) {
   out += metadata.empty() ? "{}" : metadata;
 }
 
+// Those with names are an object.
+template <class Vector>
+void append_values(std::string& out, const Vector& vector) {
+  if (vector.named.empty()) return append_floats(out, vector.values);
+  JsonObject object(out);
+  for (const NamedValues& one : vector.named) append_floats(object.key(one.name), one.values);
+  object.close();
+}
+
 void append_vector(std::string& out, const StoredVector& vector, Include include) {
   JsonObject object(out);
   append_id(object.key("id"), vector.id);
-  if (include.values) append_floats(object.key("values"), vector.values);
+  if (include.values) append_values(object.key("values"), vector);
   if (include.metadata) append_metadata(object.key("metadata"), vector.metadata);
   object.close();
 }
@@ -25,7 +34,7 @@ void append_hit(std::string& out, const SearchHit& hit, Include include) {
   append_id(object.key("id"), hit.id);
   append_float(object.key("score"), hit.score);
   if (include.metadata) append_metadata(object.key("metadata"), hit.metadata);
-  if (include.values) append_floats(object.key("values"), hit.values);
+  if (include.values) append_values(object.key("values"), hit);
   object.close();
 }
 
@@ -73,8 +82,9 @@ void append_index(std::string& out, const IndexOptions& index) {
 
 void append_segment(std::string& out, const SegmentInfo& segment) {
   JsonObject object(out);
-  object.field("id", segment.id)
-      .field("state", segment.state)
+  object.field("id", segment.id);
+  if (!segment.vector.empty()) object.field("vector", segment.vector);
+  object.field("state", segment.state)
       .field("type", to_string(segment.kind))
       .field("rows", segment.rows)
       .field("dead_rows", segment.dead_rows)
@@ -111,14 +121,30 @@ std::string_view sharding_of(const DatabaseSpec& spec) {
   return spec.shard_key.empty() ? "hash" : "key";
 }
 
+// What each vector is.
+template <class Spec>
+void append_form(JsonObject& object, const Spec& spec) {
+  object.field("dimension", spec.dimension)
+      .field("metric", to_string(spec.metric))
+      .field("datatype", to_string(spec.datatype));
+}
+
+void append_vectors(JsonObject& object, const DatabaseSpec& spec) {
+  if (spec.named_vectors.empty()) return append_form(object, spec);
+  JsonObject named(object.key("named_vectors"));
+  for (const VectorSpec& vector : spec.named_vectors) {
+    JsonObject one(named.key(vector.name));
+    append_form(one, vector);
+    one.close();
+  }
+  named.close();
+}
+
 void append_database(std::string& out, const DatabaseInfo& info) {
   JsonObject object(out);
-  object.field("name", info.spec.name)
-      .field("dimension", info.spec.dimension)
-      .field("metric", to_string(info.spec.metric))
-      .field("datatype", to_string(info.spec.datatype))
-      .field("shards", info.spec.shards)
-      .field("replicas", info.spec.replicas);
+  object.field("name", info.spec.name);
+  append_vectors(object, info.spec);
+  object.field("shards", info.spec.shards).field("replicas", info.spec.replicas);
   append_index(object.key("index"), info.spec.index);
   object.field("embedder", info.spec.embedder)
       .field("shard_key", info.spec.shard_key)

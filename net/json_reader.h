@@ -77,6 +77,22 @@ Status read_object(JsonValue& value, const JsonPath& path, std::span<const std::
   return read_fields(object, path, fields, seen, on_field);
 }
 
+// Calls on_member(key, value, path) → Status for each member, whatever its name. The key
+// lives as long as the document. The same one twice is not noticed.
+template <class OnMember>
+Status read_members(JsonValue& value, const JsonPath& path, OnMember on_member) {
+  simdjson::ondemand::object object;
+  if (value.get_object().get(object)) return wrong_type(value, path, "an object");
+  for (auto member : object) {
+    simdjson::ondemand::field field;
+    if (auto error = std::move(member).get(field)) return malformed(error, path);
+    std::string_view key;
+    if (auto error = field.unescaped_key().get(key)) return malformed(error, path);
+    JADE_RETURN_IF_ERROR(on_member(key, field.value(), path.field(key)));
+  }
+  return {};
+}
+
 // Calls on_element(i, value, path) → Status.
 template <class OnElement>
 Status read_array(JsonValue& value, const JsonPath& path, OnElement on_element) {

@@ -404,11 +404,22 @@ class Simulation {
     spec.replicas = std::min(options_.nodes, 3u);
     spec.datatype = datatype_;
     if (options_.by_vector) spec.sharding = Sharding::vector;
-    metric_ = spec.metric;
+    vectors_ = {{"", spec.dimension, spec.metric, spec.datatype}};
+    const DatabaseSpec unnamed = spec;
+    if (named_) {
+      vectors_.front().name = "all";
+      vectors_.push_back({"some", spec.dimension + 3, static_cast<Metric>(draw(3)),
+                          static_cast<Datatype>(draw(3))});
+      spec.named_vectors = vectors_;
+      spec.dimension = 0;
+      spec.metric = Metric::cosine;
+      spec.datatype = Datatype::float32;
+    }
     if (!await_ready()) return;
     auto created = ask<DatabaseInfo>([&](Api& api, auto done) { api.create_database(spec, done); });
     if (!created.ok()) return fail("creating the database: " + created.status().to_string());
     if (!cluster() || !await_ready()) return;
+    spec = unnamed;
     spec.name = shared_database;
     // With one, nothing would move.
     if (!options_.by_vector) spec.shards = 1;
@@ -946,7 +957,6 @@ class Simulation {
   void begin_upsert(uint32_t client) {
     UpsertRequest request;
     request.database = database;
-    request.dimension = options_.dimension;
     std::map<uint64_t, uint64_t> written;  // id → version
     uint64_t rows = 1 + draw(12);
     for (uint64_t i = 0; i < rows; ++i) {
@@ -957,8 +967,7 @@ class Simulation {
       model_.begin(id, {version, true});
       request.ids.emplace_back(id);
       request.metadata.push_back(metadata_of(id, version));
-      auto values = sent_vector(id, version);
-      request.values.append(reinterpret_cast<const char*>(values.data()), values.size() * 4);
+      add_values(request, id, version);
     }
     request.request_id = "upsert-" + std::to_string(versions_);
     nodes_[clients_[client].node]->api().upsert(
@@ -1001,20 +1010,61 @@ class Simulation {
         }));
   }
 
-  // What a client sends, which can be stored, and what is read back.
-  std::vector<float> sent_vector(uint64_t id, uint64_t version) const {
-    auto out = vector_of(id, version, options_.dimension);
+  // What a client sends, which can be stored, and what is read back: of the v-th vector.
+  std::vector<float> sent_vector(uint64_t id, uint64_t version, size_t v = 0) const {
+    auto out = vector_of(id, version, vectors_[v].dimension);
     for (float& value : out) {
-      if (datatype_ == Datatype::uint8) value = std::round(100 * (value + 0.5f));
+      if (vectors_[v].datatype == Datatype::uint8) value = std::round(100 * (value + 0.5f));
     }
     return out;
   }
-  std::vector<float> stored_vector(uint64_t id, uint64_t version) const {
-    auto out = sent_vector(id, version);
-    std::vector<char> stored(out.size() * element_bytes(datatype_));
-    store_values(datatype_, out.data(), out.size(), stored.data());
-    load_values(datatype_, stored.data(), out.size(), out.data());
+  std::vector<float> stored_vector(uint64_t id, uint64_t version, size_t v = 0) const {
+    auto out = sent_vector(id, version, v);
+    const Datatype datatype = vectors_[v].datatype;
+    std::vector<char> stored(out.size() * element_bytes(datatype));
+    store_values(datatype, out.data(), out.size(), stored.data());
+    load_values(datatype, stored.data(), out.size(), out.data());
     return out;
+  }
+  // Every version has the first vector, and half of them have the second.
+  static bool has_vector(uint64_t id, uint64_t version, size_t v) {
+    return v == 0 || mix(id, version + 1) % 2 == 0;
+  }
+
+  // Of the id that was added last.
+  void add_values(UpsertRequest& request, uint64_t id, uint64_t version) const {
+    auto append = [](std::string& out, const std::vector<float>& values) {
+      out.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
+    };
+    if (!named_) {
+      request.dimension = vectors_[0].dimension;
+      return append(request.values, sent_vector(id, version));
+    }
+    for (size_t v = 0; v < vectors_.size(); ++v) {
+      if (!has_vector(id, version, v)) continue;
+      auto own = std::find_if(request.named.begin(), request.named.end(),
+                              [&](const VectorColumn& c) { return c.name == vectors_[v].name; });
+      if (own == request.named.end()) {
+        own = request.named.insert(own,
+                                   VectorColumn{vectors_[v].name, vectors_[v].dimension, {}, {}});
+      }
+      own->rows.push_back(static_cast<uint32_t>(request.ids.size() - 1));
+      append(own->values, sent_vector(id, version, v));
+    }
+  }
+
+  bool holds(const StoredVector& found, uint64_t id, uint64_t version) const {
+    if (!named_) return found.named.empty() && found.values == stored_vector(id, version);
+    size_t next = 0;
+    for (size_t v = 0; v < vectors_.size(); ++v) {
+      if (!has_vector(id, version, v)) continue;
+      if (next == found.named.size() || found.named[next].name != vectors_[v].name ||
+          found.named[next].values != stored_vector(id, version, v)) {
+        return false;
+      }
+      ++next;
+    }
+    return found.values.empty() && next == found.named.size();
   }
 
   // One operation on one of the vectors that all clients use.
@@ -1025,7 +1075,7 @@ class Simulation {
       uint64_t version = ++versions_;
       UpsertRequest request;
       request.database = shared_database;
-      request.dimension = options_.dimension;
+      request.dimension = vectors_[0].dimension;
       request.ids.emplace_back(key);
       request.metadata.push_back(metadata_of(key, version));
       auto values = sent_vector(key, version);
@@ -1117,7 +1167,9 @@ class Simulation {
   void begin_search(uint32_t client) {
     SearchRequest request;
     request.database = database;
-    request.vector = sent_vector(draw(1000), 1);
+    const size_t v = draw(vectors_.size());
+    request.vector_name = vectors_[v].name;
+    request.vector = sent_vector(draw(1000), 1, v);
     request.k = static_cast<uint32_t>(1 + draw(20));
     request.exact = draw(2) == 0;
     if (draw(3) == 0) request.consistency = Consistency::strong;
@@ -1125,16 +1177,17 @@ class Simulation {
     bool filtered = draw(2) == 0;
     if (filtered) request.filter = "{\"bucket\":" + std::to_string(bucket) + "}";
     uint32_t k = request.k;
-    std::optional<uint64_t> sought = draw(2) == 0 ? seek_own(client, request) : std::nullopt;
+    std::optional<uint64_t> sought = draw(2) == 0 ? seek_own(client, v, request) : std::nullopt;
     filtered = filtered && !sought;
     // While a vector moves, one of its shards may show it as it was.
     bool settled = !options_.by_vector || request.exact;
     nodes_[clients_[client].node]->api().search(
         std::move(request),
-        answered<SearchReply>(client, [this, client, k, filtered, bucket, sought,
-                                       settled](Result<SearchReply>& reply) {
+        answered<SearchReply>(client, [this, client, k, filtered, bucket, sought, settled,
+                                       v](Result<SearchReply>& reply) {
           if (!reply.ok()) return check_error(reply.status());
           ++report_.searches_checked;
+          report_.lacking_searched += v > 0;
           if (reply->results.size() > k) fail("a search gave more than k results");
           std::set<uint64_t> ids;
           for (const SearchHit& hit : reply->results) ids.insert(hit.id.integer());
@@ -1146,6 +1199,9 @@ class Simulation {
             auto version = version_of(hit.metadata);
             if (!version) return fail("a search gave metadata that nobody wrote: " + hit.metadata);
             uint64_t id = hit.id.integer();
+            if (!has_vector(id, *version, v)) {
+              fail("a search by a vector gave id " + std::to_string(id) + ", which lacks it");
+            }
             if (filtered && bucket_of(id, *version) != bucket) {
               fail("a filtered search gave id " + std::to_string(id) + ", which does not match");
             }
@@ -1160,6 +1216,7 @@ class Simulation {
   void begin_census(uint32_t client) {
     SearchRequest request;
     request.database = database;
+    request.vector_name = vectors_[0].name;  // which all have
     request.vector = sent_vector(draw(1000), 1);
     request.k = Limits::k_max;
     request.exact = true;
@@ -1183,13 +1240,14 @@ class Simulation {
 
   // Makes the search one for a vector that the client has written itself, which must be
   // found: no other is as near. Nothing: there is none that it is sure of.
-  std::optional<uint64_t> seek_own(uint32_t client, SearchRequest& request) {
+  std::optional<uint64_t> seek_own(uint32_t client, size_t v, SearchRequest& request) {
     uint64_t id = pick_id(client);
     auto certain = model_.certain().find(id);
     bool there = certain != model_.certain().end() && certain->second.exists;
     // By their product others may be nearer.
-    if (!there || !model_.decided(id) || metric_ == Metric::dot) return std::nullopt;
-    request.vector = sent_vector(id, certain->second.number);
+    if (!there || !model_.decided(id) || vectors_[v].metric == Metric::dot) return std::nullopt;
+    if (!has_vector(id, certain->second.number, v)) return std::nullopt;
+    request.vector = sent_vector(id, certain->second.number, v);
     request.filter.clear();
     // By vector, the nearest shard alone has it, and its few rows are all compared.
     request.exact = !options_.by_vector || draw(2) == 0;
@@ -1237,8 +1295,7 @@ class Simulation {
 
   void observe(uint64_t id, const StoredVector& found) {
     auto version = version_of(found.metadata);
-    if (!version || metadata_of(id, *version) != found.metadata ||
-        found.values != stored_vector(id, *version)) {
+    if (!version || metadata_of(id, *version) != found.metadata || !holds(found, id, *version)) {
       return fail("id " + std::to_string(id) + " holds what nobody wrote: " + found.metadata);
     }
     observe_version(id, *version);
@@ -1331,21 +1388,23 @@ class Simulation {
   };
 
   // Brute force, in another way than the engine's: all rows, sorted.
-  std::vector<Expected> brute_force(const std::vector<float>& query, int bucket) const {
+  std::vector<Expected> brute_force(const std::vector<float>& query, int bucket, size_t v) const {
+    const Metric metric = vectors_[v].metric;
     std::vector<float> q = query;
-    if (metric_ == Metric::cosine) normalise(q.data(), q.size());
+    if (metric == Metric::cosine) normalise(q.data(), q.size());
     std::vector<Expected> all;
     for (const auto& [id, version] : model_.certain()) {
       if (!version.exists) continue;
       if (bucket >= 0 && bucket_of(id, version.number) != static_cast<uint64_t>(bucket)) continue;
-      auto row = stored_vector(id, version.number);
-      if (metric_ == Metric::cosine) normalise(row.data(), row.size());
+      if (!has_vector(id, version.number, v)) continue;
+      auto row = stored_vector(id, version.number, v);
+      if (metric == Metric::cosine) normalise(row.data(), row.size());
       double sum = 0;
       for (size_t j = 0; j < row.size(); ++j) {
         double difference = static_cast<double>(q[j]) - row[j];
-        sum += metric_ == Metric::l2 ? difference * difference : static_cast<double>(q[j]) * row[j];
+        sum += metric == Metric::l2 ? difference * difference : static_cast<double>(q[j]) * row[j];
       }
-      if (metric_ != Metric::l2) sum = (metric_ == Metric::cosine ? 1 : 0) - sum;
+      if (metric != Metric::l2) sum = (metric == Metric::cosine ? 1 : 0) - sum;
       all.push_back({static_cast<float>(sum), id});
     }
     std::sort(all.begin(), all.end(), [](const Expected& a, const Expected& b) {
@@ -1358,14 +1417,16 @@ class Simulation {
     for (int i = 0; i < 6 && ok(); ++i) {
       SearchRequest request;
       request.database = database;
-      request.vector = sent_vector(draw(1000), 3);
+      const size_t v = draw(vectors_.size());
+      request.vector_name = vectors_[v].name;
+      request.vector = sent_vector(draw(1000), 3, v);
       request.k = static_cast<uint32_t>(1 + draw(40));
       request.exact = i % 2 == 0;
       int bucket = i % 3 == 0 ? -1 : static_cast<int>(draw(10));
       if (bucket >= 0) request.filter = "{\"bucket\":{\"$eq\":" + std::to_string(bucket) + "}}";
       auto reply = insist<SearchReply>([&](Api& api, auto done) { api.search(request, done); });
       if (!reply.ok()) return fail("searching: " + reply.status().to_string());
-      auto expected = brute_force(request.vector, bucket);
+      auto expected = brute_force(request.vector, bucket, v);
       size_t size = std::min<size_t>(expected.size(), request.k);
       if (reply->results.size() != size) {
         return fail("a search for " + std::to_string(request.k) + " gave " +
@@ -1373,7 +1434,7 @@ class Simulation {
                     std::to_string(expected.size()) + " rows match");
       }
       for (size_t j = 0; request.exact && j < size; ++j) {
-        float distance = distance_from_score(metric_, reply->results[j].score);
+        float distance = distance_from_score(vectors_[v].metric, reply->results[j].score);
         if (std::abs(distance - expected[j].distance) >
             1e-4f * std::max(1.0f, std::abs(expected[j].distance))) {
           return fail("result " + std::to_string(j) + " of an exact search is at distance " +
@@ -1481,8 +1542,10 @@ class Simulation {
   Model model_;
   std::map<uint64_t, uint64_t> deletions_;  // asked for, by id
   History history_;
-  Metric metric_ = Metric::l2;
   Datatype datatype_ = static_cast<Datatype>(mix(options_.seed, 0x52u) % 3);
+  // Of the database: one without a name, or two with names.
+  bool named_ = !options_.by_vector && mix(options_.seed, 0x53u) % 3 == 0;
+  std::vector<VectorSpec> vectors_;
   std::vector<Client> clients_;
   uint64_t versions_ = 0;
   std::map<std::pair<uint64_t, uint64_t>, uint64_t> leaders_;  // by group and term

@@ -81,6 +81,7 @@ struct SimulationReport {
   uint64_t writes_failed = 0;
   uint64_t reads_checked = 0;
   uint64_t searches_checked = 0;
+  uint64_t lacking_searched = 0;  // of those: by a vector that some records lack
   uint64_t checkpoints = 0;
   uint64_t routed = 0;               // of those: by then a router was in force
   std::map<Fault, uint64_t> faults;  // that happened

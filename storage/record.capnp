@@ -8,7 +8,9 @@ $Cxx.namespace("jade::wire");
 struct Record {
   id @0 :Data;        # key form of VectorId
   values @1 :Data;    # dimension values of the database's datatype, little-endian, as the
-                      # client gave them or, of float16, the nearest there are
+                      # client gave them or, of float16, the nearest there are. In a database
+                      # with named vectors those of all, zeros for one that is missing, and a
+                      # byte whose bit i says that the i-th is there
   metadata @2 :Text;  # canonical JSON object; empty: none
 }
 
@@ -249,6 +251,9 @@ struct Database {
   vectors @18 :UInt8;       # 0, also where it is missing: in memory; 1: on disk
   minRecall @19 :Float64;   # of searches by default; 0: ef_search and nprobe count
   datatype @20 :UInt8;      # 0, also where it is missing: float32; 1: float16; 2: uint8
+  # Instead of dimension, metric and datatype, which are 0 then: vectors with names, in the
+  # order in which records have them.
+  namedVectors @21 :List(NamedVector);
   shards @11 :List(Shard);  # in a command: without groups, which the catalog assigns
 
   struct Shard {
@@ -266,6 +271,13 @@ struct Database {
     parent @11 :UInt64;        # the group that it is still being split off; 0: none
     lastChild @12 :UInt64;     # the group that was split off last; 0: none ever
   }
+}
+
+struct NamedVector {
+  name @0 :Text;
+  dimension @1 :UInt32;
+  metric @2 :UInt8;
+  datatype @3 :UInt8;
 }
 
 struct Router {

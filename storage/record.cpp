@@ -194,6 +194,16 @@ void write(wire::Database::Builder out, const DatabaseRecord& database) {
   out.setVectors(database.vectors);
   out.setMinRecall(database.min_recall);
   out.setDatatype(database.datatype);
+  if (!database.named_vectors.empty()) {
+    auto named = out.initNamedVectors(static_cast<unsigned>(database.named_vectors.size()));
+    for (unsigned i = 0; i < named.size(); ++i) {
+      const NamedVectorRecord& vector = database.named_vectors[i];
+      named[i].setName(as_text(vector.name));
+      named[i].setDimension(vector.dimension);
+      named[i].setMetric(vector.metric);
+      named[i].setDatatype(vector.datatype);
+    }
+  }
   out.setEmbedder(as_text(database.embedder));
   out.setReplicas(database.replicas);
   out.setShardKey(as_text(database.shard_key));
@@ -220,6 +230,10 @@ DatabaseRecord read(wire::Database::Reader in) {
   out.vectors = in.getVectors();
   out.min_recall = in.getMinRecall();
   out.datatype = in.getDatatype();
+  for (auto vector : in.getNamedVectors()) {
+    out.named_vectors.push_back({std::string(view(vector.getName())), vector.getDimension(),
+                                 vector.getMetric(), vector.getDatatype()});
+  }
   out.embedder = view(in.getEmbedder());
   out.replicas = in.getReplicas();
   out.shard_key = view(in.getShardKey());

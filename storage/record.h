@@ -274,6 +274,15 @@ struct RouterRecord {
   friend bool operator==(const RouterRecord&, const RouterRecord&) = default;
 };
 
+struct NamedVectorRecord {
+  std::string name;
+  uint32_t dimension = 0;
+  uint8_t metric = 0;
+  uint8_t datatype = 0;
+
+  friend bool operator==(const NamedVectorRecord&, const NamedVectorRecord&) = default;
+};
+
 struct DatabaseRecord {
   std::string name;
   uint32_t dimension = 0;
@@ -284,6 +293,7 @@ struct DatabaseRecord {
   uint8_t vectors = 0;
   double min_recall = 0;
   uint8_t datatype = 0;
+  std::vector<NamedVectorRecord> named_vectors;  // instead of dimension, metric and datatype
   std::string embedder;
   uint32_t replicas = 1;
   std::string shard_key;

@@ -29,6 +29,7 @@ struct SearchArguments {
   std::string database;
   std::string text;
   std::string vector;
+  std::string using_name;
   std::string id;
   std::string filter;
   std::string key;
@@ -73,6 +74,7 @@ Result<std::string> body_of(const SearchArguments& arguments) {
     if (!vector) return vector.status();
     body["vector"] = *vector;
   }
+  if (!arguments.using_name.empty()) body["using"] = arguments.using_name;
   if (!arguments.id.empty()) body["id"] = value_of_id(arguments.id);
   if (arguments.offset != 0) body["offset"] = arguments.offset;
   if (arguments.ef_search != 0) body["ef_search"] = arguments.ef_search;
@@ -153,6 +155,8 @@ void add_search_command(CLI::App& app, int& exit_code) {
   question->add_option("--vector", a.vector, "Vector to search for, as a JSON array");
   question->add_option("--id", a.id, "Stored vector to search for others like");
   question->require_option(1);
+  command->add_option("--using", a.using_name,
+                      "Which vector is searched, where the database has several with names");
   command->add_option("--filter", a.filter,
                       "Filter on metadata, as JSON: {\"year\":{\"$gte\":2000}}");
   command->add_option("--key", a.key, "Only vectors with this value of the database's shard key");

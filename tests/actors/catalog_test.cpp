@@ -403,6 +403,70 @@ TEST_CASE("a damaged state is refused and leaves the catalog as it was") {
   CHECK(catalog.encode() == before);
 }
 
+TEST_CASE("named vectors are kept, and checked one by one and together") {
+  DatabaseSpec named = spec_of("a");
+  named.dimension = 0;
+  named.metric = Metric::cosine;
+  named.embedder = "";
+  named.named_vectors = {{"title", 128, Metric::cosine, Datatype::float32},
+                         {"b.o-d_y", 300, Metric::dot, Datatype::float16},
+                         {"0", 7, Metric::l2, Datatype::uint8}};
+  Catalog catalog;
+  REQUIRE(catalog.apply(1, join_command(node_of(1, "a"))).ok());
+  Status created = catalog.apply(2, create(named));
+  REQUIRE_MESSAGE(created.ok(), created.message());
+  REQUIRE(catalog.state().find("a") != nullptr);
+  CHECK(catalog.state().find("a")->spec == named);
+  Catalog copy;
+  REQUIRE(copy.restore(catalog.encode()).ok());
+  CHECK(copy.state().find("a")->spec == named);
+
+  auto refused = [&](const std::function<void(DatabaseSpec&)>& change, const std::string& why) {
+    DatabaseSpec spec = named;
+    change(spec);
+    Status status = validate(spec);
+    CHECK(status.code() == Code::invalid_argument);
+    CHECK_MESSAGE(status.message().find(why) != std::string::npos, status.message());
+  };
+  refused([](DatabaseSpec& spec) { spec.dimension = 3; }, "each named vector has its own");
+  refused([](DatabaseSpec& spec) { spec.metric = Metric::l2; }, "each named vector has its own");
+  refused([](DatabaseSpec& spec) { spec.datatype = Datatype::uint8; },
+          "each named vector has its own");
+  refused([](DatabaseSpec& spec) { spec.named_vectors[1].name = "title"; },
+          "named_vectors has \"title\" twice");
+  refused([](DatabaseSpec& spec) { spec.named_vectors[1].name = ""; }, "a name must be 1 to 128");
+  refused([](DatabaseSpec& spec) { spec.named_vectors[1].name = "a b"; },
+          "named_vectors has \"a b\"; a name must be");
+  refused([](DatabaseSpec& spec) { spec.named_vectors[2].dimension = 0; },
+          "named_vectors.0.dimension is 0; it must be 1 to " + std::to_string(dimension_max));
+  refused(
+      [](DatabaseSpec& spec) {
+        for (int i = 0; i < 6; ++i) spec.named_vectors.push_back({"v" + std::to_string(i), 1});
+      },
+      "named_vectors has 9 vectors; it must have 1 to 8");
+  refused([](DatabaseSpec& spec) { spec.sharding = Sharding::vector; },
+          "sharding is \"vector\" and named_vectors is given");
+  refused([](DatabaseSpec& spec) { spec.embedder = "lexical"; }, "text makes no named vectors");
+  // As many bytes as one vector may have, and one more.
+  named.named_vectors = {{"a", 16000}, {"b", 384 * 4, Metric::l2, Datatype::uint8}};
+  CHECK(validate(named).ok());
+  refused([](DatabaseSpec& spec) { ++spec.named_vectors[1].dimension; },
+          "have 65537 bytes together; at most 65536 are allowed");
+}
+
+TEST_CASE("a catalog with a named vector that is unknown here is damage") {
+  for (int what = 0; what < 2; ++what) {
+    CatalogState state;
+    state.databases.resize(1);
+    state.databases[0].name = "x";
+    state.databases[0].named_vectors = {{"v", 4, 0, 0}};
+    (what == 0 ? state.databases[0].named_vectors[0].metric
+               : state.databases[0].named_vectors[0].datatype) = 200;
+    Catalog catalog;
+    CHECK(catalog.restore(encode(state)).code() == Code::corruption);
+  }
+}
+
 TEST_CASE("what cannot be created is refused with what would be right") {
   CHECK(validate(spec_of("a")).ok());
   auto refused = [](const std::function<void(DatabaseSpec&)>& change, const std::string& why) {

@@ -6,6 +6,44 @@
 
 namespace jade {
 
+TEST_CASE("columns of named vectors become stored records, or are refused") {
+  DatabaseSpec spec;
+  spec.name = "a";
+  spec.named_vectors = {{"x", 1, Metric::l2, Datatype::float32},
+                        {"y", 2, Metric::l2, Datatype::uint8}};
+  auto bytes = [](const std::vector<float>& values) {
+    return std::string(reinterpret_cast<const char*>(values.data()), values.size() * 4);
+  };
+  UpsertRequest request;
+  request.ids = {VectorId(uint64_t{1}), VectorId(uint64_t{2})};
+  request.named = {{"y", 2, {0, 1}, bytes({1, 2, 3, 255})}, {"x", 1, {1}, bytes({0.5f})}};
+  UpsertRequest prepared = request;
+  REQUIRE(prepare_upsert(spec, prepared).ok());
+  CHECK(prepared.values == std::string("\0\0\0\0\1\2\2", 7) + bytes({0.5f}) + "\x03\xff\x03");
+  CHECK(prepared.named.empty());
+
+  auto refused = [&](const std::function<void(UpsertRequest&)>& change, const std::string& why) {
+    UpsertRequest wrong = request;
+    change(wrong);
+    Status status = prepare_upsert(spec, wrong);
+    CHECK(status.code() == Code::invalid_argument);
+    CHECK_MESSAGE(status.message().find(why) != std::string::npos, status.message());
+  };
+  refused([](UpsertRequest& r) { r.named[1].rows = {2}; }, "must be positions of ids, ascending");
+  refused([](UpsertRequest& r) { r.named[0].rows = {1, 1}; }, "must be positions of ids");
+  refused([](UpsertRequest& r) { r.named[1].rows = {}; }, "must be positions of ids");
+  refused([](UpsertRequest& r) { r.named[1].name = "y"; }, "vector \"y\" is given twice");
+  refused([](UpsertRequest& r) { r.named[1].values += "x"; },
+          "the values of vector \"x\" have 5 bytes");
+  refused([](UpsertRequest& r) { r.named.erase(r.named.begin()); },
+          "vectors[0].values has none of the vectors \"x\", \"y\"");
+  refused([](UpsertRequest& r) { r.values = "1234"; }, "values are given without names");
+  refused([](UpsertRequest& r) { r.texts = {"a", "b"}; }, "either values or text");
+  spec.named_vectors.clear();
+  spec.dimension = 1;
+  refused([](UpsertRequest&) {}, "has one vector without a name");
+}
+
 TEST_CASE("what is sent again never goes to another database of the same name") {
   test::ScriptedConfig config;
   caf::actor_system system(config);

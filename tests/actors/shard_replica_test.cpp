@@ -33,8 +33,7 @@ struct Cell {
     options.env = leveldb::Env::Default();
     options.dir = dir + "/shards/2";
     options.group = 2;
-    options.dimension = 1;
-    options.metric = Metric::l2;
+    options.format = RecordFormat(RowFormat(Metric::l2, 1, Datatype::float32));
     options.by_vector = true;
     auto opened = ShardReplica::open(options, [](std::string_view) {});
     REQUIRE_MESSAGE(opened.ok(), opened.status().to_string());
@@ -83,8 +82,7 @@ class Disked {
     options_.env = &env;
     options_.dir = "/node/shards/2";
     options_.group = 2;
-    options_.dimension = dimension;
-    options_.metric = metric;
+    options_.format = RecordFormat(RowFormat(metric, dimension, Datatype::float32));
     options_.index.quantization = Quantization::rabitq;
     options_.index.vectors = VectorPlace::disk;
     open();
@@ -107,7 +105,7 @@ class Disked {
       command.ids.push_back(VectorId(id).key());
       command.values.append(reinterpret_cast<const char*>(values.data()), dimension * 4);
       command.metadata.push_back("");
-      if (options_.metric == Metric::cosine) normalise(values.data(), dimension);
+      if (metric() == Metric::cosine) normalise(values.data(), dimension);
       rows_[VectorId(id).key()] = values;
     }
     apply(encode(command));
@@ -140,17 +138,17 @@ class Disked {
   Result<std::vector<std::vector<Hit>>> search(const std::vector<float>& query, bool exact) {
     SearchOptions how;
     how.exact = exact;
-    return search_all(replica->snapshot()->segments, options_.metric, dimension, query, how);
+    return search_all(replica->snapshot()->segments[0], metric(), dimension, query, how);
   }
   // Exactly what brute force finds, and nearly that by the graph.
   void check_searches() {
     std::normal_distribution<float> normal;
-    Distance distance(options_.metric, dimension);
+    Distance distance(metric(), dimension);
     int found = 0;
     for (int q = 0; q < 20; ++q) {
       std::vector<float> query(dimension);
       for (float& value : query) value = normal(random_);
-      if (options_.metric == Metric::cosine) normalise(query.data(), dimension);
+      if (metric() == Metric::cosine) normalise(query.data(), dimension);
       std::vector<std::pair<float, std::string>> all;
       for (const auto& [id, values] : rows_)
         all.emplace_back(distance(query.data(), values.data()), id);
@@ -167,6 +165,7 @@ class Disked {
     }
     CHECK(found > 190);
   }
+  Metric metric() const { return options_.format.format(0).metric(); }
   SegmentInfo first_segment() const { return replica->describe().segments.front(); }
   std::string rows_path() const {
     return options_.dir + "/segments/rows/" + std::to_string(first_segment().id);
@@ -249,7 +248,7 @@ TEST_CASE("a shard that is not sharded by vector takes a forwarded row for damag
   options.env = leveldb::Env::Default();
   options.dir = cell.dir + "/shards/9";
   options.group = 9;
-  options.dimension = 1;
+  options.format = RecordFormat(RowFormat(Metric::cosine, 1, Datatype::float32));
   auto replica = ShardReplica::open(options, [](std::string_view) {});
   REQUIRE(replica.ok());
   CHECK((*replica)->apply(1, 1, encode(ForwardedCommand{3})).code() == Code::corruption);
@@ -270,7 +269,8 @@ TEST_CASE("vectors on disk are searched, merged, and opened again") {
     // What was searched goes on being so while it is merged away.
     auto before = shard.replica->snapshot();
     std::vector<float> query(Disked::dimension, 0.3f);
-    auto found = *search_all(before->segments, metric, Disked::dimension, query, {.exact = true});
+    auto found =
+        *search_all(before->segments[0], metric, Disked::dimension, query, {.exact = true});
     std::string path = shard.rows_path();
     shard.upsert(2500, 4500);
     for (uint64_t id = 0; id < 300; ++id) shard.erase(id);
@@ -278,7 +278,7 @@ TEST_CASE("vectors on disk are searched, merged, and opened again") {
     shard.maintain();
     CHECK(!shard.env.FileExists(path));
     CHECK(shard.env.FileExists(shard.rows_path()));
-    CHECK(*search_all(before->segments, metric, Disked::dimension, query, {.exact = true}) ==
+    CHECK(*search_all(before->segments[0], metric, Disked::dimension, query, {.exact = true}) ==
           found);
     before.reset();
     shard.check_searches();
@@ -408,6 +408,85 @@ TEST_CASE("damaged vectors on disk are never answered with, and built again from
   shard.check_searches();
 }
 
+TEST_CASE("replicas take the same seals and merges, however late they build or were opened") {
+  struct Replica {
+    FaultEnv env;
+    std::unique_ptr<ShardReplica> state;
+
+    void open() {
+      state.reset();
+      ShardReplica::Options options;
+      options.env = &env;
+      options.dir = "/node/shards/2";
+      options.group = 2;
+      options.format = RecordFormat(RowFormat(Metric::l2, 1, Datatype::float32));
+      options.seal_rows_min = 10;
+      auto opened = ShardReplica::open(options, [](std::string_view) {});
+      REQUIRE_MESSAGE(opened.ok(), opened.status().to_string());
+      state = std::move(*opened);
+    }
+    void build() {
+      while (auto job = state->next_build()) {
+        std::function<Status()> cleanup;
+        REQUIRE(job->run().ok());
+        REQUIRE(state->finish_build(*job, Status(), &cleanup).ok());
+        if (cleanup) REQUIRE(cleanup().ok());
+      }
+    }
+    // A line for each segment, with its live rows.
+    std::string segments() const {
+      std::string out;
+      for (const SegmentInfo& segment : state->describe().segments) {
+        out += std::to_string(segment.id) + ' ' + std::to_string(segment.rows - segment.dead_rows) +
+               '\n';
+      }
+      return out;
+    }
+  };
+  Replica leader, late;
+  leader.open();
+  late.open();
+  uint64_t index = 0;
+  auto apply = [&](const std::string& command) {
+    ++index;
+    for (Replica* replica : {&leader, &late}) {
+      REQUIRE(replica->state->apply(index, 1, command).ok());
+    }
+  };
+  auto upsert = [&](uint64_t first, uint64_t end) {
+    UpsertCommand command;
+    command.dimension = 1;
+    for (uint64_t id = first; id < end; ++id) {
+      command.ids.push_back(VectorId(id).key());
+      command.values += std::string(4, '\0');
+      command.metadata.push_back("");
+    }
+    apply(encode(command));
+  };
+  auto maintain = [&] {
+    leader.build();
+    while (auto due = leader.state->plan_maintenance(true, true)) {
+      apply(*due);
+      leader.build();
+    }
+  };
+  // All of the first rows die, and only one of the replicas knows that there were any.
+  upsert(0, 20);
+  DeleteCommand erase;
+  for (uint64_t id = 0; id < 20; ++id) erase.ids.push_back(VectorId(id).key());
+  apply(encode(erase));
+  late.open();
+  for (uint64_t round = 0; round < 6; ++round) {
+    maintain();
+    upsert(100 * round, 100 * round + 15);
+  }
+  maintain();
+  late.build();
+  CHECK(leader.segments() == late.segments());
+  late.open();
+  CHECK(leader.segments() == late.segments());
+}
+
 TEST_CASE("a view is at the entry that the state is at, also when that changed nothing") {
   std::string dir = (std::filesystem::temp_directory_path() / "jade-replica-XXXXXX").string();
   REQUIRE(mkdtemp(dir.data()) != nullptr);
@@ -416,8 +495,7 @@ TEST_CASE("a view is at the entry that the state is at, also when that changed n
   options.dir = dir + "/shards/2";
   std::filesystem::create_directory(dir + "/shards");
   options.group = 2;
-  options.dimension = 1;
-  options.metric = Metric::l2;
+  options.format = RecordFormat(RowFormat(Metric::l2, 1, Datatype::float32));
   {
     auto replica = ShardReplica::open(options, [](std::string_view) {});
     REQUIRE_MESSAGE(replica.ok(), replica.status().to_string());

@@ -187,6 +187,31 @@ TEST_CASE_FIXTURE(Fixture, "lines keep their ids, and get their number where the
   CHECK(values_of(uint64_t{77}) == std::vector<float>{5, 6});
 }
 
+TEST_CASE_FIXTURE(Fixture,
+                  "lines have vectors by name where the database does, and files refuse to") {
+  DatabaseSpec spec;
+  spec.name = "named";
+  spec.named_vectors = {{"a", 2, Metric::l2}, {"b", 1, Metric::l2}};
+  REQUIRE(node->create_database(spec).ok());
+  options.database = "named";
+  auto outcome = run(dir.write("a.ndjson",
+                               "{\"id\":1,\"values\":{\"a\":[1,2],\"b\":[3]}}\n"
+                               "{\"id\":2,\"values\":{\"b\":[4]}}\n"));
+  REQUIRE_MESSAGE(outcome.ok(), outcome.status().to_string());
+  CHECK(outcome->rows == 2);
+  GetRequest request;
+  request.database = "named";
+  request.id = uint64_t{2};
+  auto found = node->get(request);
+  REQUIRE(found.ok());
+  REQUIRE(found->named.size() == 1);
+  CHECK(found->named[0].name == "b");
+  CHECK(found->named[0].values == std::vector<float>{4});
+  outcome = run(dir.write("a.fbin", fbin(3)));
+  REQUIRE(!outcome.ok());
+  CHECK(outcome.status().message().find("give them in JSON, as an object") != std::string::npos);
+}
+
 namespace {
 
 // Lines 4, 9, 14, ... are bad, each in another way.

@@ -158,9 +158,10 @@ TEST_CASE("upserts and searches in binary do what those in JSON do") {
   auto mixed = f.call("POST", "/v1/databases/db/search", R"({"vector":[3,4],"k":1})",
                       content_type_json, content_type_binary);
   REQUIRE(decode_search_reply(mixed.body).ok());
-  for (const char* needs_json : {"explain", "partial"}) {
+  for (const char* needs_json : {"explain", "partial", "group_by"}) {
     auto refused = f.call("POST", "/v1/databases/db/search",
-                          R"({"vector":[3,4],")" + std::string(needs_json) + R"(":true})",
+                          R"({"vector":[3,4],")" + std::string(needs_json) + R"(":)" +
+                              (needs_json == std::string("group_by") ? R"("kind"})" : "true}"),
                           content_type_json, content_type_binary);
     CHECK(refused.status == 400);
     CHECK(refused.body.find(std::string(needs_json) + " needs a JSON reply") != std::string::npos);
@@ -373,7 +374,7 @@ TEST_CASE("recall is measured with what the query says") {
            {"ef_search=x", "ef_search is"},
            {"min_recall=high", "min_recall is \\\"high\\\"; it must be 0.5 to 0.999"},
            {"min_recall=", "min_recall is"},
-           {"limit=1", "they are k, sample, ef_search, nprobe, probes and min_recall"},
+           {"limit=1", "they are k, sample, ef_search, nprobe, probes, min_recall and using"},
            {"probes=257", "from 1 to 256"}}) {
     auto refused = f.call("GET", std::string("/v1/databases/a/recall?") + query);
     CHECK(refused.status == 400);

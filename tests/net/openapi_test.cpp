@@ -1,7 +1,9 @@
 #include "net/openapi.h"
 
 #include <boost/json.hpp>
+#include <map>
 #include <set>
+#include <vector>
 
 #include "net/json_codec.h"
 #include "net/router.h"
@@ -86,6 +88,7 @@ TEST_CASE("the schemas have the fields that the decoders read") {
     CHECK(object.at("additionalProperties") == false);
   };
   check("CreateDatabase", json_fields::create());
+  check("NamedVector", json_fields::named_vector());
   check("AlterDatabase", json_fields::alter());
   check("IndexOptions", json_fields::index());
   check("Upsert", json_fields::upsert());
@@ -97,17 +100,30 @@ TEST_CASE("the schemas have the fields that the decoders read") {
 
 TEST_CASE("required fields are required") {
   boost::json::value spec = document();
-  const auto& required =
-      spec.at("components").at("schemas").at("CreateDatabase").at("required").as_array();
-  REQUIRE(required.size() == 2);
-  for (const auto& field : required) {
-    boost::json::object body{{"name", "a"}, {"dimension", 1}};
+  const auto& schema = spec.at("components").at("schemas").at("CreateDatabase");
+  REQUIRE(schema.at("required").as_array().size() == 1);
+  REQUIRE(schema.at("oneOf").as_array().size() == 2);
+  const std::map<std::string, boost::json::value> values = {
+      {"name", "a"},
+      {"dimension", 1},
+      {"named_vectors", boost::json::object{{"b", boost::json::object{{"dimension", 1}}}}}};
+  for (const auto& choice : schema.at("oneOf").as_array()) {
+    std::vector<std::string> required;
+    for (const auto* list : {&schema.at("required"), &choice.at("required")}) {
+      for (const auto& field : list->as_array()) required.emplace_back(field.as_string());
+    }
+    REQUIRE(required.size() == 2);
+    boost::json::object body;
+    for (const std::string& field : required) body[field] = values.at(field);
     std::string whole = boost::json::serialize(body);
     CHECK(decode_create(whole).ok());
-    body.erase(field.as_string());
-    std::string partial = boost::json::serialize(body);
-    CHECK(decode_create(partial).status().message() ==
-          std::string(field.as_string()) + " is missing");
+    for (const std::string& field : required) {
+      boost::json::object without = body;
+      without.erase(field);
+      std::string partial = boost::json::serialize(without);
+      std::string missing = field == "name" ? field : "dimension";
+      CHECK(decode_create(partial).status().message() == missing + " is missing");
+    }
   }
 }
 

@@ -52,6 +52,7 @@ TEST_CASE("clusters pass, and a seed is one run of them, too") {
   std::map<Fault, uint64_t> faults;
   uint64_t first_trace = 0;
   size_t copies = 0;
+  uint64_t lacking_searched = 0;
   for (uint64_t seed = 1; seed <= 12; ++seed) {
     CAPTURE(seed);
     SimulationOptions options;
@@ -68,6 +69,7 @@ TEST_CASE("clusters pass, and a seed is one run of them, too") {
     CHECK(report.writes_acknowledged > 0);
     CHECK(report.checkpoints > 0);
     CHECK(report.bytes_sent > 100'000);
+    lacking_searched += report.lacking_searched;
     for (const auto& [fault, times] : report.faults) faults[fault] += times;
     if (seed == 1) first_trace = report.trace_hash;
   }
@@ -76,6 +78,7 @@ TEST_CASE("clusters pass, and a seed is one run of them, too") {
     CAPTURE(std::string(name_of(fault)));
     CHECK(faults[fault] > 0);
   }
+  CHECK(lacking_searched > 0);
   CHECK(copies > 0);  // replicas whose log could not be continued
   SimulationOptions again;
   again.seed = 1;

@@ -134,6 +134,7 @@ DatabaseRecord sample_database() {
   out.quantization = 1;
   out.vectors = 1;
   out.datatype = 2;
+  out.named_vectors = {{"title", 128, 0, 1}, {"body", 768, 2, 0}};
   out.min_recall = 0.95;
   out.embedder = "lexical";
   out.replicas = 3;
