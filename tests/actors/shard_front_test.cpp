@@ -18,7 +18,8 @@ ShardSearch search_of(uint64_t group) {
 }
 
 ShardFront::State state_of(uint64_t applied_index, uint64_t leads_until_ms) {
-  auto view = std::make_shared<ShardSnapshot>();
+  auto view =
+      std::make_shared<ShardSnapshot>(RecordFormat(RowFormat(Metric::l2, 4, Datatype::float32)));
   view->applied_index = applied_index;
   ShardFront::State state;
   state.view = view;
