@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -93,6 +94,7 @@ class NodeBench {
                  static_cast<double>(memory) / static_cast<double>(workload_.base.rows), "bytes");
     JADE_RETURN_IF_ERROR(restart());
     search();
+    JADE_RETURN_IF_ERROR(search_while_importing());
     server_->stop(1000);
     JADE_RETURN_IF_ERROR(node_->close());
     return ingest_in_process();
@@ -205,6 +207,84 @@ class NodeBench {
     return {};
   }
 
+  // All rows are written once more while clients search without pause.
+  Status search_while_importing() {
+    const std::string suffix =
+        ", " + std::to_string(options_.clients) + (options_.clients == 1 ? " client" : " clients");
+    report_.section("Searches over HTTP beside an import, default ef" + suffix);
+    std::atomic<uint64_t> searches{0};
+    std::atomic<bool> stop{false};
+    // Each client until `most` searches, or the stop.
+    auto start = [&](uint64_t most) {
+      std::vector<std::thread> clients;
+      for (uint32_t i = 0; i < options_.clients; ++i) {
+        clients.emplace_back([this, i, most, &searches, &stop] {
+          Searcher search = over_http();
+          for (uint64_t n = 0; n < most && !stop; ++n) {
+            search((i + n) % workload_.queries.rows, options_.index.ef_search);
+            ++searches;
+          }
+        });
+      }
+      return clients;
+    };
+    auto join = [](std::vector<std::thread> clients) {
+      for (std::thread& client : clients) client.join();
+    };
+    // The rate of searches while `work` goes on.
+    auto rate_beside = [&](const auto& work) {
+      const uint64_t before = searches;
+      auto begin = Clock::now();
+      work();
+      return static_cast<double>(searches - before) / seconds_since(begin);
+    };
+    join(start(options_.measure.searches_min));  // to warm up
+    const double idle = rate_beside([&] { join(start(5 * options_.measure.searches_min)); });
+    auto clients = start(UINT64_MAX);
+    Status status;
+    double import_rate = 0;
+    const double importing = rate_beside([&] {
+      MatrixReader reader(workload_.base);
+      ImportOptions import;
+      import.url = url_;
+      import.database = "vectors";
+      auto outcome = run_import(
+          reader, import, stop, [](const ImportProgress&) {}, [](const std::string&) {});
+      status = outcome.status();
+      if (outcome.ok()) import_rate = static_cast<double>(outcome->rows) / outcome->seconds;
+    });
+    auto begin = Clock::now();
+    const double indexing = rate_beside([&] {
+      if (status.ok()) status = node_->wait_until_indexed("vectors");
+    });
+    const double indexing_seconds = seconds_since(begin);
+    stop = true;
+    join(std::move(clients));
+    JADE_RETURN_IF_ERROR(status);
+    report_.fact("searches with nothing else to do", idle, "searches/s");
+    report_.fact("of these, while vectors are imported", importing / idle, "times");
+    report_.fact("import meanwhile", import_rate, "vectors/s");
+    report_.fact("of these, until all is indexed", indexing / idle, "times");
+    report_.fact("which takes, beside searches", indexing_seconds, "s");
+    return {};
+  }
+
+  Searcher over_http() {
+    auto connected = HttpClient::connect(url_);
+    JADE_ASSERT(connected.ok());
+    auto client = std::shared_ptr<HttpClient>(std::move(*connected));
+    return [this, client](size_t query, uint32_t ef) {
+      std::string body = encode_search(request_for(ef), workload_.queries.row(query), 1,
+                                       workload_.queries.dimension);
+      auto response = client->request("POST", "/v1/databases/vectors/search", body,
+                                      content_type_binary, content_type_binary);
+      JADE_ASSERT(response.ok() && response->ok());
+      auto reply = decode_search_reply(response->body);
+      JADE_ASSERT(reply.ok());
+      return ids_of(reply->results.front());
+    };
+  }
+
   void search() {
     auto in_process = [this] {
       return Searcher([this](size_t query, uint32_t ef) {
@@ -217,21 +297,6 @@ class NodeBench {
         return ids_of(*reply);
       });
     };
-    auto over_http = [this] {
-      auto connected = HttpClient::connect(url_);
-      JADE_ASSERT(connected.ok());
-      auto client = std::shared_ptr<HttpClient>(std::move(*connected));
-      return Searcher([this, client](size_t query, uint32_t ef) {
-        std::string body = encode_search(request_for(ef), workload_.queries.row(query), 1,
-                                         workload_.queries.dimension);
-        auto response = client->request("POST", "/v1/databases/vectors/search", body,
-                                        content_type_binary, content_type_binary);
-        JADE_ASSERT(response.ok() && response->ok());
-        auto reply = decode_search_reply(response->body);
-        JADE_ASSERT(reply.ok());
-        return ids_of(reply->results.front());
-      });
-    };
     std::vector<uint32_t> clients = {1};
     if (options_.clients > 1) clients.push_back(options_.clients);
     for (uint32_t n : clients) {
@@ -239,10 +304,10 @@ class NodeBench {
       report_.section("Searches" + suffix);
       MeasureOptions measuring = options_.measure;
       measuring.clients = n;
-      auto curves = measure(
-          workload_,
-          {{"node in process" + suffix, in_process}, {"node over HTTP" + suffix, over_http}},
-          measuring);
+      auto curves = measure(workload_,
+                            {{"node in process" + suffix, in_process},
+                             {"node over HTTP" + suffix, [this] { return over_http(); }}},
+                            measuring);
       for (const Curve& curve : curves) report_.curve(curve);
       for (size_t i = 0; i < measuring.ef.size(); ++i) {
         if (measuring.ef[i] != options_.index.ef_search) continue;
