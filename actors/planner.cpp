@@ -102,7 +102,7 @@ class Planner {
     auto back = std::find_if(shard.leaving.begin(), shard.leaving.end(),
                              [this](uint64_t node) { return usable(node); });
     uint64_t to = back != shard.leaving.end() ? *back : spare(shard);
-    if (to == 0) return std::nullopt;
+    if (to == 0) return stuck ? take_back(shard, replicas) : std::nullopt;
     for (uint64_t& node : target) {
       if (may_stay(node)) continue;
       auto found = map_.nodes.find(node);
@@ -115,6 +115,23 @@ class Planner {
     return move_to(shard, target, MoveReason::replicas);
   }
 
+  // Of a move that can come to no end: without the nodes that cannot get their replica, and with
+  // those that were to give theirs up, as they have nobody to leave it to. Nothing where no node
+  // would be left.
+  std::optional<ShardRecord> take_back(const ShardPlacement& shard, uint32_t replicas) const {
+    const std::vector<uint64_t> wanted = target_of(shard);
+    std::vector<uint64_t> target = wanted;
+    std::erase_if(target, [&](uint64_t node) {
+      bool gone = map_.nodes.count(node) == 0 || health_.lost.count(node) > 0;
+      return gone && contains(shard.joining, node);
+    });
+    for (uint64_t node : shard.leaving) {
+      if (target.size() < replicas && health_.alive.count(node) > 0) target.push_back(node);
+    }
+    if (target.empty() || target == wanted) return std::nullopt;
+    return move_to(shard, target, MoveReason::replace);
+  }
+
   static ShardRecord move_to(const ShardPlacement& shard, const std::vector<uint64_t>& target,
                              MoveReason reason) {
     ShardRecord next = shard;
@@ -122,7 +139,9 @@ class Planner {
     next.leaving.clear();
     next.joining.clear();
     for (uint64_t node : target) {
-      if (!contains(shard.nodes, node) || contains(shard.joining, node)) {
+      // One that was to leave may have been about to join before, and then has none.
+      if (!contains(shard.nodes, node) || contains(shard.joining, node) ||
+          contains(shard.leaving, node)) {
         next.joining.push_back(node);
       }
     }

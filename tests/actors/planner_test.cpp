@@ -192,8 +192,39 @@ TEST_CASE("a move that cannot end is taken back where no other node is left") {
   auto move = plan_move(map, health);
   REQUIRE(move);
   CHECK(target_of(*move) == std::vector<uint64_t>{1, 2, 3});
-  CHECK(move->joining.empty());
+  // It may never have had its replica.
+  CHECK(move->joining == std::vector<uint64_t>{1});
   CHECK(move->leaving == std::vector<uint64_t>{4});
+}
+
+TEST_CASE("a move that cannot end is taken back by nodes that are drained, if no other is left") {
+  ClusterMap map = cluster_of(4);
+  add_database(map, spec_of("a", 1, 3));
+  map.nodes[5] = {5, "n5", "", "", false, 0};
+  map.nodes[3].draining = map.nodes[5].draining = true;
+  ShardPlacement& shard = map.databases["a"].shards[0];
+  // 5 was to get one before it was drained, and waits for it.
+  shard.nodes = {1, 4, 2, 3, 5};
+  shard.joining = {2};
+  shard.leaving = {3, 5};
+  NodeHealth health;
+  health.alive = {1, 3, 4, 5};
+  health.lost = {2};
+  auto move = plan_move(map, health);
+  REQUIRE(move);
+  CHECK(target_of(*move) == std::vector<uint64_t>{1, 4, 3});
+  CHECK(move->joining == std::vector<uint64_t>{3});
+  CHECK(move->leaving == std::vector<uint64_t>{2, 5});
+  // It ends, and 3 keeps its replica until there is a node for it.
+  shard = *move;
+  CHECK(!plan_move(map, health));
+  settle(shard);
+  CHECK(!plan_move(map, health));
+  map.nodes[6] = {6, "n6", "", "", false, 0};
+  health.alive.insert(6);
+  auto next = plan_move(map, health);
+  REQUIRE(next);
+  CHECK(target_of(*next) == std::vector<uint64_t>{1, 4, 6});
 }
 
 TEST_CASE("a shard gets the replicas that its database asks for, more or fewer") {
