@@ -209,6 +209,12 @@ void supervisor_state::open_drained(uint64_t group, const DatabaseSpec& spec) {
               shards.erase(found);
               return;
             }
+            // A member whose part of a split was not made before that was over. It must not
+            // vote without a log, and without its vote there may be no leader to send it one.
+            if (!on_disk->begun && placement->founded && !is_joining(group) && has_peers(group)) {
+              opened_replica->reset();
+              return replace(group);
+            }
             found->second.state = HostedShard::State::catching_up;
             found->second.actor = self->spawn(jade::shard, context, node_actor(self), peer,
                                               *placement, !placement->founded, opened_replica);
