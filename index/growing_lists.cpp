@@ -37,6 +37,9 @@ constexpr auto consecutive = [] {
   return numbers;
 }();
 constexpr float infinity = std::numeric_limits<float>::infinity();
+// Vectors whose squared length is less have no sums, differences or products below that are
+// no number.
+constexpr float square_max = 1e36f;
 
 // The nearest whole number. `value`: at least -zero. Without a branch, which could not be
 // foreseen.
@@ -67,7 +70,7 @@ bool encode_values(CodedQuery& out) {
   float squares = square_of(out.values.data(), n);
   float step = largest > 0 ? largest / query_most : 1;
   float scale = 1 / step;
-  if (!(squares < infinity) || !(scale < infinity)) return false;
+  if (!(squares < square_max) || !(scale < infinity)) return false;
   out.code.values.resize(n);
   int32_t sum = 0;
   for (size_t j = 0; j < n; ++j) {
@@ -496,7 +499,7 @@ bool GrowingLists::encode(const float* query, CodedQuery& out) const {
     out.values[j] = query[j] - (out.euclidean ? middle_[j] : 0);
   }
   rotation_.apply(out.values.data());
-  if (!(std::fabs(out.base) < infinity) || !encode_values(out)) return false;
+  if (!(std::fabs(out.base) < square_max) || !encode_values(out)) return false;
   encode_planes(out);
   return true;
 }

@@ -455,7 +455,7 @@ class SegmentSearch {
       if (i < ahead) continue;
       auto worst = nearest_.worst();
       if (worst && candidates[i - ahead].distance() > scale * *worst + error) return;
-      compare_growing(rows, candidates[i - ahead].row());
+      push(compare_growing(rows, candidates[i - ahead].row()));
     }
     if (!memory.beam.full()) return;
     // Codes cannot tell which are best: by values, those of the lists that are not known.
@@ -467,18 +467,20 @@ class SegmentSearch {
       for (uint32_t i = 0; i < size; ++i) {
         const uint32_t row = near.rows->number(i);
         if (row >= listed_ || !is_there(row)) continue;
-        if (!std::binary_search(known.begin(), known.end(), row)) compare_growing(rows, row);
+        if (std::binary_search(known.begin(), known.end(), row)) continue;
+        Candidate found = compare_growing(rows, row);
+        if (nearest_.wants(found.distance()) && matches_growing(row)) push(found);
       }
       if (stopped_after(size)) return;
     }
   }
 
-  void compare_growing(const GrowingRows& rows, uint32_t row) {
+  Candidate compare_growing(const GrowingRows& rows, uint32_t row) {
     float d;
     rows.distances(&row, 1, &d);
     ++done_.distances_by_values;
     ++done_.rescored;
-    if (nearest_.wants(d) && matches_growing(row)) push(Candidate(d, row));
+    return Candidate(d, row);
   }
 
   // Of a growing segment, from `begin` on: the distance first, as metadata costs more.

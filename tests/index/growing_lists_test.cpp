@@ -236,6 +236,22 @@ TEST_CASE("Codes that cannot tell rows apart, or not express them, hide none") {
     CHECK(rows.find(points.next(), options, &explained).size() == 10);
     CHECK(explained.plan == SegmentPlan::scan);
   }
+  SUBCASE("so far apart that differences of distances would be no number") {
+    Points points(20);
+    Rows rows(Metric::l2, 20);
+    for (uint32_t i = 0; i < 3000; ++i) {
+      auto far = points.next();
+      for (float& value : far) value *= 7e17f;
+      rows.add(far);
+    }
+    SegmentExplanation explained;
+    auto query = points.next();
+    for (float& value : query) value *= 7e17f;
+    auto found = rows.find(query, options, &explained);
+    CHECK(found.size() == 10);
+    options.exact = true;
+    CHECK(found == rows.find(query, options));
+  }
   SUBCASE("denormal ones") {
     Rows rows(Metric::l2, 4);
     const float least = std::numeric_limits<float>::denorm_min();
