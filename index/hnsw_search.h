@@ -6,11 +6,13 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <limits>
 #include <span>
 #include <utility>
 #include <vector>
 
 #include "index/hnsw_graph.h"
+#include "index/kernels.h"
 #include "index/row_codes.h"
 #include "index/stopper.h"
 
@@ -34,6 +36,7 @@ class Candidate {
   friend auto operator<=>(const Candidate&, const Candidate&) = default;
 
  private:
+  friend class Beam;
   // Floats order as integers do but for the sign.
   static uint32_t ordered(float value) {
     auto bits = std::bit_cast<uint32_t>(value + 0.0f);  // one zero only
@@ -41,6 +44,7 @@ class Candidate {
   }
   uint64_t bits_ = 0;
 };
+static_assert(sizeof(Candidate) == sizeof(uint64_t), "Beam sorts them as numbers");
 
 // The nearest candidates, best first, up to a number, and which were taken to walk on
 // from. One sorted array, as in NSG (Fu et al., "Fast approximate nearest neighbor
@@ -51,25 +55,20 @@ class Beam {
     width_ = width;
     size_ = 0;
     next_ = 0;
+    limit_ = std::numeric_limits<float>::infinity();
     // One more than it holds, so that what falls out has a place.
     if (sorted_.size() <= width) sorted_.resize(width + 1);
   }
   bool full() const { return size_ >= width_; }
+  // It wants nothing farther away.
+  float limit() const { return limit_; }
   bool wants(Candidate candidate) const { return !full() || candidate < sorted_[size_ - 1]; }
   // Only what it wants.
   void insert(Candidate candidate) {
-    // Without branches, which could not be foreseen.
-    Candidate* at = sorted_.data();
-    for (size_t left = size_; left > 0;) {
-      size_t half = (left + 1) / 2;
-      at += at[half - 1] < candidate ? half : 0;
-      left -= half;
-    }
-    auto place = static_cast<size_t>(at - sorted_.data());
-    std::memmove(at + 1, at, (size_ - place) * sizeof(Candidate));
-    *at = candidate;
+    size_t place = insert_(&sorted_.data()->bits_, size_, candidate.bits_);
     size_ += full() ? 0 : 1;
     next_ = std::min(next_, place);
+    if (full()) limit_ = sorted_[size_ - 1].distance();
   }
   // The nearest that was not taken; null when all were.
   const Candidate* next() {
@@ -80,9 +79,11 @@ class Beam {
   std::span<const Candidate> sorted() const { return {sorted_.data(), size_}; }
 
  private:
+  decltype(Kernels::insert_sorted) insert_ = kernels().insert_sorted;
   size_t width_ = 0;
   size_t size_ = 0;
   size_t next_ = 0;  // all before it were taken
+  float limit_ = std::numeric_limits<float>::infinity();
   std::vector<Candidate> sorted_;
 };
 
@@ -95,6 +96,22 @@ class WalkMemory {
   void reset(size_t n);
   // True at the first visit.
   bool visit(uint32_t row) { return std::exchange(epochs_[row], epoch_) != epoch_; }
+  // Puts those of `links`, up to the first that is negative, that had not been visited into
+  // `fresh`, and returns how many.
+  size_t visit_linked(std::span<const int32_t> links) {
+    if (fresh.size() < links.size()) fresh.resize(links.size());
+    uint32_t* const out = fresh.data();
+    uint16_t* const epochs = epochs_.data();
+    const uint16_t epoch = epoch_;
+    size_t count = 0;
+    for (int32_t link : links) {
+      if (link < 0) break;
+      // About half were visited: a branch could not be foreseen.
+      out[count] = static_cast<uint32_t>(link);
+      count += std::exchange(epochs[link], epoch) != epoch ? 1 : 0;
+    }
+    return count;
+  }
   // How many rows were visited. Looks at all of them.
   size_t visited() const {
     return static_cast<size_t>(std::count(epochs_.begin(), epochs_.end(), epoch_));
@@ -261,22 +278,17 @@ bool walk(const HnswGraph& graph, const Rows& rows, uint32_t level, Candidate st
     }
     if (pace.ends(visits)) return false;
     auto links = graph.links(nearest.row(), level);
-    fresh.resize(links.size());
-    size_t count = 0;
-    for (int32_t link : links) {
-      if (link < 0) break;
-      auto row = static_cast<uint32_t>(link);
-      // About half were visited: a branch could not be foreseen.
-      fresh[count] = row;
-      count += memory.visit(row) ? 1 : 0;
-    }
+    size_t count = memory.visit_linked(links);
     for (size_t i = 0; i < count; ++i) rows.prefetch(fresh[i]);
     // The row that is likely next.
     if (const Candidate* likely = beam.next()) graph.prefetch_links(likely->row());
     visits += count;
     memory.distances.resize(links.size());
     rows.distances(fresh.data(), count, memory.distances.data());
-    for (size_t i = 0; i < count; ++i) reach(Candidate(memory.distances[i], fresh[i]));
+    for (size_t i = 0; i < count; ++i) {
+      if (memory.distances[i] > beam.limit()) continue;
+      reach(Candidate(memory.distances[i], fresh[i]));
+    }
   }
 }
 

@@ -114,6 +114,28 @@ void bits_portable(const uint8_t* values, const uint8_t* codes, size_t stride, s
   bits_by_words(values, codes, stride, width, rows, count, out);
 }
 
+// Where among the first `left` numbers from `at` on the first is that is not less than the
+// value: `at` is moved until at most `enough` are left, one of which it is, or the one after
+// them. Without branches, which could not be foreseen.
+template <size_t enough>
+inline size_t narrow(const uint64_t*& at, size_t left, uint64_t value) {
+  while (left > enough) {
+    size_t half = (left + 1) / 2;
+    at += at[half - 1] < value ? half : 0;
+    left -= half;
+  }
+  return left;
+}
+
+size_t insert_sorted_portable(uint64_t* sorted, size_t size, uint64_t value) {
+  const uint64_t* at = sorted;
+  narrow<0>(at, size, value);
+  auto place = static_cast<size_t>(at - sorted);
+  std::memmove(sorted + place + 1, sorted + place, (size - place) * sizeof *sorted);
+  sorted[place] = value;
+  return place;
+}
+
 using Sixteen = float __attribute__((vector_size(64)));
 using Places = int32_t __attribute__((vector_size(64)));
 
@@ -167,11 +189,11 @@ __attribute__((always_inline)) inline void hadamard_by_halves(float* values, siz
 
 void hadamard_portable(float* values, size_t n) { hadamard_by_halves(values, n); }
 
-constexpr Kernels portable{SimdLevel::portable,   l2_portable<float>,    ip_portable<float>,
-                           l2_portable<uint16_t>, ip_portable<uint16_t>, l2_portable<uint8_t>,
-                           ip_portable<uint8_t>,  l2_u8_portable,        ip_u8_portable,
-                           products_portable,     packed_portable,       bits_portable,
-                           hadamard_portable};
+constexpr Kernels portable{SimdLevel::portable,    l2_portable<float>,    ip_portable<float>,
+                           l2_portable<uint16_t>,  ip_portable<uint16_t>, l2_portable<uint8_t>,
+                           ip_portable<uint8_t>,   l2_u8_portable,        ip_u8_portable,
+                           products_portable,      packed_portable,       bits_portable,
+                           insert_sorted_portable, hadamard_portable};
 
 #if defined(__x86_64__)
 
@@ -512,6 +534,31 @@ __attribute__((target("avx2,avx512f,avx512vpopcntdq"))) void bits_avx512(
   }
 }
 
+__attribute__((target("avx512f,popcnt"))) size_t insert_sorted_avx512(uint64_t* sorted, size_t size,
+                                                                      uint64_t value) {
+  const __m512i values = _mm512_set1_epi64(static_cast<long long>(value));
+  const uint64_t* at = sorted;
+  size_t left = narrow<48>(at, size, value);
+  size_t less = 0;
+  for (size_t i = 0; i < left; i += 8) {
+    auto some = static_cast<__mmask8>(left - i < 8 ? (1u << (left - i)) - 1 : 0xff);
+    __m512i numbers = _mm512_maskz_loadu_epi64(some, at + i);
+    less += static_cast<size_t>(
+        __builtin_popcount(_mm512_mask_cmplt_epu64_mask(some, numbers, values)));
+  }
+  size_t place = static_cast<size_t>(at - sorted) + less;
+  // From the end, so that nothing is written over before it was read.
+  size_t end = size;
+  for (; end - place >= 8; end -= 8) {
+    _mm512_storeu_si512(sorted + end - 7, _mm512_loadu_si512(sorted + end - 8));
+  }
+  auto rest = static_cast<__mmask8>((1u << (end - place)) - 1);
+  __m512i numbers = _mm512_maskz_loadu_epi64(rest, sorted + place);
+  _mm512_mask_storeu_epi64(sorted + place + 1, rest, numbers);
+  sorted[place] = value;
+  return place;
+}
+
 __attribute__((target("avx2"))) void hadamard_avx2(float* values, size_t n) {
   hadamard_by_halves(values, n);
 }
@@ -520,10 +567,11 @@ __attribute__((target("avx512f"))) void hadamard_avx512(float* values, size_t n)
   hadamard_by_halves(values, n);
 }
 
-constexpr Kernels avx2{SimdLevel::avx2,   l2_avx2<float>,   ip_avx2<float>,   l2_avx2<uint16_t>,
-                       ip_avx2<uint16_t>, l2_avx2<uint8_t>, ip_avx2<uint8_t>, l2_u8_avx2,
-                       ip_u8_avx2,        products_avx2,    packed_avx2,      bits_avx2,
-                       hadamard_avx2};
+constexpr Kernels avx2{SimdLevel::avx2,        l2_avx2<float>,    ip_avx2<float>,
+                       l2_avx2<uint16_t>,      ip_avx2<uint16_t>, l2_avx2<uint8_t>,
+                       ip_avx2<uint8_t>,       l2_u8_avx2,        ip_u8_avx2,
+                       products_avx2,          packed_avx2,       bits_avx2,
+                       insert_sorted_portable, hadamard_avx2};
 
 Kernels best_avx512() {
   Kernels out = avx2;
@@ -534,6 +582,7 @@ Kernels best_avx512() {
   out.inner_product_f16 = ip_avx512<uint16_t>;
   out.l2_squared_f32_u8 = l2_avx512<uint8_t>;
   out.inner_product_f32_u8 = ip_avx512<uint8_t>;
+  out.insert_sorted = insert_sorted_avx512;
   out.hadamard = hadamard_avx512;
   if (__builtin_cpu_supports("avx512vnni")) {
     out.code_products = products_vnni;

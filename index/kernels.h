@@ -41,6 +41,9 @@ struct Kernels {
   // next, 16 with the next and 16 with those that count -8.
   void (*bit_products)(const uint8_t* values, const uint8_t* codes, size_t stride, size_t width,
                        const uint32_t* rows, size_t count, int32_t* out);
+  // Puts `value` into `size` ascending numbers, before those that are equal, and returns where.
+  // There is room for one more.
+  size_t (*insert_sorted)(uint64_t* sorted, size_t size, uint64_t value);
   // Fast Walsh-Hadamard transform in place, not scaled: the same at every level. `n`: a
   // power of two.
   void (*hadamard)(float* values, size_t n);

@@ -18,6 +18,8 @@ constexpr uint32_t stray_share = 1000;
 // A query's largest value may, squared, be so many times the mean of the squares: more,
 // and under dot rounding the query would lose more than rounding the rows.
 constexpr float peak_max = 32;
+// How many times its standard deviation a distance by codes is off at most, but for few.
+constexpr float deviations = 3;
 constexpr float infinity = std::numeric_limits<float>::infinity();
 
 }  // namespace
@@ -153,6 +155,16 @@ bool ScalarCodes::encode(const float* query, EncodedQuery& out) const {
   out.product = centred ? -2 * factor : -factor;
   out.is_row = false;
   return true;
+}
+
+float ScalarCodes::error(const EncodedQuery& query, float distance) const {
+  if (metric_ == Metric::dot) return infinity;
+  // With y the query, s the row and e what rounding adds to either, |y - s - e|² is off by
+  // |e|² - 2 e · (y - s). Each dimension of e is anywhere within a step.
+  float query_step = query.product / (-2 * step_);
+  float squares = (step_ * step_ + query_step * query_step) / 12;
+  return squares * static_cast<float>(dimension_) +
+         deviations * 2 * std::sqrt(squares * std::max(0.0f, distance));
 }
 
 void ScalarCodes::encode_row(uint32_t row, EncodedQuery& out) const {

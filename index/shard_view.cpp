@@ -577,8 +577,8 @@ class SegmentSearch {
     auto& rows = memory.fresh;
     auto candidates = memory.beam.sorted();
     candidates = candidates.first(std::min(candidates.size(), codes.rescored(options_.k)));
-    // So many at once that memory is not waited for.
-    constexpr size_t batch = 16;
+    // So many at once that memory is not waited for, and that few are in vain.
+    constexpr size_t batch = 8;
     const float scale = segment.metric() == Metric::cosine ? 2 : 1;  // of distances by codes
     size_t fetched = 0;
     for (size_t done = 0; done < candidates.size(); done += rows.size()) {

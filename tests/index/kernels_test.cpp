@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <random>
@@ -215,6 +216,37 @@ TEST_CASE("Every level of kernels has the same products of packed codes") {
           REQUIRE(out[i] == sum);
         }
         REQUIRE(out[count] == 7);
+      }
+    }
+  }
+}
+
+TEST_CASE("Every level of kernels inserts into ascending numbers as the standard library does") {
+  std::mt19937_64 random(5);
+  for (SimdLevel level : {SimdLevel::portable, SimdLevel::avx2, SimdLevel::avx512}) {
+    const Kernels* tested = kernels_at(level);
+    if (tested == nullptr) continue;
+    CAPTURE(to_string(level));
+    for (size_t size : {0u, 1u, 7u, 8u, 9u, 31u, 47u, 48u, 49u, 64u, 97u, 500u}) {
+      CAPTURE(size);
+      for (int round = 0; round < 100; ++round) {
+        // All of the range, so that signs would show, and with some that are equal.
+        std::vector<uint64_t> sorted(size);
+        for (uint64_t& number : sorted) number = (random() % 200) << 56 | 1;
+        std::sort(sorted.begin(), sorted.end());
+        uint64_t value = round % 3 == 0 && size > 0 ? sorted[random() % size]
+                         : round % 3 == 1           ? (random() % 200) << 56
+                         : round % 2 == 0           ? 0
+                                                    : UINT64_MAX;
+        std::vector<uint64_t> expected = sorted;
+        auto at = std::lower_bound(expected.begin(), expected.end(), value);
+        auto place = static_cast<size_t>(at - expected.begin());
+        expected.insert(at, value);
+        expected.push_back(7);
+        sorted.push_back(0);
+        sorted.push_back(7);
+        REQUIRE(tested->insert_sorted(sorted.data(), size, value) == place);
+        REQUIRE(sorted == expected);
       }
     }
   }

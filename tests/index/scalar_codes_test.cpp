@@ -86,6 +86,49 @@ TEST_CASE("Distances by codes are nearly those by values, under each metric") {
   }
 }
 
+TEST_CASE("Few distances by codes are off by more than codes say, and that is little") {
+  for (Metric metric : {Metric::l2, Metric::cosine}) {
+    for (uint32_t dimension : {24u, 65u, 128u, 257u}) {
+      CAPTURE(to_string(metric));
+      CAPTURE(dimension);
+      constexpr uint32_t n = 1200;
+      Vectors vectors(n, dimension, metric, 5);
+      auto codes = vectors.codes();
+      REQUIRE(codes);
+      const float scale = metric == Metric::cosine ? 2 : 1;
+      std::vector<uint32_t> rows(n);
+      for (uint32_t i = 0; i < n; ++i) rows[i] = i;
+      std::vector<float> found(n);
+      EncodedQuery query;
+      size_t pairs = 0, beyond = 0, far_beyond = 0;
+      for (uint32_t q = 0; q < n; q += 20) {
+        // Not a row, but between two.
+        std::vector<float> values(vectors.row(q), vectors.row(q) + dimension);
+        for (size_t j = 0; j < dimension; ++j) values[j] = (values[j] + vectors.row(q / 2)[j]) / 2;
+        if (metric == Metric::cosine) normalise(values.data(), dimension);
+        REQUIRE(codes->encode(values.data(), query));
+        codes->distances(query, rows.data(), n, found.data());
+        for (uint32_t i = 0; i < n; ++i) {
+          float exact = scale * vectors.distance(values.data(), vectors.row(i));
+          float error = codes->error(query, exact);
+          ++pairs;
+          beyond += found[i] > exact + error ? 1 : 0;
+          far_beyond += found[i] > exact + error / 4 ? 1 : 0;
+        }
+      }
+      CHECK(beyond * 200 < pairs);
+      CHECK(far_beyond * 50 > pairs);
+    }
+  }
+  // Unknown under dot.
+  Vectors dot(2000, 64, Metric::dot);
+  auto codes = dot.codes();
+  REQUIRE(codes);
+  EncodedQuery query;
+  REQUIRE(codes->encode(dot.row(0), query));
+  CHECK(codes->error(query, 1) == std::numeric_limits<float>::infinity());
+}
+
 TEST_CASE("What codes cannot express is refused") {
   Vectors vectors(2000, 16, Metric::l2);
   auto codes = vectors.codes();

@@ -477,7 +477,8 @@ TEST_CASE("An explanation counts what was done") {
     CHECK(few.matching == matching);
     CHECK(few.rows_visited == matching);
     CHECK(few.distances_by_codes == matching);
-    CHECK(few.rescored == sealed.codes()->rescored(5));
+    CHECK(few.rescored >= 5);
+    CHECK(few.rescored <= sealed.codes()->rescored(5));
     CHECK(few.distances_by_values == few.rescored);
     CHECK(few.metadata_read == 0);
     CHECK(few.walk_cost > static_cast<double>(matching));
