@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <thread>
+#include <utility>
 
 #include "index/scoring.h"
 
@@ -28,12 +29,13 @@ double mean_recall(const Workload& workload, const Contestant& contestant, uint3
 double measure_once(const Workload& workload, const Contestant& contestant, uint32_t ef,
                     const MeasureOptions& options, std::vector<double>& latencies_us) {
   size_t queries = workload.queries.rows;
-  size_t total = std::max(queries, options.searches_min) * options.clients;
+  const size_t least = std::max(queries, options.searches_min) * options.clients;
   std::vector<std::vector<double>> taken(options.clients);
   std::vector<std::thread> threads;
   std::atomic<size_t> next{0};
   std::atomic<uint32_t> ready{0};
   std::atomic<bool> go{false};
+  Clock::time_point begin;
   for (uint32_t c = 0; c < options.clients; ++c) {
     threads.emplace_back([&, c] {
       Searcher search = contestant.connect();
@@ -41,20 +43,26 @@ double measure_once(const Workload& workload, const Contestant& contestant, uint
       for (size_t i = 0; i < options.warm_up; ++i) search(i % queries, ef);
       ready.fetch_add(1);
       while (!go.load()) std::this_thread::yield();
-      for (size_t i = next.fetch_add(1); i < total; i = next.fetch_add(1)) {
-        auto begin = Clock::now();
+      for (auto now = Clock::now();;) {
+        size_t i = next.fetch_add(1);
+        if (i >= least && now - begin >= std::chrono::duration<double>(options.seconds_min)) break;
         search(i % queries, ef);
-        taken[c].push_back(seconds_since(begin) * 1e6);
+        auto then = std::exchange(now, Clock::now());
+        taken[c].push_back(std::chrono::duration<double, std::micro>(now - then).count());
       }
     });
   }
   while (ready.load() < options.clients) std::this_thread::yield();
-  auto begin = Clock::now();
+  begin = Clock::now();
   go.store(true);
   for (std::thread& thread : threads) thread.join();
-  double rate = static_cast<double>(total) / seconds_since(begin);
-  for (const auto& part : taken) latencies_us.insert(latencies_us.end(), part.begin(), part.end());
-  return rate;
+  const double seconds = seconds_since(begin);
+  size_t searches = 0;
+  for (const auto& part : taken) {
+    searches += part.size();
+    latencies_us.insert(latencies_us.end(), part.begin(), part.end());
+  }
+  return static_cast<double>(searches) / seconds;
 }
 
 Spread spread(const std::vector<double>& values) {

@@ -42,9 +42,10 @@ struct MeasureOptions {
   std::vector<uint32_t> ef;
   uint32_t clients = 1;
   uint32_t rounds = 3;
-  // At each width in each round, by each client: enough that starting threads does
-  // not count. Never less than all queries.
+  // At each width in each round, by each client: enough that neither starting threads nor a
+  // short disturbance counts. Never less than all queries.
   size_t searches_min = 2000;
+  double seconds_min = 0.3;
   size_t warm_up = 100;  // searches of each client before them, not counted
 };
 

@@ -175,6 +175,7 @@ TEST_CASE("contestants take turns at each width in each round") {
   options.ef = {10, 20};
   options.rounds = 2;
   options.searches_min = 1;  // then all queries once
+  options.seconds_min = 0;
   options.warm_up = 0;
   auto curves = measure(w, {contestant("a", true), contestant("b", false)}, options);
   // For recall first, then the rounds.
@@ -220,6 +221,7 @@ TEST_CASE("each client has a searcher of its own, and all share the searches") {
   options.clients = 3;
   options.rounds = 2;
   options.searches_min = 5;
+  options.seconds_min = 0;
   options.warm_up = 1;
   auto curves = measure(w, {contestant}, options);
   // One for recall, then all of each round, and of each client one before.
@@ -227,6 +229,31 @@ TEST_CASE("each client has a searcher of its own, and all share the searches") {
   CHECK(searches == 2 + (5 + 1) * 3 * 2);
   CHECK(of_query == std::vector<uint32_t>{1 + (8 + 3) * 2, 1 + 7 * 2});
   CHECK(curves[0].points[0].recall == 0);
+}
+
+TEST_CASE("all go on searching until time enough has gone by") {
+  Workload w = line();
+  std::atomic<uint32_t> searches{0};
+  MeasureOptions options;
+  options.ef = {10};
+  options.clients = 2;
+  options.rounds = 1;
+  options.searches_min = 1;
+  options.seconds_min = 0.02;
+  options.warm_up = 0;
+  auto curves = measure(w,
+                        {{"a",
+                          [&] {
+                            return Searcher([&](size_t, uint32_t) {
+                              ++searches;
+                              return std::vector<int64_t>{};
+                            });
+                          }}},
+                        options);
+  REQUIRE(curves[0].points[0].rates.size() == 1);
+  // Those for recall came before.
+  auto counted = static_cast<double>(searches - w.queries.rows);
+  CHECK(counted / curves[0].points[0].rates[0] >= 0.02);
 }
 
 }  // namespace jade
