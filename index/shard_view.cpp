@@ -34,6 +34,8 @@ constexpr size_t listed_rescored(size_t k) { return 4 * k + 32; }
 constexpr size_t lists_ahead = 2;
 // Rows that a scan compares at once, so that memory is not waited for.
 constexpr size_t rows_at_once = 16;
+// Rows of so many bytes are compared with one query after another, from the first cache.
+constexpr size_t block_bytes = 24u << 10;
 
 // The best k hits of all segments.
 class Nearest {
@@ -207,6 +209,27 @@ class StoredRows {
   mutable uint32_t hinted_ = UINT32_MAX - 1;
 };
 
+// One query, and the best for it so far.
+struct QuerySearch {
+  QuerySearch(const RowFormat& format, std::span<const float> query,
+              std::span<const SegmentView> views, size_t k)
+      : unit(unit_of(format, query)),
+        distance(format, unit.empty() ? query.data() : unit.data()),
+        nearest(views, k) {}
+
+  // Normalised, under cosine; else empty.
+  static std::vector<float> unit_of(const RowFormat& format, std::span<const float> query) {
+    if (format.metric() != Metric::cosine) return {};
+    std::vector<float> out(query.begin(), query.end());
+    normalise(out.data(), out.size());
+    return out;
+  }
+
+  std::vector<float> unit;
+  RowDistance distance;
+  Nearest nearest;
+};
+
 // Rows that count how many were compared.
 template <class Rows>
 class Counted {
@@ -249,16 +272,36 @@ class SegmentSearch {
 
   // Why what was found does not count.
   const Status& failed() const { return failed_; }
-  SegmentExplanation run() {
+  // Whether run() compares the query with all rows that match, by their values in memory.
+  bool scans_values() const {
+    const SealedSegment* sealed = as_sealed(view_);
+    return sealed != nullptr && sealed->stored() == nullptr &&
+           (options_.exact || sealed->kind() == IndexKind::flat);
+  }
+  // What run() does, for several queries at once. All scan values, of one segment, with the
+  // same options.
+  static void run_together(std::span<SegmentSearch> searches) {
+    for (SegmentSearch& search : searches) {
+      if (!search.begin()) return;
+    }
+    SegmentSearch& first = searches.front();
+    const uint64_t read_before = first.matches_ != nullptr ? first.matches_->metadata_read() : 0;
+    scan_together(searches);
+    if (first.matches_ != nullptr) {
+      first.done_.metadata_read = first.matches_->metadata_read() - read_before;
+    }
+  }
+  const SegmentExplanation& done() const { return done_; }
+  // What it took to select what matches, for all queries: how long, and how much was read.
+  void charge_filter(uint64_t ns, uint64_t metadata_read) {
+    done_.filter_ns = ns;
+    done_.metadata_read += metadata_read;
+  }
+
+  void run() {
     const SealedSegment* sealed = as_sealed(view_);
     uint64_t read_before = matches_ != nullptr ? matches_->metadata_read() : 0;
-    done_.segment = view_.id;
-    done_.kind = view_.segment->kind();
-    done_.rows = view_.visible;
-    done_.live = view_.live();
-    done_.matching = matches_ != nullptr ? matches_->count() : view_.live();
-    done_.matching_exact = matches_ != nullptr ? matches_->exact() : options_.filter == nullptr;
-    if (view_.visible == 0 || (done_.matching == 0 && done_.matching_exact)) return done_;
+    if (!begin()) return;
     if (sealed == nullptr) {
       search_growing();
     } else if (options_.exact || sealed->kind() == IndexKind::flat) {
@@ -273,10 +316,20 @@ class SegmentSearch {
       }
     }
     if (matches_ != nullptr) done_.metadata_read = matches_->metadata_read() - read_before;
-    return done_;
   }
 
  private:
+  // False where there is nothing to be found.
+  bool begin() {
+    done_.segment = view_.id;
+    done_.kind = view_.segment->kind();
+    done_.rows = view_.visible;
+    done_.live = view_.live();
+    done_.matching = matches_ != nullptr ? matches_->count() : view_.live();
+    done_.matching_exact = matches_ != nullptr ? matches_->exact() : options_.filter == nullptr;
+    return view_.visible > 0 && (done_.matching > 0 || !done_.matching_exact);
+  }
+
   // use(rows) with the rows of `segment` by their values.
   template <class Use>
   auto with_values(const SealedSegment& segment, Use use) {
@@ -512,13 +565,67 @@ class SegmentSearch {
 
   // By values.
   void scan_all(const SealedSegment& segment) {
+    if (segment.stored() == nullptr) return scan_together({this, 1});
     plan(matches_ != nullptr ? SegmentPlan::matching_rows : SegmentPlan::scan);
     Stage stage(options_, done_.scan_ns);
-    with_values(segment, [&](const auto& rows) {
-      compare_candidates(rows, done_.distances_by_values, [&](Candidate found) {
-        if (nearest_.wants(found.distance()) && check(found.row())) push(found);
+    compare_candidates(StoredRows(segment, distance_, failed_), done_.distances_by_values,
+                       [&](Candidate found) { reach(found); });
+  }
+
+  // By values in memory: some rows with all of the queries while they are in the cache.
+  static void scan_together(std::span<SegmentSearch> searches) {
+    SegmentSearch& first = searches.front();
+    const size_t in_cache = block_bytes / first.view_.segment->format().row_bytes();
+    // So that stopping is asked about as often as by each alone.
+    const size_t rows_max = std::max<size_t>(
+        rows_at_once, std::min<size_t>(in_cache, Stopper::interval / searches.size()));
+    uint64_t scan_ns = 0;
+    {
+      Stage stage(first.options_, scan_ns);
+      thread_local std::vector<uint32_t> rows;
+      rows.clear();
+      auto compare = [&] {
+        for (SegmentSearch& search : searches) search.compare_values(rows);
+      };
+      first.visit_candidates([&](uint32_t row) {
+        rows.push_back(row);
+        if (rows.size() < rows_max) return true;
+        compare();
+        rows.clear();
+        return !first.stopped_after(rows_max * searches.size());
       });
-    });
+      compare();
+    }
+    for (SegmentSearch& search : searches) {
+      search.plan(search.matches_ != nullptr ? SegmentPlan::matching_rows : SegmentPlan::scan);
+      search.done_.scan_ns += scan_ns / searches.size();
+    }
+  }
+
+  void compare_values(std::span<const uint32_t> rows) {
+    const SealedSegment& segment = *as_sealed(view_);
+    ExactRows exact(segment.columns().vectors.data(), segment.scales(), distance_);
+    float distances[rows_at_once];
+    for (size_t i = 0; i < rows.size(); i += rows_at_once) {
+      for (size_t j = i + rows_at_once; j < std::min(rows.size(), i + 2 * rows_at_once); ++j) {
+        prefetch_apart(exact, rows[j - 1], rows[j]);
+      }
+      const size_t count = std::min(rows_at_once, rows.size() - i);
+      exact.distances(rows.data() + i, count, distances);
+      for (size_t j = 0; j < count; ++j) reach(Candidate(distances[j], rows[i + j]));
+    }
+    done_.distances_by_values += rows.size();
+    done_.rows_visited += rows.size();
+  }
+
+  // Of rows that follow one another the processor fetches the next by itself, and better.
+  template <class Rows>
+  static void prefetch_apart(const Rows& rows, uint32_t last, uint32_t next) {
+    if (next != last + 1) rows.prefetch(next);
+  }
+
+  void reach(Candidate found) {
+    if (nearest_.wants(found.distance()) && check(found.row())) push(found);
   }
 
   bool check(uint32_t row) const { return matches_ == nullptr || matches_->check(row); }
@@ -779,7 +886,7 @@ Result<std::vector<std::vector<Hit>>> search_all(std::span<const SegmentView> vi
                                                  std::vector<SegmentExplanation>* explain) {
   JADE_ASSERT(queries.size() % dimension == 0);
   std::vector<std::vector<Hit>> out(queries.size() / dimension);
-  if (options.k == 0) return out;
+  if (options.k == 0 || out.empty()) return out;
   std::vector<std::optional<Matches>> matches(views.size());
   std::vector<uint64_t> filter_ns(views.size());
   const RowFormat format(
@@ -794,31 +901,48 @@ Result<std::vector<std::vector<Hit>>> search_all(std::span<const SegmentView> vi
       matches[i].emplace(views[i], *sealed, *options.filter);
     }
   }
-  std::vector<float> unit;
+  std::vector<QuerySearch> all;
+  all.reserve(out.size());
   for (size_t q = 0; q < out.size(); ++q) {
-    const float* query = queries.data() + q * dimension;
-    if (metric == Metric::cosine) {
-      unit.assign(query, query + dimension);
-      normalise(unit.data(), dimension);
-      query = unit.data();
-    }
-    RowDistance distance(format, query);
-    Nearest nearest(views, options.k);
-    for (uint32_t i = 0; i < views.size(); ++i) {
-      if (options.stop != nullptr && options.stop->stopped()) return out;
-      SegmentSearch search(views[i], i, distance, options, matches[i] ? &*matches[i] : nullptr,
-                           explain != nullptr, nearest);
-      auto done = search.run();
-      if (!search.failed().ok()) return search.failed();
-      if (explain == nullptr) continue;
-      if (q == 0) {
-        done.filter_ns = filter_ns[i];
-        // What it took to select them was read before.
-        if (matches[i]) done.metadata_read = matches[i]->metadata_read();
+    all.emplace_back(format, queries.subspan(q * dimension, dimension), views, options.k);
+  }
+  std::vector<std::vector<SegmentSearch>> searches(views.size());
+  // Those that were begun.
+  auto explain_all = [&] {
+    for (size_t q = 0; explain != nullptr && q < out.size(); ++q) {
+      for (const auto& of_segment : searches) {
+        if (q < of_segment.size()) explain->push_back(of_segment[q].done());
       }
-      explain->push_back(done);
     }
-    out[q] = nearest.take_sorted();
+  };
+  for (uint32_t i = 0; i < views.size(); ++i) {
+    const Matches* matching = matches[i] ? &*matches[i] : nullptr;
+    const uint64_t read_before = matching != nullptr ? matching->metadata_read() : 0;
+    auto add = [&](QuerySearch& query) -> SegmentSearch& {
+      return searches[i].emplace_back(views[i], i, query.distance, options, matching,
+                                      explain != nullptr, query.nearest);
+    };
+    searches[i].reserve(all.size());
+    if (SegmentSearch& first = add(all.front()); all.size() > 1 && first.scans_values()) {
+      for (size_t q = 1; q < all.size(); ++q) add(all[q]);
+      SegmentSearch::run_together(searches[i]);
+    } else {
+      for (size_t q = 0; q < all.size(); ++q) {
+        SegmentSearch& search = q == 0 ? first : add(all[q]);
+        search.run();
+        if (!search.failed().ok()) return search.failed();
+        if (options.stop != nullptr && options.stop->stopped()) break;
+      }
+    }
+    searches[i].front().charge_filter(filter_ns[i], read_before);
+    if (options.stop != nullptr && options.stop->stopped()) {
+      explain_all();
+      return out;
+    }
+  }
+  explain_all();
+  for (size_t q = 0; q < out.size(); ++q) {
+    out[q] = all[q].nearest.take_sorted();
     if (options.distance_max) {
       std::erase_if(out[q],
                     [&](const Hit& hit) { return !(hit.distance <= *options.distance_max); });

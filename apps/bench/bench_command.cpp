@@ -10,10 +10,12 @@
 
 #include "apps/bench/engine.h"
 #include "apps/bench/filter_bench.h"
+#include "apps/bench/growth_bench.h"
 #include "apps/bench/make_data.h"
 #include "apps/bench/measure.h"
 #include "apps/bench/node_bench.h"
 #include "apps/bench/report.h"
+#include "apps/bench/scan_bench.h"
 #include "apps/commands.h"
 
 namespace jade {
@@ -30,8 +32,9 @@ beside those over HTTP. Beside it, in the same run and on one thread, our index 
 hnswlib (compiled for this processor) and FAISS's own HNSW, with the same M and
 efConstruction, as ratios at equal recall. What is compared is measured in turn, in
 several rounds; of each ratio the median is given, and the least and the largest of a
-round. At last searches with filters beside those without, by how many rows match and
-where they are, with made-up metadata. Without --truth the exact neighbours are computed first.
+round. Then exact scans beside what the memory delivers, and searches with filters beside
+those without, by how many rows match and where they are, with made-up metadata. Without
+--truth the exact neighbours are computed first.
 
 Examples:
   jade bench --base base.fvecs --queries query.fvecs --truth truth.ivecs --metric l2
@@ -46,7 +49,7 @@ struct Arguments {
   std::vector<std::string> datatype = {"float32"};
   std::vector<uint32_t> ef = {10, 16, 24, 32, 64, 128, 256};
   bool skip_peers = false, only_ours = false, skip_faiss = false;
-  bool skip_node = false, skip_filters = false;
+  bool skip_node = false, skip_filters = false, skip_scans = false, growth = false;
   MakeOptions make;
 };
 
@@ -241,6 +244,10 @@ Status run_bench(const Arguments& arguments) {
   if (!arguments.skip_peers) {
     bench_peers(measuring, *kinds, arguments, *workload, report);
   }
+  if (arguments.growth) bench_growth(kinds->front(), measuring, *workload, report);
+  if (!arguments.skip_scans) {
+    bench_scans({arguments.repetitions, kinds->front().datatype}, *workload, report);
+  }
   if (!arguments.skip_filters) {
     FilterBenchOptions filters;
     filters.rounds = arguments.repetitions;
@@ -316,6 +323,9 @@ void add_bench_command(CLI::App& app, int& exit_code) {
                     "Of the libraries, not FAISS: it builds longest");
   command->add_flag("--skip-node", arguments->skip_node, "Without the node");
   command->add_flag("--skip-filters", arguments->skip_filters, "Without filtered searches");
+  command->add_flag("--skip-scans", arguments->skip_scans, "Without exact scans");
+  command->add_flag("--growth", arguments->growth,
+                    "Also our index of a hundredth of the rows and more, to see how it slows down");
 
   CLI::App* make = command->add_subcommand("make", "Make vectors of a known intrinsic dimension");
   make->add_option("--rows", arguments->make.rows)

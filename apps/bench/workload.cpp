@@ -1,5 +1,7 @@
 #include "apps/bench/workload.h"
 
+#include <algorithm>
+
 #include "index/scoring.h"
 #include "index/top_k.h"
 
@@ -53,13 +55,20 @@ Neighbours brute_force(const Matrix& base, const Matrix& queries, Metric metric,
   Neighbours out;
   out.rows = queries.rows;
   out.columns = k;
-  for (size_t q = 0; q < queries.rows; ++q) {
-    TopK<int32_t> best(k);
-    for (size_t i = 0; i < base.rows; ++i) {
-      best.push(distance(metric, queries.row(q), base.row(i), base.dimension),
-                static_cast<int32_t>(i));
+  // Some rows with all queries while they are in the cache.
+  constexpr size_t block = 32;
+  std::vector<TopK<int32_t>> best(queries.rows, TopK<int32_t>(k));
+  for (size_t begin = 0; begin < base.rows; begin += block) {
+    const size_t end = std::min(base.rows, begin + block);
+    for (size_t q = 0; q < queries.rows; ++q) {
+      for (size_t i = begin; i < end; ++i) {
+        best[q].push(distance(metric, queries.row(q), base.row(i), base.dimension),
+                     static_cast<int32_t>(i));
+      }
     }
-    for (auto [d, row] : best.take_sorted()) out.ids.push_back(row);
+  }
+  for (auto& of_query : best) {
+    for (auto [d, row] : of_query.take_sorted()) out.ids.push_back(row);
   }
   return out;
 }

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <sstream>
 
+#include "apps/bench/growth_bench.h"
 #include "apps/bench/make_data.h"
 #include "apps/bench/report.h"
 #include "apps/bench/workload.h"
@@ -151,16 +152,19 @@ TEST_CASE_FIXTURE(Files, "files that do not fit together are refused with what i
 
 TEST_CASE_FIXTURE(Files, "what the command cannot do is its exit code") {
   std::vector<std::string> good = {"--base",      options.base, "--queries", options.queries,
-                                   "--skip-node", "--k",        "3"};
+                                   "--skip-node", "--k",        "3",         "--ef",
+                                   "16"};
   auto with = [&](std::initializer_list<std::string> more) {
     std::vector<std::string> all = good;
     all.insert(all.end(), more);
     return bench(all);
   };
   CHECK(with({"--skip-peers"}) == 0);
-  CHECK(with({"--skip-filters", "--only-ours", "--quantization", "none,rabitq", "--vectors",
-              "memory,disk"}) == 0);
-  CHECK(with({"--skip-filters", "--only-ours", "--datatype", "float32,float16,uint8"}) == 0);
+  CHECK(with({"--skip-filters", "--skip-scans", "--only-ours", "--quantization", "none,rabitq",
+              "--vectors", "memory,disk"}) == 0);
+  CHECK(with({"--skip-filters", "--skip-scans", "--only-ours", "--datatype",
+              "float32,float16,uint8"}) == 0);
+  CHECK(with({"--skip-filters", "--skip-scans", "--skip-peers", "--growth"}) == 0);
   CHECK(with({"--quantization", "none", "--vectors", "disk"}) == 1);
   CHECK(with({"--skip-peers", "--datatype", "int8"}) == 1);
   CHECK(with({"--skip-peers", "--datatype", "float16"}) == 0);
@@ -168,7 +172,7 @@ TEST_CASE_FIXTURE(Files, "what the command cannot do is its exit code") {
   CHECK(bench({"--base", fractions, "--queries", options.queries, "--skip-node", "--skip-peers",
                "--skip-filters", "--datatype", "uint8"}) == 1);
   CHECK(with({"--vectors", "tape"}) == 1);
-  CHECK(with({"--skip-peers", "--skip-filters"}) == 0);
+  CHECK(with({"--skip-peers", "--skip-filters", "--skip-scans"}) == 0);
   CHECK(bench({}) == 1);
   CHECK(bench({"--base", options.base}) == 1);
   CHECK(bench({"--queries", options.queries}) == 1);
@@ -186,6 +190,23 @@ TEST_CASE_FIXTURE(Files, "what the command cannot do is its exit code") {
   CHECK(bench({"make"}) > 1);
   CHECK(bench({"make", "--out", dir.path("made.fbin"), "--intrinsic", "200"}) == 1);
   CHECK(bench({"make", "--out", dir.path("no/where.fbin"), "--rows", "1"}) == 1);
+}
+
+TEST_CASE("growth is fitted to the logarithm of the rows") {
+  // 7 us, and 3 more for each doubling.
+  std::vector<std::pair<double, double>> points;
+  for (double rows : {1e4, 1e5, 1e6}) points.emplace_back(rows, 7 + 3 * std::log2(rows));
+  Growth growth = fit_growth(points);
+  CHECK(growth.at_one == doctest::Approx(7));
+  CHECK(growth.each_doubling == doctest::Approx(3));
+  CHECK(growth.fit == doctest::Approx(1));
+  // Growing with the rows themselves is told apart.
+  points.clear();
+  for (double rows : {1e4, 1e5, 1e6}) points.emplace_back(rows, rows / 100);
+  growth = fit_growth(points);
+  CHECK(growth.fit < 0.9);
+  CHECK(growth.fit > 0);
+  CHECK(fit_growth({{10, 4}, {1000, 4}}).each_doubling == 0);
 }
 
 TEST_CASE("made-up vectors are the same for the same seed, and of the wanted shape") {

@@ -570,6 +570,74 @@ TEST_CASE("An explanation counts what was done") {
   }
 }
 
+TEST_CASE("Several exact searches at once find and do what each does alone") {
+  constexpr uint32_t n = 3000, dimension = 24, queries = 7;
+  std::mt19937 random(12);
+  std::normal_distribution<float> normal;
+  for (Metric metric : {Metric::l2, Metric::cosine, Metric::dot}) {
+    for (Datatype datatype : {Datatype::float32, Datatype::float16, Datatype::uint8}) {
+      CAPTURE(to_string(metric));
+      CAPTURE(to_string(datatype));
+      auto values = [&](size_t count) {
+        std::vector<float> out(count);
+        for (float& value : out) {
+          value = datatype == Datatype::uint8 ? static_cast<float>(random() % 256) : normal(random);
+        }
+        return out;
+      };
+      std::vector<SegmentView> views;
+      for (IndexKind kind : {IndexKind::flat, IndexKind::hnsw, IndexKind::flat}) {
+        auto rows = std::make_shared<GrowingSegment>(dimension, metric, datatype);
+        for (uint32_t i = 0; i < n; ++i) {
+          // Some of each are equal, in the same segment and in another.
+          rows->append(
+              views.size() * n + i, VectorId(uint64_t{views.size() * n + i}).key(),
+              i % 100 == 0 ? std::vector<float>(dimension, 1.0f).data() : values(dimension).data(),
+              "{\"any\":" + std::to_string(random() % 100) + "}");
+        }
+        BuildOptions build;
+        build.metric = metric;
+        build.dimension = dimension;
+        build.datatype = datatype;
+        build.index.kind = kind;
+        build.index.ef_construction = 40;
+        auto built = build_segment({{rows, nullptr, n}}, build);
+        REQUIRE(built.ok());
+        auto dead = std::make_shared<Bitmap>(n);
+        for (uint32_t i = 0; i < n; i += 3) dead->set(i);
+        views.push_back({*built, dead, n, dead->count(), views.size()});
+      }
+      views.push_back({std::make_shared<GrowingSegment>(dimension, metric, datatype), nullptr, 0, 0});
+      auto asked = values(queries * dimension);
+      std::fill_n(asked.begin(), dimension, 1.0f);
+      Filter filter = filter_of(R"({"any":{"$lt":30}})");
+      for (const Filter* matching : {static_cast<const Filter*>(nullptr), &std::as_const(filter)}) {
+        for (bool exact : {false, true}) {
+          SearchOptions options{.k = 50, .filter = matching, .exact = exact};
+          std::vector<SegmentExplanation> together;
+          auto found = *search_all(views, metric, dimension, asked, options, &together);
+          REQUIRE(found.size() == queries);
+          REQUIRE(together.size() == queries * views.size());
+          for (size_t q = 0; q < queries; ++q) {
+            CAPTURE(q);
+            std::vector<SegmentExplanation> alone;
+            std::span one(asked.data() + q * dimension, dimension);
+            auto expected = *search_all(views, metric, dimension, one, options, &alone);
+            REQUIRE(found[q] == expected.front());
+            for (size_t i = 0; i < views.size(); ++i) {
+              const SegmentExplanation& a = together[q * views.size() + i];
+              CHECK(a.segment == alone[i].segment);
+              CHECK(to_string(a.plan) == to_string(alone[i].plan));
+              CHECK(a.rows_visited == alone[i].rows_visited);
+              CHECK(a.distances_by_values == alone[i].distances_by_values);
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("Equal vectors come in the order of their ids") {
   for (auto [kind, quantization] : {std::pair(IndexKind::hnsw, Quantization::sq8),
                                     {IndexKind::hnsw, Quantization::sq4},
