@@ -23,13 +23,23 @@ namespace jade {
 
 // What the actor, which CAF owns, and the connections need.
 struct ClusterMiddleman::Shared {
-  Shared(std::shared_ptr<const ClusterTls> own, LogSink log, size_t unsent_max)
-      : tls(std::move(own)), unsent_bytes_max(unsent_max), refusals(std::move(log)) {}
+  Shared(std::shared_ptr<const ClusterTls> own, LogSink log, const Bounds& own_bounds)
+      : tls(std::move(own)), bounds(own_bounds), refusals(std::move(log)) {}
+
+  // Counts a connection from there for as long as what it returns lives; null: too many are
+  // up already. Only in the thread of the multiplexer; the end of one is for any thread.
+  std::shared_ptr<const void> enter(const std::string& address) {
+    auto& of_address = guests[address];
+    if (!of_address) of_address = std::make_shared<char>();
+    // One of those who hold it is this.
+    if (static_cast<size_t>(of_address.use_count()) > bounds.connections_from_one_max) return {};
+    return of_address;
+  }
 
   std::shared_ptr<const ClusterTls> tls;  // null: in the clear
-  // Of a connection: what is more is given up with it, as a node that takes nothing, being
-  // stopped perhaps, is as good as lost.
-  size_t unsent_bytes_max;
+  Bounds bounds;
+  // Those that others have opened, by their address.
+  std::map<std::string, std::shared_ptr<const char>> guests;
   RefusalLog refusals;
   std::unique_ptr<TlsListener> listener;  // with TLS; after refusals, which it uses
 };
@@ -193,8 +203,12 @@ class Stream : public caf::io::network::stream_impl<SocketPolicy> {
 // A connection, as CAF wants to have it.
 class Scribe : public caf::io::scribe {
  public:
-  Scribe(Multiplexer& multiplexer, TlsConnection connection, const SharedPtr& shared)
-      : Scribe(multiplexer, connection.socket.release(), std::move(connection), shared) {}
+  // `guest`: counts it, where the other side has opened it.
+  Scribe(Multiplexer& multiplexer, TlsConnection connection, const SharedPtr& shared,
+         std::shared_ptr<const void> guest = nullptr)
+      : Scribe(multiplexer, connection.socket.release(), std::move(connection), shared) {
+    guest_ = std::move(guest);
+  }
   ~Scribe() override { *self_ = nullptr; }
 
   void configure_read(caf::io::receive_policy::config config) override {
@@ -225,7 +239,7 @@ class Scribe : public caf::io::scribe {
   std::vector<char>& rd_buf() override { return whole_ ? arrived_ : stream_.rd_buf(); }
   void flush() override {
     size_t unsent = stream_.wr_buf().size();
-    if (unsent > shared_->unsent_bytes_max && !*refused_) {
+    if (unsent > shared_->bounds.unsent_bytes_max && !*refused_) {
       refuse(std::to_string(unsent) + " bytes wait for it to take them");
       // CAF then finds that it is over, and tells all.
       shutdown(stream_.fd(), SHUT_RDWR);
@@ -303,6 +317,7 @@ class Scribe : public caf::io::scribe {
 
   std::string remote_;
   SharedPtr shared_;
+  std::shared_ptr<const void> guest_;
   std::shared_ptr<bool> refused_ = std::make_shared<bool>(false);
   // Null once this is gone. Of the multiplexer's thread, as all here but for inflow_.
   std::shared_ptr<Scribe*> self_ = std::make_shared<Scribe*>(this);
@@ -444,7 +459,16 @@ class Doorman : public caf::io::doorman {
     auto connection = Door::take(acceptor_.accepted_socket(), *shared_);
     // The broker may have let go of its connections in the same turn of the loop.
     if (!connection || detached()) return false;
-    auto scribe = caf::make_counted<Scribe>(acceptor_.backend(), std::move(*connection), shared_);
+    auto guest = shared_->enter(connection->remote);
+    if (!guest) {
+      shared_->refusals.say("refused a connection from " + connection->remote,
+                            std::to_string(shared_->bounds.connections_from_one_max) +
+                                " connections from there are up already",
+                            tls_clock_ms());
+      return true;
+    }
+    auto scribe = caf::make_counted<Scribe>(acceptor_.backend(), std::move(*connection), shared_,
+                                            std::move(guest));
     auto handle = scribe->hdl();
     parent()->add_scribe(std::move(scribe));
     return doorman::new_connection(&acceptor_.backend(), handle);
@@ -515,9 +539,8 @@ class MiddlemanActor : public caf::io::middleman_actor_impl {
 }  // namespace
 
 ClusterMiddleman::ClusterMiddleman(caf::actor_system& system, std::shared_ptr<const ClusterTls> tls,
-                                   LogSink log, size_t unsent_bytes_max)
-    : system_(system),
-      shared_(std::make_shared<Shared>(std::move(tls), std::move(log), unsent_bytes_max)) {
+                                   LogSink log, const Bounds& bounds)
+    : system_(system), shared_(std::make_shared<Shared>(std::move(tls), std::move(log), bounds)) {
   caf::io::middleman& plain = system.middleman();
   plain.run_later(block_sigpipe);
   actor_ = system.spawn<MiddlemanActor, caf::detached + caf::hidden>(

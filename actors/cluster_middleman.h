@@ -18,10 +18,19 @@ class ClusterMiddleman {
   // No node sends a longer one.
   static constexpr size_t message_bytes_max = size_t{1} << 30;
 
+  struct Bounds {
+    // Of a connection: what is more is given up with it, as a node that takes nothing, being
+    // stopped perhaps, is as good as lost.
+    size_t unsent_bytes_max = message_bytes_max;
+    // Connections opened from one address that are up at once: each may have as much waiting
+    // here as actors/inflow.h says. A node opens one to each other; many may share a machine.
+    size_t connections_from_one_max = 128;
+  };
+
   // `system` has CAF's middleman and outlives this. `tls`: null for connections in the
-  // clear. Whoever leaves more than `unsent_bytes_max` untaken loses the connection.
+  // clear.
   ClusterMiddleman(caf::actor_system& system, std::shared_ptr<const ClusterTls> tls, LogSink log,
-                   size_t unsent_bytes_max = message_bytes_max);
+                   const Bounds& bounds);
   // Ends listening and dialling; connections that are up belong to CAF.
   ~ClusterMiddleman();
   ClusterMiddleman(const ClusterMiddleman&) = delete;

@@ -201,7 +201,8 @@ Status Node::Impl::open_middleman(const NodeOptions& options, const LogSink& log
     LogLevel level = tls->days_left() < warn_before_days ? LogLevel::warning : LogLevel::info;
     log(level, "cluster", "certificate of " + tls->describe());
   }
-  middleman = std::make_unique<ClusterMiddleman>(*system, std::move(tls), log);
+  middleman =
+      std::make_unique<ClusterMiddleman>(*system, std::move(tls), log, ClusterMiddleman::Bounds());
   return {};
 }
 

@@ -1,5 +1,7 @@
 // Two systems of actors that speak with each other as nodes do.
+#include <arpa/inet.h>
 #include <doctest/doctest.h>
+#include <sys/socket.h>
 
 #include <caf/all.hpp>
 #include <caf/io/all.hpp>
@@ -101,10 +103,9 @@ struct Config : caf::actor_system_config {
 struct System {
   // Null: in the clear.
   explicit System(std::shared_ptr<const ClusterTls> certificate,
-                  size_t unsent_bytes_max = ClusterMiddleman::message_bytes_max)
+                  const ClusterMiddleman::Bounds& bounds = {})
       : system(config),
-        middleman(
-            std::make_unique<ClusterMiddleman>(system, certificate, no_log, unsent_bytes_max)) {}
+        middleman(std::make_unique<ClusterMiddleman>(system, certificate, no_log, bounds)) {}
 
   // Null: not let in.
   caf::actor connect(uint16_t port) {
@@ -266,7 +267,8 @@ TEST_CASE("one that takes nothing of what is sent to it is let go") {
   bool with_tls = true;
   SUBCASE("with TLS") {}
   SUBCASE("in the clear") { with_tls = false; }
-  System a(with_tls ? make_tls(scratch.path("certs"), "a") : nullptr, 32u << 20);
+  System a(with_tls ? make_tls(scratch.path("certs"), "a") : nullptr,
+           {.unsent_bytes_max = 32u << 20});
   auto b = std::make_unique<System>(with_tls ? make_tls(scratch.path("certs"), "b") : nullptr);
   caf::scoped_actor here(a.system);
   auto port = a.middleman->publish(caf::actor_cast<caf::actor>(here), "127.0.0.1", 0);
@@ -292,6 +294,38 @@ TEST_CASE("one that takes nothing of what is sent to it is let go") {
   caf::anon_send_exit(sender, caf::exit_reason::kill);
   remote = sender = back = nullptr;
   b.reset();
+}
+
+TEST_CASE("one address has so many connections at most, and those that end make room") {
+  System a(nullptr, {.connections_from_one_max = 2});
+  auto actor = a.system.spawn(echo);
+  auto port = a.middleman->publish(actor, "127.0.0.1", 0);
+  REQUIRE(port.ok());
+  auto dial = [&] {
+    Descriptor fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(*port);
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    REQUIRE(connect(fd.get(), reinterpret_cast<sockaddr*>(&to), sizeof to) == 0);
+    return fd;
+  };
+  // Whoever is let in is greeted.
+  auto greeted = [](const Descriptor& fd) {
+    char byte;
+    return recv(fd.get(), &byte, 1, 0) == 1;
+  };
+  Descriptor first = dial(), second = dial();
+  CHECK(greeted(first));
+  CHECK(greeted(second));
+  CHECK(!greeted(dial()));
+  CHECK(!greeted(dial()));
+  first = Descriptor();
+  // Until that is noticed.
+  Descriptor next = dial();
+  while (!greeted(next)) next = dial();
+  CHECK(!greeted(dial()));
+  caf::anon_send_exit(actor, caf::exit_reason::kill);
 }
 
 TEST_CASE("a node of another authority is not let in, nor lets others in") {
