@@ -12,6 +12,7 @@
 
 #include "index/calibration.h"
 #include "index/growing_segment.h"
+#include "index/product_codes.h"
 #include "index/segment_builder.h"
 #include "index/segment_io.h"
 #include "index/shard_view.h"
@@ -123,8 +124,10 @@ TEST_CASE("However many threads build a segment, it is the same byte for byte") 
     CAPTURE(to_string(one.datatype));
     CAPTURE(to_string(one.quantization));
     CAPTURE(to_string(one.kind));
-    auto rows = clustered(6000, 24, one.metric, 40, one.datatype, one.width);
-    auto more = clustered(900, 24, one.metric, 3, one.datatype, one.width);
+    // No more than they need, as these are many builds.
+    const uint32_t n = one.quantization == Quantization::pq ? ProductCodes::rows_min : 2500;
+    auto rows = clustered(n, 24, one.metric, 40, one.datatype, one.width);
+    auto more = clustered(400, 24, one.metric, 3, one.datatype, one.width);
     BuildOptions options = options_for(rows);
     options.index.quantization = one.quantization;
     options.index.kind = one.kind;
