@@ -121,12 +121,15 @@ class alignas(64) Linker {
         ++end;
       }
       if (end < links.size()) prefetch_others(links[end]);
-      if (end + 1 < links.size()) prefetch(links[end + 1]);
+      if (end + links_ahead < links.size()) prefetch(links[end + links_ahead]);
       link_back(first.target, first.level, links.subspan(begin, end - begin));
     }
   }
 
  private:
+  // Links back to be carried out while that of one more is brought from memory.
+  static constexpr size_t links_ahead = 4;
+
   // To what a walk found, as far as they are near enough.
   void add_mates(std::span<const uint32_t> mates) {
     for (size_t i = 0; i < mates.size(); ++i) {
@@ -150,11 +153,11 @@ class alignas(64) Linker {
     if (next.level == 0) graph_.prefetch_links(next.target);
     from_kept_.prefetch(next.target);
   }
-  // What the target has links to.
+  // What the target has links to, as it is compared with those where there is no room for more.
   void prefetch_others(const BackLink& next) const {
-    for (int32_t link : graph_.links(next.target, next.level)) {
-      if (link >= 0) from_kept_.prefetch(static_cast<uint32_t>(link));
-    }
+    const auto links = std::as_const(graph_).links(next.target, next.level);
+    if (links.back() < 0) return;
+    for (int32_t link : links) from_kept_.prefetch(static_cast<uint32_t>(link));
   }
 
   void link_back(uint32_t from, uint32_t level, std::span<const BackLink> added) {
