@@ -239,7 +239,7 @@ Result<std::unique_ptr<Node>> Node::open(NodeOptions options) {
   config.name = options.name;
   config.address = options.address;
   config.searchers = workers;
-  config.builders = options.builder_threads > 0 ? options.builder_threads : std::max(1u, cores / 4);
+  config.builders = options.builder_threads > 0 ? options.builder_threads : cores;
   config.cache_bytes = options.cache_bytes;
   config.inflight_bytes_max = options.inflight_bytes_max;
   config.cluster_address =

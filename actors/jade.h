@@ -41,8 +41,8 @@ struct NodeOptions {
   uint32_t replace_after_s = 300;
   // Threads that run actors and searches. 0: one a core.
   uint32_t worker_threads = 0;
-  // Threads that build indexes in the background, at the lowest priority. At
-  // least one. 0: a quarter of the cores, so that serving comes first.
+  // Threads that build indexes in the background, all of them also one index, at the lowest
+  // priority, so that serving comes first. 0: one a core.
   uint32_t builder_threads = 0;
   // LevelDB block cache of the whole node.
   size_t cache_bytes = 64u << 20;

@@ -15,6 +15,7 @@
 #include "actors/random.h"
 #include "actors/searcher.h"
 #include "actors/supervisor.h"
+#include "index/worker_pool.h"
 #include "storage/data_dir.h"
 
 namespace jade {
@@ -23,6 +24,9 @@ namespace {
 // Nice values of what is to keep searches waiting as little as may be.
 constexpr int builder_nice = 19;
 constexpr int lister_nice = 5;
+// So many threads that build for each actor that does: what a build does alone, reading rows
+// and writing segments, takes little of its time.
+constexpr uint32_t threads_per_builder = 4;
 
 blocking_actor spawn_blocking(caf::actor_system& system, bool detach,
                               std::function<void()> on_start) {
@@ -109,7 +113,13 @@ Result<std::unique_ptr<NodeRuntime>> NodeRuntime::start(caf::actor_system& syste
     return [lower = seams.lower_priority, nice] { lower(nice); };
   };
   context->lister = spawn_blocking(system, detach, with_nice(lister_nice));
-  for (uint32_t i = 0; i < std::max(1u, config.builders); ++i) {
+  const uint32_t builders = std::max(1u, config.builders);
+  if (detach && builders > 1) {
+    context->workers = std::make_shared<WorkerPool>(builders, with_nice(builder_nice));
+  }
+  // In one thread they only take turns: as many as are configured, as it makes no difference.
+  const uint32_t building = detach ? std::max(1u, builders / threads_per_builder) : builders;
+  for (uint32_t i = 0; i < building; ++i) {
     context->builders.push_back(spawn_blocking(system, detach, with_nice(builder_nice)));
   }
   for (uint32_t i = 0; i < std::max(1u, config.searchers); ++i) {

@@ -12,6 +12,7 @@
 #include "actors/log.h"
 #include "actors/messages.h"
 #include "actors/shard_front.h"
+#include "index/workers.h"
 
 namespace leveldb {
 class Env;
@@ -65,6 +66,8 @@ struct NodeConfig {
   // of its disk is noticed that was made since its start; 0: never.
   uint64_t renew_life_ms = 300'000;
   uint32_t searchers = 2;
+  // How many threads build indexes at once, all of them also one index, where blocking
+  // actors have threads of their own.
   uint32_t builders = 1;
   uint32_t clients = 2;
   size_t cache_bytes = 64u << 20;
@@ -124,6 +127,7 @@ struct NodeContext {
   blocking_actor copier;  // copies what is to be split off: not behind index builds
   blocking_actor lister;  // puts rows that wait for an index into lists
   std::vector<blocking_actor> builders;
+  std::shared_ptr<Workers> workers;  // share in what builders do; null: none
   std::vector<searcher_actor> searchers;
   std::shared_ptr<ShardFronts> fronts = std::make_shared<ShardFronts>();
 

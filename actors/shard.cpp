@@ -270,11 +270,11 @@ void shard_state::calibrate(uint32_t k) {
   }
   if (wanted.empty()) return;
   calibrating = true;
-  auto measure = [wanted = std::move(wanted), k, ended = ended] {
+  auto measure = [wanted = std::move(wanted), k, ended = ended, workers = context->workers] {
     Stopper stop([&] { return ended->load(); });
     Status first;
     for (const SegmentView& view : wanted) {
-      Status status = jade::calibrate(view, k, &stop);
+      Status status = jade::calibrate(view, k, &stop, workers.get());
       if (first.ok()) first = std::move(status);
     }
     return first;

@@ -88,6 +88,7 @@ struct ColumnBuild {
   uint64_t blob = 0;
   IndexOptions index;
   uint64_t seed = 0;
+  std::shared_ptr<Workers> workers;
 
   // On a builder's thread.
   Result<std::shared_ptr<const SealedSegment>> run(const std::atomic<bool>* cancel) const;
@@ -102,6 +103,7 @@ Result<std::shared_ptr<const SealedSegment>> ColumnBuild::run(
   options.datatype = of.datatype();
   options.index = index;
   options.seed = seed;
+  options.workers = workers.get();
   options.cancel = cancel;
   options.store_vectors = [&] { return store_vectors(blobs, blob, of.row_bytes()); };
   auto sealed = build_segment(inputs, options);
@@ -784,7 +786,8 @@ BuildJob ShardReplica::make_job(uint64_t segment, const std::vector<uint64_t>& s
                       {},
                       blob_of(format(), segment, v),
                       options_.index,
-                      seed};
+                      seed,
+                      options_.workers};
     for (auto part = first; part != last; ++part) {
       SegmentView view = part->columns[v].share(part->id);
       build.inputs.push_back({view.segment, view.dead, view.visible});

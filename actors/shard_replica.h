@@ -68,7 +68,7 @@ struct BuildJob {
   // By vector of the records.
   std::shared_ptr<std::vector<std::shared_ptr<const SealedSegment>>> built;
   std::shared_ptr<std::atomic<bool>> cancel;
-  std::function<Status()> run;  // on the builder's thread
+  std::function<Status()> run;  // on the builder's thread, and those of Options::workers
 };
 
 class ShardReplica {
@@ -83,6 +83,7 @@ class ShardReplica {
     bool by_vector = false;      // see actors/home_records.h
     uint32_t seal_rows_min = 0;  // 0: by dimension
     uint32_t seal_rows_max = 0;
+    std::shared_ptr<Workers> workers;  // share in what builders do; null: none
   };
 
   // Opens or creates the replica; loads segments without rebuilding them. A

@@ -38,10 +38,11 @@ BitCodes::BitCodes(uint32_t rows, uint32_t dimension, Metric metric)
   set_layout(codes_.data(), stride_, nullptr);
 }
 
-std::unique_ptr<const BitCodes> BitCodes::of(const EuclideanRows& rows, Metric metric) {
+std::unique_ptr<const BitCodes> BitCodes::of(const EuclideanRows& rows, Metric metric,
+                                             Workers* workers) {
   if (rows.rows() == 0) return nullptr;
   std::unique_ptr<BitCodes> codes(new BitCodes(rows.rows(), rows.dimension(), metric));
-  if (!codes->measure(rows) || !codes->encode_rows(rows)) return nullptr;
+  if (!codes->measure(rows) || !codes->encode_rows(rows, workers)) return nullptr;
   return codes;
 }
 
@@ -74,12 +75,14 @@ void BitCodes::rotate(const float* values, const float* from, float* out) const 
   rotation_.apply(out);
 }
 
-bool BitCodes::encode_rows(const EuclideanRows& rows) {
-  std::vector<float> rotated(rotated_);
+bool BitCodes::encode_rows(const EuclideanRows& rows, Workers* workers) {
+  std::vector<std::vector<float>> memory(count_of(workers));
   std::memset(codes_.data(), 0, codes_.size());
-  for (uint32_t i = 0; i < rows_; ++i) {
+  rows.for_each_row(workers, [&](uint32_t worker, size_t i, const float* row) {
     uint8_t* code = codes_.data() + i * stride_;
-    rotate(rows.row(i), middle_.data(), rotated.data());
+    std::vector<float>& rotated = memory[worker];
+    rotated.resize(rotated_);
+    rotate(row, middle_.data(), rotated.data());
     float norm = 0, sum = 0;
     for (size_t j = 0; j < rotated_; ++j) {
       norm += rotated[j] * rotated[j];
@@ -91,7 +94,7 @@ bool BitCodes::encode_rows(const EuclideanRows& rows) {
     Head head{finite ? norm : std::numeric_limits<float>::max(),
               finite && sum > 0 ? norm / sum : 0};
     std::memcpy(code, &head, sizeof head);
-  }
+  });
   return true;
 }
 

@@ -18,7 +18,8 @@ namespace jade {
 class BitCodes final : public RowCodes {
  public:
   // Null where the estimates would be too coarse to tell neighbours apart.
-  static std::unique_ptr<const BitCodes> of(const EuclideanRows& rows, Metric metric);
+  static std::unique_ptr<const BitCodes> of(const EuclideanRows& rows, Metric metric,
+                                            Workers* workers = nullptr);
 
   Quantization kind() const override { return Quantization::rabitq; }
   uint32_t rows() const override { return rows_; }
@@ -41,7 +42,7 @@ class BitCodes final : public RowCodes {
   BitCodes(uint32_t rows, uint32_t dimension, Metric metric);
   std::vector<std::span<char>> parts() override;
   bool measure(const EuclideanRows& rows);
-  bool encode_rows(const EuclideanRows& rows);
+  bool encode_rows(const EuclideanRows& rows, Workers* workers);
   // `from`: taken off, or null. `out`: rotated_ floats.
   void rotate(const float* values, const float* from, float* out) const;
 

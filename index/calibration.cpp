@@ -1,6 +1,7 @@
 #include "index/calibration.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <iterator>
 
@@ -45,8 +46,9 @@ bool is_stale(const Calibration& calibration, const SegmentView& view) {
 
 class Measurement {
  public:
-  Measurement(const SegmentView& view, const SealedSegment& segment, uint32_t k, Stopper* stop)
-      : view_(view), segment_(segment), k_(k), stop_(stop) {}
+  Measurement(const SegmentView& view, const SealedSegment& segment, uint32_t k, Stopper* stop,
+              Workers* workers)
+      : view_(view), segment_(segment), k_(k), stop_(stop), workers_(workers) {}
 
   // Nothing where it was stopped.
   Result<std::optional<Calibration::Curve>> run() {
@@ -71,7 +73,11 @@ class Measurement {
 
  private:
   bool stopped() const { return stop_ != nullptr && stop_->stopped(); }
-  bool stopped_now() const { return stop_ != nullptr && stop_->check(); }
+  // The calling thread asks, and tells the others.
+  bool stopped_now() {
+    if (stop_ != nullptr && stop_->check()) over_ = true;
+    return over_;
+  }
   bool may_be_sampled(uint32_t row) const {
     // Those above the lowest level lead walks from afar, which no client's query does.
     return !view_.is_dead(row) &&
@@ -116,24 +122,24 @@ class Measurement {
     return rows;
   }
 
-  // By comparing each with every row; rows once for all queries, as memory is slower, and
+  // By comparing each with every row; rows once for several queries, as memory is slower, and
   // disks more so.
   Status find_neighbours() {
     std::vector<TopK<uint32_t>> nearest(sample_.size(), TopK<uint32_t>(k_));
     std::vector<RowDistance> distances;
     for (size_t q = 0; q < sample_.size(); ++q) distances.emplace_back(segment_.format(), query(q));
-    for (uint32_t begin = 0; begin < view_.visible; begin += block_rows) {
+    const auto block_rows = static_cast<uint32_t>(
+        std::max<size_t>(tile_rows, block_bytes / segment_.format().row_bytes()));
+    for (uint32_t begin = 0, end = 0; begin < view_.visible; begin = end) {
       if (stopped_now()) return {};
-      const uint32_t end = std::min(view_.visible, begin + block_rows);
+      end = begin + std::min(view_.visible - begin, block_rows);
       auto values = read_rows(begin, end);
       if (!values.ok()) return values.status();
-      for (size_t q = 0; q < sample_.size(); ++q) {
-        for (uint32_t row = begin; row < end; ++row) {
-          if (view_.is_dead(row) || row == sample_[q]) continue;
-          const char* stored = *values + (row - begin) * segment_.format().row_bytes();
-          nearest[q].push(distances[q](stored, scales_[row - begin]), row);
-        }
-      }
+      run_ranges(workers_, sample_.size(), shared_queries,
+                 [&](uint32_t worker, size_t first, size_t last) {
+                   if (worker == 0 ? stopped_now() : over_.load()) return;
+                   compare(*values, begin, end, first, last, distances, nearest);
+                 });
     }
     for (auto& of : nearest) {
       neighbours_.push_back(of.size());
@@ -142,30 +148,46 @@ class Measurement {
     return {};
   }
 
+  // The rows from `begin` up to `end`, which are at `values`, with the queries `first` to `last`.
+  void compare(const char* values, uint32_t begin, uint32_t end, size_t first, size_t last,
+               const std::vector<RowDistance>& distances,
+               std::vector<TopK<uint32_t>>& nearest) const {
+    const size_t row_bytes = segment_.format().row_bytes();
+    for (uint32_t tile = begin; tile < end; tile += tile_rows) {
+      const uint32_t tile_end = tile + std::min(end - tile, tile_rows);
+      for (size_t q = first; q < last; ++q) {
+        for (uint32_t row = tile; row < tile_end; ++row) {
+          if (view_.is_dead(row) || row == sample_[q]) continue;
+          nearest[q].push(distances[q](values + (row - begin) * row_bytes, scales_[row - begin]),
+                          row);
+        }
+      }
+    }
+  }
+
+  // What one of the sample found.
+  struct Found {
+    Status status;
+    double share = 0;
+    double cost = 0;
+  };
+
   // No point to use where it was stopped.
-  Result<Calibration::Point> measure(uint32_t effort) const {
-    SearchOptions options;
-    options.stop = stop_;
-    options.k = k_;
-    options.ef_search = options.nprobe = effort;
+  Result<Calibration::Point> measure(uint32_t effort) {
+    std::vector<Found> found(sample_.size());
+    run_ranges(workers_, sample_.size(), 1, [&](uint32_t worker, size_t q, size_t) {
+      if (over_) return;
+      // That of the caller is for one thread only.
+      Stopper told([&] { return over_.load(); });
+      found[q] = search_one(q, effort, worker == 0 || stop_ == nullptr ? stop_ : &told);
+      if (worker == 0) stopped_now();
+    });
     double sum = 0, squares = 0, cost = 0;
-    for (size_t q = 0; q < sample_.size(); ++q) {
-      options.left_out = sample_[q];
-      std::vector<SegmentExplanation> done;
-      auto found_all = search_all({&view_, 1}, segment_.metric(), segment_.dimension(),
-                                  {query(q), segment_.dimension()}, options, &done);
-      if (!found_all.ok()) return found_all.status();
-      if (stopped_now()) return Calibration::Point{};
-      const std::vector<Hit>& hits = found_all->front();
-      cost += static_cast<double>(done.front().distances());
-      // What is as near as the last of them is found in its place.
-      auto found = std::count_if(hits.begin(), hits.end(),
-                                 [&](const Hit& hit) { return hit.distance <= farthest_[q]; });
-      double share = neighbours_[q] == 0
-                         ? 1
-                         : static_cast<double>(found) / static_cast<double>(neighbours_[q]);
-      sum += share;
-      squares += share * share;
+    for (const Found& one : found) {
+      JADE_RETURN_IF_ERROR(one.status);
+      sum += one.share;
+      squares += one.share * one.share;
+      cost += one.cost;
     }
     auto n = static_cast<double>(std::max<size_t>(sample_.size(), 1));
     double mean = sample_.empty() ? 1 : sum / n;
@@ -174,12 +196,37 @@ class Measurement {
     return Calibration::Point{effort, mean, mean - error, cost / n};
   }
 
-  static constexpr uint32_t block_rows = 64;
+  Found search_one(size_t q, uint32_t effort, Stopper* stop) const {
+    SearchOptions options;
+    options.stop = stop;
+    options.k = k_;
+    options.ef_search = options.nprobe = effort;
+    options.left_out = sample_[q];
+    std::vector<SegmentExplanation> done;
+    auto found_all = search_all({&view_, 1}, segment_.metric(), segment_.dimension(),
+                                {query(q), segment_.dimension()}, options, &done);
+    if (!found_all.ok()) return {found_all.status()};
+    const std::vector<Hit>& hits = found_all->front();
+    // What is as near as the last of them is found in its place.
+    auto found = std::count_if(hits.begin(), hits.end(),
+                               [&](const Hit& hit) { return hit.distance <= farthest_[q]; });
+    double share =
+        neighbours_[q] == 0 ? 1 : static_cast<double>(found) / static_cast<double>(neighbours_[q]);
+    return {{}, share, static_cast<double>(done.front().distances())};
+  }
+
+  // So many rows, from memory or disk, are compared with the sample at once; of them so many
+  // are at hand for one query after another; by each worker with so many queries.
+  static constexpr size_t block_bytes = size_t{4} << 20;
+  static constexpr uint32_t tile_rows = 64;
+  static constexpr size_t shared_queries = 8;
 
   const SegmentView& view_;
   const SealedSegment& segment_;
   uint32_t k_;
   Stopper* stop_;
+  Workers* workers_;
+  std::atomic<bool> over_ = false;  // stopped, for all workers
   std::vector<uint32_t> sample_;    // rows, ascending
   std::vector<float> queries_;      // their values
   std::vector<char> block_;         // of rows that are not in memory
@@ -238,10 +285,10 @@ bool wants_calibration(const SegmentView& view, uint32_t k) {
   return !known || known->find(k) == nullptr || is_stale(*known, view);
 }
 
-Status calibrate(const SegmentView& view, uint32_t k, Stopper* stop) {
+Status calibrate(const SegmentView& view, uint32_t k, Stopper* stop, Workers* workers) {
   const SealedSegment* segment = as_indexed(view);
   if (segment == nullptr) return {};
-  auto measured = Measurement(view, *segment, measured_for(k), stop).run();
+  auto measured = Measurement(view, *segment, measured_for(k), stop, workers).run();
   if (!measured.ok()) return measured.status();
   std::optional<Calibration::Curve>& curve = *measured;
   if (!curve) return {};

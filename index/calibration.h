@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "index/shard_view.h"
+#include "index/workers.h"
 
 namespace jade {
 
@@ -55,9 +56,11 @@ bool wants_calibration(const SegmentView& view, uint32_t k);
 // what is known for others. Searches are for the neighbours of some rows, as if each were not
 // there: in a graph it would lead to them. What is found follows from the segment and which
 // rows are dead, and holds for queries that lie as the rows do. Takes long, in the calling
-// thread. Keeps nothing where `stop` says so before it ends, or where vectors have to be read
-// and cannot be, which is the failure that it returns. Any thread, but no two for one segment
-// at once.
-Status calibrate(const SegmentView& view, uint32_t k, Stopper* stop = nullptr);
+// thread, which alone asks `stop`, and those of `workers` (null: none), on which what is found
+// does not depend. Keeps nothing where `stop` says so before it ends, or where vectors have to
+// be read and cannot be, which is the failure that it returns. Any thread, but no two for one
+// segment at once.
+Status calibrate(const SegmentView& view, uint32_t k, Stopper* stop = nullptr,
+                 Workers* workers = nullptr);
 
 }  // namespace jade

@@ -68,6 +68,24 @@ const float* EuclideanRows::kept_row(size_t i) const {
   return kept_.data();
 }
 
+const float* EuclideanRows::row_at_hand(size_t i, std::vector<float>& memory) const {
+  const char* bytes = rows_ + i * format_.row_bytes();
+  if (stored_ != nullptr) {
+    JADE_ASSERT(i >= window_begin_ && i - window_begin_ < window_rows_);
+    bytes = window_.data() + (i - window_begin_) * format_.row_bytes();
+  }
+  if (format_.datatype() == Datatype::float32) return reinterpret_cast<const float*>(bytes);
+  memory.resize(dimension_);
+  format_.to_floats(bytes, memory.data());
+  return memory.data();
+}
+
+uint32_t EuclideanRows::fetch(uint32_t i) const {
+  if (stored_ == nullptr) return n_ - i;
+  stored_row(i);
+  return window_begin_ + window_rows_ - i;
+}
+
 const char* EuclideanRows::stored_row(uint32_t i) const {
   const size_t row_bytes = format_.row_bytes();
   if (i >= window_begin_ && i - window_begin_ < window_rows_) {

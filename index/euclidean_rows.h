@@ -5,6 +5,7 @@
 
 #include "index/segment.h"
 #include "index/stored_vectors.h"
+#include "index/workers.h"
 
 namespace jade {
 
@@ -18,7 +19,8 @@ class EuclideanRows {
  public:
   // `vectors`: n × distance.dimension(); they outlive this.
   EuclideanRows(const float* vectors, uint32_t n, const Distance& distance);
-  // `rows`: n × format.row_bytes(); they outlive this. One thread, unless they are float32.
+  // `rows`: n × format.row_bytes(); they outlive this. One thread, unless they are float32 or
+  // each has memory of its own for them.
   EuclideanRows(const char* rows, uint32_t n, const RowFormat& format);
   // Of rows that are not in memory: one thread, best in their order. `row_numbers`: of all;
   // both outlive this. Where one cannot be read, status() says so, and rows are then zero.
@@ -32,6 +34,23 @@ class EuclideanRows {
   // Where they are not float32 in memory only until the next call.
   const float* row(size_t i) const {
     return vectors_ != nullptr ? vectors_ + i * dimension_ : loaded_row(static_cast<uint32_t>(i));
+  }
+  // Of rows in memory, from any thread, each with a `memory` of its own: what is returned
+  // may be there, until the next call with it.
+  const float* row(size_t i, std::vector<float>& memory) const {
+    return vectors_ != nullptr ? vectors_ + i * dimension_ : row_at_hand(i, memory);
+  }
+  // Calls each(worker, i, values), in no order, for all rows, whether they are in memory or
+  // have to be read; the values only until it returns.
+  template <class Each>
+  void for_each_row(Workers* workers, const Each& each) const {
+    for (uint32_t begin = 0, end = 0; begin < n_; begin = end) {
+      end = begin + fetch(begin);
+      run_ranges(workers, end - begin, shared_rows, [&](uint32_t worker, size_t from, size_t to) {
+        std::vector<float> memory;
+        for (size_t i = begin + from; i < begin + to; ++i) each(worker, i, row(i, memory));
+      });
+    }
   }
   void prefetch(size_t i) const {
     if (stored_ == nullptr) prefetch_row(rows_ + i * format_.row_bytes(), format_.row_bytes());
@@ -49,10 +68,17 @@ class EuclideanRows {
   }
 
  private:
+  // So many at once are worth another thread.
+  static constexpr size_t shared_rows = 256;
+
   void add_dimension();
+  // Reads some from this one on, where they are stored; how many are at hand, 1 and more.
+  uint32_t fetch(uint32_t i) const;
   // Rows as floats, where they are something else: until the next call of the same.
   const float* loaded_row(uint32_t i) const;
   const float* kept_row(size_t i) const;
+  // In memory, or among those that were read last.
+  const float* row_at_hand(size_t i, std::vector<float>& memory) const;
   const char* stored_row(uint32_t i) const;
 
   RowFormat format_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <span>
 #include <vector>
 
 #include "index/hnsw_search.h"
@@ -19,20 +20,36 @@ uint32_t random_levels(Random& random, const std::vector<double>& probabilities)
   return static_cast<uint32_t>(probabilities.size());
 }
 
-// Rows compared with one of them, as walks do it (index/hnsw_search.h).
+// Of what is in the graph already, a batch is one part in so many: most rows then look for
+// their neighbours in nearly the graph that they would find one by one.
+constexpr size_t batch_share = 16;
+// More would only be more to compare with each other.
+constexpr size_t batch_rows_max = 256;
+// Links back, by their target: each worker takes all of some.
+constexpr size_t buckets = 64;
+
+// Rows in memory compared with one of them, as walks do it (index/hnsw_search.h).
 class ExactPoints {
  public:
   explicit ExactPoints(const EuclideanRows& rows) : rows_(rows) {}
 
-  void set_query(uint32_t row) { query_ = row; }
+  void set_query(uint32_t row) {
+    query_ = row;
+    values_ = rows_.row(row, query_memory_);
+  }
   void prefetch(uint32_t row) const { rows_.prefetch(row); }
   void distances(const uint32_t* rows, size_t count, float* out) const {
-    for (size_t i = 0; i < count; ++i) out[i] = rows_.l2_squared(query_, rows[i]);
+    for (size_t i = 0; i < count; ++i) {
+      out[i] = rows_.l2_squared(values_, query_, rows_.row(rows[i], row_memory_), rows[i]);
+    }
   }
 
  private:
   const EuclideanRows& rows_;
   uint32_t query_ = 0;
+  const float* values_ = nullptr;
+  std::vector<float> query_memory_;
+  mutable std::vector<float> row_memory_;
 };
 
 class CodedPoints {
@@ -50,64 +67,112 @@ class CodedPoints {
   EncodedQuery query_;
 };
 
-template <class Points>
-class Builder {
- public:
-  Builder(HnswGraph& graph, Points points)
-      : graph_(graph), from_row_(points), from_kept_(std::move(points)) {}
+// `target` is to have a link to a row on this level, if it is worth it.
+struct BackLink {
+  uint32_t target;
+  uint32_t level;
+  Candidate to;
+  friend auto operator<=>(const BackLink&, const BackLink&) = default;
+};
 
-  void link(uint32_t row) {
-    uint32_t top = graph_.levels(row) - 1;
-    if (graph_.entry_point >= 0) {
-      from_row_.set_query(row);
-      Candidate start = descend(graph_, from_row_, static_cast<int32_t>(top), memory_);
-      for (uint32_t level = std::min(top, static_cast<uint32_t>(graph_.level_max)) + 1;
-           level-- > 0;) {
+// What one worker does, with memory of its own, on cache lines of its own.
+template <class Points>
+class alignas(64) Linker {
+ public:
+  Linker(HnswGraph& graph, const Points& points)
+      : graph_(graph), from_row_(points), from_kept_(points), back_links_(buckets) {}
+
+  // Links `row` to neighbours in the graph and among `mates`, which are on at least as many
+  // levels and may be without links. Writes none but the row's own, of which nobody knows yet.
+  void link(uint32_t row, std::span<const uint32_t> mates) {
+    const uint32_t top = graph_.levels(row) - 1;
+    from_row_.set_query(row);
+    mate_distances_.resize(mates.size());
+    from_row_.distances(mates.data(), mates.size(), mate_distances_.data());
+    const bool empty = graph_.entry_point < 0;
+    Candidate start;
+    if (!empty) start = descend(graph_, from_row_, static_cast<int32_t>(top), memory_);
+    for (uint32_t level = top + 1; level-- > 0;) {
+      if (!empty && static_cast<int32_t>(level) <= graph_.level_max) {
         walk(
             graph_, from_row_, level, start, graph_.ef_construction(), SIZE_MAX,
             [](uint32_t) { return true; }, memory_);
         // Anew: that in the beam is marked as walked on from.
         const Candidate& nearest = memory_.beam.sorted().front();
         start = Candidate(nearest.distance(), nearest.row());
-        near_.assign(memory_.beam.sorted().begin(), memory_.beam.sorted().end());
-        link_on(row, level);
+      } else {
+        memory_.beam.reset(graph_.ef_construction());
       }
+      add_mates(mates);
+      near_.assign(memory_.beam.sorted().begin(), memory_.beam.sorted().end());
+      link_on(row, level);
     }
-    if (static_cast<int32_t>(top) > graph_.level_max) {
-      graph_.level_max = static_cast<int32_t>(top);
-      graph_.entry_point = static_cast<int32_t>(row);
+  }
+
+  std::vector<BackLink>& back_links(size_t bucket) { return back_links_[bucket]; }
+
+  // Carries out links back, sorted, of which no other worker has some with the same target.
+  void link_back(std::span<const BackLink> links) {
+    for (size_t begin = 0, end; begin < links.size(); begin = end) {
+      const BackLink& first = links[begin];
+      end = begin + 1;
+      while (end < links.size() && links[end].target == first.target &&
+             links[end].level == first.level) {
+        ++end;
+      }
+      if (end < links.size()) prefetch_others(links[end]);
+      if (end + links_ahead < links.size()) prefetch(links[end + links_ahead]);
+      link_back(first.target, first.level, links.subspan(begin, end - begin));
     }
   }
 
  private:
-  // To those of near_ that are worth it, and back.
-  void link_on(uint32_t row, uint32_t level) {
-    auto links = graph_.links(row, level);
-    select(links.size());
-    chosen_ = near_;
-    for (size_t i = 0; i < chosen_.size(); ++i) links[i] = static_cast<int32_t>(chosen_[i].row());
-    for (size_t i = 0; i < chosen_.size(); ++i) {
-      if (i + 1 < chosen_.size()) {
-        for (int32_t next : graph_.links(chosen_[i + 1].row(), level)) {
-          if (next >= 0) from_kept_.prefetch(static_cast<uint32_t>(next));
-        }
-      }
-      link_back(chosen_[i].row(), Candidate(chosen_[i].distance(), row), level);
+  // Links back to be carried out while that of one more is brought from memory.
+  static constexpr size_t links_ahead = 4;
+
+  // To what a walk found, as far as they are near enough.
+  void add_mates(std::span<const uint32_t> mates) {
+    for (size_t i = 0; i < mates.size(); ++i) {
+      Candidate mate(mate_distances_[i], mates[i]);
+      if (memory_.beam.wants(mate)) memory_.beam.insert(mate);
     }
   }
 
-  void link_back(uint32_t from, Candidate to, uint32_t level) {
+  // To those of near_ that are worth it.
+  void link_on(uint32_t row, uint32_t level) {
+    auto links = graph_.links(row, level);
+    select(links.size());
+    for (size_t i = 0; i < near_.size(); ++i) {
+      const uint32_t target = near_[i].row();
+      links[i] = static_cast<int32_t>(target);
+      back_links_[target % buckets].push_back({target, level, Candidate(near_[i].distance(), row)});
+    }
+  }
+
+  void prefetch(const BackLink& next) const {
+    if (next.level == 0) graph_.prefetch_links(next.target);
+    from_kept_.prefetch(next.target);
+  }
+  // What the target has links to, as it is compared with those where there is no room for more.
+  void prefetch_others(const BackLink& next) const {
+    const auto links = std::as_const(graph_).links(next.target, next.level);
+    if (links.back() < 0) return;
+    for (int32_t link : links) from_kept_.prefetch(static_cast<uint32_t>(link));
+  }
+
+  void link_back(uint32_t from, uint32_t level, std::span<const BackLink> added) {
     auto links = graph_.links(from, level);
-    if (links.back() < 0) {
-      *std::find_if(links.begin(), links.end(), [](int32_t link) { return link < 0; }) =
-          static_cast<int32_t>(to.row());
+    auto free = std::find_if(links.begin(), links.end(), [](int32_t link) { return link < 0; });
+    if (static_cast<size_t>(links.end() - free) >= added.size()) {
+      for (const BackLink& link : added) *free++ = static_cast<int32_t>(link.to.row());
       return;
     }
-    others_.assign(links.begin(), links.end());
+    others_.assign(links.begin(), free);
     distances_.resize(others_.size());
     from_kept_.set_query(from);
     from_kept_.distances(others_.data(), others_.size(), distances_.data());
-    near_.assign(1, to);
+    near_.clear();
+    for (const BackLink& link : added) near_.push_back(link.to);
     for (size_t i = 0; i < others_.size(); ++i) near_.emplace_back(distances_[i], others_[i]);
     std::sort(near_.begin(), near_.end());
     select(links.size());
@@ -144,26 +209,90 @@ class Builder {
   HnswGraph& graph_;
   Points from_row_, from_kept_;
   WalkMemory memory_;
-  std::vector<Candidate> near_, chosen_;
+  std::vector<float> mate_distances_;
+  std::vector<Candidate> near_;
   std::vector<uint32_t> others_;
   std::vector<float> distances_;
+  std::vector<std::vector<BackLink>> back_links_;  // by bucket
+};
+
+// Links rows batch by batch.
+template <class Points>
+class Builder {
+ public:
+  Builder(HnswGraph& graph, Points points, Workers* workers, const std::atomic<bool>* cancel)
+      : graph_(graph), points_(std::move(points)), workers_(workers), cancel_(cancel) {
+    // All of them before anybody looks at those of others. Most of the memory that one needs
+    // comes with its first walk.
+    for (uint32_t i = 0; i < count_of(workers); ++i) linkers_.emplace_back(graph_, points_);
+  }
+
+  // In this order, of levels that do not rise; `linked` others are in the graph already. False:
+  // cancelled.
+  bool link_all(std::span<const uint32_t> order, size_t linked) {
+    while (!order.empty()) {
+      size_t count = std::clamp<size_t>(linked / batch_share, 1, batch_rows_max);
+      // What is above all others becomes the entry point, for those after it to come by.
+      if (is_above(order.front())) count = 1;
+      count = std::min(count, order.size());
+      link_batch(order.first(count));
+      if (cancelled()) return false;
+      linked += count;
+      order = order.subspan(count);
+    }
+    return true;
+  }
+
+ private:
+  bool cancelled() const { return cancel_ != nullptr && cancel_->load(std::memory_order_relaxed); }
+  bool is_above(uint32_t row) const {
+    return static_cast<int32_t>(graph_.levels(row)) - 1 > graph_.level_max;
+  }
+  void link_batch(std::span<const uint32_t> batch) {
+    run_ranges(workers_, batch.size(), 1, [&](uint32_t worker, size_t begin, size_t) {
+      if (!cancelled()) linkers_[worker].link(batch[begin], batch.first(begin));
+    });
+    // Of few rows, by one.
+    size_t step = batch.size() == 1 ? buckets : 1;
+    run_ranges(workers_, buckets, step, [&](uint32_t worker, size_t begin, size_t end) {
+      for (size_t bucket = begin; bucket < end && !cancelled(); ++bucket) link_back(worker, bucket);
+    });
+    if (is_above(batch.front())) {
+      graph_.level_max = static_cast<int32_t>(graph_.levels(batch.front())) - 1;
+      graph_.entry_point = static_cast<int32_t>(batch.front());
+    }
+  }
+
+  // Which worker wished what is chance, so that they are put in order.
+  void link_back(uint32_t worker, size_t bucket) {
+    std::vector<BackLink> links;
+    for (auto& linker : linkers_) {
+      auto& wished = linker.back_links(bucket);
+      links.insert(links.end(), wished.begin(), wished.end());
+      wished.clear();
+    }
+    std::sort(links.begin(), links.end());
+    linkers_[worker].link_back(links);
+  }
+
+  HnswGraph& graph_;
+  const Points points_;
+  Workers* workers_;
+  const std::atomic<bool>* cancel_;
+  std::vector<Linker<Points>> linkers_;  // by worker
 };
 
 template <class Points>
-bool link_all(HnswGraph& graph, const std::vector<uint32_t>& order, Points points,
+bool link_all(HnswGraph& graph, std::span<const uint32_t> order, Points points, Workers* workers,
               const std::atomic<bool>* cancel) {
-  Builder<Points> builder(graph, std::move(points));
-  for (size_t i = 0; i < order.size(); ++i) {
-    if (i % 64 == 0 && cancel != nullptr && cancel->load(std::memory_order_relaxed)) return false;
-    builder.link(order[i]);
-  }
-  return true;
+  return Builder<Points>(graph, std::move(points), workers, cancel)
+      .link_all(order, graph.rows() - order.size());
 }
 
 }  // namespace
 
 bool add_rows(HnswGraph& graph, const EuclideanRows& rows, const ScalarCodes* codes, uint64_t seed,
-              const std::atomic<bool>* cancel) {
+              Workers* workers, const std::atomic<bool>* cancel) {
   uint32_t old = graph.rows(), n = rows.rows();
   if (n <= old) return true;
   JADE_ASSERT(n <= static_cast<uint32_t>(INT32_MAX));
@@ -179,8 +308,8 @@ bool add_rows(HnswGraph& graph, const EuclideanRows& rows, const ScalarCodes* co
   for (size_t i = order.size() - 1; i > 0; --i) std::swap(order[i], order[random.below(i + 1)]);
   std::stable_sort(order.begin(), order.end(),
                    [&](uint32_t a, uint32_t b) { return graph.levels(a) > graph.levels(b); });
-  return codes != nullptr ? link_all(graph, order, CodedPoints(*codes), cancel)
-                          : link_all(graph, order, ExactPoints(rows), cancel);
+  return codes != nullptr ? link_all(graph, order, CodedPoints(*codes), workers, cancel)
+                          : link_all(graph, order, ExactPoints(rows), workers, cancel);
 }
 
 }  // namespace jade

@@ -6,14 +6,22 @@
 #include "index/euclidean_rows.h"
 #include "index/hnsw_graph.h"
 #include "index/scalar_codes.h"
+#include "index/workers.h"
 
 namespace jade {
 
-// Links rows graph.rows() .. rows.rows()-1 in, in the calling thread, comparing them by
-// `codes` where there are any. Equal graphs, rows and seeds give equal graphs; without
-// codes, where the kernels are the same. False when `cancel` (may be null) became true:
-// the graph is unusable then.
+// Links rows graph.rows() .. rows.rows()-1 in, comparing them by `codes` where there are any;
+// without, the rows are in memory. Equal graphs, rows and seeds give equal graphs, however many
+// `workers` (null: the calling thread alone) there are; without codes, where the kernels are
+// the same. Each worker takes 2 bytes a row for the time of it. False when `cancel` (may be
+// null) became true, within about as long as it takes to link a row: the graph is unusable
+// then.
+//
+// Rows are linked batch by batch, as in Dobson et al., "Scalable and deterministic parallel
+// graph-based approximate nearest neighbor search", PPoPP 2024: the rows of a batch look for
+// their neighbours in the graph as it was before, and among those of the batch that come
+// before them; then each row that they chose takes all their links at once.
 bool add_rows(HnswGraph& graph, const EuclideanRows& rows, const ScalarCodes* codes, uint64_t seed,
-              const std::atomic<bool>* cancel);
+              Workers* workers, const std::atomic<bool>* cancel);
 
 }  // namespace jade

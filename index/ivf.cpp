@@ -24,8 +24,9 @@ bool cancelled(const std::atomic<bool>* cancel) {
 // BLAS, whose threads and roundings are not ours to choose.
 class NearestCentre final : public faiss::Index {
  public:
-  explicit NearestCentre(uint32_t dimension)
+  NearestCentre(uint32_t dimension, Workers* workers)
       : faiss::Index(static_cast<idx_t>(dimension), faiss::METRIC_L2),
+        workers_(workers),
         distance_(Metric::l2, dimension) {}
 
   void add(idx_t n, const float* x) override {
@@ -39,9 +40,12 @@ class NearestCentre final : public faiss::Index {
   void search(idx_t n, const float* x, idx_t k, float* distances, idx_t* labels,
               const faiss::SearchParameters*) const override {
     JADE_ASSERT(k == 1);
-    for (idx_t i = 0; i < n; ++i) {
-      std::tie(distances[i], labels[i]) = nearest(x + i * d);
-    }
+    run_ranges(workers_, static_cast<size_t>(n), shared_rows,
+               [&](uint32_t, size_t begin, size_t end) {
+                 for (size_t i = begin; i < end; ++i) {
+                   std::tie(distances[i], labels[i]) = nearest(x + i * static_cast<size_t>(d));
+                 }
+               });
   }
   std::pair<float, idx_t> nearest(const float* x) const {
     std::pair<float, idx_t> best(std::numeric_limits<float>::infinity(), 0);
@@ -53,6 +57,10 @@ class NearestCentre final : public faiss::Index {
   }
 
  private:
+  // So many at once are worth another thread.
+  static constexpr size_t shared_rows = 64;
+
+  Workers* workers_;
   Distance distance_;
   std::vector<float> centres_;
 };
@@ -67,7 +75,7 @@ uint32_t default_nlist(uint32_t n) {
 uint32_t default_nprobe(uint32_t nlist) { return std::max(1u, nlist / 16); }
 
 std::optional<InvertedLists> build_lists(const float* vectors, uint32_t n, uint32_t dimension,
-                                         uint32_t nlist, uint64_t seed,
+                                         uint32_t nlist, uint64_t seed, Workers* workers,
                                          const std::atomic<bool>* cancel,
                                          std::vector<float> first_centres) {
   nlist = std::clamp(nlist == 0 ? default_nlist(n) : nlist, 1u, std::max(n, 1u));
@@ -85,7 +93,7 @@ std::optional<InvertedLists> build_lists(const float* vectors, uint32_t n, uint3
   parameters.max_points_per_centroid = points_per_centre_max;
   faiss::Clustering clustering(static_cast<int>(dimension), static_cast<int>(nlist), parameters);
   clustering.centroids = std::move(first_centres);
-  NearestCentre centres(dimension);
+  NearestCentre centres(dimension, workers);
   // One at a time, each from the centres of the one before: so it can be left.
   for (int i = 0; i < iterations; ++i) {
     if (cancelled(cancel)) return std::nullopt;
@@ -97,11 +105,13 @@ std::optional<InvertedLists> build_lists(const float* vectors, uint32_t n, uint3
   out.centres = std::move(clustering.centroids);
 
   std::vector<uint32_t> list_of(n);
-  for (uint32_t i = 0; i < n; ++i) {
-    if (i % 256 == 0 && cancelled(cancel)) return std::nullopt;
-    list_of[i] = static_cast<uint32_t>(centres.nearest(vectors + size_t{i} * dimension).second);
-    ++out.starts[list_of[i] + 1];
-  }
+  run_ranges(workers, n, 64, [&](uint32_t, size_t begin, size_t end) {
+    for (size_t i = begin; i < end && !cancelled(cancel); ++i) {
+      list_of[i] = static_cast<uint32_t>(centres.nearest(vectors + i * dimension).second);
+    }
+  });
+  if (cancelled(cancel)) return std::nullopt;
+  for (uint32_t list : list_of) ++out.starts[list + 1];
   for (uint32_t list = 0; list < nlist; ++list) out.starts[list + 1] += out.starts[list];
   out.rows.resize(n);
   std::vector<uint32_t> next(out.starts.begin(), out.starts.end() - 1);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "index/segment.h"
+#include "index/workers.h"
 
 namespace jade {
 
@@ -27,11 +28,12 @@ struct InvertedLists {
 uint32_t default_nlist(uint32_t n);
 uint32_t default_nprobe(uint32_t nlist);
 
-// Of `vectors` (n × dimension); nlist 0: by n. In the calling thread; the same for
-// the same seed and kernels. Nothing when `cancel` became true. `first_centres`: where
-// k-means begins, nlist × dimension, nlist at most n; empty: at random vectors.
+// Of `vectors` (n × dimension); nlist 0: by n. The same for the same seed and kernels, however
+// many `workers` (null: the calling thread alone) there are. Nothing when `cancel` became true.
+// `first_centres`: where k-means begins, nlist × dimension, nlist at most n; empty: at random
+// vectors.
 std::optional<InvertedLists> build_lists(const float* vectors, uint32_t n, uint32_t dimension,
-                                         uint32_t nlist, uint64_t seed,
+                                         uint32_t nlist, uint64_t seed, Workers* workers,
                                          const std::atomic<bool>* cancel,
                                          std::vector<float> first_centres = {});
 

@@ -1,6 +1,7 @@
 #include "index/packed_codes.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -59,10 +60,11 @@ PackedCodes::PackedCodes(uint32_t rows, uint32_t dimension, Metric metric)
   set_layout(codes_.data(), width_, norms_.data());
 }
 
-std::unique_ptr<const PackedCodes> PackedCodes::of(const EuclideanRows& rows, Metric metric) {
+std::unique_ptr<const PackedCodes> PackedCodes::of(const EuclideanRows& rows, Metric metric,
+                                                   Workers* workers) {
   if (rows.rows() == 0) return nullptr;
   std::unique_ptr<PackedCodes> codes(new PackedCodes(rows.rows(), rows.dimension(), metric));
-  if (!codes->measure(rows) || !codes->encode_rows(rows)) return nullptr;
+  if (!codes->measure(rows) || !codes->encode_rows(rows, workers)) return nullptr;
   return codes;
 }
 
@@ -106,11 +108,10 @@ bool PackedCodes::measure(const EuclideanRows& rows) {
   return neighbour_ < infinity && error * double{margin} < double{neighbour_};
 }
 
-bool PackedCodes::encode_rows(const EuclideanRows& rows) {
-  uint64_t strays = 0;
+bool PackedCodes::encode_rows(const EuclideanRows& rows, Workers* workers) {
+  std::atomic<uint64_t> strays = 0;
   std::memset(codes_.data(), 0, codes_.size());
-  for (uint32_t i = 0; i < rows.rows(); ++i) {
-    const float* row = rows.row(i);
+  rows.for_each_row(workers, [&](uint32_t, size_t i, const float* row) {
     uint8_t* code = codes_.data() + i * width_;
     float norm = 0, lost = 0;
     for (uint32_t j = 0; j < dimension_; ++j) {
@@ -126,7 +127,7 @@ bool PackedCodes::encode_rows(const EuclideanRows& rows) {
     // What is no number is far away; not infinitely, as under dot this counts 0 times.
     norms_[i] = whole < infinity ? whole : std::numeric_limits<float>::max();
     if (!(lost < stray * neighbour_)) ++strays;
-  }
+  });
   return strays <= rows.rows() / stray_share;
 }
 

@@ -56,8 +56,10 @@ std::pair<float, size_t> nearest_centre(const float* values, const float* centre
 // which BLAS is not.
 class PlainCentres final : public faiss::Index {
  public:
-  PlainCentres()
-      : faiss::Index(part_dimensions, faiss::METRIC_L2), centres_(part_dimensions * part_centres) {}
+  explicit PlainCentres(Workers* workers)
+      : faiss::Index(part_dimensions, faiss::METRIC_L2),
+        workers_(workers),
+        centres_(part_dimensions * part_centres) {}
 
   void add(idx_t n, const float* x) override {
     for (idx_t i = 0; i < n; ++i, ++ntotal) {
@@ -71,14 +73,21 @@ class PlainCentres final : public faiss::Index {
   void search(idx_t n, const float* x, idx_t k, float* distances, idx_t* labels,
               const faiss::SearchParameters*) const override {
     JADE_ASSERT(k == 1 && ntotal == static_cast<idx_t>(part_centres));
-    for (idx_t i = 0; i < n; ++i) {
-      auto [distance, centre] = nearest_centre(x + i * d, centres_.data());
-      distances[i] = distance;
-      labels[i] = static_cast<idx_t>(centre);
-    }
+    run_ranges(
+        workers_, static_cast<size_t>(n), shared_values, [&](uint32_t, size_t begin, size_t end) {
+          for (size_t i = begin; i < end; ++i) {
+            auto [distance, centre] = nearest_centre(x + i * part_dimensions, centres_.data());
+            distances[i] = distance;
+            labels[i] = static_cast<idx_t>(centre);
+          }
+        });
   }
 
  private:
+  // So many at once are worth another thread.
+  static constexpr size_t shared_values = 512;
+
+  Workers* workers_;
   std::vector<float> centres_;
 };
 
@@ -95,14 +104,15 @@ ProductCodes::ProductCodes(uint32_t rows, uint32_t dimension, Metric metric)
   set_layout(codes_.data(), width_, lost_.data());
 }
 
-std::unique_ptr<const ProductCodes> ProductCodes::of(const EuclideanRows& rows, Metric metric) {
+std::unique_ptr<const ProductCodes> ProductCodes::of(const EuclideanRows& rows, Metric metric,
+                                                     Workers* workers) {
   if (rows.rows() < rows_min) return nullptr;
   std::unique_ptr<ProductCodes> codes(new ProductCodes(rows.rows(), rows.dimension(), metric));
-  if (!codes->train(rows) || !codes->encode_rows(rows)) return nullptr;
+  if (!codes->train(rows, workers) || !codes->encode_rows(rows, workers)) return nullptr;
   return codes;
 }
 
-bool ProductCodes::train(const EuclideanRows& rows) {
+bool ProductCodes::train(const EuclideanRows& rows, Workers* workers) {
   const size_t padded = parts_ * part_dimensions;
   auto fits = static_cast<uint32_t>(sample_bytes / (padded * sizeof(float)));
   uint32_t looked = std::min({rows.rows(), sample_rows, std::max(sample_rows_min, fits)});
@@ -116,7 +126,7 @@ bool ProductCodes::train(const EuclideanRows& rows) {
   }
   omp_set_num_threads(1);  // of this thread
   faiss::ProductQuantizer quantizer(padded, parts_, 8);
-  PlainCentres centres;
+  PlainCentres centres(workers);
   quantizer.assign_index = &centres;
   quantizer.cp.niter = iterations;
   quantizer.cp.seed = seed;
@@ -134,12 +144,13 @@ bool ProductCodes::train(const EuclideanRows& rows) {
   return true;
 }
 
-bool ProductCodes::encode_rows(const EuclideanRows& rows) {
-  std::vector<float> padded(parts_ * part_dimensions);
+bool ProductCodes::encode_rows(const EuclideanRows& rows, Workers* workers) {
+  std::vector<std::vector<float>> memory(count_of(workers));
   std::memset(codes_.data(), 0, codes_.size());
-  double sum = 0;
-  for (uint32_t i = 0; i < rows.rows(); ++i) {
-    std::copy_n(rows.row(i), dimension_, padded.begin());
+  rows.for_each_row(workers, [&](uint32_t worker, size_t i, const float* row) {
+    std::vector<float>& padded = memory[worker];
+    padded.resize(parts_ * part_dimensions);
+    std::copy_n(row, dimension_, padded.begin());
     uint8_t* code = codes_.data() + i * width_;
     float lost = 0;
     for (size_t part = 0; part < parts_; ++part) {
@@ -150,8 +161,10 @@ bool ProductCodes::encode_rows(const EuclideanRows& rows) {
     }
     // What is no number is far away.
     lost_[i] = lost < infinity ? lost : std::numeric_limits<float>::max();
-    sum += static_cast<double>(lost_[i]);
-  }
+  });
+  // In their order, as a sum depends on it.
+  double sum = 0;
+  for (float lost : lost_) sum += static_cast<double>(lost);
   // What a row is off points anywhere: of the squared distance of neighbours, d², it takes
   // or gives 2 d √(lost / dimension).
   double neighbour = static_cast<double>(neighbour_distance(rows));

@@ -20,7 +20,8 @@ class ProductCodes final : public RowCodes {
 
   // Null where there are fewer rows, or the codes would be too coarse to tell neighbours
   // apart.
-  static std::unique_ptr<const ProductCodes> of(const EuclideanRows& rows, Metric metric);
+  static std::unique_ptr<const ProductCodes> of(const EuclideanRows& rows, Metric metric,
+                                                Workers* workers = nullptr);
 
   Quantization kind() const override { return Quantization::pq; }
   uint32_t rows() const override { return static_cast<uint32_t>(lost_.size()); }
@@ -34,9 +35,9 @@ class ProductCodes final : public RowCodes {
   friend class RowCodes;
   ProductCodes(uint32_t rows, uint32_t dimension, Metric metric);
   std::vector<std::span<char>> parts() override;
-  bool train(const EuclideanRows& rows);
+  bool train(const EuclideanRows& rows, Workers* workers);
   // False where too many rows are too far from their centres.
-  bool encode_rows(const EuclideanRows& rows);
+  bool encode_rows(const EuclideanRows& rows, Workers* workers);
   // The centres of four dimensions: the first of their dimensions, 256 values, then the next.
   const float* centres_of(size_t part) const { return centres_.data() + part * 1024; }
 

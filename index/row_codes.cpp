@@ -17,18 +17,18 @@ constexpr uint32_t probes = 64;
 }  // namespace
 
 std::unique_ptr<const RowCodes> RowCodes::of(Quantization wanted, const EuclideanRows& rows,
-                                             Metric metric) {
+                                             Metric metric, Workers* workers) {
   if (wanted == Quantization::none) return nullptr;
   if (wanted == Quantization::rabitq) {
-    if (auto codes = BitCodes::of(rows, metric)) return codes;
+    if (auto codes = BitCodes::of(rows, metric, workers)) return codes;
   }
   if (wanted == Quantization::pq) {
-    if (auto codes = ProductCodes::of(rows, metric)) return codes;
+    if (auto codes = ProductCodes::of(rows, metric, workers)) return codes;
   }
   if (wanted != Quantization::sq8) {
-    if (auto codes = PackedCodes::of(rows, metric)) return codes;
+    if (auto codes = PackedCodes::of(rows, metric, workers)) return codes;
   }
-  return ScalarCodes::of(rows, metric);
+  return ScalarCodes::of(rows, metric, workers);
 }
 
 std::unique_ptr<RowCodes> RowCodes::make(Quantization kind, uint32_t rows, uint32_t dimension,

@@ -34,9 +34,10 @@ class RowCodes {
  public:
   // Of the kind that is wanted, or of the next finer one where that is too coarse to tell
   // neighbours apart; null where all are, and for Quantization::none. They follow from
-  // the rows alone (and under dot from the kernels: index/kernels.h).
+  // the rows alone (and under dot from the kernels: index/kernels.h), not from how many
+  // `workers` (null: none) share in making them.
   static std::unique_ptr<const RowCodes> of(Quantization wanted, const EuclideanRows& rows,
-                                            Metric metric);
+                                            Metric metric, Workers* workers = nullptr);
   // As bytes that load() takes: piece after piece.
   Status save(const std::function<Status(std::string_view)>& sink) const;
   // How many they are; 0 for Quantization::none, which has none.

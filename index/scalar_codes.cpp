@@ -1,6 +1,7 @@
 #include "index/scalar_codes.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -38,10 +39,11 @@ ScalarCodes::ScalarCodes(uint32_t rows, uint32_t dimension, Metric metric)
   set_layout(codes_.data(), width_, norms_.data());
 }
 
-std::unique_ptr<const ScalarCodes> ScalarCodes::of(const EuclideanRows& rows, Metric metric) {
+std::unique_ptr<const ScalarCodes> ScalarCodes::of(const EuclideanRows& rows, Metric metric,
+                                                   Workers* workers) {
   if (rows.rows() == 0) return nullptr;
   std::unique_ptr<ScalarCodes> codes(new ScalarCodes(rows.rows(), rows.dimension(), metric));
-  if (!codes->measure(rows) || !codes->encode_rows(rows)) return nullptr;
+  if (!codes->measure(rows) || !codes->encode_rows(rows, workers)) return nullptr;
   return codes;
 }
 
@@ -72,17 +74,16 @@ bool ScalarCodes::measure(const EuclideanRows& rows) {
   return neighbour_ > margin * error;
 }
 
-bool ScalarCodes::encode_rows(const EuclideanRows& rows) {
+bool ScalarCodes::encode_rows(const EuclideanRows& rows, Workers* workers) {
   float scale = 1 / step_;
   auto code_of = [&](float value, uint32_t j) {
     float scaled = (value - lowest_[j]) * scale + 0.5f;
     return static_cast<uint8_t>(std::min(float{most}, std::max(0.0f, scaled)));
   };
   JADE_ASSERT(rows.has_added() == !added_.empty());
-  uint64_t strays = 0;
+  std::atomic<uint64_t> strays = 0;
   std::memset(codes_.data(), 0, codes_.size());
-  for (uint32_t i = 0; i < rows.rows(); ++i) {
-    const float* row = rows.row(i);
+  rows.for_each_row(workers, [&](uint32_t, size_t i, const float* row) {
     uint8_t* code = codes_.data() + i * width_;
     int32_t norm = 0;
     float lost = 0;
@@ -96,7 +97,7 @@ bool ScalarCodes::encode_rows(const EuclideanRows& rows) {
     if (rows.has_added()) added_[i] = rows.added(i) * scale;
     norms_[i] = norm;
     if (!(lost < neighbour_)) ++strays;
-  }
+  });
   return strays <= rows.rows() / stray_share;
 }
 

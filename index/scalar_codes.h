@@ -17,7 +17,8 @@ namespace jade {
 class ScalarCodes final : public RowCodes {
  public:
   // Null where the codes would be too coarse to tell neighbours apart.
-  static std::unique_ptr<const ScalarCodes> of(const EuclideanRows& rows, Metric metric);
+  static std::unique_ptr<const ScalarCodes> of(const EuclideanRows& rows, Metric metric,
+                                               Workers* workers = nullptr);
 
   Quantization kind() const override { return Quantization::sq8; }
   uint32_t rows() const override { return static_cast<uint32_t>(norms_.size()); }
@@ -39,7 +40,7 @@ class ScalarCodes final : public RowCodes {
   std::vector<std::span<char>> parts() override;
   bool measure(const EuclideanRows& rows);
   // False where too many rows are too far outside of what was measured.
-  bool encode_rows(const EuclideanRows& rows);
+  bool encode_rows(const EuclideanRows& rows, Workers* workers);
 
   decltype(Kernels::code_products) products_;
   Metric metric_;

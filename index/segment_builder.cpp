@@ -118,28 +118,30 @@ std::optional<InvertedLists> lists_of(const SegmentColumns& columns, uint32_t n,
     vectors = floats.data();
   }
   return build_lists(vectors, n, options.dimension, options.index.nlist, options.seed,
-                     options.cancel);
+                     options.workers, options.cancel);
 }
 
 // Links the rows from graph->rows() on, and makes the codes to walk by.
 Status build_graph(SegmentColumns& columns, const BuildOptions& options) {
   auto points = points_of(columns, options);
   // The same graph, whatever it is to be walked by.
-  auto codes = ScalarCodes::of(points, options.metric);
+  auto codes = ScalarCodes::of(points, options.metric, options.workers);
   JADE_RETURN_IF_ERROR(points.status());
   if (codes == nullptr && columns.stored) {
     // To be linked by values, and walked by them unless there are other codes.
     JADE_RETURN_IF_ERROR(fetch(columns, options));
     points = points_of(columns, options);
   }
-  if (!add_rows(*columns.graph, points, codes.get(), options.seed, options.cancel)) {
+  if (!add_rows(*columns.graph, points, codes.get(), options.seed, options.workers,
+                options.cancel)) {
     return cancelled();
   }
   if (options.index.quantization == Quantization::sq8) {
     columns.codes = std::move(codes);
   } else {
     codes.reset();
-    columns.codes = RowCodes::of(options.index.quantization, points, options.metric);
+    columns.codes =
+        RowCodes::of(options.index.quantization, points, options.metric, options.workers);
     JADE_RETURN_IF_ERROR(points.status());
     if (columns.codes == nullptr && columns.stored) return fetch(columns, options);
   }

@@ -8,6 +8,7 @@
 
 #include "index/bitmap.h"
 #include "index/sealed_segment.h"
+#include "index/workers.h"
 
 namespace jade {
 
@@ -23,6 +24,7 @@ struct BuildOptions {
   Datatype datatype = Datatype::float32;
   IndexOptions index;
   uint64_t seed = 0;
+  Workers* workers = nullptr;  // share the work; null: the calling thread does it alone
   const std::atomic<bool>* cancel = nullptr;  // true: give up; may be null
   // Asked for where index.vectors is disk, at most once. Null: they stay in memory.
   std::function<Result<std::unique_ptr<VectorWriter>>()> store_vectors = nullptr;
@@ -39,7 +41,8 @@ inline constexpr uint64_t auto_flat_bytes = 4u << 20;
 // then, to be walked through: mark them dead in the result, by find().
 //
 // Equal inputs and seeds give segments that serialise to equal bytes, on processors
-// with the same kernels. Runs in the calling thread.
+// with the same kernels, however many workers there are. Runs in the calling thread; graphs,
+// lists and codes, which take nearly all of the time, also in those of options.workers.
 //
 // Vectors go to store_vectors one by one, and are read again in their order: besides what
 // the segment keeps, memory is needed for codes of 7 bits (a byte a dimension of each row)

@@ -83,7 +83,7 @@ std::optional<std::string> train_router(std::vector<float> vectors, uint32_t dim
   if (metric == Metric::cosine) {
     for (uint32_t i = 0; i < n; ++i) normalise(vectors.data() + size_t{i} * dimension, dimension);
   }
-  auto lists = build_lists(vectors.data(), n, dimension, parts, seed, cancel,
+  auto lists = build_lists(vectors.data(), n, dimension, parts, seed, nullptr, cancel,
                            spread_centres(vectors, dimension, parts, seed));
   if (!lists) return std::nullopt;
   return std::string(reinterpret_cast<const char*>(lists->centres.data()),

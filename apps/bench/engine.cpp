@@ -60,6 +60,7 @@ class JadeIndex final : public Engine {
     build.index.quantization = kind_.quantization;
     build.index.vectors = kind_.vectors;
     build.seed = 1;
+    build.workers = kind_.workers;
     if (kind_.vectors == VectorPlace::disk) open_store();
     build.store_vectors = [&] {
       return store_vectors(store_, 1, base.dimension * element_bytes(kind_.datatype));

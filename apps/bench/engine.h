@@ -13,7 +13,8 @@
 
 namespace jade {
 
-// One thread. Under cosine the rows and queries it is given are normalised.
+// One thread, but for what EngineKind says. Under cosine the rows and queries it is given are
+// normalised.
 class Engine {
  public:
   virtual ~Engine() = default;
@@ -42,6 +43,7 @@ struct EngineKind {
   Quantization quantization = Quantization::sq8;
   VectorPlace vectors = VectorPlace::memory;
   Datatype datatype = Datatype::float32;
+  Workers* workers = nullptr;  // share in building; null: one thread
 };
 
 // Our index alone: a sealed segment, without actors or network; with VectorPlace::disk with

@@ -89,7 +89,7 @@ std::vector<ServeSetting> make_settings() {
       number_setting("worker_threads", "N", "Threads for requests and searches; 0: one a core",
                      &C::worker_threads),
       number_setting("builder_threads", "N",
-                     "Threads that build indexes in the background; 0: a quarter of the cores",
+                     "Threads that build indexes in the background, at low priority; 0: one a core",
                      &C::builder_threads),
       number_setting("http_threads", "N", "Threads that read and write HTTP", &C::http_threads),
       number_setting("cache_mib", "MIB", "Block cache of the storage", &C::cache_mib),

@@ -32,7 +32,7 @@ struct ServeConfig {
   std::string log_level = "info";   // debug, info, warning, error
   std::string log_format = "text";  // text: one line a person reads; json: one object a line
   uint32_t worker_threads = 0;      // 0: one a core
-  uint32_t builder_threads = 0;     // 0: a quarter of the cores, at least one
+  uint32_t builder_threads = 0;     // 0: one a core
   uint32_t http_threads = 1;        // event loops; one carries tens of thousands of requests/s
   uint32_t cache_mib = 64;
   uint32_t inflight_mib_max = 256;

@@ -3,10 +3,12 @@
 #include <doctest/doctest.h>
 #include <leveldb/env.h>
 
+#include <atomic>
 #include <filesystem>
 #include <map>
 #include <random>
 
+#include "index/worker_pool.h"
 #include "tests/storage/fault_env.h"
 
 namespace jade {
@@ -85,6 +87,7 @@ class Disked {
     options_.format = RecordFormat(RowFormat(metric, dimension, Datatype::float32));
     options_.index.quantization = Quantization::rabitq;
     options_.index.vectors = VectorPlace::disk;
+    options_.workers = workers;
     open();
   }
 
@@ -171,7 +174,19 @@ class Disked {
     return options_.dir + "/segments/rows/" + std::to_string(first_segment().id);
   }
 
+  // Counts how often it was asked.
+  struct CountedPool final : Workers {
+    uint32_t count() const override { return pool.count(); }
+    void run(size_t n, size_t step, const Work& work) override {
+      ++asked;
+      pool.run(n, step, work);
+    }
+    WorkerPool pool{3};
+    std::atomic<int> asked = 0;
+  };
+
   FaultEnv env;
+  std::shared_ptr<CountedPool> workers = std::make_shared<CountedPool>();
   std::unique_ptr<ShardReplica> replica;
   std::string warnings;
 
@@ -261,6 +276,7 @@ TEST_CASE("vectors on disk are searched, merged, and opened again") {
     shard.upsert(0, 3000);
     shard.check_searches();
     shard.maintain();
+    CHECK(shard.workers->asked > 0);
     CHECK(shard.first_segment().state == "indexed");
     CHECK(shard.first_segment().quantization == Quantization::rabitq);
     CHECK(shard.first_segment().vectors == VectorPlace::disk);

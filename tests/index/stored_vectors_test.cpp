@@ -15,6 +15,7 @@
 #include "index/segment_builder.h"
 #include "index/segment_io.h"
 #include "index/shard_view.h"
+#include "index/worker_pool.h"
 #include "storage/vector_id.h"
 
 namespace jade {
@@ -194,6 +195,7 @@ const Quantization kinds[] = {Quantization::sq8, Quantization::sq4, Quantization
 }  // namespace
 
 TEST_CASE("A segment with its vectors on disk finds what one with them in memory does") {
+  WorkerPool pool(3);
   for (Metric metric : {Metric::l2, Metric::cosine, Metric::dot}) {
     for (Quantization quantization : kinds) {
       CAPTURE(to_string(metric));
@@ -211,6 +213,9 @@ TEST_CASE("A segment with its vectors on disk finds what one with them in memory
       // And so once more from its bytes, for which no vector is read.
       std::string bytes = bytes_of(*stored);
       CHECK(bytes.size() < bytes_of(*memory).size());
+      // Nor does it depend on who shares in building it.
+      options.workers = &pool;
+      CHECK(bytes_of(*built({whole(rows)}, on_disk(options, std::make_shared<Disk>()))) == bytes);
       size_t reads = disk->reads;
       auto opened = segment_of(bytes, [&](size_t row_bytes, uint32_t n) {
         CHECK(row_bytes == 40 * sizeof(float));

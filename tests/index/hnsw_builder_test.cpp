@@ -1,0 +1,270 @@
+// Graphs that several threads build.
+#include "index/hnsw_builder.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <memory>
+#include <random>
+#include <set>
+#include <vector>
+
+#include "index/calibration.h"
+#include "index/growing_segment.h"
+#include "index/product_codes.h"
+#include "index/segment_builder.h"
+#include "index/segment_io.h"
+#include "index/shard_view.h"
+#include "index/worker_pool.h"
+#include "storage/vector_id.h"
+
+namespace jade {
+namespace {
+
+using Rows = std::shared_ptr<GrowingSegment>;
+
+// Around `clusters` centres, one cluster after another.
+Rows clustered(uint32_t n, uint32_t dimension, Metric metric, uint32_t clusters,
+               Datatype datatype = Datatype::float32, float width = 1) {
+  std::mt19937 random(n + clusters);
+  std::normal_distribution<float> normal;
+  auto rows = std::make_shared<GrowingSegment>(dimension, metric, datatype);
+  std::vector<float> centre(dimension), vector(dimension);
+  for (uint32_t i = 0; i < n; ++i) {
+    if (i % std::max(1u, n / clusters) == 0) {
+      for (float& value : centre) value = 3 * normal(random);
+    }
+    for (uint32_t j = 0; j < dimension; ++j) {
+      vector[j] = centre[j] + width * normal(random);
+      if (datatype == Datatype::uint8) {
+        vector[j] = std::clamp(std::round(100 + 10 * vector[j]), 0.0f, 255.0f);
+      }
+    }
+    rows->append(i + 1, VectorId(uint64_t{i}).key(), vector.data(), "");
+  }
+  return rows;
+}
+
+BuildOptions options_for(const Rows& rows, Workers* workers = nullptr) {
+  BuildOptions options;
+  options.metric = rows->metric();
+  options.dimension = rows->dimension();
+  options.datatype = rows->format().datatype();
+  options.index.kind = IndexKind::hnsw;
+  options.index.m = 8;
+  options.index.ef_construction = 60;
+  options.seed = 3;
+  options.workers = workers;
+  return options;
+}
+
+std::shared_ptr<const SealedSegment> build(const std::vector<BuildInput>& inputs,
+                                           const BuildOptions& options) {
+  auto built = build_segment(inputs, options);
+  REQUIRE_MESSAGE(built.ok(), built.status().to_string());
+  return *built;
+}
+
+BuildInput whole(std::shared_ptr<const Segment> segment) {
+  uint32_t rows = segment->rows();
+  return {std::move(segment), nullptr, rows};
+}
+
+std::string bytes_of(const SealedSegment& segment) {
+  std::string out;
+  REQUIRE(serialize(segment, [&](std::string_view piece) {
+            out += piece;
+            return Status();
+          }).ok());
+  return out;
+}
+
+// The share of the ten nearest of every `step`th row, itself among them, that is found.
+double recall(const SealedSegment& segment, uint32_t step, uint32_t ef) {
+  auto shared = std::shared_ptr<const Segment>(&segment, [](const Segment*) {});
+  SegmentView view{shared, nullptr, segment.rows(), 0};
+  double found = 0;
+  uint32_t wanted = 0;
+  for (uint32_t row = 0; row < segment.rows(); row += step) {
+    std::vector<float> query(segment.dimension());
+    REQUIRE(segment.read_vector(row, query.data()).ok());
+    auto near =
+        search({&view, 1}, segment.metric(), segment.dimension(), query.data(), {.ef_search = ef});
+    auto exact =
+        search({&view, 1}, segment.metric(), segment.dimension(), query.data(), {.exact = true});
+    for (const Hit& hit : near) found += hit.distance <= exact.back().distance ? 1 : 0;
+    wanted += static_cast<uint32_t>(exact.size());
+  }
+  return found / wanted;
+}
+
+}  // namespace
+
+TEST_CASE("However many threads build a segment, it is the same byte for byte") {
+  WorkerPool two(2), seven(7);
+  struct Case {
+    Metric metric;
+    Datatype datatype;
+    Quantization quantization;
+    IndexKind kind;
+    float width;  // tiny: rows that codes cannot tell apart are linked by their values
+  };
+  for (const Case& one :
+       {Case{Metric::l2, Datatype::float32, Quantization::sq8, IndexKind::hnsw, 1},
+        {Metric::cosine, Datatype::float32, Quantization::sq4, IndexKind::hnsw, 1},
+        {Metric::dot, Datatype::float16, Quantization::rabitq, IndexKind::hnsw, 1},
+        {Metric::l2, Datatype::uint8, Quantization::none, IndexKind::hnsw, 1},
+        {Metric::l2, Datatype::float32, Quantization::pq, IndexKind::hnsw, 1},
+        {Metric::l2, Datatype::float16, Quantization::sq8, IndexKind::hnsw, 1e-2f},
+        {Metric::dot, Datatype::float32, Quantization::sq8, IndexKind::hnsw, 1e-4f},
+        {Metric::l2, Datatype::float32, Quantization::sq8, IndexKind::ivf, 1},
+        {Metric::l2, Datatype::uint8, Quantization::sq8, IndexKind::ivf, 1}}) {
+    CAPTURE(to_string(one.metric));
+    CAPTURE(to_string(one.datatype));
+    CAPTURE(to_string(one.quantization));
+    CAPTURE(to_string(one.kind));
+    // No more than they need, as these are many builds.
+    const uint32_t n = one.quantization == Quantization::pq ? ProductCodes::rows_min : 2500;
+    auto rows = clustered(n, 24, one.metric, 40, one.datatype, one.width);
+    auto more = clustered(400, 24, one.metric, 3, one.datatype, one.width);
+    BuildOptions options = options_for(rows);
+    options.index.quantization = one.quantization;
+    options.index.kind = one.kind;
+    auto alone = build({whole(rows)}, options);
+    std::string bytes = bytes_of(*alone);
+    // A merge goes on with the graph that there is.
+    std::string merged = bytes_of(*build({whole(alone), whole(more)}, options));
+    for (WorkerPool* pool : {&two, &seven}) {
+      CAPTURE(pool->count());
+      options.workers = pool;
+      CHECK(bytes_of(*build({whole(rows)}, options)) == bytes);
+      CHECK(bytes_of(*build({whole(alone), whole(more)}, options)) == merged);
+    }
+  }
+}
+
+TEST_CASE("Links lead to rows of their level, none twice and none to itself") {
+  WorkerPool pool(3);
+  auto rows = clustered(5000, 16, Metric::l2, 50);
+  auto segment = build({whole(rows)}, options_for(rows, &pool));
+  const HnswGraph& graph = *segment->graph();
+  CHECK(graph.check().ok());
+  std::vector<bool> reached(graph.rows());
+  for (uint32_t row = 0; row < graph.rows(); ++row) {
+    for (uint32_t level = 0; level < graph.levels(row); ++level) {
+      std::set<int32_t> seen;
+      bool ended = false;
+      for (int32_t link : graph.links(row, level)) {
+        // The first that is negative ends them.
+        REQUIRE((link < 0 || !ended));
+        ended = link < 0;
+        if (ended) continue;
+        REQUIRE(link != static_cast<int32_t>(row));
+        REQUIRE(seen.insert(link).second);
+        if (level == 0) reached[static_cast<uint32_t>(link)] = true;
+      }
+    }
+  }
+  // Of those that no link leads to, there are hardly any.
+  CHECK(std::count(reached.begin(), reached.end(), false) < 5);
+}
+
+TEST_CASE("Rows that come cluster by cluster, or are equal, are found") {
+  WorkerPool pool(2);
+  // So that a batch has many of one cluster, and clusters begin with a batch.
+  for (auto [clusters, least] : {std::pair(3u, 0.985), {40u, 0.998}, {1000u, 0.998}}) {
+    CAPTURE(clusters);
+    auto rows = clustered(12000, 16, Metric::l2, clusters, Datatype::float32, 0.3f);
+    auto segment = build({whole(rows)}, options_for(rows, &pool));
+    CHECK(recall(*segment, 60, 64) >= least);
+  }
+
+  // Every row 8 times, one after another.
+  auto once = clustered(1500, 16, Metric::l2, 20);
+  auto rows = std::make_shared<GrowingSegment>(16, Metric::l2);
+  for (uint32_t i = 0; i < 12000; ++i) {
+    rows->append(i + 1, VectorId(uint64_t{i}).key(), once->vector(i / 8), "");
+  }
+  auto segment = build({whole(rows)}, options_for(rows, &pool));
+  CHECK(recall(*segment, 60, 64) >= 0.98);
+
+  std::vector<float> same(16, 2.5f);
+  auto equal = std::make_shared<GrowingSegment>(16, Metric::l2);
+  for (uint32_t i = 0; i < 10000; ++i) {
+    equal->append(i + 1, VectorId(uint64_t{i}).key(), same.data(), "");
+  }
+  segment = build({whole(equal)}, options_for(equal, &pool));
+  CHECK(recall(*segment, 500, 64) == 1);
+}
+
+TEST_CASE("A build that several share is given up when it is told to") {
+  auto rows = clustered(20000, 32, Metric::l2, 20);
+  std::atomic<bool> cancel = false;
+  // Wishes for the end after so many ranges; nobody is asked for anything after that.
+  class Counting final : public Workers {
+   public:
+    Counting(Workers& real, std::atomic<bool>& cancel, int last)
+        : real_(real), cancel_(cancel), left_(last) {}
+    uint32_t count() const override { return real_.count(); }
+    void run(size_t n, size_t step, const Work& work) override {
+      if (cancel_) ++begun_after;
+      real_.run(n, step, [&](uint32_t worker, size_t begin, size_t end) {
+        if (--left_ == 0) cancel_ = true;
+        work(worker, begin, end);
+      });
+    }
+    int begun_after = 0;
+
+   private:
+    Workers& real_;
+    std::atomic<bool>& cancel_;
+    std::atomic<int> left_;
+  };
+  WorkerPool pool(3);
+  for (IndexKind kind : {IndexKind::hnsw, IndexKind::ivf}) {
+    CAPTURE(to_string(kind));
+    cancel = false;
+    Counting counting(pool, cancel, 200);
+    BuildOptions options = options_for(rows, &counting);
+    options.index.kind = kind;
+    options.cancel = &cancel;
+    auto built = build_segment({whole(rows)}, options);
+    REQUIRE(!built.ok());
+    CHECK(built.status() == Status(Code::unavailable, "cancelled"));
+    CHECK(counting.begun_after <= 1);
+  }
+}
+
+TEST_CASE("What a calibration finds does not depend on how many share it") {
+  WorkerPool pool(4);
+  auto rows = clustered(6000, 16, Metric::l2, 30);
+  for (IndexKind kind : {IndexKind::hnsw, IndexKind::ivf}) {
+    BuildOptions options = options_for(rows);
+    options.index.kind = kind;
+    auto alone = build({whole(rows)}, options), shared = build({whole(rows)}, options);
+    REQUIRE(calibrate({alone, nullptr, alone->rows(), 0}, 10).ok());
+    SegmentView view{shared, nullptr, shared->rows(), 0};
+    // Stopped at any question, it leaves nothing.
+    for (uint64_t last : {1u, 3u, 40u, 200u}) {
+      uint64_t asked = 0;
+      Stopper stop([&] { return ++asked >= last; });
+      CHECK(calibrate(view, 10, &stop, &pool).ok());
+      CHECK((stop.stopped() == (shared->calibration() == nullptr)));
+      if (!stop.stopped()) break;
+    }
+    Stopper never([] { return false; });
+    REQUIRE(calibrate(view, 10, &never, &pool).ok());
+    const auto& expected = alone->calibration()->curves.front().points;
+    const auto& points = shared->calibration()->curves.front().points;
+    REQUIRE(points.size() == expected.size());
+    for (size_t i = 0; i < points.size(); ++i) {
+      CHECK(points[i].effort == expected[i].effort);
+      CHECK(points[i].recall == expected[i].recall);
+      CHECK(points[i].least == expected[i].least);
+      CHECK(points[i].cost == expected[i].cost);
+    }
+  }
+}
+
+}  // namespace jade
