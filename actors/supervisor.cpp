@@ -59,6 +59,7 @@ ShardReplica::Options replica_options(const NodeContext& context, const Database
   options.by_vector = spec.sharding == Sharding::vector;
   options.seal_rows_min = context.config.seal_rows_min;
   options.seal_rows_max = context.config.seal_rows_max;
+  options.listed_rows_min = context.config.listed_rows_min;
   return options;
 }
 
