@@ -60,6 +60,7 @@ TEST_CASE("clusters pass, and a seed is one run of them, too") {
     options.nodes = seed % 4 == 0 ? 5 : 3;
     if (seed > 1) options.retained_bytes = 0;  // whoever lags must be copied
     options.simulated_ms = 10'000;
+    options.fault_interval_ms = 900;  // so that all kinds come
     options.operator_interval_ms = seed % 4 == 0 ? 400 : 2000;
     options.log = [&copies](const std::string& line) {
       copies += line.find("is a copy of its leader's") != std::string::npos;
@@ -84,6 +85,7 @@ TEST_CASE("clusters pass, and a seed is one run of them, too") {
   again.seed = 1;
   again.nodes = 3;
   again.simulated_ms = 10'000;
+  again.fault_interval_ms = 900;
   again.operator_interval_ms = 2000;
   CHECK(simulate(again).trace_hash == first_trace);
 }
