@@ -157,7 +157,7 @@ class Simulation {
     config.router_growth = 2;
     config.seal_rows_max = options_.seal_rows_max;
     config.listed_rows_min = options_.listed_rows_min;
-    if (config.listed_rows_min == 0) config.listed_rows_min = 4u << mix(options_.seed, 0x54u) % 4;
+    if (config.listed_rows_min == 0) config.listed_rows_min = 1u << mix(options_.seed, 0x54u) % 6;
     config.raft_snapshot_entries = options_.snapshot_entries;
     config.raft_retained_bytes = options_.retained_bytes;
     config.renew_life_ms = options_.renew_life_ms;

@@ -64,7 +64,7 @@ struct SimulationOptions {
   // Small, so that sealing, building and merging happen all the time.
   uint32_t seal_rows_min = 24;
   uint32_t seal_rows_max = 64;
-  // From how many rows on what has no index yet has lists; 0: 4, 8, 16 or 32, by the seed.
+  // From how many rows on what has no index yet has lists; 0: a power of two, 1 to 32, by the seed.
   uint32_t listed_rows_min = 0;
   uint32_t snapshot_entries = 24;
   uint32_t retained_bytes = 10'000;  // so that replicas have to be copied
