@@ -28,6 +28,7 @@
 #include "actors/raft_message.h"
 #include "storage/life.h"
 #include "storage/log_store.h"
+#include "storage/record.h"
 
 namespace jade {
 
@@ -203,13 +204,26 @@ struct StateChunk {
   std::string configuration;
 };
 
-// CRC32C over the shard's logical content at its applied index.
+// What replicas that have applied the same must agree on.
 struct ShardDigestRequest {
   uint64_t group = 0;
 };
+// One vector of a segment, as the log has decided on it: ShardReplica::decided_segments().
+struct SegmentDigest {
+  uint64_t id = 0;
+  uint64_t vector = 0;  // of the format
+  uint64_t begin_row = 0;
+  uint64_t end_row = 0;
+  // Of the rows that searches can find there. Which dead ones are left is each replica's own.
+  uint64_t live = 0;
+  uint64_t digest = 0;  // CRC32C over their numbers
+
+  friend bool operator==(const SegmentDigest&, const SegmentDigest&) = default;
+};
 struct ShardDigest {
   uint64_t applied_index = 0;
-  uint64_t digest = 0;
+  uint64_t digest = 0;  // CRC32C over the records
+  std::vector<SegmentDigest> segments;
 };
 
 // ---- between nodes ------------------------------------------------------------
@@ -342,6 +356,7 @@ struct SampleTask {
 };
 struct DigestTask {
   std::shared_ptr<const ShardSnapshot> view;
+  std::vector<SegmentMeta> segments;  // that are decided
 };
 struct ExportTask {
   std::shared_ptr<const ShardSnapshot> view;
@@ -612,7 +627,8 @@ JADE_INSPECT(ShardSample, x.route, x.route.budget_ms, x.count)
 JADE_INSPECT(ShardDeleteMatching, x.route, x.route.budget_ms, x.filter, x.last_child)
 JADE_INSPECT(ShardDescribe, x.route, x.route.budget_ms, x.by_leader)
 JADE_INSPECT(ShardDigestRequest, x.group)
-JADE_INSPECT(ShardDigest, x.applied_index, x.digest)
+JADE_INSPECT(SegmentDigest, x.id, x.vector, x.begin_row, x.end_row, x.live, x.digest)
+JADE_INSPECT(ShardDigest, x.applied_index, x.digest, x.segments)
 JADE_INSPECT(SegmentInfo, x.id, x.vector, x.state, x.kind, x.rows, x.dead_rows, x.quantization,
              x.vectors)
 JADE_INSPECT(ReplicaInfo, x.node, x.voter, x.log_index, x.copied)

@@ -81,6 +81,9 @@ struct NodeConfig {
   // and rows that are worth an index when they are not. 0: by dimension.
   uint32_t seal_rows_max = 0;
   uint32_t seal_rows_min = 0;
+  // Rows from which on what has no index yet is searched by lists (index/growing_lists.h). 0:
+  // by the type of the index.
+  uint32_t listed_rows_min = 0;
   // With sharding by vector: so many vectors of one home are enough to train a router (0:
   // by the number of shards), and it is trained anew when they are so many times as many.
   uint32_t router_vectors_min = 0;

@@ -375,9 +375,10 @@ void RaftCore::on_append_reply(const RaftMessage& message) {
   answer_reads();
   if (!is_leader() || message.index > last_index()) return;
   if (message.rejected) {
-    // Late answers say nothing new.
+    // Late answers say nothing new; nor does a member that has lost what it acknowledged, to
+    // which the same would be sent again at once, and again for ever.
     bool stale =
-        progress.probing ? message.about != progress.next - 1 : message.about <= progress.match;
+        message.about <= progress.match || (progress.probing && message.about != progress.next - 1);
     if (stale) return;
     progress.next = std::max(progress.match + 1, std::min(message.about, message.index + 1));
     progress.probing = true;

@@ -14,6 +14,7 @@
 #include "index/filter.h"
 #include "index/recall.h"
 #include "index/shard_view.h"
+#include "storage/crc32c.h"
 
 namespace jade {
 namespace {
@@ -252,10 +253,34 @@ Result<ShardVectors> run_sample(const SampleTask& task, Stopper&) {
   return out;
 }
 
+// Of the rows of the segment that live in the view, whatever is built of it there.
+SegmentDigest digest_of(const SegmentMeta& decided, size_t vector,
+                        const std::vector<SegmentView>& segments) {
+  SegmentDigest out{decided.id, vector, decided.begin_row, decided.end_row, 0, 0};
+  uint32_t crc = 0;
+  for (const SegmentView& view : segments) {
+    for (uint32_t offset = 0; offset < view.visible; ++offset) {
+      const uint64_t row = view.segment->row_number(offset);
+      if (row < decided.begin_row || row >= decided.end_row) continue;
+      if (view.is_dead(offset)) continue;
+      crc = crc32c({reinterpret_cast<const char*>(&row), sizeof row}, crc);
+      ++out.live;
+    }
+  }
+  out.digest = crc;
+  return out;
+}
+
 Result<ShardDigest> run_digest(const DigestTask& task) {
   auto digest = task.view->store->digest(task.view->records);
   if (!digest.ok()) return digest.status();
-  return ShardDigest{task.view->applied_index, *digest};
+  ShardDigest out{task.view->applied_index, *digest, {}};
+  for (const SegmentMeta& decided : task.segments) {
+    for (size_t v = 0; v < task.view->segments.size(); ++v) {
+      out.segments.push_back(digest_of(decided, v, task.view->segments[v]));
+    }
+  }
+  return out;
 }
 
 // Bounded, as it crosses the network as one message and is held at both ends.

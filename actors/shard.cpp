@@ -27,9 +27,6 @@ constexpr uint64_t report_interval_ms = 1000;
 constexpr auto report_timeout = std::chrono::seconds(5);
 // With sharding by vector: as many as some cells that cannot be reached may hold up.
 constexpr size_t changes_max = 100'000;
-// While somebody searches, writes wait for what is in no list to be fewer: a core compares so
-// many small vectors in the time of a search.
-constexpr uint64_t unlisted_max = 4096;
 
 }  // namespace
 
@@ -258,7 +255,7 @@ void shard_state::release_writes() {
   for (const auto& go_on : std::exchange(held_writes, {})) go_on();
 }
 
-bool shard_state::lists_lag() const { return listing && replica->unlisted_rows() > unlisted_max; }
+bool shard_state::lists_lag() const { return listing && replica->lists_lag(); }
 
 void shard_state::calibrate(uint32_t k) {
   if (calibrating || stopping || failed || now_ms(self) < calibrate_at_ms) return;
@@ -937,7 +934,8 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
       [self](ChildPrepared prepared) { self->state.prepared(prepared.child); },
       [self](ShardDigestRequest) {
         shard_state& shard = self->state;
-        return self->delegate(shard.pick_searcher(), DigestTask{shard.replica->snapshot()});
+        return self->delegate(shard.pick_searcher(), DigestTask{shard.replica->snapshot(),
+                                                                shard.replica->decided_segments()});
       },
       [self](Stop) -> caf::result<Stopped> {
         shard_state& shard = self->state;

@@ -24,6 +24,10 @@ constexpr uint64_t fold_divisor = 16;
 constexpr uint64_t rows_per_segment_max = 4'000'000;
 // A client that has no answer asks again within seconds. They are about 10 MB.
 constexpr size_t requests_kept = 100'000;
+// While somebody searches, writes wait for what is in no list to be fewer than so many times
+// what lists begin with, which is 4,096: a core compares so many small vectors in the time of a
+// search.
+constexpr uint64_t unlisted_factor = 8;
 // Segments with so much in vectors are worth reading again to give their space back.
 constexpr uint64_t reclaim_bytes_min = 8u << 20;
 
@@ -39,16 +43,18 @@ uint64_t segment_of(const RecordFormat& format, uint64_t blob) {
 }
 
 // From how many rows on a segment that has no index of its kind yet has lists: where an exact
-// search is asked for, none.
-uint32_t listed_from(IndexKind kind, const RowFormat& format) {
+// search is asked for, none. `rows_min`: as ShardReplica::Options has it.
+uint32_t listed_from(IndexKind kind, const RowFormat& format, uint32_t rows_min) {
   if (kind == IndexKind::flat) return GrowingSegment::never_listed;
-  if (kind != IndexKind::automatic) return GrowingSegment::listed_rows_min;
+  if (kind != IndexKind::automatic || rows_min > 0) return rows_min;
   return static_cast<uint32_t>(auto_flat_bytes / format.row_bytes());
 }
 
-std::shared_ptr<GrowingSegment> make_growing(const RowFormat& format, uint32_t listed_from) {
+std::shared_ptr<GrowingSegment> make_growing(
+    const RowFormat& format, uint32_t listed_from,
+    uint32_t listed_rows_min = GrowingSegment::default_listed_rows_min) {
   return std::make_shared<GrowingSegment>(format.dimension(), format.metric(), format.datatype(),
-                                          listed_from);
+                                          listed_from, listed_rows_min);
 }
 
 // Appends the rows [begin, end) to the segments, by vector, that are not null.
@@ -69,11 +75,15 @@ Status read_records(const ShardStore& store, uint64_t begin, uint64_t end,
   });
 }
 
-// Where `part`, which is not empty, begins in `all`; its end where it is not there.
-std::vector<uint64_t>::iterator find_run(std::vector<uint64_t>& all,
-                                         const std::vector<uint64_t>& part) {
-  if (part.empty()) return all.end();
-  return std::search(all.begin(), all.end(), part.begin(), part.end());
+// Where segments of these ids, of which there is one at least, lie next to each other in `all`,
+// before the last, which grows; its end where they do not.
+std::vector<SegmentMeta>::iterator find_run(std::vector<SegmentMeta>& all,
+                                            const std::vector<uint64_t>& ids) {
+  auto growing = std::prev(all.end());
+  if (ids.empty()) return all.end();
+  auto same = [](const SegmentMeta& segment, uint64_t id) { return segment.id == id; };
+  auto found = std::search(all.begin(), growing, ids.begin(), ids.end(), same);
+  return found == growing ? all.end() : found;
 }
 
 // All that is needed to make the index of one vector of some rows.
@@ -323,10 +333,16 @@ ShardReplica::Part ShardReplica::make_part(uint64_t id, uint64_t begin_row) cons
   part.end_row = UINT64_MAX;
   part.columns.resize(format().size());
   for (size_t v = 0; v < format().size(); ++v) {
-    part.columns[v].growing =
-        make_growing(format().format(v), listed_from(options_.index.kind, format().format(v)));
+    const RowFormat& of = format().format(v);
+    part.columns[v].growing = make_growing(
+        of, listed_from(options_.index.kind, of, options_.listed_rows_min), listed_rows_min());
   }
   return part;
+}
+
+uint32_t ShardReplica::listed_rows_min() const {
+  return options_.listed_rows_min > 0 ? options_.listed_rows_min
+                                      : GrowingSegment::default_listed_rows_min;
 }
 
 Status ShardReplica::apply(uint64_t index, uint64_t term, std::string_view command) {
@@ -625,20 +641,25 @@ void ShardReplica::apply_seal(const SealCommand& command) {
   parts_.push_back(make_part(meta_.next_segment++, meta_.next_row));
 }
 
+std::vector<SegmentMeta> ShardReplica::decided_segments() const {
+  std::vector<SegmentMeta> out;
+  for (const Part& part : parts_) out.push_back({part.id, part.begin_row, part.end_row, false});
+  for (const MergeCommand& merge : meta_.merges) {
+    auto first = find_run(out, merge.sources);
+    JADE_ASSERT(first != out.end());
+    auto end = first + static_cast<std::ptrdiff_t>(merge.sources.size());
+    first->id = merge.segment;
+    first->end_row = std::prev(end)->end_row;
+    out.erase(first + 1, end);
+  }
+  return out;
+}
+
 void ShardReplica::apply_merge(MergeCommand command) {
   // By what is decided, not by what is built here so far: other replicas are slower or
   // faster, and all must take the same merges.
-  std::vector<uint64_t> sealed;
-  for (auto part = parts_.begin(); part != std::prev(parts_.end()); ++part) {
-    sealed.push_back(part->id);
-  }
-  for (const MergeCommand& merge : meta_.merges) {
-    auto first = find_run(sealed, merge.sources);
-    JADE_ASSERT(first != sealed.end());
-    *first = merge.segment;
-    sealed.erase(first + 1, first + static_cast<std::ptrdiff_t>(merge.sources.size()));
-  }
-  if (find_run(sealed, command.sources) == sealed.end()) return;
+  std::vector<SegmentMeta> decided = decided_segments();
+  if (find_run(decided, command.sources) == decided.end()) return;
   command.segment = meta_.next_segment++;
   meta_.merges.push_back(std::move(command));
 }
@@ -891,10 +912,10 @@ std::vector<std::shared_ptr<GrowingSegment>> ShardReplica::unlisted() const {
   return out;
 }
 
-uint64_t ShardReplica::unlisted_rows() const {
-  uint64_t out = 0;
-  for (const auto& segment : unlisted()) out += segment->rows() - segment->listed();
-  return out;
+bool ShardReplica::lists_lag() const {
+  uint64_t rows = 0;
+  for (const auto& segment : unlisted()) rows += segment->rows() - segment->listed();
+  return rows > unlisted_factor * listed_rows_min();
 }
 
 void ShardReplica::cancel_builds() { cancel_->store(true); }

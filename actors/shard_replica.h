@@ -84,6 +84,8 @@ class ShardReplica {
     uint32_t seal_rows_min = 0;  // 0: by dimension
     uint32_t seal_rows_max = 0;
     std::shared_ptr<Workers> workers;  // share in what builders do; null: none
+    // Rows from which on segments without an index have lists. 0: by their type.
+    uint32_t listed_rows_min = 0;
   };
 
   // Opens or creates the replica; loads segments without rebuilding them. A
@@ -128,6 +130,10 @@ class ShardReplica {
   const RecordFormat& format() const { return options_.format; }
 
   std::shared_ptr<const ShardSnapshot> snapshot();
+  // The segments that the log has decided on, by their rows; the last one grows. A merge counts
+  // from its log entry on, whether it is built here or not, so that these are the same on all
+  // replicas that have applied the same; `built` says nothing.
+  std::vector<SegmentMeta> decided_segments() const;
 
   // Makes all that was applied durable; callable from any thread, also when the
   // replica is gone.
@@ -143,8 +149,8 @@ class ShardReplica {
   Status finish_build(const BuildJob& job, const Status& status, std::function<Status()>* cleanup);
   // Unindexed segments with rows that are worth putting into lists.
   std::vector<std::shared_ptr<GrowingSegment>> unlisted() const;
-  // Of these, the rows that are in no list.
-  uint64_t unlisted_rows() const;
+  // Whether the rows of these that are in no list are so many that writes have to wait.
+  bool lists_lag() const;
   void cancel_builds();
   // How segments are to be built and searched from now on. Those that were built otherwise
   // are built anew, one after another, each in its place.
@@ -205,6 +211,7 @@ class ShardReplica {
   Status load_part(const SegmentMeta& meta, const Warn& warn);
   Result<std::shared_ptr<const SealedSegment>> load_column(uint64_t segment, size_t vector) const;
   Part make_part(uint64_t id, uint64_t begin_row) const;
+  uint32_t listed_rows_min() const;
   // Values of the log that are not what this shard has: corruption.
   Status check_values(uint32_t dimension, Datatype datatype) const;
 

@@ -60,6 +60,7 @@ ShardReplica::Options replica_options(const NodeContext& context, const Database
   options.seal_rows_min = context.config.seal_rows_min;
   options.seal_rows_max = context.config.seal_rows_max;
   options.workers = context.workers;
+  options.listed_rows_min = context.config.listed_rows_min;
   return options;
 }
 

@@ -10,16 +10,16 @@ namespace {
 constexpr uint32_t block_rows_max = 4096;
 constexpr size_t block_bytes_max = 1 << 20;
 constexpr size_t text_bytes = 64 << 10;
-// Fewer rows are compared one by one as fast.
-constexpr uint32_t worth_listing = 256;
 // Put into lists before searches hear of them.
 constexpr uint32_t listed_at_once = 512;
 
 }  // namespace
 
 GrowingSegment::GrowingSegment(uint32_t dimension, Metric metric, Datatype datatype,
-                               uint32_t listed_from)
-    : Segment(dimension, metric, datatype), listed_from_(std::max(listed_from, listed_rows_min)) {
+                               uint32_t listed_from, uint32_t listed_rows_min)
+    : Segment(dimension, metric, datatype),
+      listed_from_(std::max(listed_from, listed_rows_min)),
+      worth_listing_(std::max(1u, listed_rows_min / 2)) {
   size_t fitting = block_bytes_max / std::max<size_t>(format().row_bytes(), 1) / first_block_rows;
   size_t most = block_rows_max / first_block_rows;
   doublings_ = static_cast<uint32_t>(std::bit_width(std::clamp<size_t>(fitting, 1, most)) - 1);
@@ -83,7 +83,7 @@ void GrowingSegment::append(uint64_t row_number, std::string_view id_key, const 
 
 bool GrowingSegment::wants_lists() const {
   const uint32_t count = rows();
-  return count >= listed_from_ && count >= listed() + worth_listing && !unlistable_;
+  return count >= listed_from_ && count >= listed() + worth_listing_ && !unlistable_;
 }
 
 void GrowingSegment::extend_lists(const std::atomic<bool>* ended) {

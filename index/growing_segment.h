@@ -15,13 +15,15 @@ namespace jade {
 // and memory is in blocks that never move.
 class GrowingSegment final : public Segment {
  public:
-  // From how many rows on it is given lists(): so many are compared one by one as fast.
-  static constexpr uint32_t listed_rows_min = 512;
+  // From how many rows on it is given lists(): so many are compared one by one as fast. Half as
+  // many are worth extending them.
+  static constexpr uint32_t default_listed_rows_min = 512;
   static constexpr uint32_t never_listed = UINT32_MAX;
 
-  // `listed_from`: rows from which on it is given lists(), at least listed_rows_min.
+  // `listed_from`: rows from which on it is given lists(), at least `listed_rows_min`.
   GrowingSegment(uint32_t dimension, Metric metric, Datatype datatype = Datatype::float32,
-                 uint32_t listed_from = never_listed);
+                 uint32_t listed_from = never_listed,
+                 uint32_t listed_rows_min = default_listed_rows_min);
   ~GrowingSegment() override;
 
   // `stored`: format().row_bytes(), values as they were given, which need not be aligned and
@@ -86,7 +88,8 @@ class GrowingSegment final : public Segment {
   char* text_next_ = nullptr;
 
   std::atomic<uint32_t> count_{0};
-  uint32_t listed_from_;
+  const uint32_t listed_from_;
+  const uint32_t worth_listing_;
   std::atomic<bool> unlistable_{false};  // codes cannot express a row
   std::unique_ptr<GrowingLists> lists_;
   std::atomic<uint32_t> listed_{0};

@@ -143,15 +143,18 @@ bool ScalarCodes::encode(const float* query, EncodedQuery& out) const {
   if (query_step * step_ < std::numeric_limits<float>::min()) return false;
   out.values.assign(width_, 0);
   int32_t at_middle = 0;
+  float lost = 0;  // y · (y - what it is rounded to)
   for (uint32_t j = 0; j < dimension_; ++j) {
     float scaled = values[j] * scale;
     auto value = static_cast<int32_t>(scaled + (scaled < 0 ? -0.5f : 0.5f));
     out.values[j] = static_cast<int8_t>(value);
     at_middle += value * middle_[j];
+    lost += values[j] * (values[j] - query_step * static_cast<float>(value));
   }
-  // With y the query and s the row, both from the middle: |y - s|² = |y|² + |s|² - 2 y · s.
+  // With y the query and s the row, both from the middle: |y - s|² = |y|² + |s|² - 2 y · s. What
+  // rounding takes from y · s is, where s is near y, about what it takes from y · y.
   float factor = query_step * step_;
-  out.base = centred ? squares + 2 * factor * static_cast<float>(at_middle) : -at_zero;
+  out.base = centred ? squares - 2 * lost + 2 * factor * static_cast<float>(at_middle) : -at_zero;
   out.norm = centred ? step_ * step_ : 0;
   out.product = centred ? -2 * factor : -factor;
   out.is_row = false;

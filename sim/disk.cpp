@@ -141,10 +141,16 @@ class SimDisk::Writable final : public leveldb::WritableFile {
   Status Sync() override {
     std::lock_guard lock(disk_->mutex_);
     if (!disk_->alive(born_)) return dead_handle(path_);
+    const bool last = disk_->syncs_left_ > 0 && --disk_->syncs_left_ == 0;
+    if (last && disk_->dies_before_) {
+      disk_->die();
+      return dead_handle(path_);
+    }
     file_->synced = file_->bytes.size();
     file_->durable = true;
     ++disk_->syncs_;
     disk_->note("sync", path_, file_->synced);
+    if (last) disk_->die();
     return Status::OK();
   }
 
@@ -225,9 +231,23 @@ uint64_t SimDisk::used_bytes() const {
   return used;
 }
 
+void SimDisk::die_at_sync(uint64_t number, bool before) {
+  std::lock_guard lock(mutex_);
+  syncs_left_ = number;
+  dies_before_ = before;
+}
+
+void SimDisk::die() {
+  ++generation_;
+  died_ = true;
+  note("die", "", generation_);
+}
+
 void SimDisk::crash() {
   std::lock_guard lock(mutex_);
   ++generation_;
+  syncs_left_ = 0;
+  died_ = false;
   locks_.clear();
   faults_ = DiskFaults();
   note("crash", "", generation_);

@@ -50,6 +50,12 @@ class SimDisk final : public leveldb::Env {
   void crash();
   // The machine loses power: crash(), and unsynced bytes may be lost or torn.
   void lose_power();
+  // The process ends at a sync: of the coming ones that of this number, from 1 on, either does not
+  // happen any more or is the last thing that does. Handles are dead from then on, and whoever owns
+  // the process has to end it; until it does, with crash() or lose_power(), died() is true. 0: at
+  // none.
+  void die_at_sync(uint64_t number, bool before);
+  bool died() const { return died_; }
   // Everything on it is gone; no process may run on it.
   void wipe();
   // What is on it, and back: no process may run on it.
@@ -117,6 +123,7 @@ class SimDisk final : public leveldb::Env {
   leveldb::Status open_writable(const std::string& path, bool truncate,
                                 leveldb::WritableFile** out);
   bool alive(uint64_t generation) const { return generation == generation_; }
+  void die();
   void note(const char* what, const std::string& path, uint64_t number);
   void maybe_flip(char* bytes, size_t size);
   void run_jobs();
@@ -130,6 +137,9 @@ class SimDisk final : public leveldb::Env {
   uint64_t capacity_ = UINT64_MAX;
   uint64_t generation_ = 1;
   DiskFaults faults_;
+  uint64_t syncs_left_ = 0;  // until it dies; 0: it does not
+  bool dies_before_ = false;
+  bool died_ = false;
   uint64_t trace_ = 0;
   uint64_t syncs_ = 0;
   uint64_t flips_ = 0;

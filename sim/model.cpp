@@ -28,6 +28,8 @@ std::string Model::observe(uint64_t id, Version seen) {
   auto same = [&](const Version& v) {
     return v.exists == seen.exists && (!v.exists || v.number == seen.number);
   };
+  // Nothing was there before, so a deletion that is under way may still be.
+  if (late_writes_ && !settling_ && !seen.exists && same(certain)) return "";
   auto found = std::find_if(versions.rbegin(), versions.rend(), same);
   if (found != versions.rend()) {
     // Of several undecided deletions the last is as good as any.

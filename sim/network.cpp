@@ -32,8 +32,10 @@ SimNetwork::Link SimNetwork::connect(SimSystem& server, SimSystem& client, const
   State state;
   state.host = host;
   state.port = port;
-  state.directions[0] = {&server.multiplexer(), server_end, false, std::nullopt};
-  state.directions[1] = {&client.multiplexer(), client_end, false, std::nullopt};
+  state.directions[0].receiver = &server.multiplexer();
+  state.directions[0].handle = server_end;
+  state.directions[1].receiver = &client.multiplexer();
+  state.directions[1].handle = client_end;
   links_.push_back(state);
   return links_.size() - 1;
 }
@@ -47,6 +49,15 @@ void SimNetwork::block(const SimSystem& from, const SimSystem& to, bool blocked)
     if (state.closed || !state.joins(&from.multiplexer(), &to.multiplexer())) continue;
     for (Direction& direction : state.directions) {
       if (direction.receiver == &to.multiplexer()) direction.blocked = blocked;
+    }
+  }
+}
+
+void SimNetwork::slow_down(const SimSystem& from, const SimSystem& to, uint64_t by_ns) {
+  for (State& state : links_) {
+    if (state.closed || !state.joins(&from.multiplexer(), &to.multiplexer())) continue;
+    for (Direction& direction : state.directions) {
+      if (direction.receiver == &to.multiplexer()) direction.slower_by_ns = by_ns;
     }
   }
 }
@@ -129,7 +140,8 @@ void SimNetwork::schedule_arrivals(uint64_t now_ns) {
       if (direction.due_ns || !direction.receiver->impl_ptr(direction.handle)) continue;
       if (direction.receiver->virtual_network_buffer(direction.handle).empty()) continue;
       uint64_t spread = latency_.high_ns - latency_.low_ns + 1;
-      direction.due_ns = now_ns + latency_.low_ns + next_random(random_) % spread;
+      direction.due_ns =
+          now_ns + direction.slower_by_ns + latency_.low_ns + next_random(random_) % spread;
     }
   }
 }

@@ -34,6 +34,9 @@ class SimNetwork {
   void block(Link link, bool blocked);
   // What is on its way from one system to another, on all links between them.
   void block(const SimSystem& from, const SimSystem& to, bool blocked);
+  // Each piece from one to the other takes so much longer, on the links that there are: what is
+  // sent faster than that arrives later and later.
+  void slow_down(const SimSystem& from, const SimSystem& to, uint64_t by_ns);
   // Both ends see the connection closed; what was under way is lost.
   void disconnect(Link link);
   void disconnect(const SimSystem& one, const SimSystem& other);
@@ -56,6 +59,7 @@ class SimNetwork {
     Multiplexer* receiver = nullptr;
     caf::io::connection_handle handle;
     bool blocked = false;
+    uint64_t slower_by_ns = 0;
     std::optional<uint64_t> due_ns;  // of what waits in the receiver's buffer
     bool attached = false;           // the receiver has, or had, an actor for it
   };

@@ -35,9 +35,10 @@ constexpr uint64_t settling_ns_max = 120'000 * ms;
 constexpr uint64_t old_disk_ns_max = 60'000 * ms;
 
 constexpr const char* fault_names[fault_count] = {
-    "crash",  "power_loss", "disk_full", "read_corruption", "partition", "disconnect",
-    "pause",  "drift",      "lost_disk", "old_disk",        "join",      "drain",
-    "remove", "replicas",   "split",     "reindex"};
+    "crash",     "power_loss", "crash_at_sync", "disk_full", "read_corruption",
+    "partition", "slow_link",  "disconnect",    "pause",     "drift",
+    "election",  "lost_disk",  "old_disk",      "join",      "drain",
+    "remove",    "replicas",   "split",         "reindex"};
 
 class Simulation {
  public:
@@ -67,6 +68,9 @@ class Simulation {
           [this, i](uint64_t group, uint64_t term) { check_elected(i, group, term); }));
     }
     clients_.resize(options.clients);
+    for (uint32_t i = 0; i < machines * options.watchers; ++i) {
+      clients_.emplace_back().watches = i % machines;
+    }
   }
 
   // Unanswered requests call back when their node ends: while all of this lives.
@@ -107,16 +111,20 @@ class Simulation {
 
  private:
   struct Client {
+    std::optional<size_t> watches;  // the machine that it asks; none: any
     bool busy = false;
     uint64_t ready_ns = 0;
-    size_t node = 0;                            // that was asked
-    uint64_t generation = 0;                    // of its process
+    size_t node = 0;          // that was asked
+    uint64_t generation = 0;  // of its process
+    uint64_t request = 0;     // a number of its own
+    uint64_t patient_until_ns = none;
     std::shared_ptr<const UpsertRequest> done;  // the last that was acknowledged
   };
 
   // What is the matter with a node, beyond whether its process runs.
   struct Machine {
     uint64_t restart_ns = 0;       // when it does not run
+    bool loses_power = false;      // if it dies at a sync
     uint64_t disk_over_ns = none;  // of a disk fault
     uint64_t paused_until_ns = 0;
     bool member = true;          // otherwise a spare, with nothing on its disk
@@ -148,6 +156,8 @@ class Simulation {
     config.router_vectors_min = 12;
     config.router_growth = 2;
     config.seal_rows_max = options_.seal_rows_max;
+    config.listed_rows_min = options_.listed_rows_min;
+    if (config.listed_rows_min == 0) config.listed_rows_min = 1u << mix(options_.seed, 0x54u) % 6;
     config.raft_snapshot_entries = options_.snapshot_entries;
     config.raft_retained_bytes = options_.retained_bytes;
     config.renew_life_ms = options_.renew_life_ms;
@@ -179,6 +189,7 @@ class Simulation {
   // Of a Raft group at most one member leads in a term.
   void check_elected(size_t node, uint64_t group, uint64_t term) {
     uint64_t id = nodes_[node]->config().node_id;
+    elected_ = node;
     auto [leader, first] = leaders_.try_emplace({group, term}, id);
     if (first || leader->second == id) return;
     fail("nodes " + std::to_string(leader->second) + " and " + std::to_string(id) +
@@ -226,6 +237,10 @@ class Simulation {
   bool cluster() const { return nodes_.size() > 1; }
   bool paused(size_t node) const { return now_ns_ < machines_[node].paused_until_ns; }
 
+  bool is_well(size_t node) const {
+    return nodes_[node]->running() && machines_[node].disk_over_ns == none && !paused(node);
+  }
+
   // All nodes run and no fault is under way.
   bool calm() const {
     if (network_over_ns_ != none) return false;
@@ -256,12 +271,14 @@ class Simulation {
       note(actor * 31 + choices);
       ++report_.steps;
       nodes_[node]->disk().drain();
+      if (nodes_[node]->disk().died()) end_at_sync(node);
       return true;
     }
     for (size_t i = 0; i < nodes_.size(); ++i) {
       if (!nodes_[i]->running() || paused(i)) continue;
       bool ran = nodes_[i]->system().run_broker();
       nodes_[i]->disk().drain();
+      if (nodes_[i]->disk().died()) end_at_sync(i);
       if (ran) return true;
     }
     return cluster() && network_.deliver(now_ns_);
@@ -306,7 +323,7 @@ class Simulation {
     if (auto due = next_due_ns()) next = std::min(next, *due);
     if (any_running()) {
       for (const Client& client : clients_) {
-        if (!client.busy) next = std::min(next, client.ready_ns);
+        next = std::min(next, client.busy ? client.patient_until_ns : client.ready_ns);
       }
     }
     return next;
@@ -319,7 +336,12 @@ class Simulation {
   void step_or_wait() {
     // A fault may strike between any two turns.
     if (options_.fault_interval_ms > 0 && draw(200'000) == 0) strike();
-    if (ok() && step()) return;
+    elected_.reset();
+    if (ok() && step()) {
+      bool strikes = elected_ && options_.fault_interval_ms > 0 && enabled(Fault::election);
+      if (strikes && cluster() && draw(3) == 0) strike_at_election(*elected_);
+      return;
+    }
     advance_to(std::max(next_event_ns(), now_ns_ + 1));
   }
 
@@ -367,6 +389,7 @@ class Simulation {
     SimNode& node = *nodes_[index];
     Status started = node.start();
     node.disk().drain();
+    if (node.disk().died()) return end_at_sync(index);
     if (started.ok()) return;
     if (machines_[index].disk_over_ns == none) {
       return fail("a node does not start on a healthy disk: " + started.to_string());
@@ -388,12 +411,13 @@ class Simulation {
     for (size_t to = 0; to < nodes_.size(); ++to) {
       if (host != "node-" + std::to_string(to + 1) || to == from || !nodes_[to]->running())
         continue;
-      if (cut(from, to) || cut(to, from)) return;
+      if (is_cut(from, to) || is_cut(to, from)) return;
       network_.connect(nodes_[to]->system(), nodes_[from]->system(), host, port);
+      set_speed(slower_by_ns_);
     }
   }
 
-  bool cut(size_t from, size_t to) const { return cut_.count({from, to}) > 0; }
+  bool is_cut(size_t from, size_t to) const { return cut_.count({from, to}) > 0; }
 
   void create_database() {
     DatabaseSpec spec;
@@ -476,6 +500,19 @@ class Simulation {
     machines_[index].restart_ns = now_ns_ + draw(500) * ms;
   }
 
+  // It has died by itself.
+  void end_at_sync(size_t index) {
+    say(index, "is at a sync");
+    ++report_.faults[Fault::crash_at_sync];
+    end_shortly(index, machines_[index].loses_power);
+  }
+
+  // So that what it took part in goes on while it is away.
+  void end_shortly(size_t index, bool power) {
+    end_process(index, power);
+    machines_[index].restart_ns = now_ns_ + (10 + draw(190)) * ms;
+  }
+
   void process_ended(size_t index) {
     machines_[index].paused_until_ns = 0;
     // Whatever was asked of it is unanswered for good.
@@ -484,6 +521,7 @@ class Simulation {
       client.busy = false;
       client.ready_ns = now_ns_ + draw(50) * ms;
     }
+    std::erase_if(given_up_, [index](const auto& one) { return one.first == index; });
     if (operating_ && operated_node_ == index) operating_ = false;
   }
 
@@ -522,16 +560,18 @@ class Simulation {
     size_t index = pick_member();
     SimNode& node = *nodes_[index];
     Machine& machine = machines_[index];
-    bool well = node.running() && machine.disk_over_ns == none && !paused(index);
+    const bool well = is_well(index);
     std::vector<Fault> kinds;
     auto may = [&](Fault fault, bool now) {
       if (enabled(fault) && now) kinds.push_back(fault);
     };
     may(Fault::crash, well);
     may(Fault::power_loss, well);
+    may(Fault::crash_at_sync, well);
     may(Fault::disk_full, well);
     may(Fault::read_corruption, well);
     may(Fault::partition, cluster() && network_over_ns_ == none);
+    may(Fault::slow_link, cluster() && network_over_ns_ == none);
     may(Fault::disconnect, cluster());
     may(Fault::pause, cluster() && well);
     if (kinds.empty()) return;
@@ -540,8 +580,14 @@ class Simulation {
     if (kind == Fault::crash || kind == Fault::power_loss) {
       return end_process(index, kind == Fault::power_loss);
     }
+    if (kind == Fault::crash_at_sync) {
+      machine.loses_power = draw(2) == 0;
+      const uint64_t most = draw(2) == 0 ? 2 : 30;
+      return node.disk().die_at_sync(1 + draw(most), draw(2) == 0);
+    }
     ++report_.faults[kind];
     if (kind == Fault::partition) return partition();
+    if (kind == Fault::slow_link) return slow_down(index);
     if (kind == Fault::disconnect) return disconnect(index);
     if (kind == Fault::pause) {
       say(index, "pauses");
@@ -564,20 +610,77 @@ class Simulation {
     network_.disconnect(nodes_[index]->system(), nodes_[other]->system());
   }
 
-  // Cuts the cluster in two, or only what goes from one part to the other.
+  // A leader is most easily wronged when few know of it yet.
+  void strike_at_election(size_t leader) {
+    ++report_.faults[Fault::election];
+    note(60);
+    say(leader, "was elected");
+    const uint64_t kind = draw(4);
+    if (kind == 0 && network_over_ns_ == none) return cut_in_two(uint64_t{1} << leader);
+    if (kind == 1) {
+      machines_[leader].paused_until_ns = now_ns_ + (50 + draw(4000)) * ms;
+      return say(leader, "pauses");
+    }
+    for (size_t i : members()) {
+      bool hit = i == leader ? kind != 3 : draw(2) == 0;
+      if (hit && is_well(i)) end_shortly(i, draw(2) == 0);
+    }
+  }
+
   void partition() {
-    uint64_t side = 1 + draw((1u << nodes_.size()) - 2);
+    if (nodes_.size() > 2 && draw(3) == 0) return cut_link();
+    cut_in_two(1 + draw((1u << nodes_.size()) - 2));
+  }
+
+  // Cuts the cluster in two, or only what goes from one part to the other. `side`: a bit for each
+  // node of one of them.
+  void cut_in_two(uint64_t side) {
     bool both = draw(3) > 0;
     for (size_t a = 0; a < nodes_.size(); ++a) {
       for (size_t b = 0; b < nodes_.size(); ++b) {
         bool a_in = (side >> a & 1) != 0, b_in = (side >> b & 1) != 0;
-        if (a_in == b_in || (!both && !a_in)) continue;
-        cut_.insert({a, b});
-        say(a, "does not get through to node " + std::to_string(b + 1));
+        if (a_in != b_in && (both || a_in)) cut(a, b);
       }
     }
+    cut_for_a_while();
+    // Those who are cut off begin anew with what they have.
+    if (!enabled(Fault::power_loss) || draw(4) > 0) return;
+    for (size_t i : members()) {
+      if ((side >> i & 1) != 0 && is_well(i)) end_shortly(i, true);
+    }
+  }
+
+  // Two nodes that do not hear of each other, but others of both.
+  void cut_link() {
+    size_t a = draw(nodes_.size());
+    size_t b = (a + 1 + draw(nodes_.size() - 1)) % nodes_.size();
+    cut(a, b);
+    if (draw(3) > 0) cut(b, a);
+    cut_for_a_while();
+  }
+
+  void cut(size_t from, size_t to) {
+    cut_.insert({from, to});
+    say(from, "does not get through to node " + std::to_string(to + 1));
+  }
+
+  void cut_for_a_while() {
     set_blocks(true);
     network_over_ns_ = now_ns_ + (200 + draw(6000)) * ms;
+  }
+
+  void slow_down(size_t index) {
+    slow_link_ = {index, (index + 1 + draw(nodes_.size() - 1)) % nodes_.size()};
+    slower_by_ns_ = (1 + draw(20)) * ms;
+    say(index, "gets through slowly to node " + std::to_string(slow_link_.second + 1));
+    set_speed(slower_by_ns_);
+    network_over_ns_ = now_ns_ + (200 + draw(4000)) * ms;
+  }
+
+  void set_speed(uint64_t slower_by_ns) {
+    auto [from, to] = slow_link_;
+    if (from == to || !nodes_[from]->running() || !nodes_[to]->running()) return;
+    network_.slow_down(nodes_[from]->system(), nodes_[to]->system(), slower_by_ns);
   }
 
   void set_blocks(bool blocked) {
@@ -591,7 +694,9 @@ class Simulation {
   void heal_network() {
     say(0, "and all others reach each other again");
     set_blocks(false);
+    set_speed(0);
     cut_.clear();
+    slow_link_ = {};
     network_over_ns_ = none;
   }
 
@@ -608,6 +713,7 @@ class Simulation {
   // Ends every fault.
   void heal() {
     for (size_t i = 0; i < nodes_.size(); ++i) {
+      nodes_[i]->disk().die_at_sync(0, false);
       if (machines_[i].disk_over_ns != none) end_disk_fault(i);
       if (paused(i)) machines_[i].paused_until_ns = now_ns_;
     }
@@ -906,17 +1012,24 @@ class Simulation {
   void drive_clients() {
     for (uint32_t i = 0; i < clients_.size(); ++i) {
       Client& client = clients_[i];
+      if (client.busy && now_ns_ >= client.patient_until_ns) give_up(client);
       if (client.busy || client.ready_ns > now_ns_) continue;
       // Any node answers; one that is down refuses the connection.
-      client.node = pick_member();
+      client.node = client.watches ? *client.watches : pick_member();
       if (!nodes_[client.node]->running()) {
         client.ready_ns = now_ns_ + 20 * ms;
         continue;
       }
       client.busy = true;
       client.generation = nodes_[client.node]->starts();
+      client.request = ++requests_;
+      if (options_.patience_ms > 0) {
+        client.patient_until_ns = now_ns_ + (1 + draw(2 * options_.patience_ms)) * ms;
+      }
       uint64_t dice = draw(100);
-      if (cluster() && draw(3) == 0) {
+      if (client.watches) {
+        dice < 60 ? get_shared(i, draw(shared_keys)) : search_shared(i);
+      } else if (cluster() && draw(3) == 0) {
         begin_shared(i, dice);
       } else if (client.done && draw(12) == 0) {
         begin_repetition(i);
@@ -934,15 +1047,23 @@ class Simulation {
     }
   }
 
-  // Wraps an answer: ignores those of a process that has died.
+  // Does something else, whatever comes of the request.
+  void give_up(Client& client) {
+    given_up_.emplace(client.node, client.request);
+    client.busy = false;
+    client.ready_ns = now_ns_;
+  }
+
+  // Wraps an answer: ignores those that nobody waits for, or of a process that has died.
   template <class T>
   Api::Done<T> answered(uint32_t index, std::function<void(Result<T>&)> check) {
     uint64_t generation = clients_[index].generation;
+    uint64_t request = clients_[index].request;
     size_t node = clients_[index].node;
-    return [this, index, node, generation, check](Result<T> result) {
+    return [this, index, node, generation, request, check](Result<T> result) {
       Client& client = clients_[index];
-      bool same = client.busy && client.generation == generation && client.node == node;
-      if (!same || nodes_[node]->starts() != generation) return;
+      if (nodes_[node]->starts() != generation || given_up_.erase({node, request}) > 0) return;
+      if (!client.busy || client.request != request) return;
       client.busy = false;
       client.ready_ns = now_ns_ + (1 + draw(20)) * ms;
       check(result);
@@ -1097,20 +1218,25 @@ class Simulation {
     } else if (dice < 65) {
       search_shared(client);
     } else {
-      auto operation = history_.read(client, key, now_ns_);
-      api.get({shared_database, VectorId(key)},
-              answered<StoredVector>(client, [=, this](Result<StoredVector>& found) {
-                if (found.ok()) {
-                  auto version = version_of(found->metadata);
-                  if (!version) return fail("a read gave what nobody wrote: " + found->metadata);
-                  history_.complete_read(operation, *version, now_ns_);
-                } else if (found.status().code() == Code::not_found) {
-                  history_.complete_read(operation, 0, now_ns_);
-                } else {
-                  check_error(found.status());
-                }
-              }));
+      get_shared(client, key);
     }
+  }
+
+  void get_shared(uint32_t client, uint64_t key) {
+    auto operation = history_.read(client, key, now_ns_);
+    nodes_[clients_[client].node]->api().get(
+        {shared_database, VectorId(key)},
+        answered<StoredVector>(client, [=, this](Result<StoredVector>& found) {
+          if (found.ok()) {
+            auto version = version_of(found->metadata);
+            if (!version) return fail("a read gave what nobody wrote: " + found->metadata);
+            history_.complete_read(operation, *version, now_ns_);
+          } else if (found.status().code() == Code::not_found) {
+            history_.complete_read(operation, 0, now_ns_);
+          } else {
+            check_error(found.status());
+          }
+        }));
   }
 
   // A search for everything reads all of them at once.
@@ -1219,7 +1345,8 @@ class Simulation {
     request.vector_name = vectors_[0].name;  // which all have
     request.vector = sent_vector(draw(1000), 1);
     request.k = Limits::k_max;
-    request.exact = true;
+    // As k is more than there are, no index may leave one out. By vector, others ask few shards.
+    request.exact = options_.by_vector || draw(2) == 0;
     if (draw(2) == 0) request.consistency = Consistency::strong;
     std::vector<std::pair<uint64_t, uint64_t>> staying;  // and how often it was deleted
     for (uint64_t id : model_.staying()) staying.emplace_back(id, deletions_[id]);
@@ -1309,7 +1436,7 @@ class Simulation {
     heal();
     if (!ok()) return;
     auto idle = [this] {
-      return !operating_ &&
+      return !operating_ && given_up_.empty() &&
              std::none_of(clients_.begin(), clients_.end(), [](const Client& c) { return c.busy; });
     };
     if (!run_until(idle, 120'000 * ms)) return fail("a request was never answered");
@@ -1498,12 +1625,25 @@ class Simulation {
     for (const auto& [where, digest] : *all) {
       auto [at, added] = first.try_emplace(where.first, where.second, digest);
       const auto& [node, other] = at->second;
-      if (other.digest == digest.digest) continue;
-      return fail("shard " + std::to_string(where.first) + " differs on nodes " +
-                  std::to_string(node) + " (entry " + std::to_string(other.applied_index) +
-                  ") and " + std::to_string(where.second) + " (entry " +
-                  std::to_string(digest.applied_index) + ")");
+      bool same = other.digest == digest.digest;
+      // Seals and merges are log entries that write no record.
+      bool level = other.applied_index == digest.applied_index;
+      if (same && (!level || other.segments == digest.segments)) continue;
+      return fail("shard " + std::to_string(where.first) +
+                  (same ? " has other segments" : " differs") + " on nodes " +
+                  std::to_string(node) + " (" + describe(other, same) + ") and " +
+                  std::to_string(where.second) + " (" + describe(digest, same) + ")");
     }
+  }
+
+  static std::string describe(const ShardDigest& digest, bool segments) {
+    std::string out = "entry " + std::to_string(digest.applied_index);
+    for (const SegmentDigest& one : digest.segments) {
+      if (!segments) break;
+      out += ", " + std::to_string(one.id) + "/" + std::to_string(one.vector) + " from row " +
+             std::to_string(one.begin_row) + " with " + std::to_string(one.live) + " alive";
+    }
+    return out;
   }
 
   // A restart, and the log replayed on what was on disk, change nothing.
@@ -1521,7 +1661,10 @@ class Simulation {
     if (!info.ok()) return fail("looking at the cluster: " + info.status().to_string());
     for (const auto& [where, digest] : *before) {
       auto same = after->find(where);
-      if (same == after->end() || same->second.digest == digest.digest) continue;
+      if (same == after->end()) continue;
+      const ShardDigest& now = same->second;
+      bool level = now.applied_index == digest.applied_index;
+      if (now.digest == digest.digest && (!level || now.segments == digest.segments)) continue;
       // A move to the node that was restarted is planned anew, and begins with nothing.
       bool joins = std::any_of(info->tasks.begin(), info->tasks.end(), [&](const TaskInfo& task) {
         return task.shard == where.first && task.to == where.second;
@@ -1538,7 +1681,9 @@ class Simulation {
   std::vector<std::unique_ptr<SimNode>> nodes_;
   std::vector<Machine> machines_;
   std::set<std::pair<size_t, size_t>> cut_;  // from, to
-  uint64_t network_over_ns_ = none;          // of a partition
+  std::pair<size_t, size_t> slow_link_;      // the same; equal: there is none
+  uint64_t slower_by_ns_ = 0;
+  uint64_t network_over_ns_ = none;  // of either
   Model model_;
   std::map<uint64_t, uint64_t> deletions_;  // asked for, by id
   History history_;
@@ -1547,8 +1692,11 @@ class Simulation {
   bool named_ = !options_.by_vector && mix(options_.seed, 0x53u) % 3 == 0;
   std::vector<VectorSpec> vectors_;
   std::vector<Client> clients_;
+  std::set<std::pair<size_t, uint64_t>> given_up_;  // unanswered requests, by node asked
+  uint64_t requests_ = 0;
   uint64_t versions_ = 0;
   std::map<std::pair<uint64_t, uint64_t>, uint64_t> leaders_;  // by group and term
+  std::optional<size_t> elected_;  // the node that was just elected by some group
   uint64_t next_fault_ns_ = none;
   uint64_t next_checkpoint_ns_ = none;
   uint64_t next_operation_ns_ = none;

@@ -50,11 +50,14 @@ std::map<std::string, Reader> readers(Options& options, double& seconds) {
   out["nodes"] = number(options.nodes, 1, 9);
   out["spares"] = number(options.spares, 0, 3);
   out["clients"] = number(options.clients, 1, 64);
+  out["watchers"] = number(options.watchers, 0, 16);
+  out["patience_ms"] = number(options.patience_ms, 0, many);
   out["ids_per_client"] = number(options.ids_per_client, 1, 100'000);
   out["dimension"] = number(options.dimension, 1, 4096);
   out["shards"] = number(options.shards, 1, 64);
   out["seal_rows_min"] = number(options.seal_rows_min, 1, many);
   out["seal_rows_max"] = number(options.seal_rows_max, 1, many);
+  out["listed_rows_min"] = number(options.listed_rows_min, 0, many);
   out["snapshot_entries"] = number(options.snapshot_entries, 1, many);
   out["retained_bytes"] = number(options.retained_bytes, 0, many);
   out["replace_after_ms"] = number(options.replace_after_ms, 0, many);

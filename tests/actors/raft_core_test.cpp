@@ -872,6 +872,40 @@ TEST_CASE("what a member acknowledged before it was removed does not count when 
   CHECK(core.progress().at(2).match == reply.index);
 }
 
+TEST_CASE("a member that has lost what it acknowledged is asked by heartbeats only") {
+  Single one(Single::founded({1, 2, 3}));
+  one.elect(5000);
+  RaftMessage append;
+  append.index = 1;
+  append.sent_ms = 5000;
+  for (append.index = 1; append.index <= 2; ++append.index) {
+    one.acknowledge(2, append, 2, 5000);
+  }
+  REQUIRE(one.core.propose(RaftEntryType::command, "x", 5000).ok());
+  one.settle(5000);
+  auto refuse = [&](uint64_t about) {
+    RaftMessage reply;
+    reply.kind = RaftMessage::Kind::append_reply;
+    reply.from = 2;
+    reply.to = 1;
+    reply.term = one.core.term();
+    reply.about = about;
+    reply.index = 1;
+    reply.rejected = true;
+    reply.sent_ms = 5000;
+    one.core.step(reply, 5000);
+    size_t sent = 0;
+    for (const RaftMessage& message : one.settle(5000)) sent += message.to == 2;
+    return sent;
+  };
+  REQUIRE(one.core.progress().at(2).match == 2);
+  CHECK(refuse(3) == 1);  // from where it agreed
+  CHECK(refuse(2) == 0);
+  CHECK(refuse(2) == 0);
+  one.core.tick(5100);
+  CHECK(one.sent_to(2, 5100).index == 2);
+}
+
 TEST_CASE("a leader that gave up its lease and is alone since answers reads by itself") {
   uint64_t now_ms = 1000;
   RaftCore core = lone_leader(now_ms);

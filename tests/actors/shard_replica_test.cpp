@@ -449,6 +449,15 @@ TEST_CASE("replicas take the same seals and merges, however late they build or w
         if (cleanup) REQUIRE(cleanup().ok());
       }
     }
+    // What the log has decided, a line for each segment.
+    std::string decided() const {
+      std::string out;
+      for (const SegmentMeta& segment : state->decided_segments()) {
+        out += std::to_string(segment.id) + ' ' + std::to_string(segment.begin_row) + " to " +
+               std::to_string(segment.end_row) + '\n';
+      }
+      return out;
+    }
     // A line for each segment, with its live rows.
     std::string segments() const {
       std::string out;
@@ -494,11 +503,16 @@ TEST_CASE("replicas take the same seals and merges, however late they build or w
   late.open();
   for (uint64_t round = 0; round < 6; ++round) {
     maintain();
+    CHECK(leader.decided() == late.decided());
     upsert(100 * round, 100 * round + 15);
   }
   maintain();
+  // Nothing has been built there yet.
+  CHECK(leader.decided() == late.decided());
+  CHECK(leader.segments() != late.segments());
   late.build();
   CHECK(leader.segments() == late.segments());
+  CHECK(leader.decided() == late.decided());
   late.open();
   CHECK(leader.segments() == late.segments());
 }

@@ -191,6 +191,25 @@ TEST_CASE("k rows are found whenever as many live and match") {
   }
 }
 
+TEST_CASE("Lists begin with as many rows as the owner of the segment says") {
+  auto listed_after = [](uint32_t rows, uint32_t listed_from, uint32_t listed_rows_min) {
+    GrowingSegment segment(2, Metric::l2, Datatype::float32, listed_from, listed_rows_min);
+    for (uint32_t row = 0; row < rows; ++row) {
+      const float values[] = {static_cast<float>(row), 1};
+      segment.append(row + 1, VectorId(uint64_t{row}).key(), values, "");
+      segment.extend_lists(nullptr);
+    }
+    return segment.listed();
+  };
+  CHECK(listed_after(7, 0, 8) == 0);
+  CHECK(listed_after(8, 0, 8) == 8);
+  CHECK(listed_after(11, 0, 8) == 8);  // three are not worth it
+  CHECK(listed_after(12, 0, 8) == 12);
+  CHECK(listed_after(12, 100, 8) == 0);
+  CHECK(listed_after(3, 0, 1) == 3);
+  CHECK(listed_after(511, 0, GrowingSegment::default_listed_rows_min) == 0);
+}
+
 TEST_CASE("Codes that cannot tell rows apart, or not express them, hide none") {
   SearchOptions options;
   SUBCASE("10,000 equal ones, and one beside them") {

@@ -88,11 +88,22 @@ TEST_CASE("Distances by codes are nearly those by values, under each metric") {
 
 TEST_CASE("Few distances by codes are off by more than codes say, and that is little") {
   for (Metric metric : {Metric::l2, Metric::cosine}) {
-    for (uint32_t dimension : {24u, 65u, 128u, 257u}) {
+    for (auto [dimension, apart] : {std::pair(24u, 0.0f),
+                                    {65u, 0.0f},
+                                    {128u, 0.0f},
+                                    {257u, 0.0f},
+                                    // In clusters far from each other, and so from the middle.
+                                    {24u, 40.0f},
+                                    {128u, 100.0f}}) {
       CAPTURE(to_string(metric));
       CAPTURE(dimension);
+      CAPTURE(apart);
       constexpr uint32_t n = 1200;
       Vectors vectors(n, dimension, metric, 5);
+      for (uint32_t i = 0; i < n; ++i) vectors.row(i)[i % 8] += apart;
+      for (uint32_t i = 0; metric == Metric::cosine && i < n; ++i) {
+        normalise(vectors.row(i), dimension);
+      }
       auto codes = vectors.codes();
       REQUIRE(codes);
       const float scale = metric == Metric::cosine ? 2 : 1;
@@ -102,9 +113,10 @@ TEST_CASE("Few distances by codes are off by more than codes say, and that is li
       EncodedQuery query;
       size_t pairs = 0, beyond = 0, far_beyond = 0;
       for (uint32_t q = 0; q < n; q += 20) {
-        // Not a row, but between two.
+        // Not a row, but between two of a cluster.
         std::vector<float> values(vectors.row(q), vectors.row(q) + dimension);
-        for (size_t j = 0; j < dimension; ++j) values[j] = (values[j] + vectors.row(q / 2)[j]) / 2;
+        for (size_t j = 0; j < dimension; ++j)
+          values[j] = (values[j] + vectors.row(q / 16 * 8 + q % 8)[j]) / 2;
         if (metric == Metric::cosine) normalise(values.data(), dimension);
         REQUIRE(codes->encode(values.data(), query));
         codes->distances(query, rows.data(), n, found.data());

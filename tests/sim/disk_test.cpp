@@ -109,6 +109,42 @@ TEST_CASE("a crash keeps all that was written and kills what was open") {
   CHECK(contents(disk, "/d/a") == "synced unsynced");
 }
 
+TEST_CASE("a process that dies at a sync does nothing after it") {
+  for (bool before : {false, true}) {
+    CAPTURE(before);
+    SimDisk disk(1, [] { return 0; });
+    disk.CreateDir("/d");
+    leveldb::WritableFile* opened = nullptr;
+    REQUIRE(disk.NewWritableFile("/d/f", &opened).ok());
+    std::unique_ptr<leveldb::WritableFile> file(opened);
+    disk.die_at_sync(2, before);
+    REQUIRE(file->Append("one").ok());
+    REQUIRE(file->Sync().ok());
+    CHECK_FALSE(disk.died());
+    REQUIRE(file->Append("two").ok());
+    CHECK(file->Sync().ok() == !before);
+    CHECK(disk.died());
+    CHECK_FALSE(file->Append("three").ok());
+    CHECK_FALSE(file->Sync().ok());
+    const std::string held = disk.image().files.at("/d/f");
+    CHECK(held == "onetwo");
+    disk.lose_power();
+    CHECK_FALSE(disk.died());
+    // What was synced is all there.
+    CHECK(disk.image().files.at("/d/f").substr(0, before ? 3 : 6) == (before ? "one" : "onetwo"));
+    CHECK(disk.image().files.at("/d/f").size() <= 6);
+  }
+  SimDisk disk(1, [] { return 0; });
+  disk.CreateDir("/d");
+  leveldb::WritableFile* opened = nullptr;
+  REQUIRE(disk.NewWritableFile("/d/f", &opened).ok());
+  std::unique_ptr<leveldb::WritableFile> file(opened);
+  disk.die_at_sync(1, true);
+  disk.die_at_sync(0, true);  // thought better of it
+  CHECK(file->Sync().ok());
+  CHECK_FALSE(disk.died());
+}
+
 TEST_CASE("what is put back is what was there, and nothing else") {
   SimDisk disk(1, no_time);
   REQUIRE(disk.CreateDir("/d").ok());

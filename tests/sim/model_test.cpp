@@ -81,6 +81,26 @@ TEST_CASE("deletions are versions that show nothing") {
   CHECK(model.live() == 0);
 }
 
+TEST_CASE("a deletion that is late may happen after nothing was seen") {
+  Model model(true);
+  model.begin(id, deleted(1));  // given up
+  CHECK(model.observe(id, nothing).empty());
+  model.begin(id, version(2));
+  model.acknowledge(id, 2);
+  CHECK(model.observe(id, nothing).empty());
+  // It has happened now.
+  CHECK(!model.observe(id, version(2)).empty());
+  model.begin(id, version(3));
+  model.acknowledge(id, 3);
+  CHECK(!model.observe(id, nothing).empty());
+  // None is late once all is settled.
+  model.begin(id, deleted(4));
+  model.begin(id, deleted(5));
+  model.settle();
+  CHECK(model.observe(id, nothing).empty());
+  CHECK(model.decided(id));
+}
+
 TEST_CASE("ids do not affect each other, and the live ones are counted") {
   Model model;
   for (uint64_t i = 0; i < 5; ++i) {

@@ -148,6 +148,26 @@ TEST_CASE("a partition delays the answer; it arrives after healing") {
   CHECK(talk.asked.failures.empty());
 }
 
+TEST_CASE("what is sent over a slow link arrives later, until it is as fast as the others again") {
+  auto time_of_answer = [](uint64_t slower_by_ns, bool both) {
+    Conversation talk;
+    REQUIRE(talk.asked.connected);
+    talk.network.slow_down(talk.client, talk.server, slower_by_ns);
+    if (both) talk.network.slow_down(talk.server, talk.client, slower_by_ns);
+    caf::anon_send(talk.asking, uint64_t{1});
+    const uint64_t begun_ns = talk.now_ns;
+    while (talk.asked.answers.empty() && talk.now_ns < begun_ns + 900 * millisecond) {
+      talk.run_until(talk.now_ns + millisecond);
+    }
+    REQUIRE(talk.asked.answers.size() == 1);
+    return talk.now_ns - begun_ns;
+  };
+  CHECK(time_of_answer(0, true) < 20 * millisecond);
+  const uint64_t one_way = time_of_answer(50 * millisecond, false);
+  CHECK(one_way >= 50 * millisecond);
+  CHECK(time_of_answer(50 * millisecond, true) >= one_way + 50 * millisecond);
+}
+
 TEST_CASE("a request into a partition fails at its deadline of virtual time") {
   Conversation talk;
   talk.network.block(talk.link, true);

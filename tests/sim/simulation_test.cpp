@@ -60,6 +60,7 @@ TEST_CASE("clusters pass, and a seed is one run of them, too") {
     options.nodes = seed % 4 == 0 ? 5 : 3;
     if (seed > 1) options.retained_bytes = 0;  // whoever lags must be copied
     options.simulated_ms = 10'000;
+    options.fault_interval_ms = 900;  // so that all kinds come
     options.operator_interval_ms = seed % 4 == 0 ? 400 : 2000;
     options.log = [&copies](const std::string& line) {
       copies += line.find("is a copy of its leader's") != std::string::npos;
@@ -84,6 +85,7 @@ TEST_CASE("clusters pass, and a seed is one run of them, too") {
   again.seed = 1;
   again.nodes = 3;
   again.simulated_ms = 10'000;
+  again.fault_interval_ms = 900;
   again.operator_interval_ms = 2000;
   CHECK(simulate(again).trace_hash == first_trace);
 }
@@ -209,6 +211,56 @@ TEST_CASE("nodes with an older copy of their disk are refused, and replaced") {
     old += report.faults[Fault::old_disk];
   }
   CHECK(old > 0);
+}
+
+TEST_CASE("leaders come and go, while clients of every node go on to ask it") {
+  std::map<Fault, uint64_t> faults;
+  for (uint64_t seed = 1; seed <= 5; ++seed) {
+    CAPTURE(seed);
+    SimulationOptions options;
+    options.seed = seed;
+    options.nodes = 3;
+    options.spares = 0;
+    options.clients = 6;
+    options.watchers = 2;
+    options.patience_ms = 500;
+    options.ids_per_client = 20;
+    options.by_vector = seed % 5 == 0;
+    options.simulated_ms = 12'000;
+    options.fault_interval_ms = 600;
+    options.faults = {Fault::crash_at_sync, Fault::election,   Fault::crash,
+                      Fault::partition,     Fault::disconnect, Fault::drift};
+    SimulationReport report = simulate(options);
+    REQUIRE_MESSAGE(report.failure.empty(), report.failure);
+    CHECK(report.writes_acknowledged > 0);
+    for (const auto& [fault, times] : report.faults) faults[fault] += times;
+  }
+  for (Fault fault : {Fault::crash_at_sync, Fault::election, Fault::partition}) {
+    CAPTURE(std::string(name_of(fault)));
+    CHECK(faults[fault] > 0);
+  }
+}
+
+TEST_CASE("replicas come and go on machines that die in the middle of it") {
+  std::map<Fault, uint64_t> faults;
+  for (uint64_t seed = 1; seed <= 4; ++seed) {
+    CAPTURE(seed);
+    SimulationOptions options;
+    options.seed = seed;
+    options.nodes = 4;
+    options.simulated_ms = 15'000;
+    options.fault_interval_ms = 1000;
+    options.operator_interval_ms = 400;
+    options.faults = {Fault::crash_at_sync, Fault::election, Fault::power_loss,
+                      Fault::partition,     Fault::replicas, Fault::drain};
+    SimulationReport report = simulate(options);
+    REQUIRE_MESSAGE(report.failure.empty(), report.failure);
+    for (const auto& [fault, times] : report.faults) faults[fault] += times;
+  }
+  for (Fault fault : {Fault::crash_at_sync, Fault::replicas, Fault::drain}) {
+    CAPTURE(std::string(name_of(fault)));
+    CHECK(faults[fault] > 0);
+  }
 }
 
 TEST_CASE("a cluster without faults fails nothing") {
