@@ -120,7 +120,10 @@ Result<std::unique_ptr<NodeRuntime>> NodeRuntime::start(caf::actor_system& syste
   // In one thread they only take turns: as many as are configured, as it makes no difference.
   const uint32_t building = detach ? std::max(1u, builders / threads_per_builder) : builders;
   for (uint32_t i = 0; i < building; ++i) {
-    context->builders.push_back(spawn_blocking(system, detach, with_nice(builder_nice)));
+    context->builders.push_back(
+        !detach && seams.build_ms
+            ? caf::actor_cast<blocking_actor>(system.spawn(slow_blocking_worker, seams.build_ms))
+            : spawn_blocking(system, detach, with_nice(builder_nice)));
   }
   for (uint32_t i = 0; i < std::max(1u, config.searchers); ++i) {
     context->searchers.push_back(system.spawn(searcher));

@@ -31,6 +31,9 @@ struct NodeSeams {
   // Blocking actors get threads of their own (false in the simulator, where
   // everything runs in one).
   bool detach_blocking = true;
+  // How long what a builder does next is to seem to take, in milliseconds, where builders have
+  // no threads. Empty: no time.
+  std::function<uint64_t()> build_ms;
   // Gives the calling thread a lower priority, as a nice value; may be empty.
   std::function<void(int nice)> lower_priority;
   std::function<void()> give_memory_back;  // of what was freed, after builds; may be empty

@@ -4,6 +4,16 @@
 #include "actors/random.h"
 
 namespace jade::sim {
+namespace {
+
+// Some builds outlast whatever else goes on: writes, splits, moves.
+uint64_t draw_build_ms(uint64_t& random) {
+  constexpr uint64_t most_ms[] = {0, 0, 100, 5000};
+  const uint64_t kind = next_random(random) % std::size(most_ms);
+  return next_random(random) % (most_ms[kind] + 1);
+}
+
+}  // namespace
 
 SimNode::SimNode(uint64_t seed, std::function<uint64_t()> now_ns, NodeConfig config,
                  SimNetwork* network, std::function<void(const std::string&, uint16_t)> connecting,
@@ -32,6 +42,7 @@ Status SimNode::start() {
   seams.env = &disk_;
   seams.seed = mix(seed_, ++starts_);
   seams.detach_blocking = false;
+  seams.build_ms = [random = mix(seams.seed, 0xb01dU)]() mutable { return draw_build_ms(random); };
   seams.log = log_;
   seams.elected = elected_;
   if (network_ != nullptr) {
