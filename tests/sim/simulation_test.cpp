@@ -5,11 +5,23 @@
 namespace jade::sim {
 namespace {
 
-SimulationReport run(uint64_t seed) {
+SimulationOptions of_seed(uint64_t seed) {
   SimulationOptions options;
   options.seed = seed;
+  return options;
+}
+
+SimulationReport run(uint64_t seed) {
+  SimulationOptions options = of_seed(seed);
   options.simulated_ms = 5000;
   return simulate(options);
+}
+
+// Of a run that finds nothing wrong.
+SimulationReport passing(const SimulationOptions& options) {
+  SimulationReport report = simulate(options);
+  REQUIRE_MESSAGE(report.failure.empty(), report.failure);
+  return report;
 }
 
 }  // namespace
@@ -40,8 +52,7 @@ TEST_CASE("without faults nothing fails") {
   options.seed = 4;
   options.simulated_ms = 2000;
   options.fault_interval_ms = 0;
-  SimulationReport report = simulate(options);
-  REQUIRE_MESSAGE(report.failure.empty(), report.failure);
+  SimulationReport report = passing(options);
   CHECK(report.writes_failed == 0);
   CHECK(report.writes_acknowledged > 0);
   // Checkpoints restart the node to compare what it holds; nothing else strikes.
@@ -55,8 +66,7 @@ TEST_CASE("clusters pass, and a seed is one run of them, too") {
   uint64_t lacking_searched = 0;
   for (uint64_t seed = 1; seed <= 12; ++seed) {
     CAPTURE(seed);
-    SimulationOptions options;
-    options.seed = seed;
+    SimulationOptions options = of_seed(seed);
     options.nodes = seed % 4 == 0 ? 5 : 3;
     if (seed > 1) options.retained_bytes = 0;  // whoever lags must be copied
     options.simulated_ms = 10'000;
@@ -65,8 +75,7 @@ TEST_CASE("clusters pass, and a seed is one run of them, too") {
     options.log = [&copies](const std::string& line) {
       copies += line.find("is a copy of its leader's") != std::string::npos;
     };
-    SimulationReport report = simulate(options);
-    REQUIRE_MESSAGE(report.failure.empty(), report.failure);
+    SimulationReport report = passing(options);
     CHECK(report.writes_acknowledged > 0);
     CHECK(report.checkpoints > 0);
     CHECK(report.bytes_sent > 100'000);
@@ -95,15 +104,13 @@ TEST_CASE("nodes come and go under load") {
   uint64_t writes = 0;
   for (uint64_t seed = 1; seed <= 5; ++seed) {
     CAPTURE(seed);
-    SimulationOptions options;
-    options.seed = seed;
+    SimulationOptions options = of_seed(seed);
     options.nodes = 4;
     options.spares = 2;
     options.simulated_ms = 20'000;
     options.operator_interval_ms = 300;
     options.faults = {Fault::join, Fault::drain, Fault::remove, Fault::replicas};
-    SimulationReport report = simulate(options);
-    REQUIRE_MESSAGE(report.failure.empty(), report.failure);
+    SimulationReport report = passing(options);
     writes += report.writes_acknowledged;
     for (const auto& [fault, times] : report.faults) faults[fault] += times;
   }
@@ -119,15 +126,13 @@ TEST_CASE("shards are split under load, and no write fails by that") {
   uint64_t splits = 0;
   for (uint64_t seed = 1; seed <= 6; ++seed) {
     CAPTURE(seed);
-    SimulationOptions options;
-    options.seed = seed;
+    SimulationOptions options = of_seed(seed);
     options.nodes = seed % 2 == 0 ? 3 : 2;
     options.spares = 0;
     options.simulated_ms = 15'000;
     options.operator_interval_ms = 300;
     options.faults = {Fault::split};
-    SimulationReport report = simulate(options);
-    REQUIRE_MESSAGE(report.failure.empty(), report.failure);
+    SimulationReport report = passing(options);
     CHECK(report.writes_acknowledged > 100);
     CHECK(report.writes_failed == 0);
     splits += report.faults[Fault::split];
@@ -139,16 +144,14 @@ TEST_CASE("shards are split on machines that crash") {
   uint64_t splits = 0;
   for (uint64_t seed = 1; seed <= 6; ++seed) {
     CAPTURE(seed);
-    SimulationOptions options;
-    options.seed = seed;
+    SimulationOptions options = of_seed(seed);
     options.nodes = 3;
     options.spares = 0;
     options.simulated_ms = 15'000;
     options.operator_interval_ms = 500;
     options.fault_interval_ms = 700;
     options.faults = {Fault::split, Fault::crash, Fault::power_loss, Fault::partition};
-    SimulationReport report = simulate(options);
-    REQUIRE_MESSAGE(report.failure.empty(), report.failure);
+    SimulationReport report = passing(options);
     splits += report.faults[Fault::split];
   }
   // About three a seed; in one seed of twenty, none.
@@ -159,8 +162,7 @@ TEST_CASE("with sharding by vector, vectors move between shards, also on machine
   uint64_t routed = 0;
   for (uint64_t seed = 1; seed <= 6; ++seed) {
     CAPTURE(seed);
-    SimulationOptions options;
-    options.seed = seed;
+    SimulationOptions options = of_seed(seed);
     options.nodes = 3;
     options.spares = 0;
     options.shards = 3;
@@ -169,8 +171,7 @@ TEST_CASE("with sharding by vector, vectors move between shards, also on machine
     options.fault_interval_ms = 1000;
     options.faults = {Fault::crash, Fault::power_loss, Fault::partition, Fault::disconnect};
     if (seed % 3 == 0) options.faults.clear();
-    SimulationReport report = simulate(options);
-    REQUIRE_MESSAGE(report.failure.empty(), report.failure);
+    SimulationReport report = passing(options);
     if (options.faults.empty()) CHECK(report.writes_failed == 0);
     routed += report.routed;
   }
@@ -182,14 +183,12 @@ TEST_CASE("nodes that lose their disks are replaced") {
   uint64_t lost = 0;
   for (uint64_t seed = 1; seed <= 3; ++seed) {
     CAPTURE(seed);
-    SimulationOptions options;
-    options.seed = seed;
+    SimulationOptions options = of_seed(seed);
     options.nodes = 3;
     options.simulated_ms = 15'000;
     options.operator_interval_ms = 300;
     options.faults = {Fault::lost_disk, Fault::join, Fault::drift};
-    SimulationReport report = simulate(options);
-    REQUIRE_MESSAGE(report.failure.empty(), report.failure);
+    SimulationReport report = passing(options);
     lost += report.faults[Fault::lost_disk];
   }
   CHECK(lost > 0);
@@ -199,15 +198,13 @@ TEST_CASE("nodes with an older copy of their disk are refused, and replaced") {
   uint64_t old = 0;
   for (uint64_t seed = 1; seed <= 4; ++seed) {
     CAPTURE(seed);
-    SimulationOptions options;
-    options.seed = seed;
+    SimulationOptions options = of_seed(seed);
     options.nodes = 3;
     options.simulated_ms = 20'000;
     options.fault_interval_ms = 1000;
     options.operator_interval_ms = 300;
     options.faults = {Fault::old_disk, Fault::crash, Fault::power_loss, Fault::drift};
-    SimulationReport report = simulate(options);
-    REQUIRE_MESSAGE(report.failure.empty(), report.failure);
+    SimulationReport report = passing(options);
     old += report.faults[Fault::old_disk];
   }
   CHECK(old > 0);
@@ -217,8 +214,7 @@ TEST_CASE("leaders come and go, while clients of every node go on to ask it") {
   std::map<Fault, uint64_t> faults;
   for (uint64_t seed = 1; seed <= 5; ++seed) {
     CAPTURE(seed);
-    SimulationOptions options;
-    options.seed = seed;
+    SimulationOptions options = of_seed(seed);
     options.nodes = 3;
     options.spares = 0;
     options.clients = 6;
@@ -230,8 +226,7 @@ TEST_CASE("leaders come and go, while clients of every node go on to ask it") {
     options.fault_interval_ms = 600;
     options.faults = {Fault::crash_at_sync, Fault::election,   Fault::crash,
                       Fault::partition,     Fault::disconnect, Fault::drift};
-    SimulationReport report = simulate(options);
-    REQUIRE_MESSAGE(report.failure.empty(), report.failure);
+    SimulationReport report = passing(options);
     CHECK(report.writes_acknowledged > 0);
     for (const auto& [fault, times] : report.faults) faults[fault] += times;
   }
@@ -245,16 +240,14 @@ TEST_CASE("replicas come and go on machines that die in the middle of it") {
   std::map<Fault, uint64_t> faults;
   for (uint64_t seed = 1; seed <= 4; ++seed) {
     CAPTURE(seed);
-    SimulationOptions options;
-    options.seed = seed;
+    SimulationOptions options = of_seed(seed);
     options.nodes = 4;
     options.simulated_ms = 15'000;
     options.fault_interval_ms = 1000;
     options.operator_interval_ms = 400;
     options.faults = {Fault::crash_at_sync, Fault::election, Fault::power_loss,
                       Fault::partition,     Fault::replicas, Fault::drain};
-    SimulationReport report = simulate(options);
-    REQUIRE_MESSAGE(report.failure.empty(), report.failure);
+    SimulationReport report = passing(options);
     for (const auto& [fault, times] : report.faults) faults[fault] += times;
   }
   for (Fault fault : {Fault::crash_at_sync, Fault::replicas, Fault::drain}) {
@@ -270,8 +263,7 @@ TEST_CASE("a cluster without faults fails nothing") {
   options.simulated_ms = 5000;
   options.fault_interval_ms = 0;
   options.operator_interval_ms = 0;
-  SimulationReport report = simulate(options);
-  REQUIRE_MESSAGE(report.failure.empty(), report.failure);
+  SimulationReport report = passing(options);
   CHECK(report.writes_acknowledged > 0);
   CHECK(report.writes_failed == 0);
   for (const auto& [fault, times] : report.faults) {
