@@ -17,8 +17,8 @@ struct Growth {
 Growth fit_growth(const std::vector<std::pair<double, double>>& rows_and_latency_us);
 
 // Our index alone, on one thread, of the first hundredth of the base, and of more of it in
-// steps of √10: the latency of searches at recalls of 0.95 and 0.99, between the beam widths
-// of `measuring`, and how it grows.
+// steps of √10: the latency of searches with the default beam, and at recalls of 0.95 and 0.99
+// between the beam widths of `measuring`, and how it grows.
 void bench_growth(const EngineKind& kind, const MeasureOptions& measuring, const Workload& workload,
                   Report& report);
 
