@@ -608,7 +608,8 @@ class SegmentSearch {
     float distances[rows_at_once];
     for (size_t i = 0; i < rows.size(); i += rows_at_once) {
       for (size_t j = i + rows_at_once; j < std::min(rows.size(), i + 2 * rows_at_once); ++j) {
-        prefetch_apart(exact, rows[j - 1], rows[j]);
+        // Of rows that follow one another the processor fetches the next by itself, and better.
+        if (rows[j] != rows[j - 1] + 1) exact.prefetch(rows[j]);
       }
       const size_t count = std::min(rows_at_once, rows.size() - i);
       exact.distances(rows.data() + i, count, distances);
@@ -616,12 +617,6 @@ class SegmentSearch {
     }
     done_.distances_by_values += rows.size();
     done_.rows_visited += rows.size();
-  }
-
-  // Of rows that follow one another the processor fetches the next by itself, and better.
-  template <class Rows>
-  static void prefetch_apart(const Rows& rows, uint32_t last, uint32_t next) {
-    if (next != last + 1) rows.prefetch(next);
   }
 
   void reach(Candidate found) {

@@ -1629,15 +1629,19 @@ class Simulation {
     for (const auto& [where, digest] : *all) {
       auto [at, added] = first.try_emplace(where.first, where.second, digest);
       const auto& [node, other] = at->second;
-      bool same = other.digest == digest.digest;
-      // Seals and merges are log entries that write no record.
-      bool level = other.applied_index == digest.applied_index;
-      if (same && (!level || other.segments == digest.segments)) continue;
+      if (agree(other, digest)) continue;
+      const bool same = other.digest == digest.digest;
       return fail("shard " + std::to_string(where.first) +
                   (same ? " has other segments" : " differs") + " on nodes " +
                   std::to_string(node) + " (" + describe(other, same) + ") and " +
                   std::to_string(where.second) + " (" + describe(digest, same) + ")");
     }
+  }
+
+  // Seals and merges are log entries that write no record: segments can differ for a while.
+  static bool agree(const ShardDigest& a, const ShardDigest& b) {
+    const bool level = a.applied_index == b.applied_index;
+    return a.digest == b.digest && (!level || a.segments == b.segments);
   }
 
   static std::string describe(const ShardDigest& digest, bool segments) {
@@ -1666,9 +1670,7 @@ class Simulation {
     for (const auto& [where, digest] : *before) {
       auto same = after->find(where);
       if (same == after->end()) continue;
-      const ShardDigest& now = same->second;
-      bool level = now.applied_index == digest.applied_index;
-      if (now.digest == digest.digest && (!level || now.segments == digest.segments)) continue;
+      if (agree(same->second, digest)) continue;
       // A move to the node that was restarted is planned anew, and begins with nothing.
       bool joins = std::any_of(info->tasks.begin(), info->tasks.end(), [&](const TaskInfo& task) {
         return task.shard == where.first && task.to == where.second;

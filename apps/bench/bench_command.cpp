@@ -193,14 +193,7 @@ void bench_peers(const MeasureOptions& measuring, const std::vector<EngineKind>&
           static_cast<double>(engine.disk_bytes()) / static_cast<double>(workload.base.rows),
           "bytes/vector");
     }
-    contestants.push_back({engine.name(), [&engine, &workload] {
-                             return Searcher([&](size_t query, uint32_t ef) {
-                               std::vector<int64_t> found;
-                               engine.set_ef(std::max(ef, workload.k));
-                               engine.search(workload.queries.row(query), workload.k, found);
-                               return found;
-                             });
-                           }});
+    contestants.push_back(contestant_of(engine, workload));
   }
   auto curves = measure(workload, contestants, measuring);
   for (const Curve& curve : curves) report.curve(curve);

@@ -158,6 +158,17 @@ class Faiss final : public Engine {
 
 }  // namespace
 
+Contestant contestant_of(Engine& engine, const Workload& workload) {
+  return {engine.name(), [&engine, &workload] {
+            return Searcher([&](size_t query, uint32_t ef) {
+              std::vector<int64_t> found;
+              engine.set_ef(std::max(ef, workload.k));
+              engine.search(workload.queries.row(query), workload.k, found);
+              return found;
+            });
+          }};
+}
+
 std::unique_ptr<Engine> make_jade_index(const EngineKind& kind,
                                         std::shared_ptr<SharedGraph> shared) {
   return std::make_unique<JadeIndex>(kind, std::move(shared));

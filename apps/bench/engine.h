@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "apps/bench/measure.h"
+#include "apps/bench/workload.h"
 #include "apps/data/vector_reader.h"
 #include "index/metric.h"
 #include "index/sealed_segment.h"
@@ -37,6 +39,10 @@ struct SharedGraph {
   // Of each datatype the first that was built.
   std::map<Datatype, std::shared_ptr<const SealedSegment>> segments;
 };
+
+// To be measured: searches for the workload's queries, at each beam width for k at least. Both
+// outlive it. One client.
+Contestant contestant_of(Engine& engine, const Workload& workload);
 
 // What our index is measured with, besides the options that are the same for all.
 struct EngineKind {

@@ -63,15 +63,7 @@ void bench_growth(const EngineKind& kind, const MeasureOptions& measuring, const
     engine->build(part.base, part.metric, IndexOptions());
     const double built =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    Contestant contestant{engine->name(), [&] {
-                            return Searcher([&](size_t query, uint32_t ef) {
-                              std::vector<int64_t> found;
-                              engine->set_ef(std::max(ef, part.k));
-                              engine->search(part.queries.row(query), part.k, found);
-                              return found;
-                            });
-                          }};
-    auto curve = measure(part, {contestant}, options).front();
+    auto curve = measure(part, {contestant_of(*engine, part)}, options).front();
     double rates[std::size(titles)] = {};
     for (const Point& point : curve.points) {
       if (point.ef == usual) rates[0] = point.queries_per_second;

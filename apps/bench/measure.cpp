@@ -65,11 +65,6 @@ double measure_once(const Workload& workload, const Contestant& contestant, uint
   return static_cast<double>(searches) / seconds;
 }
 
-Spread spread(const std::vector<double>& values) {
-  auto [min, max] = std::minmax_element(values.begin(), values.end());
-  return {median(values), *min, *max};
-}
-
 // The points as one round saw them.
 std::vector<Point> points_of_round(const Curve& curve, size_t round) {
   std::vector<Point> points = curve.points;
@@ -84,6 +79,11 @@ double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   size_t middle = values.size() / 2;
   return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
+Spread spread(const std::vector<double>& values) {
+  auto [min, max] = std::minmax_element(values.begin(), values.end());
+  return {median(values), *min, *max};
 }
 
 double percentile(const std::vector<double>& sorted, uint32_t percent) {

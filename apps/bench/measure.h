@@ -57,6 +57,8 @@ std::vector<Curve> measure(const Workload& workload, const std::vector<Contestan
 struct Spread {
   double median = 0, min = 0, max = 0;
 };
+// Of one value and more.
+Spread spread(const std::vector<double>& values);
 // How many times as fast `ours` is, round by round.
 Spread rate_ratio(const Point& ours, const Point& theirs);
 // The same at one recall, between measured points; nothing where those of either

@@ -71,8 +71,7 @@ double gigabytes_per_second(size_t bytes, Work work) {
 Spread ratios(const std::vector<double>& rates, const std::vector<double>& to) {
   std::vector<double> out;
   for (size_t i = 0; i < rates.size(); ++i) out.push_back(rates[i] / to[i]);
-  auto [least, most] = std::minmax_element(out.begin(), out.end());
-  return {median(out), *least, *most};
+  return spread(out);
 }
 
 }  // namespace
