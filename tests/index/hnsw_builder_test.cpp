@@ -18,6 +18,7 @@
 #include "index/shard_view.h"
 #include "index/worker_pool.h"
 #include "storage/vector_id.h"
+#include "tests/index/segments.h"
 
 namespace jade {
 namespace {
@@ -57,27 +58,6 @@ BuildOptions options_for(const Rows& rows, Workers* workers = nullptr) {
   options.seed = 3;
   options.workers = workers;
   return options;
-}
-
-std::shared_ptr<const SealedSegment> build(const std::vector<BuildInput>& inputs,
-                                           const BuildOptions& options) {
-  auto built = build_segment(inputs, options);
-  REQUIRE_MESSAGE(built.ok(), built.status().to_string());
-  return *built;
-}
-
-BuildInput whole(std::shared_ptr<const Segment> segment) {
-  uint32_t rows = segment->rows();
-  return {std::move(segment), nullptr, rows};
-}
-
-std::string bytes_of(const SealedSegment& segment) {
-  std::string out;
-  REQUIRE(serialize(segment, [&](std::string_view piece) {
-            out += piece;
-            return Status();
-          }).ok());
-  return out;
 }
 
 // The share of the ten nearest of every `step`th row, itself among them, that is found.
@@ -131,15 +111,15 @@ TEST_CASE("However many threads build a segment, it is the same byte for byte") 
     BuildOptions options = options_for(rows);
     options.index.quantization = one.quantization;
     options.index.kind = one.kind;
-    auto alone = build({whole(rows)}, options);
+    auto alone = built({whole(rows)}, options);
     std::string bytes = bytes_of(*alone);
     // A merge goes on with the graph that there is.
-    std::string merged = bytes_of(*build({whole(alone), whole(more)}, options));
+    std::string merged = bytes_of(*built({whole(alone), whole(more)}, options));
     for (WorkerPool* pool : {&two, &seven}) {
       CAPTURE(pool->count());
       options.workers = pool;
-      CHECK(bytes_of(*build({whole(rows)}, options)) == bytes);
-      CHECK(bytes_of(*build({whole(alone), whole(more)}, options)) == merged);
+      CHECK(bytes_of(*built({whole(rows)}, options)) == bytes);
+      CHECK(bytes_of(*built({whole(alone), whole(more)}, options)) == merged);
     }
   }
 }
@@ -147,7 +127,7 @@ TEST_CASE("However many threads build a segment, it is the same byte for byte") 
 TEST_CASE("Links lead to rows of their level, none twice and none to itself") {
   WorkerPool pool(3);
   auto rows = clustered(5000, 16, Metric::l2, 50);
-  auto segment = build({whole(rows)}, options_for(rows, &pool));
+  auto segment = built({whole(rows)}, options_for(rows, &pool));
   const HnswGraph& graph = *segment->graph();
   CHECK(graph.check().ok());
   std::vector<bool> reached(graph.rows());
@@ -176,7 +156,7 @@ TEST_CASE("Rows that come cluster by cluster, or are equal, are found") {
   for (auto [clusters, least] : {std::pair(3u, 0.985), {40u, 0.998}, {1000u, 0.998}}) {
     CAPTURE(clusters);
     auto rows = clustered(12000, 16, Metric::l2, clusters, Datatype::float32, 0.3f);
-    auto segment = build({whole(rows)}, options_for(rows, &pool));
+    auto segment = built({whole(rows)}, options_for(rows, &pool));
     CHECK(recall(*segment, 60, 64) >= least);
   }
 
@@ -186,7 +166,7 @@ TEST_CASE("Rows that come cluster by cluster, or are equal, are found") {
   for (uint32_t i = 0; i < 12000; ++i) {
     rows->append(i + 1, VectorId(uint64_t{i}).key(), once->vector(i / 8), "");
   }
-  auto segment = build({whole(rows)}, options_for(rows, &pool));
+  auto segment = built({whole(rows)}, options_for(rows, &pool));
   CHECK(recall(*segment, 60, 64) >= 0.98);
 
   std::vector<float> same(16, 2.5f);
@@ -194,7 +174,7 @@ TEST_CASE("Rows that come cluster by cluster, or are equal, are found") {
   for (uint32_t i = 0; i < 10000; ++i) {
     equal->append(i + 1, VectorId(uint64_t{i}).key(), same.data(), "");
   }
-  segment = build({whole(equal)}, options_for(equal, &pool));
+  segment = built({whole(equal)}, options_for(equal, &pool));
   CHECK(recall(*segment, 500, 64) == 1);
 }
 
@@ -242,7 +222,7 @@ TEST_CASE("What a calibration finds does not depend on how many share it") {
   for (IndexKind kind : {IndexKind::hnsw, IndexKind::ivf}) {
     BuildOptions options = options_for(rows);
     options.index.kind = kind;
-    auto alone = build({whole(rows)}, options), shared = build({whole(rows)}, options);
+    auto alone = built({whole(rows)}, options), shared = built({whole(rows)}, options);
     REQUIRE(calibrate({alone, nullptr, alone->rows(), 0}, 10).ok());
     SegmentView view{shared, nullptr, shared->rows(), 0};
     // Stopped at any question, it leaves nothing.

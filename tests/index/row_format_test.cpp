@@ -15,6 +15,7 @@
 #include "index/segment_io.h"
 #include "index/shard_view.h"
 #include "storage/vector_id.h"
+#include "tests/index/segments.h"
 
 namespace jade {
 namespace {
@@ -117,15 +118,6 @@ void check_distances(const std::vector<Hit>& hits, const std::vector<double>& be
     CHECK(std::fabs(static_cast<double>(hits[i].distance) - best[i]) <=
           2e-6 * std::max(1.0, std::fabs(best[i])));
   }
-}
-
-std::string bytes_of(const SealedSegment& segment) {
-  std::string out;
-  REQUIRE(serialize(segment, [&](std::string_view piece) {
-            out += piece;
-            return Status();
-          }).ok());
-  return out;
 }
 
 Result<std::shared_ptr<const SealedSegment>> segment_of(const std::string& bytes) {

@@ -12,6 +12,7 @@
 #include "index/shard_view.h"
 #include "storage/crc32c.h"
 #include "storage/vector_id.h"
+#include "tests/index/segments.h"
 
 namespace jade {
 namespace {
@@ -39,12 +40,6 @@ Rows make_rows(uint32_t n, uint32_t dimension, Metric metric, uint64_t first = 0
   return rows;
 }
 
-BuildInput whole(std::shared_ptr<const Segment> segment,
-                 std::shared_ptr<const Bitmap> dead = nullptr) {
-  uint32_t rows = segment->rows();
-  return {std::move(segment), std::move(dead), rows};
-}
-
 BuildOptions small_options(uint32_t dimension, Metric metric, IndexKind kind = IndexKind::hnsw) {
   BuildOptions options;
   options.dimension = dimension;
@@ -54,16 +49,6 @@ BuildOptions small_options(uint32_t dimension, Metric metric, IndexKind kind = I
   options.index.ef_construction = 40;
   options.seed = 42;
   return options;
-}
-
-std::string bytes_of(const SealedSegment& segment) {
-  std::string out;
-  Status status = serialize(segment, [&](std::string_view piece) {
-    out += piece;
-    return Status();
-  });
-  REQUIRE(status.ok());
-  return out;
 }
 
 Result<std::shared_ptr<const SealedSegment>> segment_of(const std::string& bytes,

@@ -17,6 +17,7 @@
 #include "index/shard_view.h"
 #include "index/worker_pool.h"
 #include "storage/vector_id.h"
+#include "tests/index/segments.h"
 
 namespace jade {
 namespace {
@@ -93,12 +94,6 @@ Rows make_rows(uint32_t n, uint32_t dimension, Metric metric, uint64_t first = 0
   return rows;
 }
 
-BuildInput whole(std::shared_ptr<const Segment> segment,
-                 std::shared_ptr<const Bitmap> dead = nullptr) {
-  uint32_t rows = segment->rows();
-  return {std::move(segment), std::move(dead), rows};
-}
-
 BuildOptions options_of(uint32_t dimension, Metric metric, Quantization quantization) {
   BuildOptions options;
   options.dimension = dimension;
@@ -115,13 +110,6 @@ BuildOptions on_disk(BuildOptions options, std::shared_ptr<Disk> disk) {
     return Result<std::unique_ptr<VectorWriter>>(std::make_unique<DiskWriter>(disk, row_bytes));
   };
   return options;
-}
-
-std::shared_ptr<const SealedSegment> built(const std::vector<BuildInput>& inputs,
-                                           const BuildOptions& options) {
-  auto segment = build_segment(inputs, options);
-  REQUIRE_MESSAGE(segment.ok(), segment.status().to_string());
-  return *segment;
 }
 
 SegmentView view_of(std::shared_ptr<const SealedSegment> segment) {
@@ -164,15 +152,6 @@ void check_same_hits(const SegmentView& a, const SegmentView& b) {
       REQUIRE(*x == *y);
     }
   }
-}
-
-std::string bytes_of(const SealedSegment& segment) {
-  std::string out;
-  REQUIRE(serialize(segment, [&](std::string_view piece) {
-            out += piece;
-            return Status();
-          }).ok());
-  return out;
 }
 
 Result<std::shared_ptr<const SealedSegment>> segment_of(const std::string& bytes,
