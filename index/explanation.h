@@ -37,9 +37,11 @@ struct SegmentExplanation {
   // less decided. 0: there was no choice.
   double walk_cost = 0;
   uint32_t ef_search = 0;  // asked for, the default, or what min_recall takes; 0: no graph
-  uint32_t ef = 0;         // width of the beam; 0: no walk
-  bool raised = false;     // the beam is wider than ef_search, as k asks for it
-  uint32_t nprobe = 0;     // lists probed; 0: none
+  // Width of the beam, or about that where a walk ends at a horizon, and may be twice as wide
+  // before (index/hnsw_search.h); 0: no walk.
+  uint32_t ef = 0;
+  bool raised = false;  // the beam is wider than ef_search, as k asks for it
+  uint32_t nprobe = 0;  // lists probed; 0: none
   // The recall that was asked for; 0: none was, ef_search or nprobe count. Whether they were
   // chosen by what was measured of the segment, and what that was; negative: it was not.
   double min_recall = 0;

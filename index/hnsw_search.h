@@ -144,6 +144,7 @@ class ExactRows {
     prefetch_row(vectors_ + row * row_bytes_, row_bytes_);
     if (scales_ != nullptr) __builtin_prefetch(scales_ + row);
   }
+  float error(float) const { return 0; }
   void distances(const uint32_t* rows, size_t count, float* out) const {
     for (size_t i = 0; i < count; ++i) {
       out[i] =
@@ -164,6 +165,7 @@ class CodedRows {
   CodedRows(const RowCodes& codes, const EncodedQuery& query) : codes_(codes), query_(query) {}
 
   void prefetch(uint32_t row) const { codes_.prefetch(row); }
+  float error(float distance) const { return codes_.error(query_, distance); }
   void distances(const uint32_t* rows, size_t count, float* out) const {
     codes_.distances(query_, rows, count, out);
   }
@@ -171,6 +173,37 @@ class CodedRows {
  private:
   const RowCodes& codes_;
   const EncodedQuery& query_;
+};
+
+// As far as a walk goes: to the end of its beam.
+struct Unbounded {
+  float operator()(const Beam&) const { return std::numeric_limits<float>::infinity(); }
+};
+
+// Or less far: while the next row is at most so many times as far as the k-th nearest that was
+// found. So a walk takes longer where near rows are many, and is over soon where they are few:
+// Al-Jazzazi, Diwan, Gou, Musco, Musco and Suel, "Distance adaptive beam search for provably
+// accurate graph-based nearest neighbor search", 2025. `Rows`: ExactRows or CodedRows.
+template <class Rows>
+class Horizon {
+ public:
+  // `nearest`: the k above, 1 and more. `stretch`: how many times as far, squared, 1 and more.
+  Horizon(const Rows& rows, size_t nearest, float stretch)
+      : rows_(rows), nearest_(nearest), stretch_(stretch) {}
+
+  // What is farther away than this is not looked for.
+  float operator()(const Beam& beam) const {
+    auto found = beam.sorted();
+    if (found.size() < nearest_) return std::numeric_limits<float>::infinity();
+    const float reach = found[nearest_ - 1].distance();
+    // What is not farther but for the error of what is compared is not left out.
+    return std::max(std::max(reach, 0.0f) * stretch_, reach + rows_.error(reach));
+  }
+
+ private:
+  const Rows& rows_;
+  const size_t nearest_;
+  const float stretch_;
 };
 
 // From the entry point through the levels above `level` to a row near the query. The
@@ -182,10 +215,11 @@ Candidate descend(const HnswGraph& graph, const Rows& rows, int32_t level, WalkM
 // which accept(row), called once for a row, is true, in memory.beam; others are walked
 // through. Ends when no nearer rows are in sight. False when more than `visits_max` rows
 // were compared before that, or `stop` (null: never) said so: what was collected may then
-// be far from best.
-template <class Rows, class Accept>
+// be far from best. `bound`: Unbounded or a Horizon, which may end it earlier.
+template <class Rows, class Accept, class Bound = Unbounded>
 bool walk(const HnswGraph& graph, const Rows& rows, uint32_t level, Candidate start, size_t width,
-          size_t visits_max, Accept accept, WalkMemory& memory, Stopper* stop = nullptr);
+          size_t visits_max, Accept accept, WalkMemory& memory, Stopper* stop = nullptr,
+          const Bound& bound = Bound());
 
 // How far a walk goes before it asks whether to go on.
 class Pace {
@@ -242,9 +276,9 @@ Candidate descend(const HnswGraph& graph, const Rows& rows, int32_t level, WalkM
   return best;
 }
 
-template <class Rows, class Accept>
+template <class Rows, class Accept, class Bound>
 bool walk(const HnswGraph& graph, const Rows& rows, uint32_t level, Candidate start, size_t width,
-          size_t visits_max, Accept accept, WalkMemory& memory, Stopper* stop) {
+          size_t visits_max, Accept accept, WalkMemory& memory, Stopper* stop, const Bound& bound) {
   Beam& beam = memory.beam;
   auto& passed = memory.passed;
   auto& fresh = memory.fresh;
@@ -276,6 +310,9 @@ bool walk(const HnswGraph& graph, const Rows& rows, uint32_t level, Candidate st
     } else {
       return true;
     }
+    // It only comes nearer.
+    const float reach_max = bound(beam);
+    if (nearest.distance() > reach_max) return true;
     if (pace.ends(visits)) return false;
     auto links = graph.links(nearest.row(), level);
     size_t count = memory.visit_linked(links);
@@ -286,7 +323,7 @@ bool walk(const HnswGraph& graph, const Rows& rows, uint32_t level, Candidate st
     memory.distances.resize(links.size());
     rows.distances(fresh.data(), count, memory.distances.data());
     for (size_t i = 0; i < count; ++i) {
-      if (memory.distances[i] > beam.limit()) continue;
+      if (memory.distances[i] > std::min(reach_max, beam.limit())) continue;
       reach(Candidate(memory.distances[i], fresh[i]));
     }
   }

@@ -22,6 +22,7 @@ class ScalarCodes final : public RowCodes {
 
   Quantization kind() const override { return Quantization::sq8; }
   uint32_t rows() const override { return static_cast<uint32_t>(norms_.size()); }
+  uint32_t dimension() const { return dimension_; }
   size_t memory_bytes() const override;
   // On the data sets of docs/performance.md no more than 2 k are needed; the rest is for
   // coarser codes. Mostly fewer are, by error().

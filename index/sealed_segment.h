@@ -46,6 +46,7 @@ struct SegmentColumns {
   std::unique_ptr<HnswGraph> graph;
   std::unique_ptr<const RowCodes> codes;  // of a graph's rows; null: it is walked by values
   std::unique_ptr<InvertedLists> lists;
+  float intrinsic_dimension = 0;  // of a graph's rows; 0: not known
 };
 
 class SealedSegment final : public Segment {

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "index/hnsw_builder.h"
+#include "index/intrinsic_dimension.h"
 #include "index/ivf.h"
 #include "index/scalar_codes.h"
 
@@ -135,6 +136,10 @@ Status build_graph(SegmentColumns& columns, const BuildOptions& options) {
   if (!add_rows(*columns.graph, points, codes.get(), options.seed, options.workers,
                 options.cancel)) {
     return cancelled();
+  }
+  // Under dot the nearest in the graph are others than the best.
+  if (codes != nullptr && options.metric != Metric::dot) {
+    columns.intrinsic_dimension = intrinsic_dimension(*columns.graph, *codes, options.workers);
   }
   if (options.index.quantization == Quantization::sq8) {
     columns.codes = std::move(codes);

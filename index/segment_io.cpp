@@ -52,7 +52,8 @@ struct Extension {
   uint8_t codes;           // 1: codes are stored
   uint8_t codes_kind;      // a Quantization
   uint8_t datatype;        // a Datatype; before version 4: 0
-  uint8_t unused[3];
+  uint8_t unused;
+  uint16_t intrinsic_dimension;  // in sixteenths; 0: not known
   uint64_t code_bytes;
 };
 static_assert(sizeof(Extension) == 16);
@@ -196,7 +197,8 @@ Status check_header(const Header& header, const IndexOptions& options) {
     return damaged("its version is unknown");
   }
   if (header.rows > INT32_MAX || header.dimension < 1 || header.dimension > dimension_max ||
-      header.metric > 2 || header.built > 2 || header.wanted > static_cast<uint8_t>(index_kind_max) ||
+      header.metric > 2 || header.built > 2 ||
+      header.wanted > static_cast<uint8_t>(index_kind_max) ||
       header.quantization > (header.version == 1   ? 0
                              : header.version == 2 ? 2
                                                    : static_cast<int>(quantization_max)) ||
@@ -327,6 +329,7 @@ Status serialize(const SealedSegment& segment,
   extension.vectors = segment.stored() != nullptr ? 1 : 0;
   extension.vectors_wanted = static_cast<uint8_t>(options.vectors);
   extension.datatype = static_cast<uint8_t>(segment.format().datatype());
+  extension.intrinsic_dimension = static_cast<uint16_t>(columns.intrinsic_dimension * 16);
   if (stores_codes(segment)) {
     extension.codes = 1;
     extension.codes_kind = static_cast<uint8_t>(segment.codes()->kind());
@@ -389,6 +392,9 @@ Result<std::shared_ptr<const SealedSegment>> deserialize(
   const RowFormat format(metric, header.dimension, static_cast<Datatype>(extension.datatype));
   SegmentColumns columns;
   columns.datatype = format.datatype();
+  if (extension.intrinsic_dimension >= 16) {
+    columns.intrinsic_dimension = static_cast<float>(extension.intrinsic_dimension) / 16;
+  }
   JADE_RETURN_IF_ERROR(in.array(columns.row_numbers, header.rows));
   JADE_RETURN_IF_ERROR(in.text(columns.ids, header.rows, header.id_bytes, header.id_width));
   JADE_RETURN_IF_ERROR(

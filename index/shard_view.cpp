@@ -32,6 +32,8 @@ constexpr double listed_rows_per_result = 0.35;
 constexpr size_t listed_rescored(size_t k) { return 4 * k + 32; }
 // Lists that are on their way from memory while one is compared.
 constexpr size_t lists_ahead = 2;
+// How many times as far as the k-th nearest, squared, a walk looks at most.
+constexpr double stretch_max = 1e6;
 // Rows that a scan compares at once, so that memory is not waited for.
 constexpr size_t rows_at_once = 16;
 // Rows of so many bytes are compared with one query after another, from the first cache.
@@ -181,6 +183,7 @@ class StoredRows {
     if (row != hinted_ + 1) stored_.will_read(row);
     hinted_ = row;
   }
+  float error(float) const { return 0; }
   void distances(const uint32_t* rows, size_t count, float* out) const {
     const RowFormat& format = distance_.format();
     const size_t row_bytes = format.row_bytes();
@@ -237,6 +240,7 @@ class Counted {
   Counted(const Rows& rows, uint64_t& compared, std::optional<uint32_t> left_out)
       : rows_(rows), compared_(compared), left_out_(left_out) {}
   void prefetch(uint32_t row) const { rows_.prefetch(row); }
+  float error(float distance) const { return rows_.error(distance); }
   void distances(const uint32_t* rows, size_t count, float* out) const {
     compared_ += count;
     rows_.distances(rows, count, out);
@@ -257,9 +261,10 @@ class Counted {
 // One search in one segment.
 class SegmentSearch {
  public:
-  // `matches`: of a sealed segment, where there is a filter.
+  // `matches`: of a sealed segment, where there is a filter. `part`: of the rows of all segments,
+  // the share that is in this one.
   SegmentSearch(const SegmentView& view, uint32_t position, const RowDistance& distance,
-                const SearchOptions& options, const Matches* matches, bool explained,
+                const SearchOptions& options, const Matches* matches, bool explained, double part,
                 Nearest& nearest)
       : view_(view),
         position_(position),
@@ -268,6 +273,7 @@ class SegmentSearch {
         options_(options),
         matches_(matches),
         explained_(explained),
+        part_(part),
         nearest_(nearest) {}
 
   // Why what was found does not count.
@@ -420,7 +426,7 @@ class SegmentSearch {
     // What matches a filter may be anywhere.
     if (options_.filter != nullptr) return lists;
     double ef = options_.ef_search > 0 ? options_.ef_search : IndexOptions().ef_search;
-    if (options_.min_recall > 0) ef *= uncalibrated_factor;
+    ef *= options_.min_recall > 0 ? uncalibrated_factor : effort_share();
     double rows = std::max<double>(ef, options_.k) * std::sqrt(listed_);
     double share = listed_rows_per_result * rows / listed_;
     return share > 0.5 ? lists : static_cast<uint32_t>(share * lists) + 1;
@@ -704,6 +710,10 @@ class SegmentSearch {
     }
   }
 
+  // Of the effort that one segment with all rows would take. What is looked for is rarely in a
+  // small one, and is found there with less; together they find as much as that would.
+  double effort_share() const { return std::pow(part_, 0.25); }
+
   // How wide a beam, or how many lists. False where no effort that was measured suffices
   // for the recall that is asked for.
   bool choose_effort(const SealedSegment& segment) {
@@ -740,8 +750,12 @@ class SegmentSearch {
     // The beam holds rows that match. Among fewer rows a narrower one does; and where
     // others are walked through, it is 1 / share wider in all rows.
     const bool narrower = matches_ == nullptr || options_.min_recall <= 0;
-    auto scaled = static_cast<size_t>(narrower ? ef * std::pow(share(), skips ? 0.3 : 0.5) : ef);
-    size_t beam = std::max({k + k / 2, scaled, std::min<size_t>(ef, 2 * k)});
+    double scaled = ef;
+    if (narrower) scaled *= std::pow(share(), skips ? 0.3 : 0.5);
+    // What a recall takes was measured for this segment alone.
+    if (options_.min_recall <= 0) scaled *= effort_share();
+    size_t beam =
+        std::max({k + k / 2, static_cast<size_t>(std::round(scaled)), std::min<size_t>(ef, 2 * k)});
     double cost = static_cast<double>(beam) * (skips ? matching_walk_cost : walk_cost / share());
     done_.walk_cost = cost;
     if (cost > static_cast<double>(done_.matching)) return false;
@@ -776,13 +790,32 @@ class SegmentSearch {
     size_t visits_max = all_match() ? view_.visible : std::max<size_t>(most, view_.visible / 4);
     Candidate start = descend(graph, rows, 0, memory);
     bool ended = skips ? walk_through_matches(graph, rows, start, beam, memory)
-                       : walk(
-                             graph, rows, 0, start, beam, visits_max,
-                             [&](uint32_t row) { return matches(row); }, memory, options_.stop);
+                       : walk_all(graph, rows, start, beam, visits_max, memory);
     if (explained_) done_.rows_visited += memory.visited();
     // Of many short walks together.
     if (stopped_after(computed - computed_before)) return false;
     return ended && memory.beam.sorted().size() >= std::min<uint64_t>(options_.k, wanted());
+  }
+
+  // Through whatever does not match, too.
+  template <class Rows>
+  bool walk_all(const HnswGraph& graph, const Rows& rows, Candidate start, size_t beam,
+                size_t visits_max, WalkMemory& memory) {
+    auto accept = [&](uint32_t row) { return matches(row); };
+    const SealedSegment& segment = *as_sealed(view_);
+    const RowCodes* codes = segment.codes();
+    const double m = segment.columns().intrinsic_dimension;
+    // By coarser codes what is farther is told too badly from what is nearer.
+    const bool fine = codes == nullptr || codes->kind() == Quantization::sq8;
+    if (m == 0 || !fine || matches_ != nullptr) {
+      return walk(graph, rows, 0, start, beam, visits_max, accept, memory, options_.stop);
+    }
+    // Of rows that fill m dimensions evenly, so far are as many as the beam would hold.
+    const double farther = std::pow(static_cast<double>(beam) / options_.k, 1 / m);
+    const Horizon horizon(rows, options_.k,
+                          static_cast<float>(std::min(farther * farther, stretch_max)));
+    return walk(graph, rows, 0, start, 2 * beam, visits_max, accept, memory, options_.stop,
+                horizon);
   }
 
   template <class Rows>
@@ -854,6 +887,7 @@ class SegmentSearch {
   const SearchOptions& options_;
   const Matches* matches_;
   bool explained_;
+  double part_;
   uint32_t effort_ = 0;  // ef_search or nprobe
   uint32_t listed_ = 0;  // rows of a growing segment that are in lists
   Nearest& nearest_;
@@ -901,6 +935,8 @@ Result<std::vector<std::vector<Hit>>> search_all(std::span<const SegmentView> vi
   for (size_t q = 0; q < out.size(); ++q) {
     all.emplace_back(format, queries.subspan(q * dimension, dimension), views, options.k);
   }
+  uint64_t rows_of_all = 0;
+  for (const SegmentView& view : views) rows_of_all += view.visible;
   std::vector<std::vector<SegmentSearch>> searches(views.size());
   // Those that were begun.
   auto explain_all = [&] {
@@ -912,10 +948,11 @@ Result<std::vector<std::vector<Hit>>> search_all(std::span<const SegmentView> vi
   };
   for (uint32_t i = 0; i < views.size(); ++i) {
     const Matches* matching = matches[i] ? &*matches[i] : nullptr;
+    const double part = views[i].visible / std::max(1.0, static_cast<double>(rows_of_all));
     const uint64_t read_before = matching != nullptr ? matching->metadata_read() : 0;
     auto add = [&](QuerySearch& query) -> SegmentSearch& {
       return searches[i].emplace_back(views[i], i, query.distance, options, matching,
-                                      explain != nullptr, query.nearest);
+                                      explain != nullptr, part, query.nearest);
     };
     searches[i].reserve(all.size());
     if (SegmentSearch& first = add(all.front()); all.size() > 1 && first.scans_values()) {

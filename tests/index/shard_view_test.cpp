@@ -403,6 +403,7 @@ class NotedRows {
  public:
   NotedRows(const RowCodes& codes, const EncodedQuery& query) : rows_(codes, query) {}
   void prefetch(uint32_t) const {}
+  float error(float distance) const { return rows_.error(distance); }
   void distances(const uint32_t* rows, size_t count, float* out) const {
     rows_.distances(rows, count, out);
     compared.insert(compared.end(), rows, rows + count);
@@ -508,11 +509,14 @@ TEST_CASE("An explanation counts what was done") {
     CHECK(said.ef == 15);
     CHECK(said.raised);
     Candidate start = descend(*sealed.graph(), noted, 0, memory);
+    const double farther = std::pow(1.5, 1 / double{sealed.columns().intrinsic_dimension});
+    const Horizon horizon(noted, 10, static_cast<float>(farther * farther));
     walk(
-        *sealed.graph(), noted, 0, start, said.ef, n,
-        [&](uint32_t row) { return !dead->test(row); }, memory);
+        *sealed.graph(), noted, 0, start, 2 * said.ef, n,
+        [&](uint32_t row) { return !dead->test(row); }, memory, nullptr, horizon);
     CHECK(said.distances_by_codes == noted.compared.size());
-    CHECK(said.rescored == std::min<size_t>(said.ef, sealed.codes()->rescored(10)));
+    CHECK(said.rescored >= 10);
+    CHECK(said.rescored <= std::min(memory.beam.sorted().size(), sealed.codes()->rescored(10)));
     CHECK(said.distances_by_values == said.rescored);
     CHECK(said.walk_ns == 100);
     CHECK(said.rescore_ns == 100);
@@ -607,7 +611,8 @@ TEST_CASE("Several exact searches at once find and do what each does alone") {
         for (uint32_t i = 0; i < n; i += 3) dead->set(i);
         views.push_back({*built, dead, n, dead->count(), views.size()});
       }
-      views.push_back({std::make_shared<GrowingSegment>(dimension, metric, datatype), nullptr, 0, 0});
+      views.push_back(
+          {std::make_shared<GrowingSegment>(dimension, metric, datatype), nullptr, 0, 0});
       auto asked = values(queries * dimension);
       std::fill_n(asked.begin(), dimension, 1.0f);
       Filter filter = filter_of(R"({"any":{"$lt":30}})");
