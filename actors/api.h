@@ -356,6 +356,7 @@ struct NodeInfo {
   std::string state;  // "active", "draining", or "drained": it holds nothing any more
   uint64_t replicas = 0;
   uint64_t leads = 0;   // shards
+  bool votes = false;   // on the catalog: a majority of those who do must keep it
   std::string problem;  // why it must not take part; "": it may
 };
 

@@ -352,10 +352,7 @@ Status Catalog::carry_out(const DrainRecord& drain) {
                       count_of(left, "node") +
                       " to put them on; add a node or lower its replicas first");
   }
-  bool any_master = std::any_of(after.nodes.begin(), after.nodes.end(), [](const auto& node) {
-    return !node.second.draining && has_role(node.second, NodeRole::master);
-  });
-  if (!any_master) {
+  if (!any_master(after)) {
     return Status(Code::failed_precondition, "node \"" + found->second.name +
                                                  "\" is the last that can be master; add "
                                                  "another first");

@@ -74,6 +74,13 @@ struct ClusterMap {
   }
 };
 
+// Whether anybody who is to stay may be master.
+inline bool any_master(const ClusterMap& map) {
+  return std::any_of(map.nodes.begin(), map.nodes.end(), [](const auto& node) {
+    return !node.second.draining && has_role(node.second, NodeRole::master);
+  });
+}
+
 // Those who hold the shard once its move is over.
 inline std::vector<uint64_t> target_of(const ShardPlacement& placement) {
   std::vector<uint64_t> out;

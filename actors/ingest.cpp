@@ -93,7 +93,7 @@ Status check_columns(const DatabaseSpec& spec, const UpsertRequest& request) {
   if (!request.values.empty() || request.named.empty()) {
     return invalid_argument("values are given without names, but database \"" + spec.name +
                             "\" has the vectors " + names_of(spec) +
-                            ": give them in JSON, as an object of one array for each");
+                            ": give them by name, in JSON as an object of one array for each");
   }
   std::vector<bool> present(request.ids.size());
   for (const VectorColumn& column : request.named) {

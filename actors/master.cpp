@@ -9,6 +9,8 @@ namespace {
 
 // A node that was heard of since is alive.
 constexpr uint64_t alive_ms = 3000;
+// For so long a removal waits for its node to lose its vote.
+constexpr uint64_t removal_ms_max = 10'000;
 
 }  // namespace
 
@@ -134,9 +136,10 @@ void master_state::publish() {
 void master_state::lead() {
   if (!raft || !raft->serves()) {
     serving_since_ms = 0;
-    return;
+    return settle_removals();
   }
   if (serving_since_ms == 0) serving_since_ms = now_ms(self);
+  settle_removals();
   reconcile_members();
   plan();
 }
@@ -171,7 +174,9 @@ void master_state::reconcile_members() {
       candidates.insert(member.node);
     }
   }
-  std::set<uint64_t> wanted = plan_voters(map, known, voters, candidates);
+  std::set<uint64_t> leaving;
+  for (const auto& [leaver, removal] : removals) leaving.insert(leaver);
+  std::set<uint64_t> wanted = plan_voters(map, known, voters, candidates, leaving);
   std::map<uint64_t, MemberTarget> target;
   for (const auto& [id, entry] : map.nodes) target[id] = {wanted.count(id) > 0, entry.address};
   uint64_t now = now_ms(self);
@@ -241,6 +246,69 @@ caf::result<Reply> pass_to_leader(master_state& state, Request& request) {
 
 }  // namespace
 
+void master_state::carry_out(const std::string& command,
+                             caf::typed_response_promise<CatalogApplied> promise) {
+  propose(command, [this, promise](Result<uint64_t> index) mutable {
+    if (!index.ok()) return (void)promise.deliver(to_error(index.status()));
+    promise.deliver(CatalogApplied{catalog.version()});
+  });
+}
+
+caf::result<CatalogApplied> master_state::remove(const RemoveRecord& remove,
+                                                 ChangeCatalog& request) {
+  if (Status may = check_removal(remove.node); !may.ok()) return to_error(may);
+  // Nobody loses its vote for a removal that the catalog refuses.
+  Catalog after = catalog;
+  Status refused = after.apply(raft->last_index() + 1, request.command);
+  if (!refused.ok()) return to_error(refused);
+  if (!any_master(after.state()) && any_master(catalog.state())) {
+    return to_error(Status(Code::failed_precondition,
+                           "all others that can be master are drained; take that back for one of "
+                           "them, or add another, first"));
+  }
+  if (removals.count(remove.node) > 0) {
+    return to_error(Status(Code::failed_precondition, "the node is being removed already"));
+  }
+  auto promise = stateful->make_response_promise<CatalogApplied>();
+  removals[remove.node] = {std::move(request), promise, now_ms(self) + removal_ms_max};
+  settle_removal(remove.node);
+  return promise;
+}
+
+void master_state::settle_removal(uint64_t leaver) {
+  Removal& removal = removals.at(leaver);
+  // Its vote would be given back before the catalog knows that it is gone.
+  if (removal.proposed) return;
+  auto refuse = [&](const Status& why) {
+    removal.promise.deliver(to_error(why));
+    removals.erase(leaver);
+  };
+  if (stopping) return refuse(unavailable("the master is stopping; try again"));
+  if (!raft || !raft->serves()) {
+    removal.request.route.node = Route::nobody;
+    removal.promise.delegate(peer, std::move(removal.request));
+    removals.erase(leaver);
+  } else if (!raft->core()->changing() && !raft->core()->configuration().is_voter(leaver)) {
+    removal.proposed = true;
+    const std::string command = removal.request.command;
+    propose(command, [this, leaver](Result<uint64_t> index) {
+      auto settled = removals.extract(leaver).mapped();
+      if (!index.ok()) return (void)settled.promise.deliver(to_error(index.status()));
+      settled.promise.deliver(CatalogApplied{catalog.version()});
+    });
+  } else if (now_ms(self) >= removal.deadline_ms) {
+    refuse(unavailable(
+        "the node still votes on the catalog, as the others that are to vote cannot be reached or "
+        "have not caught up; it was not removed, try again"));
+  }
+}
+
+void master_state::settle_removals() {
+  std::vector<uint64_t> leavers;
+  for (const auto& [leaver, removal] : removals) leavers.push_back(leaver);
+  for (uint64_t leaver : leavers) settle_removal(leaver);
+}
+
 caf::result<CatalogApplied> master_state::change(ChangeCatalog& request) {
   if (!raft || !raft->serves()) return pass_to_leader<CatalogApplied>(*this, request);
   auto command = decode_catalog_command(request.command);
@@ -252,18 +320,13 @@ caf::result<CatalogApplied> master_state::change(ChangeCatalog& request) {
     if (!placed.ok()) return to_error(placed.status());
     request.command = create_command(*created, *placed);
   }
-  const auto* remove = std::get_if<RemoveRecord>(&*command);
+  if (const auto* gone = std::get_if<RemoveRecord>(&*command)) return remove(*gone, request);
   const auto* drain = std::get_if<DrainRecord>(&*command);
-  uint64_t goes = remove != nullptr ? remove->node : 0;
-  if (drain != nullptr && drain->draining) goes = drain->node;
-  if (goes != 0) {
-    if (Status may = check_removal(goes); !may.ok()) return to_error(may);
+  if (drain != nullptr && drain->draining) {
+    if (Status may = check_removal(drain->node); !may.ok()) return to_error(may);
   }
   auto promise = stateful->make_response_promise<CatalogApplied>();
-  propose(request.command, [this, promise](Result<uint64_t> index) mutable {
-    if (!index.ok()) return (void)promise.deliver(to_error(index.status()));
-    promise.deliver(CatalogApplied{catalog.version()});
-  });
+  carry_out(request.command, promise);
   return promise;
 }
 
@@ -349,10 +412,16 @@ master_actor::behavior_type master(master_actor::stateful_pointer<master_state> 
       },
       [self](DescribeMaster) {
         const master_state& master = self->state;
-        return MasterInfo{master.raft ? master.raft->leader() : 0, master.catalog.version()};
+        MasterInfo info{master.raft ? master.raft->leader() : 0, master.catalog.version(), {}};
+        if (!master.raft || master.raft->core() == nullptr) return info;
+        for (const RaftMember& member : master.raft->core()->configuration().members) {
+          if (member.voter) info.voters.insert(member.node);
+        }
+        return info;
       },
       [self](Stop) {
         self->state.stopping = true;
+        self->state.settle_removals();
         if (self->state.raft) self->state.raft->close();
         self->quit();
         return Stopped{};

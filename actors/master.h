@@ -4,6 +4,7 @@
 // its own node, so that no node has to ask for one.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 
@@ -15,6 +16,14 @@
 namespace jade {
 
 struct master_state : public RaftDriver {
+  // A node that is to be removed from the catalog, and votes on it.
+  struct Removal {
+    ChangeCatalog request;
+    caf::typed_response_promise<CatalogApplied> promise;
+    uint64_t deadline_ms = 0;
+    bool proposed = false;  // is on its way into the catalog
+  };
+
   static inline const char* name = "master";
 
   explicit master_state(master_actor::pointer actor) : self(actor) {}
@@ -36,9 +45,10 @@ struct master_state : public RaftDriver {
   bool members_known = false;
   std::optional<RaftSnapshot> offered;  // another's state, to take the place of ours
   bool caught_up = false;
-  uint64_t serving_since_ms = 0;  // as leader; 0: it is none
-  bool planned = false;           // a plan is on its way into the catalog
-  bool changing = false;          // so is a change of members
+  uint64_t serving_since_ms = 0;         // as leader; 0: it is none
+  bool planned = false;                  // a plan is on its way into the catalog
+  bool changing = false;                 // so is a change of members
+  std::map<uint64_t, Removal> removals;  // by node; each waits for it to vote no more
   bool stopping = false;
 
   Status start();
@@ -50,6 +60,10 @@ struct master_state : public RaftDriver {
   void lead();
   // As leader: one step towards the members and voters that there should be.
   void reconcile_members();
+  // What is to be removed and votes no more goes from the catalog, what will vote on stays;
+  // where another leads now, it is that one's.
+  void settle_removal(uint64_t leaver);
+  void settle_removals();
   // As leader: one step towards the replicas that there should be, where they should be.
   void plan();
   NodeHealth health() const;
@@ -58,6 +72,10 @@ struct master_state : public RaftDriver {
   void propose(const std::string& command, std::function<void(Result<uint64_t>)> done);
   // As leader: gives the command what only the master knows, and carries it out.
   caf::result<CatalogApplied> change(ChangeCatalog& request);
+  // As leader: a node that is removed is switched off as soon as that is answered, so it
+  // loses its vote first.
+  caf::result<CatalogApplied> remove(const RemoveRecord& remove, ChangeCatalog& request);
+  void carry_out(const std::string& command, caf::typed_response_promise<CatalogApplied> promise);
   caf::result<JoinedCluster> join(JoinCluster& request);
 
   uint64_t raft_now_ms() override;

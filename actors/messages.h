@@ -19,6 +19,7 @@
 #include <caf/all.hpp>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -454,6 +455,7 @@ struct DescribeMaster {};
 struct MasterInfo {
   uint64_t leader = 0;
   uint64_t version = 0;
+  std::set<uint64_t> voters;  // on the catalog, as far as this member knows
 };
 
 // A shard cannot go on (its disk failed); the node restarts it.

@@ -7,6 +7,8 @@ namespace jade {
 namespace {
 
 constexpr size_t voters_max = 5;
+// So many survive the loss of one; drained nodes vote where there would be fewer.
+constexpr size_t safe_voters = 3;
 
 bool contains(const std::vector<uint64_t>& list, uint64_t value) {
   return std::find(list.begin(), list.end(), value) != list.end();
@@ -234,25 +236,45 @@ std::optional<ShardRecord> plan_move(const ClusterMap& map, const NodeHealth& he
   return Planner(map, health).plan();
 }
 
+namespace {
+
+// An odd number: one more vote than that guards against no further loss.
+size_t votes_of(size_t nodes) {
+  return nodes == 0 ? 0 : std::min(voters_max, (nodes - 1) / 2 * 2 + 1);
+}
+
+}  // namespace
+
 std::set<uint64_t> plan_voters(const ClusterMap& map, const NodeHealth& health,
                                const std::set<uint64_t>& voters,
-                               const std::set<uint64_t>& candidates) {
-  std::vector<uint64_t> eligible;
+                               const std::set<uint64_t>& candidates,
+                               const std::set<uint64_t>& leaving) {
+  std::vector<uint64_t> staying, drained;
   for (const auto& [id, node] : map.nodes) {
-    if (!node.draining && has_role(node, NodeRole::master)) eligible.push_back(id);
+    if (!has_role(node, NodeRole::master) || leaving.count(id) > 0) continue;
+    if (!node.draining) staying.push_back(id);
+    // One that is silent has been switched off, as it was drained for.
+    if (node.draining && health.alive.count(id) > 0) drained.push_back(id);
   }
-  if (eligible.empty()) return voters;
-  // An odd number: one more vote than that guards against no further loss.
-  size_t wanted = std::min(voters_max, (eligible.size() - 1) / 2 * 2 + 1);
+  if (staying.empty()) return voters;
+  size_t wanted = votes_of(staying.size());
+  if (wanted < safe_voters) {
+    wanted = std::min(safe_voters, votes_of(staying.size() + drained.size()));
+  }
   std::set<uint64_t> out;
-  auto take = [&](auto&& which) {
-    for (uint64_t node : eligible) {
+  auto take = [&](const std::vector<uint64_t>& from, auto&& which) {
+    for (uint64_t node : from) {
       if (out.size() < wanted && which(node)) out.insert(node);
     }
   };
-  take([&](uint64_t node) { return voters.count(node) > 0 && health.lost.count(node) == 0; });
-  take([&](uint64_t node) { return candidates.count(node) > 0 && health.lost.count(node) == 0; });
-  take([&](uint64_t node) { return voters.count(node) > 0; });
+  auto votes = [&](uint64_t node) { return voters.count(node) > 0; };
+  auto may_vote = [&](uint64_t node) { return candidates.count(node) > 0; };
+  auto there = [&](uint64_t node) { return health.lost.count(node) == 0; };
+  take(staying, [&](uint64_t node) { return votes(node) && there(node); });
+  take(staying, [&](uint64_t node) { return may_vote(node) && there(node); });
+  take(drained, votes);
+  take(drained, may_vote);
+  take(staying, votes);
   return out;
 }
 

@@ -34,9 +34,12 @@ std::optional<ShardRecord> plan_move(const ClusterMap& map, const NodeHealth& he
 
 // Those who should vote on the catalog: an odd number of nodes, up to five, that are
 // not drained; members that vote now rather than others, and nodes that are not lost
-// rather than those that are. `candidates` may be made voters now.
+// rather than those that are. Where these are fewer than three, drained nodes fill them
+// up to three for as long as they are alive, and until another can take their place.
+// `candidates` may be made voters now; `leaving` are to be removed and must not vote.
 std::set<uint64_t> plan_voters(const ClusterMap& map, const NodeHealth& health,
                                const std::set<uint64_t>& voters,
-                               const std::set<uint64_t>& candidates);
+                               const std::set<uint64_t>& candidates,
+                               const std::set<uint64_t>& leaving = {});
 
 }  // namespace jade

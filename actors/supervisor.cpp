@@ -691,6 +691,7 @@ caf::result<ClusterInfo> supervisor_state::describe() {
       .then(
           [this, info, fail, with_peers](const MasterInfo& leader) {
             info->master = leader.leader;
+            for (NodeInfo& node : info->nodes) node.votes = leader.voters.count(node.id) > 0;
             self->request(peer, std::chrono::seconds(10), DescribePeers{}).then(with_peers, fail);
           },
           fail);
@@ -711,17 +712,20 @@ caf::result<NodeInfo> supervisor_state::change_node(const ChangeNodeRequest& req
                                : DrainRecord{node.id, request.change == NodeChange::drain};
   auto promise = self->make_response_promise<NodeInfo>();
   auto fail = [promise](const caf::error& error) mutable { promise.deliver(error); };
+  auto answer = [=, this](const MasterInfo& leader) mutable {
+    auto now = map->nodes.find(node.id);
+    NodeInfo info = describe_node(*map, now == map->nodes.end() ? node : now->second);
+    info.votes = leader.voters.count(node.id) > 0;
+    promise.deliver(std::move(info));
+  };
+  auto known_here = [=, this](const CatalogApplied&) {
+    self->request(master, std::chrono::seconds(10), DescribeMaster{}).then(answer, fail);
+  };
   self->request(master, change_timeout, ChangeCatalog{{metadata_group}, encode(command)})
       .then(
           [=, this](const CatalogApplied& applied) {
             self->request(node_actor(self), change_timeout, AwaitVersion{applied.version, {}})
-                .then(
-                    [=, this](const CatalogApplied&) mutable {
-                      auto now = map->nodes.find(node.id);
-                      promise.deliver(
-                          describe_node(*map, now == map->nodes.end() ? node : now->second));
-                    },
-                    fail);
+                .then(known_here, fail);
           },
           fail);
   return promise;

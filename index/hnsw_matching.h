@@ -1,6 +1,7 @@
 // The walk over a graph to the neighbours of a query among some of its rows.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 
 #include "index/hnsw_search.h"
@@ -35,38 +36,45 @@ bool walk_matching(const HnswGraph& graph, const Rows& rows, Candidate start,
   // then those next to a row do. More find little that is new.
   const auto enough = static_cast<size_t>(graph.m() * std::min(1.5, 0.65 / std::sqrt(share)));
 
+  // Rows to go through whose links are on their way from memory.
+  constexpr size_t ahead = 4;
+  size_t fresh_count = 0;
+  // Without branches on what matches, which could not be foreseen.
   auto gather = [&](uint32_t from) {
-    fresh.clear();
-    between.clear();
-    for (int32_t link : graph.links(from, 0)) {
+    const auto links = graph.links(from, 0);
+    const size_t most = enough + 2 * links.size();
+    if (fresh.size() < most) fresh.resize(most);
+    if (between.size() < links.size()) between.resize(links.size());
+    size_t between_count = 0;
+    fresh_count = 0;
+    for (int32_t link : links) {
       if (link < 0) break;
       auto row = static_cast<uint32_t>(link);
-      if (!memory.visit(row)) continue;
-      if (matches(row)) {
-        rows.prefetch(row);
-        fresh.push_back(row);
-      } else {
-        graph.prefetch_links(row);
-        between.push_back(row);
-      }
+      const bool first = memory.visit(row), match = matches(row);
+      fresh[fresh_count] = between[between_count] = row;
+      fresh_count += first & match ? 1 : 0;
+      between_count += first & !match ? 1 : 0;
     }
-    for (uint32_t through : between) {
-      if (fresh.size() >= enough) break;
-      for (int32_t link : graph.links(through, 0)) {
+    for (size_t i = 0; i < fresh_count; ++i) rows.prefetch(fresh[i]);
+    for (size_t i = 0; i < std::min(ahead, between_count); ++i) graph.prefetch_links(between[i]);
+    for (size_t i = 0; i < between_count && fresh_count < enough; ++i) {
+      if (i + ahead < between_count) graph.prefetch_links(between[i + ahead]);
+      const size_t before = fresh_count;
+      for (int32_t link : graph.links(between[i], 0)) {
         if (link < 0) break;
         auto row = static_cast<uint32_t>(link);
-        if (!matches(row) || !memory.visit(row)) continue;
-        rows.prefetch(row);
-        fresh.push_back(row);
+        fresh[fresh_count] = row;
+        fresh_count += memory.visit_if(matches(row), row) ? 1 : 0;
       }
+      for (size_t k = before; k < fresh_count; ++k) rows.prefetch(fresh[k]);
     }
   };
   size_t visits = 0;
   auto reach_fresh = [&] {
-    visits += fresh.size();
-    memory.distances.resize(fresh.size());
-    rows.distances(fresh.data(), fresh.size(), memory.distances.data());
-    for (size_t i = 0; i < fresh.size(); ++i) {
+    visits += fresh_count;
+    if (memory.distances.size() < fresh_count) memory.distances.resize(fresh_count);
+    rows.distances(fresh.data(), fresh_count, memory.distances.data());
+    for (size_t i = 0; i < fresh_count; ++i) {
       Candidate candidate(memory.distances[i], fresh[i]);
       if (beam.wants(candidate)) beam.insert(candidate);
     }
@@ -79,9 +87,10 @@ bool walk_matching(const HnswGraph& graph, const Rows& rows, Candidate start,
     gather(start.row());
     reach_fresh();
   }
-  fresh.clear();
+  if (fresh.size() < seeds.size()) fresh.resize(seeds.size());
+  fresh_count = 0;
   for (uint32_t row : seeds) {
-    if (memory.visit(row)) fresh.push_back(row);
+    if (memory.visit(row)) fresh[fresh_count++] = row;
   }
   reach_fresh();
   Pace pace(visits_max, stop);

@@ -96,6 +96,13 @@ class WalkMemory {
   void reset(size_t n);
   // True at the first visit.
   bool visit(uint32_t row) { return std::exchange(epochs_[row], epoch_) != epoch_; }
+  // As visit() where `wanted`; else nothing, and false. Without a branch.
+  bool visit_if(bool wanted, uint32_t row) {
+    uint16_t& epoch = epochs_[row];
+    const bool first = wanted & (epoch != epoch_);
+    epoch = first ? epoch_ : epoch;
+    return first;
+  }
   // Puts those of `links`, up to the first that is negative, that had not been visited into
   // `fresh`, and returns how many.
   size_t visit_linked(std::span<const int32_t> links) {

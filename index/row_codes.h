@@ -54,6 +54,8 @@ class RowCodes {
   virtual Quantization kind() const = 0;
   virtual uint32_t rows() const = 0;
   virtual size_t memory_bytes() const = 0;
+  // Of one row, as they lie in memory.
+  size_t code_bytes() const { return width_; }
   // Of how many rows that are best by their codes the true distances are to be
   // computed, at most, to find the best k.
   virtual size_t rescored(size_t k) const = 0;

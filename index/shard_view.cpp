@@ -20,7 +20,24 @@ constexpr uint32_t sample_rows = 256;
 // somewhere else in memory, and where to go next is only known then. Measured by
 // `jade bench`, as are the powers of the share below.
 constexpr double walk_cost = 25;
-constexpr double matching_walk_cost = 120;
+// A walk from match to match compares about so many rows for one in its beam, and finds them in
+// so many nanoseconds at most, whatever a row has.
+constexpr double matching_compared = 12;
+constexpr double matching_found_ns = 2400;
+// What a scan takes for a row, in nanoseconds: that of many bytes is bound by how fast they come
+// from memory, one by `pq` by looking each of them up. Measured with 128 to 3,136 bytes; only
+// ratios count.
+double compare_ns(const SealedSegment& segment) {
+  const RowCodes* codes = segment.codes();
+  const double byte_ns = codes != nullptr && codes->kind() == Quantization::pq ? 0.7 : 0.05;
+  const size_t bytes = codes != nullptr ? codes->code_bytes() : segment.format().row_bytes();
+  return 8 + byte_ns * static_cast<double>(bytes);
+}
+double matching_walk_cost(const SealedSegment& segment, double share) {
+  // Where many match they are found nearer by: walk_matching() then gathers fewer, likewise.
+  const double found_ns = matching_found_ns * std::min(1.0, 0.43 / std::sqrt(share));
+  return matching_compared + found_ns / compare_ns(segment);
+}
 // Rows that a walk meets for one in its beam, at most: about the links of a row.
 constexpr double visits_per_result = 32;
 // Matching rows, from all over a segment, that a walk from match to match begins at.
@@ -756,14 +773,16 @@ class SegmentSearch {
     if (options_.min_recall <= 0) scaled *= effort_share();
     size_t beam =
         std::max({k + k / 2, static_cast<size_t>(std::round(scaled)), std::min<size_t>(ef, 2 * k)});
-    double cost = static_cast<double>(beam) * (skips ? matching_walk_cost : walk_cost / share());
+    const RowCodes* codes = segment.codes();
+    double cost = static_cast<double>(beam) *
+                  (skips ? matching_walk_cost(segment, share()) : walk_cost / share());
     done_.walk_cost = cost;
     if (cost > static_cast<double>(done_.matching)) return false;
     plan(skips ? SegmentPlan::walk_matching : SegmentPlan::walk);
     done_.ef = static_cast<uint32_t>(beam);
     done_.raised = beam > ef;
     WalkMemory& memory = WalkMemory::of_this_thread();
-    if (segment.codes() == nullptr || !segment.codes()->encode(query_, memory.query)) {
+    if (codes == nullptr || !codes->encode(query_, memory.query)) {
       bool ended = with_values(segment, [&](const auto& rows) {
         return collect(*segment.graph(), rows, done_.distances_by_values, beam, skips, memory);
       });
@@ -771,7 +790,7 @@ class SegmentSearch {
       for (Candidate found : memory.beam.sorted()) push(found);
       return true;
     }
-    CodedRows rows(*segment.codes(), memory.query);
+    CodedRows rows(*codes, memory.query);
     if (!collect(*segment.graph(), rows, done_.distances_by_codes, beam, skips, memory))
       return false;
     rescore(segment, memory);
@@ -788,6 +807,10 @@ class SegmentSearch {
     // What matches may all be far from the query: then a scan is next.
     auto most = static_cast<size_t>(static_cast<double>(beam) / share() * visits_per_result);
     size_t visits_max = all_match() ? view_.visible : std::max<size_t>(most, view_.visible / 4);
+    if (matches_ != nullptr && !skips) {
+      // Nor is more compared in vain than the scan compares.
+      visits_max = std::min(visits_max, matches_->widest().count());
+    }
     Candidate start = descend(graph, rows, 0, memory);
     bool ended = skips ? walk_through_matches(graph, rows, start, beam, memory)
                        : walk_all(graph, rows, start, beam, visits_max, memory);

@@ -17,8 +17,20 @@ static_assert(std::endian::native == std::endian::little, "the body is little-en
 constexpr std::string_view magic = "JVB1";
 enum class Kind : uint8_t { upsert = 1, search = 2, search_reply = 3 };
 enum class IdKind : uint8_t { integers = 0, strings = 1, mixed = 2, none = 3 };
-enum Flag : uint8_t { flag_metadata = 1, flag_checksum = 2, flag_values = 4 };
-enum Extra : uint8_t { extra_timeout = 1, extra_min_recall = 2, extra_explain = 4, extras_all = 7 };
+enum Flag : uint8_t {
+  flag_metadata = 1,
+  flag_checksum = 2,
+  flag_values = 4,
+  flag_named = 8,
+  flags_all = 15
+};
+enum Extra : uint8_t {
+  extra_timeout = 1,
+  extra_min_recall = 2,
+  extra_explain = 4,
+  extra_using = 8,
+  extras_all = 15
+};
 enum IncludeBit : uint8_t { include_metadata_bit = 1, include_values_bit = 2 };
 
 struct Header {
@@ -160,7 +172,7 @@ Status read_header(std::string_view& body, Kind kind, Header& header, Cursor& cu
   }
   if (raw[1] > 2) return bad(5, "element type", raw[1], "0 (f32), 1 (f16) or 2 (u8)");
   if (raw[2] > 3) return bad(6, "id kind", raw[2], "0 to 3");
-  if (raw[3] > 7) return bad(7, "flags", raw[3], "0 to 7");
+  if (raw[3] > flags_all) return bad(7, "flags", raw[3], "0 to 15");
   header = {kind,
             static_cast<ElementType>(raw[1]),
             static_cast<IdKind>(raw[2]),
@@ -240,8 +252,10 @@ void to_floats(std::string_view bytes, ElementType type, size_t n, char* out) {
   }
 }
 
-// All finite when no exponent is all ones: one pass that vectorises.
-Status check_finite(std::string_view values, uint32_t dimension) {
+// All finite when no exponent is all ones: one pass that vectorises. row_of(i): the row of the
+// body whose values are the i-th.
+template <class RowOf>
+Status check_finite(std::string_view values, uint32_t dimension, RowOf row_of) {
   size_t n = values.size() / sizeof(float);
   uint32_t worst = 0;
   for (size_t i = 0; i < n; ++i) {
@@ -251,11 +265,113 @@ Status check_finite(std::string_view values, uint32_t dimension) {
   size_t i = 0;
   while ((load<uint32_t>(values, i) & 0x7fffffffu) < 0x7f800000u) ++i;
   return invalid_argument("binary body: value " + std::to_string(i % dimension) + " of row " +
-                          std::to_string(i / dimension) + " is not a finite number");
+                          std::to_string(row_of(i / dimension)) + " is not a finite number");
+}
+Status check_finite(std::string_view values, uint32_t dimension) {
+  return check_finite(values, dimension, [](size_t i) { return i; });
+}
+
+// ---- named vectors ----------------------------------------------------------------
+
+// `rows`: of the n that have it, ascending; empty: all.
+void put_name(std::string& out, std::string_view name, ElementType type, uint32_t dimension,
+              std::span<const uint32_t> rows, size_t n) {
+  JADE_ASSERT(!name.empty() && name.size() <= std::numeric_limits<uint8_t>::max());
+  put(out, static_cast<uint8_t>(name.size()));
+  put(out, type);
+  put<uint8_t>(out, rows.empty() ? 0 : 1);
+  put(out, dimension);
+  out.append(name);
+  if (rows.empty()) return;
+  size_t bitmap = out.size();
+  out.resize(bitmap + (n + 7) / 8);
+  for (uint32_t row : rows) {
+    JADE_ASSERT(row < n);
+    out[bitmap + row / 8] = static_cast<char>(out[bitmap + row / 8] | 1 << row % 8);
+  }
+}
+
+// The rows whose bits are set.
+Status read_bitmap(Cursor& cursor, uint32_t n, const std::string& what,
+                   std::vector<uint32_t>& rows) {
+  std::string_view bits;
+  JADE_RETURN_IF_ERROR(cursor.take((uint64_t{n} + 7) / 8, "the rows of " + what, bits));
+  for (size_t i = 0; i < bits.size() * 8; ++i) {
+    if ((static_cast<uint8_t>(bits[i / 8]) >> i % 8 & 1) == 0) continue;
+    if (i >= n) {
+      return cursor.fail("the rows of " + what + " have a bit beyond the last of " +
+                         std::to_string(n) + " rows");
+    }
+    rows.push_back(static_cast<uint32_t>(i));
+  }
+  return rows.empty() ? cursor.fail("no row has " + what) : Status();
+}
+
+Status read_column(Cursor& cursor, uint32_t n, VectorColumn& column) {
+  uint8_t length = 0, type = 0, some = 0;
+  std::string_view name, bytes;
+  JADE_RETURN_IF_ERROR(cursor.read("a named vector", length));
+  JADE_RETURN_IF_ERROR(cursor.read("a named vector", type));
+  JADE_RETURN_IF_ERROR(cursor.read("a named vector", some));
+  JADE_RETURN_IF_ERROR(cursor.read("a named vector", column.dimension));
+  if (length == 0) return cursor.fail("the name of a vector is empty");
+  JADE_RETURN_IF_ERROR(cursor.take(length, "the name of a vector", name));
+  column.name.assign(name);
+  const std::string what = "vector \"" + column.name + "\"";
+  if (type > 2) {
+    return cursor.fail("the element type of " + what + " is " + std::to_string(type) +
+                       "; it must be 0 (f32), 1 (f16) or 2 (u8)");
+  }
+  if (some > 1) return cursor.fail("whether only some rows have " + what + " must be 0 or 1");
+  if (column.dimension == 0 || column.dimension > dimension_max) {
+    return cursor.fail("the dimension of " + what + " is " + std::to_string(column.dimension) +
+                       "; it must be 1 to " + std::to_string(dimension_max));
+  }
+  if (some == 1) JADE_RETURN_IF_ERROR(read_bitmap(cursor, n, what, column.rows));
+  const uint64_t rows = some == 1 ? column.rows.size() : n;
+  const auto element = static_cast<ElementType>(type);
+  const uint64_t elements = rows * column.dimension;  // < 2^32 * 2^15
+  JADE_RETURN_IF_ERROR(cursor.take(elements * size_bytes(element), "the values of " + what, bytes));
+  // The body holds a byte of each row at least, so that this is no more memory than it has.
+  for (uint32_t row = 0; some == 0 && row < n; ++row) column.rows.push_back(row);
+  column.values.resize(elements * sizeof(float));
+  to_floats(bytes, element, elements, column.values.data());
+  Status finite =
+      check_finite(column.values, column.dimension, [&](size_t i) { return column.rows[i]; });
+  return finite.ok() ? finite : finite.with_context(what);
+}
+
+// Of n rows.
+Status read_named(Cursor& cursor, uint32_t n, std::vector<VectorColumn>& out) {
+  uint8_t vectors = 0;
+  JADE_RETURN_IF_ERROR(cursor.read("the number of named vectors", vectors));
+  if (vectors == 0 || vectors > Limits::named_vectors_max) {
+    return cursor.fail("it has " + std::to_string(vectors) + " named vectors; it must have 1 to " +
+                       std::to_string(Limits::named_vectors_max));
+  }
+  out.resize(vectors);
+  for (VectorColumn& column : out) {
+    JADE_RETURN_IF_ERROR(read_column(cursor, n, column));
+    auto same = std::find_if(out.begin(), out.end(),
+                             [&](const VectorColumn& other) { return other.name == column.name; });
+    if (&*same != &column) return cursor.fail("vector \"" + column.name + "\" is given twice");
+  }
+  return {};
+}
+
+// Those that have names tell of each its own type and dimension.
+Status check_named_header(const Header& header) {
+  if (header.type != ElementType::f32) {
+    return invalid_argument("binary body, byte 5: element type must be 0 with flag 8 (named)");
+  }
+  if (header.dimension == 0) return {};
+  return invalid_argument("binary body, byte 8: dimension must be 0 with flag 8 (named)");
 }
 
 Status check_shape(const Header& header, uint32_t rows_max) {
-  if (header.dimension == 0 || header.dimension > dimension_max) {
+  if (header.flags & flag_named) {
+    JADE_RETURN_IF_ERROR(check_named_header(header));
+  } else if (header.dimension == 0 || header.dimension > dimension_max) {
     return invalid_argument("binary body, byte 8: dimension is " +
                             std::to_string(header.dimension) + "; it must be 1 to " +
                             std::to_string(dimension_max));
@@ -273,6 +389,7 @@ struct SearchOptions {
   SearchRequest request;
   uint32_t filter_bytes = 0;
   uint32_t token_bytes = 0;
+  uint32_t using_bytes = 0;
   std::optional<uint32_t> timeout_ms;
 };
 
@@ -305,7 +422,7 @@ Status read_search_options(Cursor& cursor, SearchOptions& out) {
   if (consistency > 2) return bad(16, "consistency must be 0 to 2");
   if (include > 3) return bad(17, "include must be 0 to 3");
   if (exact > 1) return bad(18, "exact must be 0 or 1");
-  if (extras > extras_all) return bad(19, "extras must be 0 to 7");
+  if (extras > extras_all) return bad(19, "extras must be 0 to 15");
   if ((extras & extra_timeout) != 0) {
     uint32_t timeout_ms = 0;
     JADE_RETURN_IF_ERROR(cursor.read("timeout_ms", timeout_ms));
@@ -321,6 +438,15 @@ Status read_search_options(Cursor& cursor, SearchOptions& out) {
     JADE_RETURN_IF_ERROR(cursor.read("min_recall", least));
     Status status = check_min_recall("min_recall", least);
     if (!status.ok()) return bad(byte, status.message());
+  }
+  if ((extras & extra_using) != 0) {
+    size_t byte = cursor.offset() - at;
+    JADE_RETURN_IF_ERROR(cursor.read("the length of using", out.using_bytes));
+    if (out.using_bytes == 0) return bad(byte, "using is empty; name a vector");
+    if (out.using_bytes > Limits::name_bytes_max) {
+      return bad(byte, "using has " + std::to_string(out.using_bytes) + " bytes; at most " +
+                           std::to_string(Limits::name_bytes_max) + " are allowed");
+    }
   }
   request.explain = (extras & extra_explain) != 0;
   if (ef_search != 0) request.ef_search = ef_search;
@@ -340,8 +466,12 @@ std::string encode_upsert(const UpsertView& upsert) {
   size_t n = upsert.ids.size();
   JADE_ASSERT(n <= std::numeric_limits<uint32_t>::max());
   auto id = [&](size_t i) -> const VectorId& { return upsert.ids[i]; };
+  const bool named = !upsert.named.empty();
+  JADE_ASSERT(upsert.named.size() <= Limits::named_vectors_max);
+  JADE_ASSERT(!named || (upsert.dimension == 0 && upsert.values == nullptr));
   Header header{
       Kind::upsert, upsert.type, id_kind(n, id), 0, upsert.dimension, static_cast<uint32_t>(n)};
+  if (named) header.flags |= flag_named;
   if (!upsert.metadata.empty()) header.flags |= flag_metadata;
   if (upsert.checksum) header.flags |= flag_checksum;
   size_t value_bytes = n * upsert.dimension * size_bytes(upsert.type);
@@ -350,6 +480,13 @@ std::string encode_upsert(const UpsertView& upsert) {
   put_header(out, header);
   put_ids(out, header.ids, n, id);
   if (value_bytes > 0) out.append(static_cast<const char*>(upsert.values), value_bytes);
+  if (named) put(out, static_cast<uint8_t>(upsert.named.size()));
+  for (const NamedView& vector : upsert.named) {
+    put_name(out, vector.name, vector.type, vector.dimension, vector.rows, n);
+    size_t rows = vector.rows.empty() ? n : vector.rows.size();
+    out.append(static_cast<const char*>(vector.values),
+               rows * vector.dimension * size_bytes(vector.type));
+  }
   if (header.flags & flag_metadata) {
     put_table(out, n, [&](size_t i) -> std::string_view { return upsert.metadata[i]; });
   }
@@ -375,14 +512,19 @@ std::string encode_search(const SearchRequest& options, const float* queries, ui
   put<uint8_t>(out, options.exact ? 1 : 0);
   put<uint8_t>(out, static_cast<uint8_t>((options.timeout_ms ? extra_timeout : 0) |
                                          (options.min_recall ? extra_min_recall : 0) |
-                                         (options.explain ? extra_explain : 0)));
+                                         (options.explain ? extra_explain : 0) |
+                                         (options.vector_name.empty() ? 0 : extra_using)));
   put<uint32_t>(out, static_cast<uint32_t>(options.filter.size()));
   put<uint32_t>(out, static_cast<uint32_t>(options.token.size()));
   if (options.timeout_ms) put<uint32_t>(out, *options.timeout_ms);
   if (options.min_recall) put<double>(out, *options.min_recall);
+  if (!options.vector_name.empty()) {
+    put<uint32_t>(out, static_cast<uint32_t>(options.vector_name.size()));
+  }
   if (value_bytes > 0) out.append(reinterpret_cast<const char*>(queries), value_bytes);
   out.append(options.filter);
   out.append(options.token);
+  out.append(options.vector_name);
   finish(out, header.flags);
   return out;
 }
@@ -397,12 +539,16 @@ Result<UpsertRequest> decode_upsert(std::string_view body) {
   request.dimension = header.dimension;
   JADE_RETURN_IF_ERROR(read_ids(cursor, header.ids, header.rows,
                                 [&](VectorId id) { request.ids.push_back(std::move(id)); }));
-  std::string_view bytes;
-  uint64_t elements = uint64_t{header.rows} * header.dimension;  // < 2^17 * 2^15
-  JADE_RETURN_IF_ERROR(cursor.take(elements * size_bytes(header.type), "the values", bytes));
-  request.values.resize(elements * sizeof(float));
-  to_floats(bytes, header.type, elements, request.values.data());
-  JADE_RETURN_IF_ERROR(check_finite(request.values, header.dimension));
+  if (header.flags & flag_named) {
+    JADE_RETURN_IF_ERROR(read_named(cursor, header.rows, request.named));
+  } else {
+    std::string_view bytes;
+    uint64_t elements = uint64_t{header.rows} * header.dimension;  // < 2^17 * 2^15
+    JADE_RETURN_IF_ERROR(cursor.take(elements * size_bytes(header.type), "the values", bytes));
+    request.values.resize(elements * sizeof(float));
+    to_floats(bytes, header.type, elements, request.values.data());
+    JADE_RETURN_IF_ERROR(check_finite(request.values, header.dimension));
+  }
   if (header.flags & flag_metadata) {
     request.metadata.resize(header.rows);
     JADE_RETURN_IF_ERROR(
@@ -425,16 +571,17 @@ Result<SearchBatchRequest> decode_search(std::string_view body) {
   Header header{};
   Cursor cursor(body);
   JADE_RETURN_IF_ERROR(read_header(body, Kind::search, header, cursor));
+  if (header.flags & ~flag_checksum) return cursor.fail("the only flag of a search is 2");
   JADE_RETURN_IF_ERROR(check_shape(header, Limits::searches_per_batch_max));
   if (header.ids != IdKind::none) return cursor.fail("the id kind of a search must be 3 (none)");
-  if (header.flags & ~flag_checksum) return cursor.fail("the only flag of a search is 2");
   SearchOptions options;
   JADE_RETURN_IF_ERROR(read_search_options(cursor, options));
-  std::string_view bytes, filter, token;
+  std::string_view bytes, filter, token, vector_name;
   uint64_t elements = uint64_t{header.rows} * header.dimension;
   JADE_RETURN_IF_ERROR(cursor.take(elements * size_bytes(header.type), "the queries", bytes));
   JADE_RETURN_IF_ERROR(cursor.take(options.filter_bytes, "the filter", filter));
   JADE_RETURN_IF_ERROR(cursor.take(options.token_bytes, "the token", token));
+  JADE_RETURN_IF_ERROR(cursor.take(options.using_bytes, "using", vector_name));
   JADE_RETURN_IF_ERROR(cursor.end());
   if (filter.size() > Limits::metadata_bytes_max) {
     return Status(Code::too_large, "the filter is longer than " +
@@ -445,6 +592,7 @@ Result<SearchBatchRequest> decode_search(std::string_view body) {
   JADE_RETURN_IF_ERROR(check_finite(values, header.dimension));
   options.request.filter.assign(filter);
   options.request.token.assign(token);
+  options.request.vector_name.assign(vector_name);
   SearchBatchRequest batch;
   batch.timeout_ms = options.timeout_ms;
   batch.searches.assign(header.rows, options.request);
@@ -456,6 +604,67 @@ Result<SearchBatchRequest> decode_search(std::string_view body) {
   }
   return batch;
 }
+
+namespace {
+
+// The named vectors of hits, as columns; the hits own the values.
+struct NamedHits {
+  struct Column {
+    std::string_view name;
+    std::vector<uint32_t> rows;
+    std::vector<const std::vector<float>*> values;
+  };
+
+  explicit NamedHits(std::span<const SearchHit* const> hits) {
+    for (uint32_t row = 0; row < hits.size(); ++row) {
+      for (const NamedValues& one : hits[row]->named) {
+        Column& column = of(one.name);
+        column.rows.push_back(row);
+        column.values.push_back(&one.values);
+      }
+    }
+  }
+
+  void put(std::string& out, size_t n) const {
+    JADE_ASSERT(columns.size() <= Limits::named_vectors_max);
+    jade::put(out, static_cast<uint8_t>(columns.size()));
+    for (const Column& column : columns) {
+      const auto dimension = static_cast<uint32_t>(column.values.front()->size());
+      const bool all = column.rows.size() == n;
+      put_name(out, column.name, ElementType::f32, dimension,
+               all ? std::span<const uint32_t>() : column.rows, n);
+      for (const std::vector<float>* values : column.values) {
+        JADE_ASSERT(values->size() == dimension);
+        out.append(reinterpret_cast<const char*>(values->data()), dimension * sizeof(float));
+      }
+    }
+  }
+
+  std::vector<Column> columns;
+
+ private:
+  Column& of(std::string_view name) {
+    for (Column& column : columns) {
+      if (column.name == name) return column;
+    }
+    columns.push_back({name, {}, {}});
+    return columns.back();
+  }
+};
+
+// Gives the hits what belongs to them.
+void share_out(const std::vector<VectorColumn>& columns, std::vector<SearchHit>& hits) {
+  for (const VectorColumn& column : columns) {
+    for (size_t i = 0; i < column.rows.size(); ++i) {
+      std::vector<float> values(column.dimension);
+      const size_t bytes = values.size() * sizeof(float);
+      std::memcpy(values.data(), column.values.data() + i * bytes, bytes);
+      hits[column.rows[i]].named.push_back({column.name, std::move(values)});
+    }
+  }
+}
+
+}  // namespace
 
 std::string encode_search_reply(const TimedSearchReply& reply) {
   std::vector<const SearchHit*> hits;
@@ -477,6 +686,8 @@ std::string encode_search_reply(const TimedSearchReply& reply) {
     header.flags |= flag_values;
     header.dimension = static_cast<uint32_t>(hits[0]->values.size());
   }
+  const NamedHits named(hits);
+  if (!named.columns.empty()) header.flags |= flag_named;
   std::string out;
   put_header(out, header);
   put<uint64_t>(out, reply.took_us);
@@ -493,6 +704,7 @@ std::string encode_search_reply(const TimedSearchReply& reply) {
                  hit->values.size() * sizeof(float));
     }
   }
+  if (header.flags & flag_named) named.put(out, n);
   if (any_metadata) {
     put_table(out, n, [&](size_t i) -> std::string_view { return hits[i]->metadata; });
   }
@@ -519,6 +731,15 @@ Result<TimedSearchReply> decode_search_reply(std::string_view body) {
     hits.emplace_back().id = std::move(id);
     hits.back().score = load<float>(scores, hits.size() - 1);
   }));
+  if ((header.flags & flag_values) && (header.flags & flag_named)) {
+    return cursor.fail("values have names (flag 8) or not (flag 4), not both");
+  }
+  if (header.flags & flag_named) {
+    std::vector<VectorColumn> columns;
+    JADE_RETURN_IF_ERROR(check_named_header(header));
+    JADE_RETURN_IF_ERROR(read_named(cursor, n, columns));
+    share_out(columns, hits);
+  }
   if (header.flags & flag_values) {
     if (header.dimension == 0 || header.dimension > dimension_max) {
       return cursor.fail("the dimension of the values is out of range");

@@ -23,6 +23,15 @@ inline constexpr size_t size_bytes(ElementType type) {
   return type == ElementType::f32 ? 4 : type == ElementType::f16 ? 2 : 1;
 }
 
+// One of the named vectors, of those rows that have it.
+struct NamedView {
+  std::string_view name;  // 1 to 255 bytes
+  ElementType type = ElementType::f32;
+  uint32_t dimension = 0;
+  const void* values = nullptr;         // one row after another, of those that have it
+  std::span<const uint32_t> rows = {};  // positions in the ids, ascending; empty: all
+};
+
 // What a client sends; all pointers are borrowed for the call.
 struct UpsertView {
   std::span<const VectorId> ids;  // n
@@ -31,14 +40,17 @@ struct UpsertView {
   const void* values = nullptr;           // n * dimension elements of `type`, row-major
   std::span<const std::string> metadata;  // JSON objects as text; empty or n long
   bool checksum = false;                  // append a CRC32C that the server verifies
+  // Instead of `type`, `dimension` and `values`, where vectors have names: at most
+  // Limits::named_vectors_max.
+  std::span<const NamedView> named = {};
 };
 // REQUIRES: a metadata span that is empty or as long as ids; less than 4 GiB of
 // metadata and of string ids.
 std::string encode_upsert(const UpsertView& upsert);
 
-// `queries`: n * dimension floats, row-major. Everything but `database`, `vector`, `text`
-// and `vector_name`, for which it has no place, of `options` is sent and holds for all n. Send it
-// to .../search/batch, or to .../search (n > 1 only with a binary reply).
+// `queries`: n * dimension floats, row-major. Of `options` what the binary form has a place for
+// (docs/binary-protocol.md) is sent and holds for all n. Send it to .../search/batch, or to
+// .../search (n > 1 only with a binary reply).
 std::string encode_search(const SearchRequest& options, const float* queries, uint32_t n,
                           uint32_t dimension, bool checksum = false);
 
@@ -54,6 +66,8 @@ Result<TimedSearchReply> decode_search_reply(std::string_view body);
 Result<UpsertRequest> decode_upsert(std::string_view body);
 // All requests of the batch share one set of options.
 Result<SearchBatchRequest> decode_search(std::string_view body);
+// REQUIRES: hits with values all have equally many, or all have named ones, of at most
+// Limits::named_vectors_max names and each of one dimension.
 std::string encode_search_reply(const TimedSearchReply& reply);
 
 }  // namespace jade

@@ -186,14 +186,6 @@ Status check_reply(const SearchPlan& plan, std::span<const SearchRequest> search
   return {};
 }
 
-// The same, where it shows only in what was found.
-Status check_hits(const SearchReply& reply) {
-  bool named = std::any_of(reply.results.begin(), reply.results.end(),
-                           [](const SearchHit& hit) { return !hit.named.empty(); });
-  if (!named) return {};
-  return invalid_argument("values of named vectors need a JSON reply");
-}
-
 void answer_one(const Responder& respond, SearchPlan plan, Include include,
                 Result<SearchReply>& result) {
   if (!result) return respond(error_response(result.status()));
@@ -201,7 +193,6 @@ void answer_one(const Responder& respond, SearchPlan plan, Include include,
   if (!plan.binary) {
     return respond(json_response(encode_search_json(*result, include, to_ms(took_us))));
   }
-  if (Status status = check_hits(*result); !status.ok()) return respond(error_response(status));
   TimedSearchReply reply;
   reply.took_us = took_us;
   reply.results.push_back(*std::move(result));
@@ -213,10 +204,6 @@ void answer_batch(const Responder& respond, SearchPlan plan, const std::vector<I
   if (!result) return respond(error_response(result.status()));
   uint64_t took_us = micros_since(plan.start);
   if (plan.binary) {
-    for (const SearchReply& reply : result->results) {
-      Status status = check_hits(reply);
-      if (!status.ok()) return respond(error_response(status));
-    }
     return respond(binary_response(encode_search_reply({std::move(result->results), took_us})));
   }
   if (includes.size() != result->results.size()) {

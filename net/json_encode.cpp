@@ -176,6 +176,7 @@ void append_node_info(std::string& out, const NodeInfo& node) {
                [&](const std::string& role) { append_string(out, role); });
   object.key("alive") += node.alive ? "true" : "false";
   object.field("state", node.state).field("replicas", node.replicas).field("leads", node.leads);
+  object.key("votes") += node.votes ? "true" : "false";
   if (!node.problem.empty()) object.field("problem", node.problem);
   object.close();
 }

@@ -825,16 +825,15 @@ class Simulation {
   }
 
   // Only what a cluster must survive: everything else is well, and there are others.
-  // Who has asked for fewer than three replicas wants to survive no such thing, nor who has
-  // drained all but two nodes: those that are drained do not vote on the catalog.
+  // Who has asked for fewer than three replicas wants to survive no such thing.
   bool may_lose_disk(const ClusterInfo& info) const {
     if (!calm() || !info.tasks.empty() || asked_for_few_) return false;
-    size_t active = 0;
+    size_t voters = 0;
     for (const NodeInfo& node : info.nodes) {
       if (!node.alive || machine_of(node.id) == none) return false;
-      active += node.state == "active" ? 1 : 0;
+      voters += node.votes ? 1 : 0;
     }
-    if (active < 3) return false;
+    if (voters < 3) return false;
     for (const DatabaseInfo& db : info.databases) {
       for (const ShardInfo& shard : db.placement) {
         if (shard.nodes.size() < 3 || db.spec.replicas < 3) return false;

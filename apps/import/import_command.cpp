@@ -23,6 +23,10 @@ Formats: .fvecs .bvecs .fbin .u8bin .npy (float16, float32, uint8) and NDJSON, o
 {"id", "values" or "text", "metadata"} object a line. Rows without an id get their
 number in the file, from 0.
 
+Where vectors have names, lines of NDJSON give them as an object, and of other files
+--vector says which of them the rows are. Records then have that one alone: a record
+that is there already is replaced, not added to.
+
 An interrupted import goes on where it stopped when the same command is given again.
 
 Exit codes: 0 all rows are in; 1 failed; 2 some rows were refused and counted
@@ -89,15 +93,19 @@ Status create_database(const Arguments& arguments, uint32_t dimension) {
   if (dimension == 0) {
     return invalid_argument("--create needs --dimension: NDJSON does not say it");
   }
+  json::object form{
+      {"dimension", dimension}, {"metric", arguments.metric}, {"datatype", arguments.datatype}};
   json::object body{{"name", arguments.import.database},
-                    {"dimension", dimension},
-                    {"metric", arguments.metric},
-                    {"datatype", arguments.datatype},
                     {"shards", arguments.shards},
                     {"index",
                      {{"type", arguments.index},
                       {"quantization", arguments.quantization},
                       {"vectors", arguments.vectors}}}};
+  if (arguments.import.vector_name.empty()) {
+    body.insert(form.begin(), form.end());
+  } else {
+    body["named_vectors"] = {{arguments.import.vector_name, form}};
+  }
   if (!arguments.embedder.empty()) body["embedder"] = arguments.embedder;
   if (!arguments.shard_key.empty()) body["shard_key"] = arguments.shard_key;
   if (!arguments.sharding.empty()) body["sharding"] = arguments.sharding;
@@ -161,8 +169,10 @@ Result<int> run(Arguments& arguments) {
   }
   auto reader = open_vectors(arguments.file, format);
   if (!reader.ok()) return reader.status();
-  ImportState state(arguments.import.url, arguments.import.database, arguments.file,
-                    arguments.skip);
+  // As each name is another import of the same file.
+  std::string target = arguments.import.database;
+  if (!arguments.import.vector_name.empty()) target += " " + arguments.import.vector_name;
+  ImportState state(arguments.import.url, target, arguments.file, arguments.skip);
   if (arguments.create) {
     uint32_t dimension = (*reader)->dimension();
     if (dimension == 0) dimension = arguments.dimension;
@@ -222,6 +232,8 @@ void add_import_command(CLI::App& app, int& exit_code) {
   command->add_option(
       "--format", arguments->format,
       "fvecs, bvecs, fbin, u8bin, npy or ndjson; by the name's extension if not given");
+  command->add_option("--vector", arguments->import.vector_name,
+                      "Which of the named vectors of the database the rows of the file are");
   command->add_flag("--create", arguments->create, "Create the database where it does not exist");
   command->add_option("--metric", arguments->metric, "With --create: cosine, l2 or dot")
       ->capture_default_str();

@@ -55,6 +55,11 @@ class Importer {
 
   Result<ImportOutcome> run(const std::function<void(const ImportProgress&)>& report) {
     started_ = Clock::now();
+    if (!options_.vector_name.empty() && reader_.dimension() == 0) {
+      return invalid_argument(
+          "lines of NDJSON name their vectors themselves: as \"values\" give "
+          "an object, and no name for all");
+    }
     JADE_RETURN_IF_ERROR(reader_.skip(options_.first_row));
     done_below_ = options_.first_row;
     std::vector<std::thread> senders;
@@ -249,34 +254,43 @@ class Importer {
     std::vector<VectorId> ids;
     ids.reserve(batch.rows.size());
     for (size_t row : batch.rows) ids.emplace_back(batch.piece.first_row + row);
+    std::string some;
+    const void* values = batch.piece.values.data();
+    if (batch.rows.size() < batch.piece.rows) {
+      size_t width = reader_.dimension() * size_bytes(reader_.element_type());
+      for (size_t row : batch.rows) some.append(batch.piece.values, row * width, width);
+      values = some.data();
+    }
     UpsertView view;
     view.ids = ids;
-    view.type = reader_.element_type();
-    view.dimension = reader_.dimension();
-    std::string some;
-    size_t width = reader_.dimension() * size_bytes(view.type);
-    if (batch.rows.size() == batch.piece.rows) {
-      view.values = batch.piece.values.data();
+    const NamedView named{options_.vector_name, reader_.element_type(), reader_.dimension(),
+                          values};
+    if (!options_.vector_name.empty()) {
+      view.named = {&named, 1};
       return encode_upsert(view);
     }
-    for (size_t row : batch.rows) some.append(batch.piece.values, row * width, width);
-    view.values = some.data();
+    view.type = reader_.element_type();
+    view.dimension = reader_.dimension();
+    view.values = values;
     return encode_upsert(view);
   }
 
   std::string json_body(const Batch& batch) const {
     std::string body = "{\"vectors\":[";
     uint32_t dimension = reader_.dimension();
+    const bool named = !options_.vector_name.empty();
+    const std::string open =
+        named ? "{" + json::serialize(json::value(options_.vector_name)) + ":[" : "[";
     char text[32];
     for (size_t row : batch.rows) {
       if (body.back() != '[') body.push_back(',');
-      body += "{\"id\":" + std::to_string(batch.piece.first_row + row) + ",\"values\":[";
+      body += "{\"id\":" + std::to_string(batch.piece.first_row + row) + ",\"values\":" + open;
       for (uint32_t j = 0; j < dimension; ++j) {
         if (j > 0) body.push_back(',');
         auto end = std::to_chars(text, text + sizeof text, value(batch.piece, row * dimension + j));
         body.append(text, end.ptr);
       }
-      body += "]}";
+      body += named ? "]}}" : "]}";
     }
     return body + "]}";
   }

@@ -18,7 +18,9 @@ struct ImportOptions {
   size_t batch_rows = 10000;     // at most, of one request
   size_t batch_bytes = 1 << 20;  // about, of one request
   bool json = false;             // send JSON instead of the binary body
-  uint64_t first_row = 0;        // rows before it are skipped
+  // Which of the named vectors of the database the rows are; "": it has none, or lines name them.
+  std::string vector_name;
+  uint64_t first_row = 0;  // rows before it are skipped
   uint64_t rows_max = UINT64_MAX;
   bool count_bad_rows = false;  // go on after rows that are refused, and count them
   uint32_t retries_max = 100;   // of one request, while the server is busy or away

@@ -19,7 +19,8 @@ namespace json = boost::json;
 constexpr const char* footer = R"(
 Draining moves all replicas of a node to the others, while everything is served as
 before. A node that is empty can be removed, and be switched off for good; so can one
-that is lost, once its replicas have been placed elsewhere.
+that is lost, once its replicas have been placed elsewhere. Where fewer than three others
+are left, it still votes on the catalog until it is removed: do not switch it off before.
 
 Examples:
   jade node drain node-2 --wait && jade node remove node-2
@@ -38,6 +39,7 @@ struct NodeState {
   std::string name;
   std::string state;
   int64_t replicas = 0;
+  bool votes = false;
 };
 
 Result<NodeState> read_node(const json::value& node) {
@@ -48,8 +50,9 @@ Result<NodeState> read_node(const json::value& node) {
   bool whole =
       name && name->is_string() && state && state->is_string() && replicas && replicas->is_int64();
   if (!whole) return corruption("the answer is not that of a jade node");
+  const json::value* votes = fields.if_contains("votes");
   return NodeState{std::string(name->as_string()), std::string(state->as_string()),
-                   replicas->as_int64()};
+                   replicas->as_int64(), votes && votes->is_bool() && votes->as_bool()};
 }
 
 Result<NodeState> find_node(HttpClient& client, const std::string& name) {
@@ -73,6 +76,13 @@ void say(const NodeState& node) {
   std::fflush(stdout);
 }
 
+void warn_of_vote(const NodeState& node) {
+  if (!node.votes) return;
+  std::printf("%s: still votes on the catalog; remove it before it is switched off\n",
+              node.name.c_str());
+  std::fflush(stdout);
+}
+
 // Until it holds nothing; says whenever that is one replica nearer.
 Status await_drained(HttpClient& client, NodeState node) {
   while (node.state == "draining") {
@@ -82,7 +92,10 @@ Status await_drained(HttpClient& client, NodeState node) {
     if (now->replicas != node.replicas || now->state != node.state) say(*now);
     node = *now;
   }
-  if (node.state == "drained") return {};
+  if (node.state == "drained") {
+    warn_of_vote(node);
+    return {};
+  }
   return Status(Code::failed_precondition, "the drain of \"" + node.name + "\" was taken back");
 }
 

@@ -124,6 +124,27 @@ std::string roles_text(const json::value& node) {
   return joined(roles);
 }
 
+bool votes(const json::value& node) {
+  const json::value* votes = member(node, "votes");
+  return votes && votes->is_bool() && votes->get_bool();
+}
+
+std::string votes_text(const json::value& node) {
+  const json::value* told = member(node, "votes");
+  if (!told) return nothing;
+  if (!told->is_bool()) return text_of(*told);
+  return votes(node) ? "yes" : "no";
+}
+
+// "" unless the catalog hangs on one disk, though there are others.
+std::string warning_of(const json::value& reply) {
+  const json::array& nodes = array_member(reply, "nodes");
+  auto one = std::find_if(nodes.begin(), nodes.end(), votes);
+  if (nodes.size() < 2 || std::count_if(nodes.begin(), nodes.end(), votes) != 1) return "";
+  return "\nonly " + text_member(*one, "name") +
+         " votes on the catalog: with its disk the cluster would be lost\n";
+}
+
 // By name: the order of the answer, by id, tells nobody anything.
 json::array nodes_by_name(const json::value& reply) {
   json::array nodes = array_member(reply, "nodes");
@@ -139,7 +160,8 @@ Table nodes_table(const json::value& reply) {
       {field_column("node", "name"), field_column("id", "id", true),
        field_column("address", "address"),
        field_column("cluster address", "cluster_address", false, true),
-       Column{"is", alive_text, false, ""}, field_column("state", "state", false, true),
+       Column{"is", alive_text, false, ""}, Column{"votes", votes_text, false, "votes"},
+       field_column("state", "state", false, true),
        field_column("replicas", "replicas", true, true), Column{"roles", roles_text, false, ""},
        field_column("problem", "problem", false, true)});
 }
@@ -206,7 +228,7 @@ Result<std::string> report_of_cluster(std::string_view text, size_t width) {
   JADE_RETURN_IF_ERROR(check(reply));
   Nodes nodes = nodes_of(reply);
   std::string out = render(cluster_table(reply, nodes), width);
-  out += "\n" + render(nodes_table(reply), width);
+  out += "\n" + render(nodes_table(reply), width) + warning_of(reply);
   Table shards = shards_table(reply, nodes);
   out += shards.rows.empty() ? "\nno databases yet\n" : "\n" + render(shards, width);
   Table tasks = tasks_table(reply, nodes);

@@ -327,8 +327,44 @@ TEST_CASE("who votes on the catalog") {
   map.nodes[2].draining = true;
   CHECK(plan_voters(map, NodeHealth(), {2, 3, 4}, {1, 2, 3, 4}) == Nodes{1, 3, 4});
   map.nodes[1].roles = static_cast<uint8_t>(NodeRole::worker);
+  // Nothing is known to be alive, so the drained one does not count.
   CHECK(plan_voters(map, NodeHealth(), {2, 3, 4}, {1, 2, 3, 4}) == Nodes{3});
   CHECK(plan_voters(cluster_of(9), NodeHealth(), {1, 2, 3}, {1, 2, 3, 4, 5, 6, 7, 8}).size() == 5);
+}
+
+TEST_CASE("drained nodes vote on the catalog where fewer than three others are") {
+  ClusterMap map = cluster_of(3);
+  NodeHealth health = all_alive(map);
+  using Nodes = std::set<uint64_t>;
+  map.nodes[2].draining = true;
+  CHECK(plan_voters(map, health, {1, 2, 3}, {1, 2, 3}) == Nodes{1, 2, 3});
+  map.nodes[3].draining = true;
+  CHECK(plan_voters(map, health, {1, 2, 3}, {1, 2, 3}) == Nodes{1, 2, 3});
+  // By an earlier version they had lost their votes.
+  CHECK(plan_voters(map, health, {1}, {1, 2, 3}) == Nodes{1, 2, 3});
+  CHECK(plan_voters(map, health, {1, 2, 3}, {1, 2, 3}, {3}) == Nodes{1});
+  // Switched off without having been removed; not yet lost.
+  health.alive = {1, 3};
+  CHECK(plan_voters(map, health, {1, 2, 3}, {1, 3}) == Nodes{1});
+  health.alive = {1};
+  CHECK(plan_voters(map, health, {1, 2, 3}, {1}) == Nodes{1});
+
+  // Another takes the place of one as soon as it has caught up.
+  map = cluster_of(4);
+  map.nodes[1].draining = map.nodes[3].draining = true;
+  health = all_alive(map);
+  CHECK(plan_voters(map, health, {1, 2, 3}, {1, 2, 3}) == Nodes{1, 2, 3});
+  CHECK(plan_voters(map, health, {1, 2, 3}, {1, 2, 3, 4}) == Nodes{1, 2, 4});
+  // No more than three, whoever is drained; the one that votes already rather than another.
+  map = cluster_of(7);
+  for (uint64_t node : {1, 2, 3, 4, 5}) map.nodes[node].draining = true;
+  health = all_alive(map);
+  CHECK(plan_voters(map, health, {3, 5, 6, 7}, {1, 2, 3, 4, 5, 6, 7}) == Nodes{3, 6, 7});
+  // A drained node that is there rather than another that is lost.
+  health.lost = {6};
+  CHECK(plan_voters(map, health, {3, 5, 6}, {1, 2, 3, 4, 5, 7}) == Nodes{3, 5, 7});
+  map.nodes[5].draining = false;
+  CHECK(plan_voters(map, health, {3, 5, 6}, {1, 2, 3, 4, 5, 7}) == Nodes{3, 5, 7});
 }
 
 }  // namespace jade

@@ -71,6 +71,26 @@ TEST_CASE("states, replicas and tasks are shown where a node tells them") {
         "replicas  films         8  none  b   waiting       0 %\n");
 }
 
+TEST_CASE("who votes on the catalog is shown, and that it hangs on one disk") {
+  auto of = [](const std::string& a, const std::string& b) {
+    return report(R"({"cluster_id":"c1","master":1,"catalog_version":7,"nodes":[
+      {"id":1,"name":"a","address":"h:1","roles":["data"],"alive":true,"votes":)" +
+                  a + R"(},
+      {"id":2,"name":"b","address":"h:2","roles":["data"],"alive":true,"votes":)" +
+                  b + R"(}],"databases":[]})");
+  };
+  CHECK(contains(of("true", "false"),
+                 "node  id  address  is     votes  roles\n"
+                 "----  --  -------  -----  -----  -----\n"
+                 "a      1  h:1      alive  yes    data\n"
+                 "b      2  h:2      alive  no     data\n"
+                 "\n"
+                 "only a votes on the catalog: with its disk the cluster would be lost\n"));
+  CHECK_FALSE(contains(of("true", "true"), "only"));
+  CHECK_FALSE(contains(of("\"odd\"", "false"), "only"));
+  CHECK(contains(of("\"odd\"", "false"), "odd"));
+}
+
 TEST_CASE("why a node must not take part is shown where there is one") {
   std::string text = report(R"({"cluster_id":"c1","master":1,"catalog_version":7,"nodes":[
       {"id":1,"name":"a","address":"h:1","roles":["data"],"alive":true},

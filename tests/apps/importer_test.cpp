@@ -188,7 +188,7 @@ TEST_CASE_FIXTURE(Fixture, "lines keep their ids, and get their number where the
 }
 
 TEST_CASE_FIXTURE(Fixture,
-                  "lines have vectors by name where the database does, and files refuse to") {
+                  "lines have vectors by name where the database does, and files one of them") {
   DatabaseSpec spec;
   spec.name = "named";
   spec.named_vectors = {{"a", 2, Metric::l2}, {"b", 1, Metric::l2}};
@@ -209,7 +209,35 @@ TEST_CASE_FIXTURE(Fixture,
   CHECK(found->named[0].values == std::vector<float>{4});
   outcome = run(dir.write("a.fbin", fbin(3)));
   REQUIRE(!outcome.ok());
-  CHECK(outcome.status().message().find("give them in JSON, as an object") != std::string::npos);
+  CHECK(outcome.status().message().find("give them by name") != std::string::npos);
+  for (bool json : {false, true}) {
+    CAPTURE(json);
+    options.json = json;
+    options.vector_name = "a";
+    outcome = run(dir.write("a.fbin", fbin(20)));
+    REQUIRE_MESSAGE(outcome.ok(), outcome.status().to_string());
+    CHECK(outcome->rows == 20);
+    for (uint64_t id : {2, 19}) {
+      request.id = id;
+      found = node->get(request);
+      REQUIRE(found.ok());
+      REQUIRE(found->named.size() == 1);  // that of the record which was there is gone
+      CHECK(found->named[0].name == "a");
+      CHECK(found->named[0].values.size() == 2);
+    }
+    options.vector_name = "b";
+    outcome = run(dir.write("a.fbin", fbin(3)));
+    REQUIRE(!outcome.ok());
+    CHECK(outcome.status().message().find("vector \"b\" of database \"named\" has dimension 1") !=
+          std::string::npos);
+  }
+  options.database = "db";
+  outcome = run(dir.write("a.fbin", fbin(3)));
+  REQUIRE(!outcome.ok());
+  CHECK(outcome.status().message().find("one vector without a name") != std::string::npos);
+  outcome = run(dir.write("a.ndjson", "{\"id\":1,\"values\":[1,2]}\n"));
+  REQUIRE(!outcome.ok());
+  CHECK(outcome.status().message().find("name their vectors themselves") != std::string::npos);
 }
 
 namespace {

@@ -197,7 +197,7 @@ TEST_CASE(
         "vectors[1].values is a number; it must be an array, or an object of arrays by name");
   const std::string without =
       "values are given without names, but database \"docs\" has the vectors \"title\", \"body\": "
-      "give them in JSON, as an object of one array for each";
+      "give them by name, in JSON as an object of one array for each";
   CHECK(served.refusal_of("/docs/vectors", R"({"vectors":[{"id":1,"values":[1,2]}]})") == without);
   const std::vector<VectorId> ids = {VectorId(uint64_t{1})};
   const float values[] = {1, 2};
@@ -253,15 +253,77 @@ TEST_CASE(
   CHECK(recall("/docs/recall?using=text") == unknown);
   CHECK(recall("/docs/recall?using=") == "using is empty; name a vector");
   CHECK(recall("/plain/recall?using=a").find("leave using out") != std::string::npos);
-  // Binary bodies and replies know no names.
-  CHECK(served.refusal_of("/docs/search", encode_search(SearchRequest{}, values, 1, 2),
-                          content_type_binary) == missing);
-  CHECK(served.refusal_of(
-            "/docs/search", R"({"vector":[1,2],"using":"title","include":["values"]})",
-            content_type_json, content_type_binary) == "values of named vectors need a JSON reply");
-  auto bare = served.call("POST", "/docs/search", R"({"vector":[1,2],"using":"title"})",
-                          content_type_json, content_type_binary);
-  CHECK(bare.status == 200);
+  auto by = [&](const std::string& name) {
+    SearchRequest search;
+    search.vector_name = name;
+    return encode_search(search, values, 1, 2);
+  };
+  CHECK(served.refusal_of("/docs/search", by(""), content_type_binary) == missing);
+  CHECK(served.refusal_of("/docs/search", by("text"), content_type_binary) == unknown);
+  CHECK(served.refusal_of("/plain/search", by("a"), content_type_binary).find("leave using out") !=
+        std::string::npos);
+  const NamedView wrong[] = {{"titel", ElementType::f32, 2, values}};
+  UpsertView by_name;
+  by_name.ids = ids;
+  by_name.named = wrong;
+  CHECK(
+      served.refusal_of("/docs/vectors", encode_upsert(by_name), content_type_binary) ==
+      "vectors[0].values has \"titel\"; the vectors of database \"docs\" are \"title\", \"body\"");
+}
+
+TEST_CASE("Binary bodies and replies have named vectors as JSON has them") {
+  Served served;
+  served.ask("POST", "", create_docs);
+  const std::vector<VectorId> ids = {VectorId(uint64_t{1}), VectorId("b"), VectorId(uint64_t{3})};
+  const float titles[] = {3, 4, 4, 3};
+  const uint32_t with_title[] = {0, 2};
+  const uint8_t bodies[] = {1, 2, 3, 1, 2, 5};
+  const uint32_t with_body[] = {0, 1};
+  const std::vector<std::string> metadata = {"{\"kind\":\"a\"}", "", "{}"};
+  const NamedView named[] = {{"title", ElementType::f32, 2, titles, with_title},
+                             {"body", ElementType::u8, 3, bodies, with_body}};
+  UpsertView upsert;
+  upsert.ids = ids;
+  upsert.metadata = metadata;
+  upsert.named = named;
+  auto written = served.call("POST", "/docs/vectors", encode_upsert(upsert), content_type_binary);
+  REQUIRE_MESSAGE(written.status == 200, written.body);
+  CHECK(served.ask("GET", "/docs/vectors/1").at("values") ==
+        json::parse(R"({"title":[3,4],"body":[1,2,3]})"));
+  CHECK(served.ask("GET", "/docs/vectors/%22b%22").at("values") ==
+        json::parse(R"({"body":[1,2,5]})"));
+  CHECK(served.ask("GET", "/docs/vectors/3").at("values") == json::parse(R"({"title":[4,3]})"));
+  SearchRequest search;
+  search.vector_name = "title";
+  search.include_values = true;
+  const float query[] = {6, 8};
+  const std::string binary = encode_search(search, query, 1, 2);
+  const std::string text = R"({"vector":[6,8],"using":"title","include":["values","metadata"]})";
+  for (bool asked_in_json : {false, true}) {
+    auto response =
+        served.call("POST", "/docs/search", asked_in_json ? text : binary,
+                    asked_in_json ? content_type_json : content_type_binary, content_type_binary);
+    REQUIRE_MESSAGE(response.status == 200, response.body);
+    auto reply = decode_search_reply(response.body);
+    REQUIRE_MESSAGE(reply.ok(), reply.status().to_string());
+    REQUIRE(reply->results.size() == 1);
+    const auto& hits = reply->results[0].results;
+    REQUIRE(hits.size() == 2);
+    CHECK(hits[0].id == ids[0]);
+    CHECK(hits[0].metadata == metadata[0]);
+    REQUIRE(hits[0].named.size() == 2);
+    CHECK(hits[0].named[0].name == "title");
+    CHECK(hits[0].named[0].values == std::vector<float>{3, 4});
+    CHECK(hits[0].named[1].name == "body");
+    CHECK(hits[0].named[1].values == std::vector<float>{1, 2, 3});
+    CHECK(hits[1].id == ids[2]);
+    REQUIRE(hits[1].named.size() == 1);
+    CHECK(hits[1].named[0].values == std::vector<float>{4, 3});
+  }
+  // And the other way round.
+  auto answered = served.call("POST", "/docs/search", binary, content_type_binary);
+  REQUIRE_MESSAGE(answered.status == 200, answered.body);
+  CHECK(ids_of(json::parse(answered.body).at("results")) == Ids{"1", "3"});
 }
 
 TEST_CASE("Both vectors of many records are indexed, and found beside brute force") {

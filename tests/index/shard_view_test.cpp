@@ -353,7 +353,7 @@ TEST_CASE("Each plan finds what it should, and says what it did") {
       CAPTURE(c.filter);
       std::optional<Filter> filter;
       if (!c.filter.empty()) filter = filter_of(c.filter);
-      SearchOptions options{.filter = filter ? &*filter : nullptr};
+      SearchOptions options{.ef_search = 64, .filter = filter ? &*filter : nullptr};
       std::vector<SegmentExplanation> explain;
       auto found = *search_all({&view, 1}, Metric::l2, dimension, queries, options, &explain);
       options.exact = true;
@@ -415,6 +415,94 @@ class NotedRows {
 };
 
 }  // namespace
+
+TEST_CASE("What a row has decides whether those that match are scanned or walked") {
+  constexpr uint32_t n = 3000;
+  struct Case {
+    uint32_t dimension;
+    Quantization quantization;
+    SegmentPlan plan;
+  };
+  using enum SegmentPlan;
+  // A row of 16 bytes, of a thousand, of four thousand; and few bytes for many values.
+  for (const Case& c :
+       {Case{16, Quantization::sq8, matching_rows}, Case{1024, Quantization::sq8, walk_matching},
+        Case{1024, Quantization::none, walk_matching},
+        Case{1024, Quantization::rabitq, matching_rows}}) {
+    CAPTURE(c.dimension);
+    CAPTURE(to_string(c.quantization));
+    std::mt19937 random(5);
+    std::normal_distribution<float> normal;
+    auto rows = std::make_shared<GrowingSegment>(c.dimension, Metric::l2);
+    // In a plane of eight dimensions, as codes of all kinds can tell such rows apart.
+    constexpr uint32_t latent = 8;
+    std::vector<float> plane(latent * c.dimension), vector(c.dimension);
+    for (float& value : plane) value = normal(random);
+    for (uint32_t i = 0; i < n; ++i) {
+      std::fill(vector.begin(), vector.end(), 0.0f);
+      for (uint32_t l = 0; l < latent; ++l) {
+        const float at = normal(random);
+        for (uint32_t j = 0; j < c.dimension; ++j) vector[j] += at * plane[l * c.dimension + j];
+      }
+      rows->append(i, VectorId(uint64_t{i}).key(), vector.data(),
+                   "{\"even\":" + std::to_string(i % 2) + "}");
+    }
+    BuildOptions build;
+    build.metric = Metric::l2;
+    build.dimension = c.dimension;
+    build.index.ef_construction = 40;
+    build.index.quantization = c.quantization;
+    auto built = build_segment({{rows, nullptr, n}}, build);
+    REQUIRE(built.ok());
+    const RowCodes* codes = (*built)->codes();
+    REQUIRE((codes != nullptr ? codes->kind() : Quantization::none) == c.quantization);
+    SegmentView view{*built, nullptr, n};
+    Filter filter = filter_of(R"({"even":0})");
+    std::vector<SegmentExplanation> said;
+    auto found = search_all({&view, 1}, Metric::l2, c.dimension, vector,
+                            {.k = 5, .ef_search = 20, .filter = &filter}, &said);
+    REQUIRE(found.ok());
+    CHECK(found->front().size() == 5);
+    CHECK(to_string(said.front().plan) == to_string(c.plan));
+    CHECK((said.front().walk_cost > n / 2) == (c.plan == matching_rows));
+  }
+}
+
+TEST_CASE("A walk that meets nothing that matches ends before a scan of what does would") {
+  // A tenth is far away from the query, and from all others.
+  constexpr uint32_t n = 3000, dimension = 8;
+  std::mt19937 random(5);
+  std::normal_distribution<float> normal;
+  auto rows = std::make_shared<GrowingSegment>(dimension, Metric::l2);
+  std::vector<float> vector(dimension);
+  for (uint32_t i = 0; i < n; ++i) {
+    for (float& value : vector) value = normal(random) + (i % 10 == 0 ? 50.0f : 0.0f);
+    rows->append(i, VectorId(uint64_t{i}).key(), vector.data(),
+                 "{\"far\":" + std::to_string(i % 10 == 0 ? 1 : 0) + "}");
+  }
+  BuildOptions build;
+  build.metric = Metric::l2;
+  build.dimension = dimension;
+  build.index.m = 8;
+  build.index.ef_construction = 60;
+  auto built = build_segment({{rows, nullptr, n}}, build);
+  REQUIRE(built.ok());
+  SegmentView view{*built, nullptr, n};
+  Filter filter = filter_of(R"({"far":1})");
+  std::vector<float> query(dimension);
+  SearchOptions options{.k = 1, .ef_search = 1, .filter = &filter};
+  std::vector<SegmentExplanation> said;
+  auto found = search_all({&view, 1}, Metric::l2, dimension, query, options, &said);
+  REQUIRE(found.ok());
+  options.exact = true;
+  CHECK(found->front() == search({&view, 1}, Metric::l2, dimension, query.data(), options));
+  CHECK(said.front().plan == SegmentPlan::walk);
+  CHECK(said.front().fell_back);
+  const uint64_t matching = n / 10;
+  CHECK(said.front().matching == matching);
+  // So many by the walk, the neighbours of one row more, and the scan.
+  CHECK(said.front().rows_visited <= 2 * matching + 2 * build.index.m);
+}
 
 TEST_CASE("An explanation counts what was done") {
   constexpr uint32_t n = 20000, dimension = 8;
