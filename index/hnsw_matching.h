@@ -22,11 +22,12 @@ inline double matching_share_min(const HnswGraph& graph) {
 //
 // `share`: of the rows that match. `seeds`: matching rows to begin at besides `start`,
 // which need not match, nor any around it. matches(row): asked often, and more than once
-// for a row.
-template <class Rows, class Matches>
+// for a row. `bound`: Unbounded or a Horizon, which may end it earlier.
+template <class Rows, class Matches, class Bound = Unbounded>
 bool walk_matching(const HnswGraph& graph, const Rows& rows, Candidate start,
                    std::span<const uint32_t> seeds, double share, size_t width, size_t visits_max,
-                   Matches matches, WalkMemory& memory, Stopper* stop = nullptr) {
+                   Matches matches, WalkMemory& memory, Stopper* stop = nullptr,
+                   const Bound& bound = Bound()) {
   Beam& beam = memory.beam;
   auto& fresh = memory.fresh;
   auto& between = memory.between;
@@ -70,11 +71,13 @@ bool walk_matching(const HnswGraph& graph, const Rows& rows, Candidate start,
     }
   };
   size_t visits = 0;
+  float reach_max = std::numeric_limits<float>::infinity();
   auto reach_fresh = [&] {
     visits += fresh_count;
     if (memory.distances.size() < fresh_count) memory.distances.resize(fresh_count);
     rows.distances(fresh.data(), fresh_count, memory.distances.data());
     for (size_t i = 0; i < fresh_count; ++i) {
+      if (memory.distances[i] > std::min(reach_max, beam.limit())) continue;
       Candidate candidate(memory.distances[i], fresh[i]);
       if (beam.wants(candidate)) beam.insert(candidate);
     }
@@ -95,6 +98,8 @@ bool walk_matching(const HnswGraph& graph, const Rows& rows, Candidate start,
   reach_fresh();
   Pace pace(visits_max, stop);
   while (const Candidate* next = beam.next()) {
+    reach_max = bound(beam);
+    if (next->distance() > reach_max) return true;
     if (pace.ends(visits)) return false;
     uint32_t row = next->row();
     beam.take_next();

@@ -23,7 +23,7 @@ constexpr double walk_cost = 25;
 // A walk from match to match compares about so many rows for one in its beam, and finds them in
 // so many nanoseconds at most, whatever a row has.
 constexpr double matching_compared = 12;
-constexpr double matching_found_ns = 2400;
+constexpr double matching_found_ns = 2700;
 // What a scan takes for a row, in nanoseconds: that of many bytes is bound by how fast they come
 // from memory, one by `pq` by looking each of them up. Measured with 128 to 3,136 bytes; only
 // ratios count.
@@ -820,25 +820,29 @@ class SegmentSearch {
     return ended && memory.beam.sorted().size() >= std::min<uint64_t>(options_.k, wanted());
   }
 
-  // Through whatever does not match, too.
-  template <class Rows>
-  bool walk_all(const HnswGraph& graph, const Rows& rows, Candidate start, size_t beam,
-                size_t visits_max, WalkMemory& memory) {
-    auto accept = [&](uint32_t row) { return matches(row); };
+  // How many times as far as the k-th nearest, squared, a walk with a beam of so many rows
+  // looks; nothing where it is to go to the end of its beam.
+  std::optional<float> stretch(size_t beam) const {
     const SealedSegment& segment = *as_sealed(view_);
     const RowCodes* codes = segment.codes();
     const double m = segment.columns().intrinsic_dimension;
     // By coarser codes what is farther is told too badly from what is nearer.
     const bool fine = codes == nullptr || codes->kind() == Quantization::sq8;
-    if (m == 0 || !fine || matches_ != nullptr) {
-      return walk(graph, rows, 0, start, beam, visits_max, accept, memory, options_.stop);
-    }
+    if (m == 0 || !fine) return std::nullopt;
     // Of rows that fill m dimensions evenly, so far are as many as the beam would hold.
     const double farther = std::pow(static_cast<double>(beam) / options_.k, 1 / m);
-    const Horizon horizon(rows, options_.k,
-                          static_cast<float>(std::min(farther * farther, stretch_max)));
+    return static_cast<float>(std::min(farther * farther, stretch_max));
+  }
+
+  // Through whatever does not match, too.
+  template <class Rows>
+  bool walk_all(const HnswGraph& graph, const Rows& rows, Candidate start, size_t beam,
+                size_t visits_max, WalkMemory& memory) {
+    auto accept = [&](uint32_t row) { return matches(row); };
+    auto far = matches_ == nullptr ? stretch(beam) : std::nullopt;
+    if (!far) return walk(graph, rows, 0, start, beam, visits_max, accept, memory, options_.stop);
     return walk(graph, rows, 0, start, 2 * beam, visits_max, accept, memory, options_.stop,
-                horizon);
+                Horizon<Rows>(rows, options_.k, *far));
   }
 
   template <class Rows>
@@ -851,10 +855,16 @@ class SegmentSearch {
       size_t row = matching.next(i * view_.visible / seeds_max);
       if (row < matching.size()) seeds[count++] = static_cast<uint32_t>(row);
     }
-    // Beyond so many rows a scan would have been faster.
-    return walk_matching(
-        graph, rows, start, {seeds, count}, share(), beam, done_.matching,
-        [&](uint32_t row) { return matching.test(row); }, memory, options_.stop);
+    auto match = [&](uint32_t row) { return matching.test(row); };
+    auto far = stretch(beam);
+    // Beyond so many rows a scan would have been faster. The beam is no wider than it would be: far
+    // from all that matches, many rows are nearly as near as the best.
+    if (!far) {
+      return walk_matching(graph, rows, start, {seeds, count}, share(), beam, done_.matching, match,
+                           memory, options_.stop);
+    }
+    return walk_matching(graph, rows, start, {seeds, count}, share(), beam, done_.matching, match,
+                         memory, options_.stop, Horizon<Rows>(rows, options_.k, *far));
   }
 
   // How many rows are there to be found, at most.

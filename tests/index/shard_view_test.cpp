@@ -631,6 +631,9 @@ TEST_CASE("An explanation counts what was done") {
       seeds.push_back(row);
     }
     std::set<uint32_t> looked_at;
+    const double farther =
+        std::pow(said.ef / 10.0, 1 / double{sealed.columns().intrinsic_dimension});
+    const Horizon horizon(noted, 10, static_cast<float>(farther * farther));
     walk_matching(
         *sealed.graph(), noted, start, seeds, static_cast<double>(said.matching) / n, said.ef,
         said.matching,
@@ -638,7 +641,7 @@ TEST_CASE("An explanation counts what was done") {
           looked_at.insert(row);
           return matches(row);
         },
-        memory);
+        memory, nullptr, horizon);
     CHECK(said.distances_by_codes == noted.compared.size());
     CHECK(said.rows_visited >= noted.compared.size() - descended);
     CHECK(said.rows_visited <= looked_at.size() + seeds.size());
