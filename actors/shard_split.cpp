@@ -179,10 +179,4 @@ Status make_child(const NodeContext& context, const SplitSource& source,
       split.child, {split.index, split.term, split.index, configuration.encode(), "shard"});
 }
 
-Status await_copy(const NodeContext& context, uint64_t child) {
-  std::string dir = shard_directory(context.config.data_dir, child);
-  JADE_RETURN_IF_ERROR(remove_tree(context.seams.env, dir));
-  return context.log->mark_begun(child);
-}
-
 }  // namespace jade

@@ -32,8 +32,4 @@ Status prepare_child(const NodeContext& context, const SplitSource& source);
 Status make_child(const NodeContext& context, const SplitSource& source,
                   const std::vector<uint64_t>& members);
 
-// The child is not to be made here any more: its state will be copied from another
-// replica. Removes what there is of it. Blocks.
-Status await_copy(const NodeContext& context, uint64_t child);
-
 }  // namespace jade

@@ -232,11 +232,13 @@ void supervisor_state::make_child(uint64_t group) {
   if (found == shards.end() || found->second.state != HostedShard::State::opening) return;
   const ShardPlacement* placement = find_placement(*map, group);
   if (placement == nullptr) return retire(group);
-  auto copied = [this, group] {
-    child_made(group, [context = context, group] { return await_copy(*context, group); });
-  };
-  // Over, for the others.
-  if (placement->parent == 0) return copied();
+  // As in open_drained(): by an old map this node could begin again what it has given up.
+  if (!current) {
+    shards.erase(found);
+    return;
+  }
+  // Over, for the others: by now whoever has the rows may need this node's vote for a leader.
+  if (placement->parent == 0) return replace(group);
   auto parent = shards.find(placement->parent);
   auto again = [this, group] { self->delayed_send(self, split_interval, MakeChild{group}); };
   bool busy = preparing.count(group) > 0;
@@ -248,8 +250,11 @@ void supervisor_state::make_child(uint64_t group) {
               return jade::make_child(*context, *source.source, members);
             });
           },
-          [copied, again](const caf::error& error) {
-            to_status(error).code() == Code::not_found ? copied() : again();
+          [this, group, again](const caf::error& error) {
+            if (to_status(error).code() != Code::not_found) return again();
+            auto at = shards.find(group);
+            if (at == shards.end() || at->second.state != HostedShard::State::opening) return;
+            replace(group);
           });
 }
 

@@ -17,8 +17,8 @@ namespace jade {
 //                        ▼  │ backoff   ▼             ▼
 //                       failed ◄──────────────────────┘
 //   (map drops it) ──► stopping ──► removed from disk
-//   (its log cannot be continued, or its state is damaged and others have it)
-//                    ──► replacing ──► opening
+//   (its log cannot be continued, its state is damaged and others have it, or it has
+//    missed the split that makes it) ──► replacing ──► opening
 struct HostedShard {
   enum class State { opening, catching_up, serving, failed, replacing, stopping };
   State state = State::opening;
