@@ -246,14 +246,6 @@ caf::result<Reply> pass_to_leader(master_state& state, Request& request) {
 
 }  // namespace
 
-void master_state::carry_out(const std::string& command,
-                             caf::typed_response_promise<CatalogApplied> promise) {
-  propose(command, [this, promise](Result<uint64_t> index) mutable {
-    if (!index.ok()) return (void)promise.deliver(to_error(index.status()));
-    promise.deliver(CatalogApplied{catalog.version()});
-  });
-}
-
 caf::result<CatalogApplied> master_state::remove(const RemoveRecord& remove,
                                                  ChangeCatalog& request) {
   if (Status may = check_removal(remove.node); !may.ok()) return to_error(may);
@@ -326,7 +318,10 @@ caf::result<CatalogApplied> master_state::change(ChangeCatalog& request) {
     if (Status may = check_removal(drain->node); !may.ok()) return to_error(may);
   }
   auto promise = stateful->make_response_promise<CatalogApplied>();
-  carry_out(request.command, promise);
+  propose(request.command, [this, promise](Result<uint64_t> index) mutable {
+    if (!index.ok()) return (void)promise.deliver(to_error(index.status()));
+    promise.deliver(CatalogApplied{catalog.version()});
+  });
   return promise;
 }
 

@@ -75,7 +75,6 @@ struct master_state : public RaftDriver {
   // As leader: a node that is removed is switched off as soon as that is answered, so it
   // loses its vote first.
   caf::result<CatalogApplied> remove(const RemoveRecord& remove, ChangeCatalog& request);
-  void carry_out(const std::string& command, caf::typed_response_promise<CatalogApplied> promise);
   caf::result<JoinedCluster> join(JoinCluster& request);
 
   uint64_t raft_now_ms() override;

@@ -10,6 +10,11 @@ constexpr size_t voters_max = 5;
 // So many survive the loss of one; drained nodes vote where there would be fewer.
 constexpr size_t safe_voters = 3;
 
+// An odd number: one more vote than that guards against no further loss.
+size_t votes_of(size_t nodes) {
+  return nodes == 0 ? 0 : std::min(voters_max, (nodes - 1) / 2 * 2 + 1);
+}
+
 bool contains(const std::vector<uint64_t>& list, uint64_t value) {
   return std::find(list.begin(), list.end(), value) != list.end();
 }
@@ -235,15 +240,6 @@ Result<std::vector<ShardPlacement>> place(const DatabaseSpec& spec, const Cluste
 std::optional<ShardRecord> plan_move(const ClusterMap& map, const NodeHealth& health) {
   return Planner(map, health).plan();
 }
-
-namespace {
-
-// An odd number: one more vote than that guards against no further loss.
-size_t votes_of(size_t nodes) {
-  return nodes == 0 ? 0 : std::min(voters_max, (nodes - 1) / 2 * 2 + 1);
-}
-
-}  // namespace
 
 std::set<uint64_t> plan_voters(const ClusterMap& map, const NodeHealth& health,
                                const std::set<uint64_t>& voters,

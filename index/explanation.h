@@ -37,8 +37,8 @@ struct SegmentExplanation {
   // less decided. 0: there was no choice.
   double walk_cost = 0;
   uint32_t ef_search = 0;  // asked for, the default, or what min_recall takes; 0: no graph
-  // Width of the beam, or about that where a walk ends at a horizon, and may be twice as wide
-  // before (index/hnsw_search.h); 0: no walk.
+  // Width of the beam; of a walk that ends by distance (Horizon in index/hnsw_search.h) about what
+  // is needed on average, and it may be up to twice as wide. 0: no walk.
   uint32_t ef = 0;
   bool raised = false;  // the beam is wider than ef_search, as k asks for it
   uint32_t nprobe = 0;  // lists probed; 0: none

@@ -840,9 +840,10 @@ class SegmentSearch {
                 size_t visits_max, WalkMemory& memory) {
     auto accept = [&](uint32_t row) { return matches(row); };
     auto far = matches_ == nullptr ? stretch(beam) : std::nullopt;
-    if (!far) return walk(graph, rows, 0, start, beam, visits_max, accept, memory, options_.stop);
-    return walk(graph, rows, 0, start, 2 * beam, visits_max, accept, memory, options_.stop,
-                Horizon<Rows>(rows, options_.k, *far));
+    auto go = [&](size_t width, const auto& bound) {
+      return walk(graph, rows, 0, start, width, visits_max, accept, memory, options_.stop, bound);
+    };
+    return far ? go(2 * beam, Horizon<Rows>(rows, options_.k, *far)) : go(beam, Unbounded());
   }
 
   template <class Rows>
@@ -859,12 +860,11 @@ class SegmentSearch {
     auto far = stretch(beam);
     // Beyond so many rows a scan would have been faster. The beam is no wider than it would be: far
     // from all that matches, many rows are nearly as near as the best.
-    if (!far) {
+    auto go = [&](const auto& bound) {
       return walk_matching(graph, rows, start, {seeds, count}, share(), beam, done_.matching, match,
-                           memory, options_.stop);
-    }
-    return walk_matching(graph, rows, start, {seeds, count}, share(), beam, done_.matching, match,
-                         memory, options_.stop, Horizon<Rows>(rows, options_.k, *far));
+                           memory, options_.stop, bound);
+    };
+    return far ? go(Horizon<Rows>(rows, options_.k, *far)) : go(Unbounded());
   }
 
   // How many rows are there to be found, at most.
