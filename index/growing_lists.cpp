@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 #include <numeric>
+#include <span>
 
 #include "index/kernels.h"
 
@@ -13,14 +14,15 @@ namespace jade {
 namespace {
 
 constexpr int query_most = 127;
-constexpr int plane_most = 7;
+// Four of them are no more than an entry of a table may be.
+constexpr int table_most = 31;
 // How many times its standard deviation a distance by codes is off at most, but for few.
 constexpr float deviations = 3;
 // The same of estimates, which cost no more than a distance by codes where they are too low.
 constexpr float estimate_deviations = 2.5f;
-// An estimate of y · r is off by this × |y| × |r| / √dimensions, as standard deviation: theorem
-// 3.2 of the paper of BitCodes, where signs keep 0.8 of a vector's length.
-constexpr float estimate_deviation = 0.75f;
+// An estimate of q · r is off by this × |q| × |r|² / Σ |r|, as standard deviation, where Σ |r| is
+// 0.8 × |r| × √dimensions, as of random signs: theorem 3.2 of the paper of BitCodes.
+constexpr float estimate_deviation = 0.6f;
 // Rounds of 2-means.
 constexpr int rounds = 4;
 // The smaller half of a split has at least this share, so that a few that are far from all
@@ -83,43 +85,54 @@ bool encode_values(CodedQuery& out) {
   return true;
 }
 
-// The same for signs, of 4 bits, which cannot fail then.
-void encode_planes(CodedQuery& out) {
+// The same for signs, which cannot fail then. A sign that is the value's own counts twice the
+// value, and the other one nothing.
+void encode_tables(CodedQuery& out) {
   const size_t n = out.values.size();
   const float largest = largest_of(out.values.data(), n);
-  const float step = largest > 0 ? largest / plane_most : 1;
-  auto& planes = out.planes.values;
-  planes.assign(n / 2, 0);
+  out.step = largest > 0 ? 2 * largest / table_most : 1;
+  const float scale = 2 / out.step;
+  out.tables.resize(4 * n);
   int32_t sum = 0;
-  for (size_t j = 0; j < n; ++j) {
-    const int value = rounded(out.values[j] / step, plane_most);
-    sum += value;
-    int8_t* at = planes.data() + j / 128 * 64 + j % 128 / 8;
-    for (size_t p = 0; p < 4; ++p) {
-      at[16 * p] = static_cast<int8_t>(at[16 * p] | (value >> p & 1) << j % 8);
+  for (size_t j = 0; j < n; j += 4) {
+    uint8_t* table = out.tables.data() + 4 * j;
+    table[0] = 0;
+    for (size_t i = 0; i < 4; ++i) {
+      const float value = out.values[j + i];
+      const int twice = rounded(std::fabs(value) * scale, 0);
+      sum += twice;
+      const auto set = static_cast<uint8_t>(value >= 0 ? twice : 0);
+      const auto unset = static_cast<uint8_t>(twice - set);
+      const size_t half = size_t{1} << i;
+      for (size_t bits = 0; bits < half; ++bits) {
+        table[half + bits] = static_cast<uint8_t>(table[bits] + set);
+        table[bits] = static_cast<uint8_t>(table[bits] + unset);
+      }
     }
   }
-  out.planes.sum = sum;
-  out.planes.product = out.euclidean ? -2 * step : -step;
+  out.half = out.step * static_cast<float>(sum) / 2;
+  out.length = std::sqrt(square_of(out.values.data(), n));
 }
 
-// A distance within which about `count` of them are. Without sorting: by how many fall into
-// each of equal steps from the least to the greatest.
-float distance_of(const std::vector<float>& distances, size_t count) {
-  auto [least, greatest] = std::minmax_element(distances.begin(), distances.end());
-  constexpr size_t steps = 512;
-  const float step = (*greatest - *least) / steps;
-  if (!(step > 0) || !(step < infinity)) return infinity;
-  std::array<uint32_t, steps + 1> fall{};
-  const float scale = 1 / step;
-  for (float distance : distances) ++fall[static_cast<size_t>((distance - *least) * scale)];
-  size_t at = 0;
-  for (size_t seen = 0; at < steps; ++at) {
-    seen += fall[at];
-    if (seen >= count) break;
+// Which of equal steps from the least to the greatest a distance is in: to sort by without
+// comparing.
+class Steps {
+ public:
+  static constexpr size_t most = 512;
+
+  explicit Steps(std::span<const float> distances) {
+    auto [least, greatest] = std::minmax_element(distances.begin(), distances.end());
+    const float scale = (most - 1) / (*greatest - *least);
+    if (!(scale < infinity)) return;  // all in one
+    least_ = *least;
+    scale_ = scale;
   }
-  return *least + step * static_cast<float>(at + 1);
-}
+  size_t of(float distance) const { return static_cast<size_t>((distance - least_) * scale_); }
+
+ private:
+  float least_ = 0;
+  float scale_ = 0;
+};
 
 // n vectors of d floats in two parts, and the centres of both.
 struct Halves {
@@ -205,14 +218,15 @@ CodedVectors::CodedVectors(size_t dimension, int bits)
 
 std::shared_ptr<CodedVectors> CodedVectors::make(size_t dimension, int bits, const float* centre) {
   constexpr std::align_val_t line{64};
-  const size_t more = dimension * sizeof(float) +
-                      most * (code_bytes(dimension, bits) + sign_bytes(dimension, bits));
+  const size_t signs = most * sign_bytes(dimension, bits);
+  const size_t more = signs + dimension * sizeof(float) + most * code_bytes(dimension, bits);
   void* memory = ::operator new(sizeof(CodedVectors) + more, line);
   std::shared_ptr<CodedVectors> out(new (memory) CodedVectors(dimension, bits),
                                     [](CodedVectors* ended) {
                                       ended->~CodedVectors();
                                       ::operator delete(ended, line);
                                     });
+  std::memset(out->signs(), 0, signs);  // all are read, whatever their number
   if (centre != nullptr) {
     std::copy(centre, centre + dimension, out->own_centre());
   } else {
@@ -250,18 +264,26 @@ std::pair<float, float> CodedVectors::set(uint32_t at, const float* values) {
   const float step = largest / largest_code;
   steps_[at] = step;
   constants_[at] = squares + 2 * kernels().inner_product(from_centre.data(), centre(), dimension_);
-  if (sign_width_ == 0) return {squares, step * step};
-  float sum = 0;
+  if (sign_width_ > 0) set_signs(at, from_centre.data(), squares);
+  return {squares, step * step};
+}
+
+// `squares`: of from_centre.
+void CodedVectors::set_signs(uint32_t at, const float* from_centre, float squares) {
+  thread_local std::vector<float> ones;
+  ones.resize(dimension_);
+  for (size_t j = 0; j < dimension_; ++j) ones[j] = std::copysign(1.0f, from_centre[j]);
   for (size_t j = 0; j < dimension_; j += 8) {
     unsigned bits = 0;
-    for (size_t i = 0; i < 8; ++i) {
-      bits |= (from_centre[j + i] >= 0 ? 1u : 0u) << i;
-      sum += std::fabs(from_centre[j + i]);
-    }
-    signs(at)[j / 8] = static_cast<uint8_t>(bits);
+    for (size_t i = 0; i < 8; ++i) bits |= (std::signbit(ones[j + i]) ? 0u : 1u) << i;
+    signs()[j / 8 * most + at] = static_cast<uint8_t>(bits);
   }
-  factors_[at] = sum > 0 ? squares / sum : 0;
-  return {squares, step * step};
+  auto product = kernels().inner_product;
+  const float sum = product(ones.data(), from_centre, dimension_);
+  const float factor = sum > 0 ? squares / sum : 0;
+  factors_[at] = factor;
+  // Of y - c, which is shorter than y where c is near, and so the estimate off by less.
+  estimate_constants_[at] = squares + 2 * factor * product(ones.data(), centre(), dimension_);
 }
 
 std::pair<float, float> CodedVectors::add(uint32_t number, const float* values) {
@@ -275,10 +297,8 @@ std::pair<float, float> CodedVectors::add(uint32_t number, const float* values) 
 void CodedVectors::add(uint32_t number, const CodedVectors& from, uint32_t at) {
   const uint32_t size = size_.load(std::memory_order_relaxed);
   std::memcpy(code(size), from.code(at), width_);
-  std::memcpy(signs(size), from.signs(at), sign_width_);
   steps_[size] = from.steps_[at];
   constants_[size] = from.constants_[at];
-  factors_[size] = from.factors_[at];
   numbers_[size] = number;
   size_.store(size + 1, std::memory_order_release);
 }
@@ -289,17 +309,21 @@ float CodedVectors::distance(const CodedQuery& query) const {
                                        : -kernels().inner_product(values, centre(), dimension_));
 }
 
-void CodedVectors::estimates(const CodedQuery& query, float of_centre, uint32_t count,
-                             float* out) const {
-  int32_t products[most];
-  kernels().bit_products(reinterpret_cast<const uint8_t*>(query.planes.values.data()), signs(0),
-                         sign_width_, sign_width_, consecutive.data(), count, products);
-  const float constant = query.euclidean ? 1 : 0;
-  for (uint32_t i = 0; i < count; ++i) {
-    // Of the signs 1 and -1 where the bits are 1 and 0.
-    auto product = static_cast<float>(2 * products[i] - query.planes.sum);
-    out[i] = of_centre + constant * constants_[i] + query.planes.product * factors_[i] * product;
-  }
+uint64_t CodedVectors::likely(const CodedQuery& query, float of_centre, uint32_t count,
+                              float limit) const {
+  static constexpr std::array<float, most> none{};
+  // What is estimated is the product with y - c, or y.
+  const float twice = query.euclidean ? 2 : 1;
+  const float squared_length =
+      query.euclidean ? std::max(of_centre, 0.0f) : query.length * query.length;
+  const float squared_rounding = query.step * query.step * static_cast<float>(dimension_) / 48;
+  const float deviation =
+      std::sqrt(estimate_deviation * estimate_deviation * squared_length + squared_rounding);
+  return kernels().rows_within(query.tables.data(), signs(), sign_width_, count,
+                               query.euclidean ? estimate_constants_.data() : none.data(),
+                               factors_.data(), -twice * query.step,
+                               twice * (query.half - estimate_deviations * deviation),
+                               limit - of_centre);
 }
 
 void CodedVectors::distances(const CodedQuery& query, float of_centre, const uint32_t* at,
@@ -320,17 +344,27 @@ void CodedVectors::distances(const CodedQuery& query, uint32_t count, float* out
   distances(query, distance(query), consecutive.data(), count, out);
 }
 
-void CodedVectors::prefetch() const {
+float CodedVectors::deviation(const CodedQuery& query, uint32_t at) const {
+  // Rounding changes each dimension by a twelfth of a squared step, in the mean. The constant
+  // is the squared length.
+  const float squares = (query.euclidean ? 4 : 1) * query.length * query.length;
+  const float step = query.code.product;
+  return std::sqrt((squares * steps_[at] * steps_[at] + step * step * constants_[at]) / 12);
+}
+
+void CodedVectors::prefetch_bytes(const void* begin, size_t count) {
   // The processor finds the rest by itself.
-  constexpr size_t begin = offsetof(CodedVectors, size_), bytes = 2048;
-  for (size_t at = begin / 64 * 64; at < begin + bytes; at += 64) {
-    __builtin_prefetch(reinterpret_cast<const char*>(this) + at);
+  const size_t some = std::min<size_t>(count, 512);
+  for (size_t at = 0; at < some; at += 64) {
+    __builtin_prefetch(static_cast<const char*>(begin) + at);
   }
 }
 
-void CodedVectors::prefetch_code(uint32_t at) const {
-  for (size_t byte = 0; byte < std::min<size_t>(width_, 256); byte += 64) {
-    __builtin_prefetch(code(at) + byte);
+void CodedVectors::prefetch() const {
+  constexpr size_t begin = offsetof(CodedVectors, dimension_) / 64 * 64;
+  constexpr size_t bytes = sizeof(CodedVectors) - begin + 1024;
+  for (size_t at = begin; at < begin + bytes; at += 64) {
+    __builtin_prefetch(reinterpret_cast<const char*>(this) + at, 0, 2);
   }
 }
 
@@ -370,28 +404,33 @@ GrowingLists::Directory::Place GrowingLists::Directory::nearest_list(
 void GrowingLists::Directory::nearest(const CodedQuery& query, uint32_t count,
                                       std::vector<NearList>& out) const {
   thread_local std::vector<float> distances;
-  thread_local std::vector<const CodedVectors*> lists;
   distances.resize(lists_);
-  lists.clear();
-  const uint32_t met = std::max(lists_met_min, count * lists_met_factor);
-  for (uint32_t at : nearest_blocks(query, met)) {
+  const auto near = nearest_blocks(query, std::max(lists_met_min, count * lists_met_factor));
+  size_t met = 0;
+  for (uint32_t at : near) {
     const Block& block = *blocks_[at];
     const auto size = static_cast<uint32_t>(block.lists.size());
-    block.centres->distances(query, size, distances.data() + lists.size());
-    for (const List& list : block.lists) lists.push_back(list.get());
+    block.centres->distances(query, size, distances.data() + met);
+    met += size;
   }
-  distances.resize(lists.size());
-  const float reach = count < lists.size() ? distance_of(distances, count) : infinity;
-  out.resize(lists.size());
-  size_t kept = 0;
-  for (size_t i = 0; i < lists.size(); ++i) {
-    // Without a branch, which could not be foreseen.
-    out[kept] = {distances[i], lists[i]};
-    kept += distances[i] <= reach ? 1 : 0;
-  }
+  const Steps steps({distances.data(), met});
+  // Where those of a step begin, from how many there are in it.
+  std::array<uint32_t, Steps::most> next{};
+  for (size_t i = 0; i < met; ++i) ++next[steps.of(distances[i])];
+  uint32_t kept = 0;
+  size_t end = 0;
+  for (; end < next.size() && kept < count; ++end) kept += std::exchange(next[end], kept);
   out.resize(kept);
-  std::sort(out.begin(), out.end(),
-            [](const NearList& a, const NearList& b) { return a.distance < b.distance; });
+  const float* distance = distances.data();
+  for (uint32_t at : near) {
+    const Block& block = *blocks_[at];
+    for (uint32_t i = 0; i < block.lists.size(); ++i, ++distance) {
+      const size_t step = steps.of(*distance);
+      if (step >= end) continue;
+      out[next[step]++] = {*distance, deviations * block.centres->deviation(query, i),
+                           block.lists[i].get()};
+    }
+  }
 }
 
 void GrowingLists::Directory::set_block(uint32_t at, std::shared_ptr<const Block> block) {
@@ -500,25 +539,20 @@ bool GrowingLists::encode(const float* query, CodedQuery& out) const {
   }
   rotation_.apply(out.values.data());
   if (!(std::fabs(out.base) < square_max) || !encode_values(out)) return false;
-  encode_planes(out);
+  encode_tables(out);
   return true;
 }
 
-GrowingLists::Errors GrowingLists::errors(const CodedQuery& query) const {
+float GrowingLists::error(const CodedQuery& query) const {
   const double rows = std::max(1u, rows_.load(std::memory_order_relaxed));
   const double spread = spread_.load(std::memory_order_relaxed) / rows;
   const double squared_step = squared_steps_.load(std::memory_order_relaxed) / rows;
-  const auto n = static_cast<double>(rotated_);
   const double squares =
       (query.euclidean ? 4 : 1) * static_cast<double>(square_of(query.values.data(), rotated_));
   const auto step = static_cast<double>(query.code.product);
-  const auto plane_step = static_cast<double>(query.planes.product);
   // Rounding changes each dimension by a twelfth of a squared step, in the mean.
-  const double of_code = (squares * squared_step + step * step * spread) / 12;
-  const double of_signs = double{estimate_deviation * estimate_deviation} * squares * spread / n +
-                          plane_step * plane_step * spread / 12;
-  return {deviations * static_cast<float>(std::sqrt(of_code)),
-          estimate_deviations * static_cast<float>(std::sqrt(of_signs))};
+  return deviations *
+         static_cast<float>(std::sqrt((squares * squared_step + step * step * spread) / 12));
 }
 
 bool GrowingLists::add(uint32_t begin, uint32_t end) {

@@ -17,17 +17,19 @@ namespace jade {
 
 // What vectors in codes are compared with.
 struct CodedQuery {
-  std::vector<float> values;  // rotated; from the middle of all, but under dot
-  EncodedQuery code;          // the same
-  EncodedQuery planes;        // the same, for Kernels::bit_products
-  float base = 0;             // of all distances
-  bool euclidean = true;      // else distances are -query · vector
+  std::vector<float> values;    // rotated; from the middle of all, but under dot
+  EncodedQuery code;            // the same
+  std::vector<uint8_t> tables;  // the same, for Kernels::rows_within, whose sums
+  float step = 0, half = 0;     // × step - half are about the values × signs
+  float length = 0;             // of the values
+  float base = 0;               // of all distances
+  bool euclidean = true;        // else distances are -query · vector
 };
 
 // Up to 64 vectors as whole numbers of 7 or 4 bits, from where one centre of theirs is, each
 // with a scale of its own, as no common one is known before all have come. Those of 4 bits
-// have their signs alone as well, which give estimates (index/bit_codes.h) for a third of the
-// memory to read: most need no more. In one piece of
+// have their signs alone as well, which give estimates (index/bit_codes.h) of all at once for
+// a third of the memory to read: most need no more. In one piece of
 // memory, so that it can be on its way before anything of it is known. One thread changes
 // them; others may read those that there were before.
 class CodedVectors {
@@ -43,24 +45,29 @@ class CodedVectors {
   uint32_t size() const { return size_.load(std::memory_order_acquire); }
   // What it was added with.
   uint32_t number(uint32_t at) const { return numbers_[at]; }
-  const float* centre() const { return reinterpret_cast<const float*>(this + 1); }
+  const float* centre() const { return reinterpret_cast<const float*>(signs() + signs_bytes()); }
   // Of its centre.
   float distance(const CodedQuery& query) const;
-  // Of the first `count`, by their signs. `of_centre`: distance().
-  void estimates(const CodedQuery& query, float of_centre, uint32_t count, float* out) const;
+  // A bit for each of the first `count`: whether, by their signs, it may be within `limit` of
+  // the query. `of_centre`: distance(), or about that.
+  uint64_t likely(const CodedQuery& query, float of_centre, uint32_t count, float limit) const;
   // Of those at at[0], at[1], ...
   void distances(const CodedQuery& query, float of_centre, const uint32_t* at, uint32_t count,
                  float* out) const;
   // Of the first `count`.
   void distances(const CodedQuery& query, uint32_t count, float* out) const;
-  // That estimates() are wanted soon. Reads nothing of it.
+  // By how much distances() of it is off, as standard deviation. Of a centre at 0.
+  float deviation(const CodedQuery& query, uint32_t at) const;
+  // That likely() is wanted soon. Reads nothing of it.
   void prefetch() const;
-  // That distances() of it is.
-  void prefetch_code(uint32_t at) const;
+  // That distance() is wanted soon, and distances() of it.
+  void prefetch_centre() const { prefetch_bytes(centre(), dimension_ * sizeof(float)); }
+  void prefetch_code(uint32_t at) const { prefetch_bytes(code(at), width_); }
 
   // `values`: finite. Returns |values - centre|² and the squared unit of the code.
   std::pair<float, float> add(uint32_t number, const float* values);
-  void add(uint32_t number, const CodedVectors& from, uint32_t at);  // of the same centre
+  // The same as there. Of 7 bits, and of the same centre.
+  void add(uint32_t number, const CodedVectors& from, uint32_t at);
   // Only where nobody reads it.
   std::pair<float, float> set(uint32_t at, const float* values);
 
@@ -70,25 +77,31 @@ class CodedVectors {
     return bits == 4 ? dimension / 2 : dimension;
   }
   static size_t sign_bytes(size_t dimension, int bits) { return bits == 4 ? dimension / 8 : 0; }
-  float* own_centre() { return reinterpret_cast<float*>(this + 1); }
-  uint8_t* signs(uint32_t at) {
-    return reinterpret_cast<uint8_t*>(own_centre() + dimension_) + at * sign_width_;
+  static void prefetch_bytes(const void* begin, size_t count);
+  void set_signs(uint32_t at, const float* from_centre, float squares);
+  size_t signs_bytes() const { return most * sign_width_; }
+  // Byte j of the vector at i is signs()[most × j + i].
+  uint8_t* signs() { return reinterpret_cast<uint8_t*>(this + 1); }
+  const uint8_t* signs() const { return const_cast<CodedVectors*>(this)->signs(); }
+  float* own_centre() { return const_cast<float*>(centre()); }
+  uint8_t* code(uint32_t at) {
+    return reinterpret_cast<uint8_t*>(own_centre() + dimension_) + at * width_;
   }
-  const uint8_t* signs(uint32_t at) const { return const_cast<CodedVectors*>(this)->signs(at); }
-  uint8_t* code(uint32_t at) { return signs(most) + at * width_; }
   const uint8_t* code(uint32_t at) const { return const_cast<CodedVectors*>(this)->code(at); }
 
+  std::array<uint32_t, most> numbers_;
+  std::array<float, most> steps_;  // what 1 of a code is
+  // With c the centre and r the vector from it: |y - c - r|² = |y - c|² + constant - 2 y · r.
+  std::array<float, most> constants_;
   const size_t dimension_;
   const int bits_;
   const size_t width_;       // bytes of a code
   const size_t sign_width_;  // and of its signs
-  std::array<uint32_t, most> numbers_;
-  std::array<float, most> steps_;  // what 1 of a code is
   std::atomic<uint32_t> size_{0};
-  // With c the centre and r the vector from it: |y - c - r|² = |y - c|² + constant - 2 y · r.
-  std::array<float, most> constants_;
-  std::array<float, most> factors_;  // |r|² / Σ |r|, for products with signs
-  // dimension_ floats, most × sign_width_ and most × width_ bytes follow.
+  // With s the signs of r: |y - c - r|² is about |y - c|² + constant - 2 × factor × (y · s).
+  std::array<float, most> estimate_constants_{};
+  std::array<float, most> factors_{};  // |r|² / Σ |r|
+  // signs_bytes(), dimension_ floats and most × width_ bytes follow.
 };
 
 // The rows of a growing segment, each in the list whose centre was nearest when it came. A
@@ -100,7 +113,8 @@ class CodedVectors {
 class GrowingLists {
  public:
   struct NearList {
-    float distance;            // of its centre
+    float distance;            // of its centre, by its code, ...
+    float error;               // ... which is off by so much at most, but for few
     const CodedVectors* rows;  // and their offsets in the segment
   };
 
@@ -109,7 +123,7 @@ class GrowingLists {
    public:
     uint32_t lists() const { return lists_; }
     // The `count` lists whose centres are nearest, about, or all if they are fewer; nearest
-    // first. They live as long as this.
+    // first, about as well. They live as long as this.
     void nearest(const CodedQuery& query, uint32_t count, std::vector<NearList>& out) const;
 
    private:
@@ -151,12 +165,8 @@ class GrowingLists {
   // False where codes cannot express the query. `query`: dimension floats, of length 1 under
   // cosine. Distances to it are then those of RowCodes.
   bool encode(const float* query, CodedQuery& out) const;
-  // By how much distances by codes are off at most, but for few, and by how much estimates.
-  struct Errors {
-    float of_distances;
-    float of_estimates;
-  };
-  Errors errors(const CodedQuery& query) const;
+  // By how much distances of rows by codes are off at most, but for few.
+  float error(const CodedQuery& query) const;
 
  private:
   bool add_row(uint32_t row);

@@ -1,5 +1,6 @@
 #include "index/kernels.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -114,6 +115,25 @@ void bits_portable(const uint8_t* values, const uint8_t* codes, size_t stride, s
   bits_by_words(values, codes, stride, width, rows, count, out);
 }
 
+// The first `count` of 64 bits.
+uint64_t first_bits(size_t count) { return count < 64 ? (uint64_t{1} << count) - 1 : ~uint64_t{0}; }
+
+uint64_t within_portable(const uint8_t* tables, const uint8_t* signs, size_t width, size_t count,
+                         const float* constants, const float* factors, float scale, float offset,
+                         float limit) {
+  uint64_t out = 0;
+  for (size_t i = 0; i < count; ++i) {
+    int32_t sum = 0;
+    for (size_t j = 0; j < width; ++j) {
+      const uint8_t byte = signs[64 * j + i];
+      sum += tables[32 * j + (byte & 15)] + tables[32 * j + 16 + (byte >> 4)];
+    }
+    const float value = constants[i] + factors[i] * (scale * static_cast<float>(sum) + offset);
+    out |= uint64_t{value <= limit ? 1u : 0u} << i;
+  }
+  return out;
+}
+
 // Where among the first `left` numbers from `at` on the first is that is not less than the
 // value: `at` is moved until at most `enough` are left, one of which it is, or the one after
 // them. Without branches, which could not be foreseen.
@@ -189,11 +209,11 @@ __attribute__((always_inline)) inline void hadamard_by_halves(float* values, siz
 
 void hadamard_portable(float* values, size_t n) { hadamard_by_halves(values, n); }
 
-constexpr Kernels portable{SimdLevel::portable,    l2_portable<float>,    ip_portable<float>,
-                           l2_portable<uint16_t>,  ip_portable<uint16_t>, l2_portable<uint8_t>,
-                           ip_portable<uint8_t>,   l2_u8_portable,        ip_u8_portable,
-                           products_portable,      packed_portable,       bits_portable,
-                           insert_sorted_portable, hadamard_portable};
+constexpr Kernels portable{SimdLevel::portable,   l2_portable<float>,     ip_portable<float>,
+                           l2_portable<uint16_t>, ip_portable<uint16_t>,  l2_portable<uint8_t>,
+                           ip_portable<uint8_t>,  l2_u8_portable,         ip_u8_portable,
+                           products_portable,     packed_portable,        bits_portable,
+                           within_portable,       insert_sorted_portable, hadamard_portable};
 
 #if defined(__x86_64__)
 
@@ -534,6 +554,109 @@ __attribute__((target("avx2,avx512f,avx512vpopcntdq"))) void bits_avx512(
   }
 }
 
+// So many sums of two numbers up to 127 fit into 16 bits.
+constexpr size_t sums_at_once = 256;
+
+// Of 32 rows, from the first byte of theirs in `signs` on.
+__attribute__((target("avx2,fma"), no_sanitize("thread"))) uint64_t half_within_avx2(
+    const uint8_t* tables, const uint8_t* signs, size_t width, const float* constants,
+    const float* factors, __m256 scale, __m256 offset, __m256 limit) {
+  const __m256i low = _mm256_set1_epi8(15);
+  __m256 sums[4] = {};  // of 8 rows each
+  for (size_t begin = 0; begin < width; begin += sums_at_once) {
+    // Of all bytes as if they were numbers of 16 bits, and of the higher bytes.
+    __m256i both = _mm256_setzero_si256(), odd = both;
+    for (size_t j = begin; j < std::min(width, begin + sums_at_once); ++j) {
+      const auto* table = reinterpret_cast<const __m128i*>(tables + 32 * j);
+      __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(signs + 64 * j));
+      __m256i first = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(table)),
+                                          _mm256_and_si256(bytes, low));
+      __m256i second = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(table + 1)),
+                                           _mm256_and_si256(_mm256_srli_epi16(bytes, 4), low));
+      __m256i sum = _mm256_add_epi8(first, second);
+      both = _mm256_add_epi16(both, sum);
+      odd = _mm256_add_epi16(odd, _mm256_srli_epi16(sum, 8));
+    }
+    const __m256i even = _mm256_sub_epi16(both, _mm256_slli_epi16(odd, 8));
+    const __m256i first = _mm256_unpacklo_epi16(even, odd);
+    const __m256i second = _mm256_unpackhi_epi16(even, odd);
+    const __m256i in_order[2] = {_mm256_permute2x128_si256(first, second, 0x20),
+                                 _mm256_permute2x128_si256(first, second, 0x31)};
+    for (size_t i = 0; i < 4; ++i) {
+      __m128i eight = i % 2 == 0 ? _mm256_castsi256_si128(in_order[i / 2])
+                                 : _mm256_extracti128_si256(in_order[i / 2], 1);
+      sums[i] = _mm256_add_ps(sums[i], _mm256_cvtepi32_ps(_mm256_cvtepu16_epi32(eight)));
+    }
+  }
+  uint64_t out = 0;
+  for (size_t i = 0; i < 4; ++i) {
+    __m256 value =
+        _mm256_fmadd_ps(_mm256_loadu_ps(factors + 8 * i), _mm256_fmadd_ps(sums[i], scale, offset),
+                        _mm256_loadu_ps(constants + 8 * i));
+    const int within = _mm256_movemask_ps(_mm256_cmp_ps(value, limit, _CMP_LE_OQ));
+    out |= static_cast<uint64_t>(within) << 8 * i;
+  }
+  return out;
+}
+
+__attribute__((target("avx2,fma"))) uint64_t within_avx2(const uint8_t* tables,
+                                                         const uint8_t* signs, size_t width,
+                                                         size_t count, const float* constants,
+                                                         const float* factors, float scale,
+                                                         float offset, float limit) {
+  uint64_t out = 0;
+  for (size_t i = 0; i < count; i += 32) {
+    out |= half_within_avx2(tables, signs + i, width, constants + i, factors + i,
+                            _mm256_set1_ps(scale), _mm256_set1_ps(offset), _mm256_set1_ps(limit))
+           << i;
+  }
+  return out & first_bits(count);
+}
+
+__attribute__((target("avx512f,avx512bw"), no_sanitize("thread"))) uint64_t within_avx512(
+    const uint8_t* tables, const uint8_t* signs, size_t width, size_t count, const float* constants,
+    const float* factors, float scale, float offset, float limit) {
+  const __m512i low = _mm512_set1_epi8(15);
+  const __m512i first_places = _mm512_set_epi64(11, 10, 3, 2, 9, 8, 1, 0);
+  const __m512i second_places = _mm512_set_epi64(15, 14, 7, 6, 13, 12, 5, 4);
+  __m512 sums[4] = {};  // of 16 rows each
+  for (size_t begin = 0; begin < width; begin += sums_at_once) {
+    // As above.
+    __m512i both = _mm512_setzero_si512(), odd = both;
+    for (size_t j = begin; j < std::min(width, begin + sums_at_once); ++j) {
+      const auto* table = reinterpret_cast<const __m128i*>(tables + 32 * j);
+      __m512i bytes = _mm512_loadu_si512(signs + 64 * j);
+      __m512i first = _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128(table)),
+                                          _mm512_and_si512(bytes, low));
+      __m512i second = _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128(table + 1)),
+                                           _mm512_and_si512(_mm512_srli_epi16(bytes, 4), low));
+      __m512i sum = _mm512_add_epi8(first, second);
+      both = _mm512_add_epi16(both, sum);
+      odd = _mm512_add_epi16(odd, _mm512_srli_epi16(sum, 8));
+    }
+    const __m512i even = _mm512_sub_epi16(both, _mm512_slli_epi16(odd, 8));
+    const __m512i first = _mm512_unpacklo_epi16(even, odd);
+    const __m512i second = _mm512_unpackhi_epi16(even, odd);
+    const __m512i in_order[2] = {_mm512_permutex2var_epi64(first, first_places, second),
+                                 _mm512_permutex2var_epi64(first, second_places, second)};
+    for (size_t i = 0; i < 4; ++i) {
+      __m256i sixteen = i % 2 == 0 ? _mm512_castsi512_si256(in_order[i / 2])
+                                   : _mm512_extracti64x4_epi64(in_order[i / 2], 1);
+      sums[i] = _mm512_add_ps(sums[i], _mm512_cvtepi32_ps(_mm512_cvtepu16_epi32(sixteen)));
+    }
+  }
+  uint64_t out = 0;
+  for (size_t i = 0; i < 4; ++i) {
+    __m512 value =
+        _mm512_fmadd_ps(_mm512_loadu_ps(factors + 16 * i),
+                        _mm512_fmadd_ps(sums[i], _mm512_set1_ps(scale), _mm512_set1_ps(offset)),
+                        _mm512_loadu_ps(constants + 16 * i));
+    const auto within = _mm512_cmp_ps_mask(value, _mm512_set1_ps(limit), _CMP_LE_OQ);
+    out |= static_cast<uint64_t>(within) << 16 * i;
+  }
+  return out & first_bits(count);
+}
+
 __attribute__((target("avx512f,popcnt"))) size_t insert_sorted_avx512(uint64_t* sorted, size_t size,
                                                                       uint64_t value) {
   const __m512i values = _mm512_set1_epi64(static_cast<long long>(value));
@@ -567,11 +690,11 @@ __attribute__((target("avx512f"))) void hadamard_avx512(float* values, size_t n)
   hadamard_by_halves(values, n);
 }
 
-constexpr Kernels avx2{SimdLevel::avx2,        l2_avx2<float>,    ip_avx2<float>,
-                       l2_avx2<uint16_t>,      ip_avx2<uint16_t>, l2_avx2<uint8_t>,
-                       ip_avx2<uint8_t>,       l2_u8_avx2,        ip_u8_avx2,
-                       products_avx2,          packed_avx2,       bits_avx2,
-                       insert_sorted_portable, hadamard_avx2};
+constexpr Kernels avx2{
+    SimdLevel::avx2,   l2_avx2<float>,         ip_avx2<float>,   l2_avx2<uint16_t>,
+    ip_avx2<uint16_t>, l2_avx2<uint8_t>,       ip_avx2<uint8_t>, l2_u8_avx2,
+    ip_u8_avx2,        products_avx2,          packed_avx2,      bits_avx2,
+    within_avx2,       insert_sorted_portable, hadamard_avx2};
 
 Kernels best_avx512() {
   Kernels out = avx2;
@@ -584,6 +707,7 @@ Kernels best_avx512() {
   out.inner_product_f32_u8 = ip_avx512<uint8_t>;
   out.insert_sorted = insert_sorted_avx512;
   out.hadamard = hadamard_avx512;
+  if (__builtin_cpu_supports("avx512bw")) out.rows_within = within_avx512;
   if (__builtin_cpu_supports("avx512vnni")) {
     out.code_products = products_vnni;
     out.packed_products = packed_vnni;

@@ -41,6 +41,15 @@ struct Kernels {
   // next, 16 with the next and 16 with those that count -8.
   void (*bit_products)(const uint8_t* values, const uint8_t* codes, size_t stride, size_t width,
                        const uint32_t* rows, size_t count, int32_t* out);
+  // Bit i is set, i < count, where constants[i] + factors[i] × (scale × sum + offset) <= limit, the
+  // sum being that of tables[32 j + low 4 bits] and tables[32 j + 16 + high 4 bits] of the bytes
+  // signs[64 j + i], j < width: estimates of up to 64 vectors by table look-ups within registers,
+  // after André et al., "Cache locality is not enough: high-performance nearest neighbor search
+  // with product quantization fast scan", VLDB 2015. Tables hold 0 to 127; `width` up to 65,536.
+  // 64 of each are readable, whatever `count`: another thread may write those from `count` on.
+  uint64_t (*rows_within)(const uint8_t* tables, const uint8_t* signs, size_t width, size_t count,
+                          const float* constants, const float* factors, float scale, float offset,
+                          float limit);
   // Puts `value` into `size` ascending numbers, before those that are equal, and returns where.
   // There is room for one more.
   size_t (*insert_sorted)(uint64_t* sorted, size_t size, uint64_t value);

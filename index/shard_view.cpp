@@ -1,6 +1,7 @@
 #include "index/shard_view.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -422,20 +423,19 @@ class SegmentSearch {
     auto directory = lists.now();
     thread_local std::vector<GrowingLists::NearList> near;
     uint32_t probed = lists_to_probe(directory->lists());
-    const GrowingLists::Errors errors = lists.errors(query);
+    const float error = lists.error(query);
     {
       Stage stage(options_, done_.walk_ns);
       directory->nearest(query, probed, near);
-      if (!probe_growing(near, query, errors, memory) && probed < directory->lists() &&
-          !stopped()) {
+      if (!probe_growing(near, query, error, memory) && probed < directory->lists() && !stopped()) {
         done_.fell_back = true;
         probed = directory->lists();
         directory->nearest(query, probed, near);
-        probe_growing(near, query, errors, memory);
+        probe_growing(near, query, error, memory);
       }
     }
     done_.nprobe = probed;
-    if (!stopped()) rescore_growing(errors.of_distances, near, memory);
+    if (!stopped()) rescore_growing(error, near, memory);
   }
 
   uint32_t lists_to_probe(uint32_t lists) {
@@ -452,58 +452,57 @@ class SegmentSearch {
   // Collects the best of these lists by their codes: of those that may be by their estimates.
   // False where they are fewer than there may be to find.
   bool probe_growing(std::span<const GrowingLists::NearList> lists, const CodedQuery& query,
-                     const GrowingLists::Errors& errors, WalkMemory& memory) {
+                     float error, WalkMemory& memory) {
     constexpr float infinity = std::numeric_limits<float>::infinity();
     const float scale = distance_.format().metric() == Metric::cosine ? 2 : 1;  // by codes
     Beam& beam = memory.beam;
     beam.reset(listed_rescored(options_.k));
     // Beyond it, by codes, none can be among the best k: two distances may be off.
     auto worst = nearest_.worst();
-    float limit = worst ? scale * *worst + errors.of_distances : infinity;
+    float limit = worst ? scale * *worst + error : infinity;
     LikelyRows turns[2];
     for (size_t i = 0; i <= lists.size(); ++i) {
       // While the codes of this one are on their way from memory, those of the last.
       LikelyRows& last = turns[(i + 1) % 2];
-      if (i > 0) limit = collect_likely(last, query, errors, limit, beam);
+      if (i > 0) limit = collect_likely(last, query, error, limit, beam);
       if (i == lists.size()) break;
       if (i + lists_ahead < lists.size()) lists[i + lists_ahead].rows->prefetch();
-      find_likely(*lists[i].rows, query, limit + errors.of_estimates, turns[i % 2]);
-      if (stopped_after(turns[i % 2].list->size())) return false;
+      find_likely(lists[i], query, limit, turns[i % 2]);
+      if (stopped_after(turns[i % 2].size)) return false;
     }
     return worst.has_value() || beam.sorted().size() >= std::min<uint64_t>(options_.k, wanted());
   }
 
-  // The rows of a list whose estimates are within reach.
+  // The rows of a list that may be within a limit.
   struct LikelyRows {
     const CodedVectors* list = nullptr;
-    float of_centre = 0;
+    uint32_t size = 0;  // of all that were estimated
     uint32_t count = 0;
     uint32_t at[CodedVectors::most];
   };
 
-  void find_likely(const CodedVectors& list, const CodedQuery& query, float reach,
+  void find_likely(const GrowingLists::NearList& near, const CodedQuery& query, float limit,
                    LikelyRows& out) {
-    float estimates[CodedVectors::most];
-    const uint32_t size = list.size();
+    const CodedVectors& list = *near.rows;
     out.list = &list;
-    out.of_centre = list.distance(query);
+    out.size = list.size();
     out.count = 0;
-    list.estimates(query, out.of_centre, size, estimates);
-    for (uint32_t j = 0; j < size; ++j) {
-      // Without a branch, which could not be foreseen.
-      out.at[out.count] = j;
-      out.count += estimates[j] <= reach ? 1 : 0;
+    uint64_t likely = list.likely(query, near.distance, out.size, limit + near.error);
+    for (; likely != 0; likely &= likely - 1) {
+      out.at[out.count] = static_cast<uint32_t>(std::countr_zero(likely));
+      list.prefetch_code(out.at[out.count++]);
     }
-    for (uint32_t j = 0; j < out.count; ++j) list.prefetch_code(out.at[j]);
-    done_.rows_visited += size;
+    if (out.count > 0) list.prefetch_centre();
+    done_.rows_visited += out.size;
   }
 
   // Returns the limit from then on.
-  float collect_likely(const LikelyRows& likely, const CodedQuery& query,
-                       const GrowingLists::Errors& errors, float limit, Beam& beam) {
+  float collect_likely(const LikelyRows& likely, const CodedQuery& query, float error, float limit,
+                       Beam& beam) {
     if (likely.count == 0) return limit;
     float distances[CodedVectors::most];
-    likely.list->distances(query, likely.of_centre, likely.at, likely.count, distances);
+    const float of_centre = likely.list->distance(query);
+    likely.list->distances(query, of_centre, likely.at, likely.count, distances);
     done_.distances_by_codes += likely.count;
     for (uint32_t j = 0; j < likely.count; ++j) {
       if (distances[j] > limit) continue;
@@ -513,7 +512,7 @@ class SegmentSearch {
       beam.insert(found);
       auto best = beam.sorted();
       if (best.size() < options_.k) continue;
-      limit = std::min(limit, best[options_.k - 1].distance() + 2 * errors.of_distances);
+      limit = std::min(limit, best[options_.k - 1].distance() + 2 * error);
       if (beam.full()) limit = std::min(limit, best.back().distance());
     }
     return limit;

@@ -4,12 +4,15 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <limits>
 #include <random>
 #include <set>
 #include <thread>
 
 #include "index/growing_segment.h"
+#include "index/row_format.h"
+#include "index/scoring.h"
 #include "index/shard_view.h"
 #include "storage/vector_id.h"
 
@@ -125,6 +128,66 @@ TEST_CASE("Lists that grow find what a scan does, with a fraction of the rows co
     // More lists, more is found.
     options.ef_search = 1000;
     CHECK(recall(rows, points, options) > 0.995);
+  }
+}
+
+TEST_CASE("Signs and codes of centres leave out what is far, and hardly anything that is near") {
+  for (Metric metric : {Metric::l2, Metric::cosine, Metric::dot}) {
+    CAPTURE(to_string(metric));
+    constexpr uint32_t dimension = 150, count = 6000, wanted = 60;
+    Points points(dimension);
+    Rows rows(metric, dimension);
+    while (rows.segment->rows() < count) rows.add(points.next());
+    rows.segment->extend_lists(nullptr);
+    const GrowingLists& lists = *rows.segment->lists();
+    auto directory = lists.now();
+    size_t missed = 0, left_out = 0, centres = 0, off = 0, unordered = 0;
+    constexpr size_t queries = 20;
+    for (size_t i = 0; i < queries; ++i) {
+      auto values = points.next();
+      const RowFormat format(metric, dimension, Datatype::float32);
+      if (metric == Metric::cosine) normalise(values.data(), dimension);
+      CodedQuery query;
+      REQUIRE(lists.encode(values.data(), query));
+      // By definition: of all rows, as codes have them.
+      const RowDistance distance(format, values.data());
+      std::vector<float> truth(count);
+      for (uint32_t row = 0; row < count; ++row) {
+        truth[row] = (metric == Metric::cosine ? 2 : 1) *
+                     distance(rows.segment->row(row), rows.segment->scale(row));
+      }
+      auto sorted = truth;
+      std::sort(sorted.begin(), sorted.end());
+      const float limit = sorted[wanted - 1];
+      std::vector<GrowingLists::NearList> near;
+      directory->nearest(query, directory->lists(), near);
+      REQUIRE(near.size() == directory->lists());
+      for (size_t at = 0; at < near.size(); ++at) {
+        const CodedVectors& list = *near[at].rows;
+        const float exact = list.distance(query);
+        off += std::fabs(near[at].distance - exact) > near[at].error ? 1 : 0;
+        // Lists of the same step, a 512th of all there is, are in no order.
+        const float step = (near.back().distance - near.front().distance) / 500;
+        if (at > 0) unordered += near[at].distance < near[at - 1].distance - step ? 1 : 0;
+        ++centres;
+        const uint64_t likely = list.likely(query, exact, list.size(), limit);
+        for (uint32_t j = 0; j < list.size(); ++j) {
+          if ((likely >> j & 1) != 0) continue;
+          ++left_out;
+          missed += truth[list.number(j)] <= limit ? 1 : 0;
+        }
+        if (list.size() < CodedVectors::most) CHECK((likely >> list.size()) == 0);
+      }
+      std::vector<GrowingLists::NearList> some;
+      directory->nearest(query, 5, some);
+      CHECK(some.size() >= 5);
+      CHECK(some.size() < near.size());
+      for (size_t at = 0; at < some.size(); ++at) CHECK(some[at].rows == near[at].rows);
+    }
+    CHECK(missed <= queries * wanted / 50);
+    CHECK(left_out > queries * count * 3 / 4);
+    CHECK(off <= centres / 50);
+    CHECK(unordered == 0);
   }
 }
 

@@ -289,6 +289,50 @@ TEST_CASE("Every level of kernels has the same products of bits") {
   }
 }
 
+TEST_CASE("Every level of kernels has the same rows within a limit") {
+  std::mt19937 random(8);
+  // Small whole numbers throughout, so that nothing is rounded.
+  auto numbers = [&](size_t n, uint32_t most) {
+    std::vector<float> out(n);
+    for (float& value : out) value = static_cast<float>(random() % (most + 1));
+    return out;
+  };
+  for (size_t width : {1u, 2u, 15u, 16u, 48u, 255u, 256u, 257u, 300u, 1000u}) {
+    CAPTURE(width);
+    // The largest there may be, and others.
+    const bool largest = width == 256 || width == 1000;
+    std::vector<uint8_t> tables(32 * width), signs(64 * width);
+    for (uint8_t& entry : tables) entry = static_cast<uint8_t>(largest ? 127 : random() % 128);
+    for (uint8_t& byte : signs) byte = static_cast<uint8_t>(random() % 256);
+    const auto constants = numbers(64, 1000), factors = numbers(64, 7);
+    std::vector<float> values(64);
+    for (size_t i = 0; i < 64; ++i) {
+      int sum = 0;
+      for (size_t j = 0; j < width; ++j) {
+        const uint8_t byte = signs[64 * j + i];
+        sum += tables[32 * j + byte % 16] + tables[32 * j + 16 + byte / 16];
+      }
+      values[i] = constants[i] + factors[i] * (2 * static_cast<float>(sum) - 100);
+    }
+    std::vector<float> limits = {-1e30f, 1e30f, values[5], std::nextafter(values[5], -1e30f)};
+    for (SimdLevel level : {SimdLevel::portable, SimdLevel::avx2, SimdLevel::avx512}) {
+      const Kernels* tested = kernels_at(level);
+      if (tested == nullptr) continue;
+      CAPTURE(to_string(level));
+      for (size_t count : {0u, 1u, 31u, 32u, 33u, 63u, 64u}) {
+        for (float limit : limits) {
+          uint64_t expected = 0;
+          for (size_t i = 0; i < count; ++i) {
+            expected |= uint64_t{values[i] <= limit ? 1u : 0u} << i;
+          }
+          CHECK(tested->rows_within(tables.data(), signs.data(), width, count, constants.data(),
+                                    factors.data(), 2, -100, limit) == expected);
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("Every level of kernels has the same Walsh-Hadamard transform") {
   std::mt19937 random(5);
   std::normal_distribution<float> normal;
