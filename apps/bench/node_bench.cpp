@@ -212,17 +212,21 @@ class NodeBench {
     const std::string suffix =
         ", " + std::to_string(options_.clients) + (options_.clients == 1 ? " client" : " clients");
     report_.section("Searches over HTTP beside an import, default ef" + suffix);
-    std::atomic<uint64_t> searches{0};
+    std::mutex mutex;
+    std::vector<double> latencies;  // of all searches since they were taken last, in ms
     std::atomic<bool> stop{false};
     // Each client until `most` searches, or the stop.
     auto start = [&](uint64_t most) {
       std::vector<std::thread> clients;
       for (uint32_t i = 0; i < options_.clients; ++i) {
-        clients.emplace_back([this, i, most, &searches, &stop] {
+        clients.emplace_back([this, i, most, &mutex, &latencies, &stop] {
           Searcher search = over_http();
           for (uint64_t n = 0; n < most && !stop; ++n) {
+            auto begin = Clock::now();
             search((i + n) % workload_.queries.rows, options_.index.ef_search);
-            ++searches;
+            const double ms = 1000 * seconds_since(begin);
+            std::lock_guard lock(mutex);
+            latencies.push_back(ms);
           }
         });
       }
@@ -231,19 +235,31 @@ class NodeBench {
     auto join = [](std::vector<std::thread> clients) {
       for (std::thread& client : clients) client.join();
     };
-    // The rate of searches while `work` goes on.
-    auto rate_beside = [&](const auto& work) {
-      const uint64_t before = searches;
+    struct Pace {
+      double rate = 0;              // searches/s
+      double p99 = 0, largest = 0;  // ms
+    };
+    // That of searches while `work` goes on.
+    auto pace_beside = [&](const auto& work) {
+      auto take = [&] {
+        std::lock_guard lock(mutex);
+        return std::exchange(latencies, {});
+      };
+      take();
       auto begin = Clock::now();
       work();
-      return static_cast<double>(searches - before) / seconds_since(begin);
+      const double seconds = seconds_since(begin);
+      auto taken = take();
+      if (taken.empty()) return Pace();
+      std::sort(taken.begin(), taken.end());
+      return Pace{static_cast<double>(taken.size()) / seconds, percentile(taken, 99), taken.back()};
     };
     join(start(options_.measure.searches_min));  // to warm up
-    const double idle = rate_beside([&] { join(start(5 * options_.measure.searches_min)); });
+    const Pace idle = pace_beside([&] { join(start(5 * options_.measure.searches_min)); });
     auto clients = start(UINT64_MAX);
     Status status;
     double import_rate = 0;
-    const double importing = rate_beside([&] {
+    const Pace importing = pace_beside([&] {
       MatrixReader reader(workload_.base);
       ImportOptions import;
       import.url = url_;
@@ -254,17 +270,24 @@ class NodeBench {
       if (outcome.ok()) import_rate = static_cast<double>(outcome->rows) / outcome->seconds;
     });
     auto begin = Clock::now();
-    const double indexing = rate_beside([&] {
+    const Pace indexing = pace_beside([&] {
       if (status.ok()) status = node_->wait_until_indexed("vectors");
     });
     const double indexing_seconds = seconds_since(begin);
     stop = true;
     join(std::move(clients));
     JADE_RETURN_IF_ERROR(status);
-    report_.fact("searches with nothing else to do", idle, "searches/s");
-    report_.fact("of these, while vectors are imported", importing / idle, "times");
+    auto latency = [&](const Pace& pace, const std::string& when) {
+      report_.fact("p99 " + when, pace.p99, "ms");
+      report_.fact("the longest " + when, pace.largest, "ms");
+    };
+    report_.fact("searches with nothing else to do", idle.rate, "searches/s");
+    latency(idle, "with nothing else to do");
+    report_.fact("of these, while vectors are imported", importing.rate / idle.rate, "times");
+    latency(importing, "while vectors are imported");
     report_.fact("import meanwhile", import_rate, "vectors/s");
-    report_.fact("of these, until all is indexed", indexing / idle, "times");
+    report_.fact("of these, until all is indexed", indexing.rate / idle.rate, "times");
+    latency(indexing, "until all is indexed");
     report_.fact("which takes, beside searches", indexing_seconds, "s");
     return {};
   }
