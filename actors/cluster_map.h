@@ -91,6 +91,23 @@ inline std::vector<uint64_t> target_of(const ShardPlacement& placement) {
   return out;
 }
 
+// The others who hold the shard, in the order in which `node` asks them: from those after it
+// on, so that a question which several of them pass on, as they have nothing yet, goes round
+// until it comes to one who has. Those who are still to get it come last.
+inline std::vector<uint64_t> others_of(const ShardPlacement& placement, uint64_t node) {
+  std::vector<uint64_t> out = placement.nodes;
+  auto own = std::find(out.begin(), out.end(), node);
+  if (own != out.end()) {
+    std::rotate(out.begin(), own, out.end());
+    out.erase(out.begin());
+  }
+  std::stable_partition(out.begin(), out.end(), [&](uint64_t other) {
+    const auto& joining = placement.joining;
+    return std::find(joining.begin(), joining.end(), other) == joining.end();
+  });
+  return out;
+}
+
 // The shard of a database that is this group, or null.
 inline const ShardPlacement* find_shard(const DatabaseEntry& database, uint64_t group) {
   for (const ShardPlacement& placement : database.shards) {

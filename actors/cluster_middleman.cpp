@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <caf/io/all.hpp>
-#include <caf/io/basp/remote_message_handler.hpp>
 #include <caf/io/basp_broker.hpp>
 #include <caf/io/middleman_actor_impl.hpp>
 #include <caf/io/network/acceptor_impl.hpp>
@@ -17,6 +16,7 @@
 #include <cstring>
 
 #include "actors/inflow.h"
+#include "actors/message_reader.h"
 #include "actors/tls_listener.h"
 
 namespace jade {
@@ -63,6 +63,8 @@ constexpr size_t write_bytes_max = 256u << 10;
 constexpr size_t read_piece_bytes = 4u << 20;
 // Taken from a socket at once, in the clear.
 constexpr size_t input_bytes = 64u << 10;
+// Of what CAF's connections tell each other, the reason for which an actor has ended say.
+constexpr size_t notice_bytes_max = 64u << 10;
 constexpr size_t message_bytes_max = ClusterMiddleman::message_bytes_max;
 // A key is good for a few hundred GiB.
 constexpr uint64_t key_bytes_max = uint64_t{64} << 30;
@@ -254,6 +256,11 @@ class Scribe : public caf::io::scribe {
   void add_to_loop() override { stream_.begin(this); }
   void remove_from_loop() override { stream_.passivate(); }
   const std::shared_ptr<Inflow>& inflow() const { return inflow_; }
+  // Nothing more of the other side counts.
+  void refuse(const std::string& why) {
+    *refused_ = true;
+    shared_->refusals.say("lost the connection with " + remote_, why, tls_clock_ms());
+  }
   std::string addr() const override {
     auto address = caf::io::network::remote_addr_of_fd(stream_.fd());
     return address ? *address : "";
@@ -279,10 +286,6 @@ class Scribe : public caf::io::scribe {
   // CAF awaits exactly so many bytes: of a header or, as that says, of what follows it.
   void await_piece(size_t bytes) {
     stream_.configure_read(caf::io::receive_policy::exactly(bytes));
-  }
-  void refuse(const std::string& why) {
-    *refused_ = true;
-    shared_->refusals.say("lost the connection with " + remote_, why, tls_clock_ms());
   }
 
   // Whether to read no more for now: until go_on(), too much of what came waits here.
@@ -341,28 +344,6 @@ class Broker : public caf::io::basp_broker {
   }
 
  private:
-  // In place of CAF's queue for what several threads read.
-  struct Delivery {
-    void push(caf::execution_unit* context, uint64_t, const caf::strong_actor_ptr& to,
-              caf::mailbox_element_ptr element) {
-      to->enqueue(with_receipt(std::move(element), std::make_shared<Receipt>(inflow, bytes)),
-                  context);
-    }
-    void drop(caf::execution_unit*, uint64_t) {}
-
-    std::shared_ptr<Inflow> inflow;
-    size_t bytes = 0;
-  };
-  struct Reader : basp::remote_message_handler<Reader> {
-    caf::actor_system* system_;
-    caf::proxy_registry* proxies_;
-    Delivery* queue_;
-    caf::node_id last_hop_;
-    basp::header& hdr_;
-    const std::vector<char>& payload_;
-    uint64_t msg_id_ = 0;
-  };
-
   // As CAF's own does.
   void receive(caf::io::new_data_msg& data) {
     set_context(data.handle);
@@ -386,28 +367,90 @@ class Broker : public caf::io::basp_broker {
     switch (connection.hdr.operation) {
       case basp::message_type::direct_message:
         if (!counted) break;
-        deliver(data, connection);
-        return basp::await_header;
+        return deliver(data, connection) ? basp::await_header : basp::malformed_basp_message;
       case basp::message_type::routed_message:
         // Nodes speak with each other directly, and pass on nothing.
         if (whole) return basp::no_route_to_receiving_node;
         break;
-      default: break;
+      default:
+        if (whole && !is_sane(data, connection.hdr)) return basp::malformed_basp_message;
+        break;
     }
     return instance.handle(context(), data, connection.hdr, whole);
   }
 
-  void deliver(const caf::io::new_data_msg& data, basp::endpoint_context& connection) {
-    auto scribe = by_id(data.handle);
-    Delivery delivery{dynamic_cast<Scribe&>(*scribe).inflow(), data.buf.size()};
-    Reader reader{{},
-                  &system(),
-                  &instance.proxies(),
-                  &delivery,
-                  instance.tbl().lookup_direct(data.handle),
-                  connection.hdr,
-                  data.buf};
-    reader.handle_remote_message(context());
+  // What CAF reads itself: who it is, and that actors have ended.
+  bool is_sane(const caf::io::new_data_msg& data, const basp::header& header) {
+    std::string why;
+    if (data.buf.size() > notice_bytes_max) {
+      why = "it sent a notice of " + std::to_string(data.buf.size()) + " bytes; at most " +
+            std::to_string(notice_bytes_max) + " are allowed";
+    } else if (header.operation == basp::message_type::down_message) {
+      caf::node_id from, to;
+      caf::error reason;
+      MessageReader reader(context(), data.buf);
+      (void)reader(from, to, reason);
+      if (!reader.refusal().empty()) why = "it sent a reason with " + reader.refusal();
+    }
+    if (why.empty()) return true;
+    scribe_of(data).refuse(why);
+    return false;
+  }
+
+  Scribe& scribe_of(const caf::io::new_data_msg& data) {
+    return dynamic_cast<Scribe&>(*by_id(data.handle));
+  }
+
+  // As CAF's remote_message_handler does, but with bounds. False: the sender cannot be
+  // listened to any more.
+  bool deliver(const caf::io::new_data_msg& data, const basp::endpoint_context& connection) {
+    const basp::header& header = connection.hdr;
+    caf::actor_registry& registry = system().registry();
+    caf::strong_actor_ptr to = header.has(basp::header::named_receiver_flag)
+                                   ? registry.get(static_cast<caf::atom_value>(header.dest_actor))
+                                   : registry.get(header.dest_actor);
+    caf::message_id id = caf::make_message_id(header.operation_data);
+    if (!to && !id.is_request()) return true;
+    auto sender_node = instance.tbl().lookup_direct(data.handle);
+    instance.proxies().set_last_hop(&sender_node);
+    auto from = instance.proxies().get_or_put(sender_node, header.source_actor);
+    if (!to) {
+      caf::detail::sync_request_bouncer{caf::exit_reason::remote_link_unreachable}(from, id);
+      return true;
+    }
+    std::vector<caf::strong_actor_ptr> stages;
+    caf::message message;
+    MessageReader reader(context(), data.buf);
+    Scribe& connected = scribe_of(data);
+    auto error = reader(stages, message);
+    if (!reader.refusal().empty()) {
+      connected.refuse("it sent a message with " + reader.refusal());
+      return false;
+    }
+    if (error) return true;  // of a type that this node does not know
+    if (is_link(message)) {
+      change_link(message, to->get());
+      return true;
+    }
+    auto element =
+        caf::make_mailbox_element(std::move(from), id, std::move(stages), std::move(message));
+    auto receipt = std::make_shared<Receipt>(connected.inflow(), data.buf.size());
+    to->enqueue(with_receipt(std::move(element), std::move(receipt)), context());
+    return true;
+  }
+
+  // What proxies say of links is for CAF.
+  static bool is_link(const caf::message& message) {
+    return message.type_token() == caf::make_type_token<caf::atom_value, caf::strong_actor_ptr>();
+  }
+  static void change_link(const caf::message& message, caf::abstract_actor* to) {
+    const auto& proxy = message.get_as<caf::strong_actor_ptr>(1);
+    if (!proxy) return;
+    auto* known = dynamic_cast<caf::actor_proxy*>(proxy->get());
+    if (known == nullptr) return;
+    auto change = message.get_as<caf::atom_value>(0);
+    if (change == caf::link_atom::value) known->add_link(to);
+    if (change == caf::unlink_atom::value) known->remove_link(to);
   }
 };
 

@@ -49,6 +49,7 @@ struct Route {
   // shard only.
   uint32_t budget_ms = 0;
   uint64_t deadline_ms = 0;  // by the clock of the node that it is in, never sent; 0: none
+  size_t turn = 0;           // of those that can answer, who is asked first; never sent
   // Of a question from another node: counts for as long as it lives. Never sent.
   ReceiptPtr receipt = {};
 

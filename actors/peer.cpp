@@ -541,8 +541,9 @@ caf::result<Reply> pass_on(peer_pointer self, Request& request) {
       }
       return hand_over<Reply>(self, here, request);
     }
-    if (node == 0) node = self->state.reachable(route.group);
-    if (node == 0 || node == self->state.id()) {
+    // Also what was meant for this node: it goes on to the next.
+    node = self->state.reachable(route.group, route.turn);
+    if (node == 0) {
       return hold<Reply>(self, request,
                          "shard " + std::to_string(route.group) + " cannot be reached from here");
     }
@@ -575,18 +576,15 @@ bool peer_state::is_taken(const std::string& address) const {
   });
 }
 
-uint64_t peer_state::reachable(uint64_t group) const {
+uint64_t peer_state::reachable(uint64_t group, size_t turn) const {
   const ShardPlacement* placement = map ? find_placement(*map, group) : nullptr;
   if (placement == nullptr) return 0;
-  uint64_t newcomer = 0;
-  for (uint64_t node : placement->nodes) {
+  std::vector<uint64_t> others = others_of(*placement, id());
+  std::erase_if(others, [this](uint64_t node) {
     auto link = links.find(node);
-    if (link == links.end() || !link->second.remote || !link->second.problem.empty()) continue;
-    const auto& still = placement->joining;
-    if (std::find(still.begin(), still.end(), node) == still.end()) return node;
-    newcomer = node;
-  }
-  return newcomer;
+    return link == links.end() || !link->second.remote || !link->second.problem.empty();
+  });
+  return others.empty() ? 0 : others[turn % others.size()];
 }
 
 std::vector<Life> peer_state::known_lives(uint64_t other) const {

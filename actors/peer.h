@@ -85,8 +85,8 @@ struct peer_state {
   bool is_taken(const std::string& address) const;
   // What the lives of another node are to be compared with.
   std::vector<Life> known_lives(uint64_t other) const;
-  // A node that holds the group and can be reached; 0: none.
-  uint64_t reachable(uint64_t group) const;
+  // A node that holds the group and can be reached, the one whose turn it is; 0: none.
+  uint64_t reachable(uint64_t group, size_t turn) const;
 };
 
 peer_actor::behavior_type peer(peer_actor::stateful_pointer<peer_state> self,

@@ -190,10 +190,9 @@ bool any_may_answer(const ShardSearch& search) {
 // Another replica than the one that is asked first; 0: there is none. `turn`: so that
 // others take turns.
 uint64_t second_choice(const Routes& routes, const ShardPlacement& placement, size_t turn) {
-  std::vector<uint64_t> others = placement.nodes;
+  std::vector<uint64_t> others = others_of(placement, routes.node);
   for (uint64_t node : placement.joining) std::erase(others, node);
   bool here = routes.shards->count(placement.group) > 0;
-  std::erase(others, routes.node);
   // The peer asks the first that it can reach.
   if (!here && !others.empty()) others.erase(others.begin());
   return others.empty() ? 0 : others[turn % others.size()];

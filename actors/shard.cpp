@@ -733,8 +733,7 @@ void shard_state::prefer_first() {
 }
 
 uint64_t shard_state::another(size_t turn) const {
-  std::vector<uint64_t> others = placement.nodes;
-  std::erase(others, context->config.node_id);
+  std::vector<uint64_t> others = others_of(placement, context->config.node_id);
   return others.empty() ? 0 : others[turn % others.size()];
 }
 

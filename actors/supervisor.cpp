@@ -320,6 +320,8 @@ void supervisor_state::replace(uint64_t group) {
     // No append of the replica is on its way any more once the log is drained.
     auto last = std::make_shared<FetchState>();
     last->route.group = group;
+    // Whoever could not give it may never be able to, while another is.
+    last->route.turn = shards[group].copies_begun++;
     last->from = context->config.node_id;
     self->request(context->log_writer, caf::infinite, DrainLog{})
         .then([this, group, last](const LogAppended&) {
@@ -364,7 +366,9 @@ void supervisor_state::fetched(uint64_t group, const FetchState& request, StateC
   auto found = shards.find(group);
   if (found == shards.end() || found->second.state != HostedShard::State::replacing) return;
   auto next = std::make_shared<FetchState>(request);
-  next->route = {group};
+  next->route = {};
+  next->route.group = group;
+  next->route.turn = request.route.turn;
   next->transfer = chunk.transfer;
   next->after = chunk.last_key;
   auto store = std::make_shared<std::shared_ptr<ShardStore>>(found->second.copy);

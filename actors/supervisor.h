@@ -26,6 +26,7 @@ struct HostedShard {
   Status failure;
   std::shared_ptr<ShardStore> copy;  // being filled, while replacing
   bool asking = false;               // for a piece of it
+  size_t copies_begun = 0;           // each of another node than the one before
 };
 
 struct supervisor_state {

@@ -1,16 +1,16 @@
 #include "index/shard_view.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <limits>
 
 #include "index/calibration.h"
-#include "index/growing_segment.h"
+#include "index/growing_search.h"
 #include "index/hnsw_matching.h"
 #include "index/ivf.h"
 #include "index/metadata_index.h"
 #include "index/sealed_segment.h"
+#include "index/segment_query.h"
 
 namespace jade {
 namespace {
@@ -43,85 +43,10 @@ double matching_walk_cost(const SealedSegment& segment, double share) {
 constexpr double visits_per_result = 32;
 // Matching rows, from all over a segment, that a walk from match to match begins at.
 constexpr size_t seeds_max = 16;
-// Of rows without a graph so many times √rows are compared, by their codes, for one in the
-// beam of a graph: that finds as much (`jade bench`, SIFT, 131,072 rows).
-constexpr double listed_rows_per_result = 0.35;
-// Of so many that are best by their codes, at most, the distances are computed.
-constexpr size_t listed_rescored(size_t k) { return 4 * k + 32; }
-// Lists that are on their way from memory while one is compared.
-constexpr size_t lists_ahead = 2;
 // How many times as far as the k-th nearest, squared, a walk looks at most.
 constexpr double stretch_max = 1e6;
-// Rows that a scan compares at once, so that memory is not waited for.
-constexpr size_t rows_at_once = 16;
 // Rows of so many bytes are compared with one query after another, from the first cache.
 constexpr size_t block_bytes = 24u << 10;
-
-// The best k hits of all segments.
-class Nearest {
- public:
-  Nearest(std::span<const SegmentView> views, size_t k) : views_(views), k_(k) {}
-
-  // Whether a row at this distance could still be among them: asked before the
-  // filter, which costs more than a distance.
-  bool wants(float distance) const {
-    return heap_.size() < k_ || distance <= heap_.front().distance;
-  }
-  // The greatest distance among k; nothing while there are fewer.
-  std::optional<float> worst() const {
-    if (heap_.size() < k_) return std::nullopt;
-    return heap_.front().distance;
-  }
-  void push(const Hit& hit) {
-    auto order = [this](const Hit& a, const Hit& b) { return better(a, b); };
-    if (heap_.size() < k_) {
-      heap_.push_back(hit);
-    } else if (better(hit, heap_.front())) {
-      std::pop_heap(heap_.begin(), heap_.end(), order);
-      heap_.back() = hit;
-    } else {
-      return;
-    }
-    std::push_heap(heap_.begin(), heap_.end(), order);
-  }
-  std::vector<Hit> take_sorted() {
-    std::sort_heap(heap_.begin(), heap_.end(),
-                   [this](const Hit& a, const Hit& b) { return better(a, b); });
-    return std::move(heap_);
-  }
-
- private:
-  bool better(const Hit& a, const Hit& b) const {
-    if (a.distance != b.distance) return a.distance < b.distance;
-    std::string_view id_a = views_[a.segment].segment->id_view(a.offset);
-    std::string_view id_b = views_[b.segment].segment->id_view(b.offset);
-    if (id_a != id_b) return id_a < id_b;
-    return std::pair(a.segment, a.offset) < std::pair(b.segment, b.offset);
-  }
-
-  std::span<const SegmentView> views_;
-  size_t k_;
-  std::vector<Hit> heap_;  // the worst on top
-};
-
-// Adds how long it lives to a total; nothing without a clock.
-class Stage {
- public:
-  Stage(const SearchOptions& options, uint64_t& total_ns)
-      : clock_(options.clock_ns),
-        total_ns_(total_ns),
-        start_(clock_ != nullptr ? (*clock_)() : 0) {}
-  ~Stage() {
-    if (clock_ != nullptr) total_ns_ += (*clock_)() - start_;
-  }
-  Stage(const Stage&) = delete;
-  Stage& operator=(const Stage&) = delete;
-
- private:
-  const std::function<uint64_t()>* clock_;
-  uint64_t& total_ns_;
-  uint64_t start_;
-};
 
 // The rows of a sealed segment that live, are visible and match a filter.
 class Matches {
@@ -276,301 +201,86 @@ class Counted {
   std::optional<uint32_t> left_out_;
 };
 
-// One search in one segment.
-class SegmentSearch {
+// One search in one sealed segment.
+class SealedSearch : public SegmentQuery {
  public:
-  // `matches`: of a sealed segment, where there is a filter. `part`: of the rows of all segments,
-  // the share that is in this one.
-  SegmentSearch(const SegmentView& view, uint32_t position, const RowDistance& distance,
-                const SearchOptions& options, const Matches* matches, bool explained, double part,
-                Nearest& nearest)
-      : view_(view),
-        position_(position),
-        distance_(distance),
+  // `matches`: null without a filter.
+  SealedSearch(const SegmentView& view, uint32_t position, const RowDistance& distance,
+               const SearchOptions& options, double part, Nearest& nearest, const Matches* matches,
+               bool explained)
+      : SegmentQuery(view, position, distance, options, part, nearest),
+        segment_(*as_sealed(view)),
         query_(distance.query()),
-        options_(options),
         matches_(matches),
-        explained_(explained),
-        part_(part),
-        nearest_(nearest) {}
+        explained_(explained) {}
+
+  // Several queries, with the same options in the same segment. Returns how many of them were
+  // begun, which are all unless it was to stop or one has failed.
+  static size_t run(std::span<SealedSearch> searches) {
+    if (searches.size() > 1 && searches.front().scans_values()) {
+      const bool any = std::all_of(searches.begin(), searches.end(),
+                                   [](SealedSearch& search) { return search.begin(); });
+      // They share what matches, so that what is read of it is charged to the first.
+      if (any) searches.front().counting_reads([&] { scan_together(searches); });
+      return searches.size();
+    }
+    size_t begun = 0;
+    for (SealedSearch& search : searches) {
+      ++begun;
+      if (search.begin()) search.counting_reads([&] { search.run(); });
+      if (search.stopped() || !search.failed_.ok()) break;
+    }
+    return begun;
+  }
 
   // Why what was found does not count.
   const Status& failed() const { return failed_; }
-  // Whether run() compares the query with all rows that match, by their values in memory.
-  bool scans_values() const {
-    const SealedSegment* sealed = as_sealed(view_);
-    return sealed != nullptr && sealed->stored() == nullptr &&
-           (options_.exact || sealed->kind() == IndexKind::flat);
-  }
-  // What run() does, for several queries at once. All scan values, of one segment, with the
-  // same options.
-  static void run_together(std::span<SegmentSearch> searches) {
-    for (SegmentSearch& search : searches) {
-      if (!search.begin()) return;
-    }
-    SegmentSearch& first = searches.front();
-    const uint64_t read_before = first.matches_ != nullptr ? first.matches_->metadata_read() : 0;
-    scan_together(searches);
-    if (first.matches_ != nullptr) {
-      first.done_.metadata_read = first.matches_->metadata_read() - read_before;
-    }
-  }
-  const SegmentExplanation& done() const { return done_; }
   // What it took to select what matches, for all queries: how long, and how much was read.
   void charge_filter(uint64_t ns, uint64_t metadata_read) {
     done_.filter_ns = ns;
     done_.metadata_read += metadata_read;
   }
 
-  void run() {
-    const SealedSegment* sealed = as_sealed(view_);
-    uint64_t read_before = matches_ != nullptr ? matches_->metadata_read() : 0;
-    if (!begin()) return;
-    if (sealed == nullptr) {
-      search_growing();
-    } else if (options_.exact || sealed->kind() == IndexKind::flat) {
-      scan_all(*sealed);
-    } else if (!choose_effort(*sealed)) {
-      scan_all(*sealed);
-    } else {
-      bool found = sealed->graph() != nullptr ? search_graph(*sealed) : probe(*sealed);
-      if (!found && !stopped()) {
-        done_.fell_back = done_.plan != SegmentPlan::none;
-        scan_matching(*sealed);
-      }
-    }
-    if (matches_ != nullptr) done_.metadata_read = matches_->metadata_read() - read_before;
-  }
-
  private:
-  // False where there is nothing to be found.
   bool begin() {
-    done_.segment = view_.id;
-    done_.kind = view_.segment->kind();
-    done_.rows = view_.visible;
-    done_.live = view_.live();
-    done_.matching = matches_ != nullptr ? matches_->count() : view_.live();
-    done_.matching_exact = matches_ != nullptr ? matches_->exact() : options_.filter == nullptr;
-    return view_.visible > 0 && (done_.matching > 0 || !done_.matching_exact);
+    return matches_ != nullptr ? SegmentQuery::begin(matches_->count(), matches_->exact())
+                               : SegmentQuery::begin(view_.live(), options_.filter == nullptr);
+  }
+  template <class Search>
+  void counting_reads(Search search) {
+    const uint64_t before = matches_ != nullptr ? matches_->metadata_read() : 0;
+    search();
+    if (matches_ != nullptr) done_.metadata_read = matches_->metadata_read() - before;
   }
 
-  // use(rows) with the rows of `segment` by their values.
+  bool compares_all() const { return options_.exact || segment_.kind() == IndexKind::flat; }
+  // Whether run() compares the query with all rows that match, by their values in memory.
+  bool scans_values() const { return segment_.stored() == nullptr && compares_all(); }
+
+  void run() {
+    if (compares_all() || !choose_effort()) return scan_all();
+    bool found = segment_.graph() != nullptr ? search_graph() : probe();
+    if (found || stopped()) return;
+    done_.fell_back = done_.plan != SegmentPlan::none;
+    scan_matching();
+  }
+
+  // use(rows) with the rows of the segment by their values.
   template <class Use>
-  auto with_values(const SealedSegment& segment, Use use) {
-    if (segment.stored() == nullptr) {
-      return use(ExactRows(segment.columns().vectors.data(), segment.scales(), distance_));
+  auto with_values(Use use) {
+    if (segment_.stored() == nullptr) {
+      return use(ExactRows(segment_.columns().vectors.data(), segment_.scales(), distance_));
     }
-    return use(StoredRows(segment, distance_, failed_));
-  }
-
-  void plan(SegmentPlan plan) {
-    if (done_.plan == SegmentPlan::none) done_.plan = plan;
-  }
-
-  bool stopped() const { return options_.stop != nullptr && options_.stop->stopped(); }
-  bool stopped_after(uint64_t rows) {
-    return options_.stop != nullptr && options_.stop->after(rows);
+    return use(StoredRows(segment_, distance_, failed_));
   }
 
   // The share of rows that live and match. Never 0.
   double share() const {
     return std::max(0.5, static_cast<double>(done_.matching)) / view_.visible;
   }
-  bool is_there(uint32_t row) const { return !view_.is_dead(row) && row != options_.left_out; }
   bool all_match() const { return matches_ == nullptr && view_.live() == view_.visible; }
   bool matches(uint32_t row) const {
     return matches_ != nullptr ? matches_->test(row) : row < view_.visible && is_there(row);
-  }
-
-  // The rows of a growing segment, by their values.
-  class GrowingRows {
-   public:
-    GrowingRows(const Segment& segment, const RowDistance& distance)
-        : segment_(segment), distance_(distance) {}
-    void prefetch(uint32_t row) const {
-      prefetch_row(segment_.row(row), segment_.format().row_bytes());
-    }
-    void distances(const uint32_t* rows, size_t count, float* out) const {
-      for (size_t i = 0; i < count; ++i) {
-        out[i] = distance_(segment_.row(rows[i]), segment_.scale(rows[i]));
-      }
-    }
-
-   private:
-    const Segment& segment_;
-    const RowDistance& distance_;
-  };
-
-  bool matches_growing(uint32_t row) {
-    if (options_.filter == nullptr) return true;
-    ++done_.metadata_read;
-    return options_.filter->matches(view_.segment->metadata(row));
-  }
-
-  void search_growing() {
-    const auto* growing = dynamic_cast<const GrowingSegment*>(view_.segment.get());
-    listed_ =
-        growing != nullptr && !options_.exact ? std::min(growing->listed(), view_.visible) : 0;
-    thread_local CodedQuery query;
-    if (listed_ == 0 || !growing->lists()->encode(query_, query)) return scan(0);
-    probe_lists(*growing->lists(), query);
-    if (!stopped()) scan(listed_);
-  }
-
-  void probe_lists(const GrowingLists& lists, const CodedQuery& query) {
-    plan(SegmentPlan::probe);
-    WalkMemory& memory = WalkMemory::of_this_thread();
-    auto directory = lists.now();
-    thread_local std::vector<GrowingLists::NearList> near;
-    uint32_t probed = lists_to_probe(directory->lists());
-    const float error = lists.error(query);
-    {
-      Stage stage(options_, done_.walk_ns);
-      directory->nearest(query, probed, near);
-      if (!probe_growing(near, query, error, memory) && probed < directory->lists() && !stopped()) {
-        done_.fell_back = true;
-        probed = directory->lists();
-        directory->nearest(query, probed, near);
-        probe_growing(near, query, error, memory);
-      }
-    }
-    done_.nprobe = probed;
-    if (!stopped()) rescore_growing(error, near, memory);
-  }
-
-  uint32_t lists_to_probe(uint32_t lists) {
-    done_.min_recall = options_.min_recall;
-    // What matches a filter may be anywhere.
-    if (options_.filter != nullptr) return lists;
-    double ef = options_.ef_search > 0 ? options_.ef_search : IndexOptions().ef_search;
-    ef *= options_.min_recall > 0 ? uncalibrated_factor : effort_share();
-    double rows = std::max<double>(ef, options_.k) * std::sqrt(listed_);
-    double share = listed_rows_per_result * rows / listed_;
-    return share > 0.5 ? lists : static_cast<uint32_t>(share * lists) + 1;
-  }
-
-  // Collects the best of these lists by their codes: of those that may be by their estimates.
-  // False where they are fewer than there may be to find.
-  bool probe_growing(std::span<const GrowingLists::NearList> lists, const CodedQuery& query,
-                     float error, WalkMemory& memory) {
-    constexpr float infinity = std::numeric_limits<float>::infinity();
-    const float scale = distance_.format().metric() == Metric::cosine ? 2 : 1;  // by codes
-    Beam& beam = memory.beam;
-    beam.reset(listed_rescored(options_.k));
-    // Beyond it, by codes, none can be among the best k: two distances may be off.
-    auto worst = nearest_.worst();
-    float limit = worst ? scale * *worst + error : infinity;
-    LikelyRows turns[2];
-    for (size_t i = 0; i <= lists.size(); ++i) {
-      // While the codes of this one are on their way from memory, those of the last.
-      LikelyRows& last = turns[(i + 1) % 2];
-      if (i > 0) limit = collect_likely(last, query, error, limit, beam);
-      if (i == lists.size()) break;
-      if (i + lists_ahead < lists.size()) lists[i + lists_ahead].rows->prefetch();
-      find_likely(lists[i], query, limit, turns[i % 2]);
-      if (stopped_after(turns[i % 2].size)) return false;
-    }
-    return worst.has_value() || beam.sorted().size() >= std::min<uint64_t>(options_.k, wanted());
-  }
-
-  // The rows of a list that may be within a limit.
-  struct LikelyRows {
-    const CodedVectors* list = nullptr;
-    uint32_t size = 0;  // of all that were estimated
-    uint32_t count = 0;
-    uint32_t at[CodedVectors::most];
-  };
-
-  void find_likely(const GrowingLists::NearList& near, const CodedQuery& query, float limit,
-                   LikelyRows& out) {
-    const CodedVectors& list = *near.rows;
-    out.list = &list;
-    out.size = list.size();
-    out.count = 0;
-    uint64_t likely = list.likely(query, near.distance, out.size, limit + near.error);
-    for (; likely != 0; likely &= likely - 1) {
-      out.at[out.count] = static_cast<uint32_t>(std::countr_zero(likely));
-      list.prefetch_code(out.at[out.count++]);
-    }
-    if (out.count > 0) list.prefetch_centre();
-    done_.rows_visited += out.size;
-  }
-
-  // Returns the limit from then on.
-  float collect_likely(const LikelyRows& likely, const CodedQuery& query, float error, float limit,
-                       Beam& beam) {
-    if (likely.count == 0) return limit;
-    float distances[CodedVectors::most];
-    const float of_centre = likely.list->distance(query);
-    likely.list->distances(query, of_centre, likely.at, likely.count, distances);
-    done_.distances_by_codes += likely.count;
-    for (uint32_t j = 0; j < likely.count; ++j) {
-      if (distances[j] > limit) continue;
-      Candidate found(distances[j], likely.list->number(likely.at[j]));
-      if (!beam.wants(found) || found.row() >= listed_ || !is_there(found.row())) continue;
-      if (!matches_growing(found.row())) continue;
-      beam.insert(found);
-      auto best = beam.sorted();
-      if (best.size() < options_.k) continue;
-      limit = std::min(limit, best[options_.k - 1].distance() + 2 * error);
-      if (beam.full()) limit = std::min(limit, best.back().distance());
-    }
-    return limit;
-  }
-
-  void rescore_growing(float error, std::span<const GrowingLists::NearList> lists,
-                       const WalkMemory& memory) {
-    Stage stage(options_, done_.rescore_ns);
-    GrowingRows rows(*view_.segment, distance_);
-    auto candidates = memory.beam.sorted();
-    const float scale = distance_.format().metric() == Metric::cosine ? 2 : 1;  // by codes
-    const size_t ahead = rows_at_once;
-    for (size_t i = 0; i < candidates.size() + ahead; ++i) {
-      if (i < candidates.size()) rows.prefetch(candidates[i].row());
-      if (i < ahead) continue;
-      auto worst = nearest_.worst();
-      if (worst && candidates[i - ahead].distance() > scale * *worst + error) return;
-      push(compare_growing(rows, candidates[i - ahead].row()));
-    }
-    if (!memory.beam.full()) return;
-    // Codes cannot tell which are best: by values, those of the lists that are not known.
-    std::vector<uint32_t> known;
-    for (Candidate candidate : candidates) known.push_back(candidate.row());
-    std::sort(known.begin(), known.end());
-    for (const auto& near : lists) {
-      const uint32_t size = near.rows->size();
-      for (uint32_t i = 0; i < size; ++i) {
-        const uint32_t row = near.rows->number(i);
-        if (row >= listed_ || !is_there(row)) continue;
-        if (std::binary_search(known.begin(), known.end(), row)) continue;
-        Candidate found = compare_growing(rows, row);
-        if (nearest_.wants(found.distance()) && matches_growing(row)) push(found);
-      }
-      if (stopped_after(size)) return;
-    }
-  }
-
-  Candidate compare_growing(const GrowingRows& rows, uint32_t row) {
-    float d;
-    rows.distances(&row, 1, &d);
-    ++done_.distances_by_values;
-    ++done_.rescored;
-    return Candidate(d, row);
-  }
-
-  // Of a growing segment, from `begin` on: the distance first, as metadata costs more.
-  void scan(uint32_t begin) {
-    if (begin == view_.visible) return;
-    plan(SegmentPlan::scan);
-    Stage stage(options_, done_.scan_ns);
-    for (uint32_t row = begin; row < view_.visible; ++row) {
-      if (row % rows_at_once == 0 && stopped_after(rows_at_once)) return;
-      if (!is_there(row)) continue;
-      float d = distance_(view_.segment->row(row), view_.segment->scale(row));
-      ++done_.rows_visited;
-      ++done_.distances_by_values;
-      if (nearest_.wants(d) && matches_growing(row)) nearest_.push({d, position_, row});
-    }
   }
 
   // visit(row) of all that may match, in order, while it is true.
@@ -586,17 +296,17 @@ class SegmentSearch {
   }
 
   // By values.
-  void scan_all(const SealedSegment& segment) {
-    if (segment.stored() == nullptr) return scan_together({this, 1});
+  void scan_all() {
+    if (segment_.stored() == nullptr) return scan_together({this, 1});
     plan(matches_ != nullptr ? SegmentPlan::matching_rows : SegmentPlan::scan);
     Stage stage(options_, done_.scan_ns);
-    compare_candidates(StoredRows(segment, distance_, failed_), done_.distances_by_values,
+    compare_candidates(StoredRows(segment_, distance_, failed_), done_.distances_by_values,
                        [&](Candidate found) { reach(found); });
   }
 
   // By values in memory: some rows with all of the queries while they are in the cache.
-  static void scan_together(std::span<SegmentSearch> searches) {
-    SegmentSearch& first = searches.front();
+  static void scan_together(std::span<SealedSearch> searches) {
+    SealedSearch& first = searches.front();
     const size_t in_cache = block_bytes / first.view_.segment->format().row_bytes();
     // So that stopping is asked about as often as by each alone.
     const size_t rows_max = std::max<size_t>(
@@ -607,7 +317,7 @@ class SegmentSearch {
       thread_local std::vector<uint32_t> rows;
       rows.clear();
       auto compare = [&] {
-        for (SegmentSearch& search : searches) search.compare_values(rows);
+        for (SealedSearch& search : searches) search.compare_values(rows);
       };
       first.visit_candidates([&](uint32_t row) {
         rows.push_back(row);
@@ -618,15 +328,14 @@ class SegmentSearch {
       });
       compare();
     }
-    for (SegmentSearch& search : searches) {
+    for (SealedSearch& search : searches) {
       search.plan(search.matches_ != nullptr ? SegmentPlan::matching_rows : SegmentPlan::scan);
       search.done_.scan_ns += scan_ns / searches.size();
     }
   }
 
   void compare_values(std::span<const uint32_t> rows) {
-    const SealedSegment& segment = *as_sealed(view_);
-    ExactRows exact(segment.columns().vectors.data(), segment.scales(), distance_);
+    ExactRows exact(segment_.columns().vectors.data(), segment_.scales(), distance_);
     float distances[rows_at_once];
     for (size_t i = 0; i < rows.size(); i += rows_at_once) {
       for (size_t j = i + rows_at_once; j < std::min(rows.size(), i + 2 * rows_at_once); ++j) {
@@ -671,12 +380,12 @@ class SegmentSearch {
   }
 
   // By codes where there are some, and the best by values.
-  void scan_matching(const SealedSegment& segment) {
+  void scan_matching() {
     WalkMemory& memory = WalkMemory::of_this_thread();
-    const RowCodes* codes = segment.codes();
+    const RowCodes* codes = segment_.codes();
     if (codes == nullptr || done_.matching <= codes->rescored(options_.k) ||
         !codes->encode(query_, memory.query)) {
-      return scan_all(segment);
+      return scan_all();
     }
     plan(matches_ != nullptr ? SegmentPlan::matching_rows : SegmentPlan::scan);
     memory.beam.reset(codes->rescored(options_.k));
@@ -687,23 +396,23 @@ class SegmentSearch {
         if (memory.beam.wants(found) && check(found.row())) memory.beam.insert(found);
       });
     }
-    rescore(segment, memory);
+    rescore(memory);
   }
 
   // The order by codes is nearly that by values.
-  void rescore(const SealedSegment& segment, WalkMemory& memory) {
+  void rescore(WalkMemory& memory) {
     Stage stage(options_, done_.rescore_ns);
-    with_values(segment, [&](const auto& exact) { rescore_by(exact, segment, memory); });
+    with_values([&](const auto& exact) { rescore_by(exact, memory); });
   }
   template <class Rows>
-  void rescore_by(const Rows& exact, const SealedSegment& segment, WalkMemory& memory) {
-    const RowCodes& codes = *segment.codes();
+  void rescore_by(const Rows& exact, WalkMemory& memory) {
+    const RowCodes& codes = *segment_.codes();
     auto& rows = memory.fresh;
     auto candidates = memory.beam.sorted();
     candidates = candidates.first(std::min(candidates.size(), codes.rescored(options_.k)));
     // So many at once that memory is not waited for, and that few are in vain.
     constexpr size_t batch = 8;
-    const float scale = segment.metric() == Metric::cosine ? 2 : 1;  // of distances by codes
+    const float scale = segment_.metric() == Metric::cosine ? 2 : 1;  // of distances by codes
     size_t fetched = 0;
     for (size_t done = 0; done < candidates.size(); done += rows.size()) {
       if (auto worst = nearest_.worst()) {
@@ -726,21 +435,17 @@ class SegmentSearch {
     }
   }
 
-  // Of the effort that one segment with all rows would take. What is looked for is rarely in a
-  // small one, and is found there with less; together they find as much as that would.
-  double effort_share() const { return std::pow(part_, 0.25); }
-
   // How wide a beam, or how many lists. False where no effort that was measured suffices
   // for the recall that is asked for.
-  bool choose_effort(const SealedSegment& segment) {
-    const bool graph = segment.graph() != nullptr;
+  bool choose_effort() {
+    const bool graph = segment_.graph() != nullptr;
     uint32_t asked = graph ? options_.ef_search : options_.nprobe;
-    uint32_t usual = graph ? segment.options().ef_search : segment.options().nprobe;
-    if (!graph && usual == 0) usual = default_nprobe(segment.lists()->lists());
+    uint32_t usual = graph ? segment_.options().ef_search : segment_.options().nprobe;
+    if (!graph && usual == 0) usual = default_nprobe(segment_.lists()->lists());
     effort_ = asked > 0 ? asked : usual;
     done_.min_recall = options_.min_recall;
     if (options_.min_recall <= 0) return true;
-    auto calibration = segment.calibration();
+    auto calibration = segment_.calibration();
     done_.calibrated = calibration != nullptr && calibration->find(options_.k) != nullptr;
     if (!done_.calibrated) {
       effort_ = usual * uncalibrated_factor;
@@ -756,13 +461,13 @@ class SegmentSearch {
   }
 
   // False where a scan is cheaper, or the walk did not find k rows.
-  bool search_graph(const SealedSegment& segment) {
+  bool search_graph() {
     const size_t k = options_.k;
     const uint32_t ef = effort_;
     done_.ef_search = ef;
     // An undecided row is not to be read for every row that it is next to.
-    bool skips =
-        matches_ != nullptr && matches_->exact() && share() >= matching_share_min(*segment.graph());
+    bool skips = matches_ != nullptr && matches_->exact() &&
+                 share() >= matching_share_min(*segment_.graph());
     // The beam holds rows that match. Among fewer rows a narrower one does; and where
     // others are walked through, it is 1 / share wider in all rows.
     const bool narrower = matches_ == nullptr || options_.min_recall <= 0;
@@ -772,9 +477,9 @@ class SegmentSearch {
     if (options_.min_recall <= 0) scaled *= effort_share();
     size_t beam =
         std::max({k + k / 2, static_cast<size_t>(std::round(scaled)), std::min<size_t>(ef, 2 * k)});
-    const RowCodes* codes = segment.codes();
+    const RowCodes* codes = segment_.codes();
     double cost = static_cast<double>(beam) *
-                  (skips ? matching_walk_cost(segment, share()) : walk_cost / share());
+                  (skips ? matching_walk_cost(segment_, share()) : walk_cost / share());
     done_.walk_cost = cost;
     if (cost > static_cast<double>(done_.matching)) return false;
     plan(skips ? SegmentPlan::walk_matching : SegmentPlan::walk);
@@ -782,17 +487,17 @@ class SegmentSearch {
     done_.raised = beam > ef;
     WalkMemory& memory = WalkMemory::of_this_thread();
     if (codes == nullptr || !codes->encode(query_, memory.query)) {
-      bool ended = with_values(segment, [&](const auto& rows) {
-        return collect(*segment.graph(), rows, done_.distances_by_values, beam, skips, memory);
+      bool ended = with_values([&](const auto& rows) {
+        return collect(*segment_.graph(), rows, done_.distances_by_values, beam, skips, memory);
       });
       if (!ended) return false;
       for (Candidate found : memory.beam.sorted()) push(found);
       return true;
     }
     CodedRows rows(*codes, memory.query);
-    if (!collect(*segment.graph(), rows, done_.distances_by_codes, beam, skips, memory))
+    if (!collect(*segment_.graph(), rows, done_.distances_by_codes, beam, skips, memory))
       return false;
-    rescore(segment, memory);
+    rescore(memory);
     return true;
   }
 
@@ -822,9 +527,8 @@ class SegmentSearch {
   // How many times as far as the k-th nearest, squared, a walk with a beam of so many rows
   // looks; nothing where it is to go to the end of its beam.
   std::optional<float> stretch(size_t beam) const {
-    const SealedSegment& segment = *as_sealed(view_);
-    const RowCodes* codes = segment.codes();
-    const double m = segment.columns().intrinsic_dimension;
+    const RowCodes* codes = segment_.codes();
+    const double m = segment_.columns().intrinsic_dimension;
     // By coarser codes what is farther is told too badly from what is nearer.
     const bool fine = codes == nullptr || codes->kind() == Quantization::sq8;
     if (m == 0 || !fine) return std::nullopt;
@@ -866,19 +570,9 @@ class SegmentSearch {
     return far ? go(Horizon<Rows>(rows, options_.k, *far)) : go(Unbounded());
   }
 
-  // How many rows are there to be found, at most.
-  uint64_t wanted() const {
-    uint64_t most = done_.matching_exact ? done_.matching : view_.live();
-    return options_.left_out && most > 0 ? most - 1 : most;
-  }
-
-  void push(Candidate found) {
-    if (nearest_.wants(found.distance())) nearest_.push({found.distance(), position_, found.row()});
-  }
-
   // The same of inverted lists.
-  bool probe(const SealedSegment& segment) {
-    const InvertedLists& lists = *segment.lists();
+  bool probe() {
+    const InvertedLists& lists = *segment_.lists();
     const uint32_t nprobe = effort_;
     double wide = std::ceil(nprobe / std::sqrt(share()));
     double rows_met = wide / lists.lists() * view_.visible;
@@ -887,10 +581,10 @@ class SegmentSearch {
     plan(SegmentPlan::probe);
     done_.nprobe = static_cast<uint32_t>(wide);
     Stage stage(options_, done_.walk_ns);
-    ExactRows rows(segment.columns().vectors.data(), segment.scales(), distance_);
+    ExactRows rows(segment_.columns().vectors.data(), segment_.scales(), distance_);
     Nearest best({&view_, 1}, options_.k);
     size_t count = 0;
-    for (uint32_t list : nearest_lists(lists, segment.metric(), segment.dimension(), query_,
+    for (uint32_t list : nearest_lists(lists, segment_.metric(), segment_.dimension(), query_,
                                        static_cast<uint32_t>(wide))) {
       if (stopped_after(lists.starts[list + 1] - lists.starts[list])) return false;
       for (uint32_t i = lists.starts[list]; i < lists.starts[list + 1]; ++i) {
@@ -912,18 +606,11 @@ class SegmentSearch {
     return true;
   }
 
-  const SegmentView& view_;
-  uint32_t position_;
-  const RowDistance& distance_;
+  const SealedSegment& segment_;
   const float* query_;
-  const SearchOptions& options_;
   const Matches* matches_;
   bool explained_;
-  double part_;
   uint32_t effort_ = 0;  // ef_search or nprobe
-  uint32_t listed_ = 0;  // rows of a growing segment that are in lists
-  Nearest& nearest_;
-  SegmentExplanation done_;
   Status failed_;
 };
 
@@ -969,42 +656,42 @@ Result<std::vector<std::vector<Hit>>> search_all(std::span<const SegmentView> vi
   }
   uint64_t rows_of_all = 0;
   for (const SegmentView& view : views) rows_of_all += view.visible;
-  std::vector<std::vector<SegmentSearch>> searches(views.size());
-  // Those that were begun.
-  auto explain_all = [&] {
-    for (size_t q = 0; explain != nullptr && q < out.size(); ++q) {
-      for (const auto& of_segment : searches) {
-        if (q < of_segment.size()) explain->push_back(of_segment[q].done());
-      }
-    }
-  };
+  auto is_stopped = [&] { return options.stop != nullptr && options.stop->stopped(); };
+  std::vector<std::vector<SegmentExplanation>> done(views.size());  // of the queries, in order
   for (uint32_t i = 0; i < views.size(); ++i) {
-    const Matches* matching = matches[i] ? &*matches[i] : nullptr;
     const double part = views[i].visible / std::max(1.0, static_cast<double>(rows_of_all));
-    const uint64_t read_before = matching != nullptr ? matching->metadata_read() : 0;
-    auto add = [&](QuerySearch& query) -> SegmentSearch& {
-      return searches[i].emplace_back(views[i], i, query.distance, options, matching,
-                                      explain != nullptr, part, query.nearest);
-    };
-    searches[i].reserve(all.size());
-    if (SegmentSearch& first = add(all.front()); all.size() > 1 && first.scans_values()) {
-      for (size_t q = 1; q < all.size(); ++q) add(all[q]);
-      SegmentSearch::run_together(searches[i]);
-    } else {
-      for (size_t q = 0; q < all.size(); ++q) {
-        SegmentSearch& search = q == 0 ? first : add(all[q]);
+    if (as_sealed(views[i]) == nullptr) {
+      for (QuerySearch& query : all) {
+        GrowingSearch search(views[i], i, query.distance, options, part, query.nearest);
         search.run();
-        if (!search.failed().ok()) return search.failed();
-        if (options.stop != nullptr && options.stop->stopped()) break;
+        if (explain != nullptr) done[i].push_back(search.done());
+        if (is_stopped()) break;
+      }
+    } else {
+      const Matches* matching = matches[i] ? &*matches[i] : nullptr;
+      const uint64_t read_before = matching != nullptr ? matching->metadata_read() : 0;
+      std::vector<SealedSearch> searches;
+      searches.reserve(all.size());
+      for (QuerySearch& query : all) {
+        searches.emplace_back(views[i], i, query.distance, options, part, query.nearest, matching,
+                              explain != nullptr);
+      }
+      const size_t begun = SealedSearch::run(searches);
+      if (!searches[begun - 1].failed().ok()) return searches[begun - 1].failed();
+      searches.front().charge_filter(filter_ns[i], read_before);
+      for (size_t q = 0; explain != nullptr && q < begun; ++q) {
+        done[i].push_back(searches[q].done());
       }
     }
-    searches[i].front().charge_filter(filter_ns[i], read_before);
-    if (options.stop != nullptr && options.stop->stopped()) {
-      explain_all();
-      return out;
+    if (is_stopped()) break;
+  }
+  // Of those that were begun.
+  for (size_t q = 0; explain != nullptr && q < out.size(); ++q) {
+    for (const auto& of_segment : done) {
+      if (q < of_segment.size()) explain->push_back(of_segment[q]);
     }
   }
-  explain_all();
+  if (is_stopped()) return out;
   for (size_t q = 0; q < out.size(); ++q) {
     out[q] = all[q].nearest.take_sorted();
     if (options.distance_max) {

@@ -333,6 +333,58 @@ TEST_CASE("a start that the catalog refuses ends its part, one that nobody takes
   CHECK(p.refusals[0] == outlived("a"));
 }
 
+TEST_CASE("a question goes on from who has no replica yet to the next, until one has it") {
+  Peers p;
+  auto map = std::make_shared<ClusterMap>();
+  DatabaseEntry& entry = map->databases["a"];
+  entry.shards.resize(1);
+  ShardPlacement& placement = entry.shards[0];
+  placement.group = 7;
+  placement.nodes = {3, 1, 5, 2, 4};
+  auto peer_of = [&](uint64_t node) {
+    peer_state state;
+    auto context = std::make_shared<NodeContext>();
+    context->config.node_id = node;
+    state.context = context;
+    state.map = map;
+    for (uint64_t other = 1; other <= 6; ++other) {
+      if (other == node) continue;
+      state.links[other].remote =
+          caf::actor_cast<peer_actor>(caf::actor_cast<caf::strong_actor_ptr>(p.remote));
+    }
+    return state;
+  };
+  // By a bit for each node, all sets of those that have none.
+  for (uint32_t without = 0; without < 31; ++without) {
+    auto has = [&](uint64_t node) { return node != 6 && (without >> (node - 1) & 1) == 0; };
+    for (uint64_t asker = 1; asker <= 6; ++asker) {
+      CAPTURE(without);
+      CAPTURE(asker);
+      uint64_t at = asker;
+      for (size_t i = 0; i < 5 && !has(at); ++i) at = peer_of(at).reachable(7, 0);
+      CHECK(has(at));
+    }
+  }
+  auto turns = [&](const peer_state& state) {
+    std::vector<uint64_t> out;
+    for (size_t turn = 0; turn < 4; ++turn) out.push_back(state.reachable(7, turn));
+    return out;
+  };
+  using Nodes = std::vector<uint64_t>;
+  CHECK(turns(peer_of(5)) == Nodes{2, 4, 3, 1});
+  CHECK(turns(peer_of(6)) == Nodes{3, 1, 5, 2});
+  // A new one has nothing yet; one that cannot be reached, or must not take part, is left out.
+  placement.joining = {2};
+  peer_state state = peer_of(5);
+  CHECK(turns(state) == Nodes{4, 3, 1, 2});
+  state.links[4].remote = nullptr;
+  state.links[3].problem = "an older copy of its disk";
+  CHECK(turns(state) == Nodes{1, 2, 1, 2});
+  state.links.clear();
+  CHECK(turns(state) == Nodes{0, 0, 0, 0});
+  CHECK(peer_of(5).reachable(8, 0) == 0);
+}
+
 TEST_CASE("questions by one connection count until they were dealt with, and more are refused") {
   std::vector<Status> answers;  // also those at the end of the actors
   std::vector<ShardSearch> searches;

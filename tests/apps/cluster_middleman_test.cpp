@@ -103,9 +103,9 @@ struct Config : caf::actor_system_config {
 struct System {
   // Null: in the clear.
   explicit System(std::shared_ptr<const ClusterTls> certificate,
-                  const ClusterMiddleman::Bounds& bounds = {})
+                  const ClusterMiddleman::Bounds& bounds = {}, LogSink log = no_log)
       : system(config),
-        middleman(std::make_unique<ClusterMiddleman>(system, certificate, no_log, bounds)) {}
+        middleman(std::make_unique<ClusterMiddleman>(system, certificate, log, bounds)) {}
 
   // Null: not let in.
   caf::actor connect(uint16_t port) {
@@ -326,6 +326,95 @@ TEST_CASE("one address has so many connections at most, and those that end make 
   while (!greeted(next)) next = dial();
   CHECK(!greeted(dial()));
   caf::anon_send_exit(actor, caf::exit_reason::kill);
+}
+
+TEST_CASE("one that sends what costs far more memory than bytes is let go, others are heard") {
+  std::mutex mutex;
+  std::string said;
+  System a(nullptr, {}, [&](LogLevel, std::string_view, std::string_view message) {
+    std::lock_guard lock(mutex);
+    said += message;
+  });
+  System b(nullptr), c(nullptr);
+  caf::scoped_actor here(a.system);
+  auto actor = a.system.spawn(echo);
+  auto door = a.system.spawn(
+      [=](caf::event_based_actor*) -> caf::behavior { return {[=](int) { return actor; }}; });
+  auto port = a.middleman->publish(door, "127.0.0.1", 0);
+  REQUIRE(port.ok());
+  auto find = [&](System& from) {
+    caf::actor found;
+    caf::scoped_actor self(from.system);
+    self->request(from.connect(*port), limit, 1)
+        .receive([&](const caf::actor& it) { found = it; }, [](const caf::error&) {});
+    REQUIRE(found);
+    return found;
+  };
+  caf::actor of_b = find(b), of_c = find(c);
+  std::string why;
+  SUBCASE("a message of empty strings") {
+    caf::scoped_actor self(b.system);
+    self->send(of_b, std::vector<std::string>(100'000));
+    why = "it sent a message with more strings and lists than so few bytes can have";
+  }
+  SUBCASE("errors in errors") {
+    caf::error error(1, caf::atom("x"));
+    for (int i = 0; i < 100; ++i) error = caf::error(1, caf::atom("x"), caf::make_message(error));
+    caf::scoped_actor self(b.system);
+    self->send(of_b, error);
+    why = "it sent a message with more than 16 messages in one";
+  }
+  caf::scoped_actor self(b.system);
+  self->monitor(of_b);
+  bool lost = false;
+  self->receive([&](const caf::down_msg&) { lost = true; }, caf::after(limit) >> [] {});
+  CHECK(lost);
+  {
+    std::lock_guard lock(mutex);
+    CHECK(said.find(why) != std::string::npos);
+  }
+  caf::scoped_actor other(c.system);
+  bool answered = false;
+  other->request(of_c, limit, std::string("x"))
+      .receive([&](const std::string& text) { answered = text == "x"; }, [](const caf::error&) {});
+  CHECK(answered);
+  for (const caf::actor& each : {actor, door}) {
+    caf::anon_send_exit(each, caf::exit_reason::kill);
+  }
+}
+
+TEST_CASE("one whose actors end for reasons without end is let go") {
+  std::promise<std::string> said;
+  System a(nullptr, {}, [&](LogLevel, std::string_view, std::string_view message) {
+    said.set_value(std::string(message));
+  });
+  auto b = std::make_unique<System>(nullptr);
+  caf::scoped_actor here(a.system);
+  auto port = a.middleman->publish(caf::actor_cast<caf::actor>(here), "127.0.0.1", 0);
+  REQUIRE(port.ok());
+  caf::actor remote = b->connect(*port);
+  REQUIRE(remote);
+  b->system.spawn([remote](caf::event_based_actor* self) -> caf::behavior {
+    self->send(remote, 1);
+    return {[self](int) {
+      caf::error error(1, caf::atom("x"));
+      for (int i = 0; i < 100; ++i) error = caf::error(1, caf::atom("x"), caf::make_message(error));
+      self->quit(error);
+    }};
+  });
+  here->receive(
+      [&](int) {
+        auto back = caf::actor_cast<caf::actor>(here->current_sender());
+        here->monitor(back);
+        here->send(back, 1);
+      },
+      caf::after(limit) >> [] {});
+  auto message = said.get_future();
+  REQUIRE(message.wait_for(limit) == std::future_status::ready);
+  CHECK(message.get().find("it sent a reason with more than 16 messages in one") !=
+        std::string::npos);
+  remote = nullptr;
+  b.reset();
 }
 
 TEST_CASE("a node of another authority is not let in, nor lets others in") {

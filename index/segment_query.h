@@ -1,0 +1,149 @@
+// What a search of one segment for one query is made of, whatever the kind of the segment: for
+// index/shard_view.cpp and index/growing_search.h.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "index/hnsw_search.h"
+#include "index/row_format.h"
+#include "index/shard_view.h"
+
+namespace jade {
+
+// Rows that a scan compares at once, so that memory is not waited for.
+inline constexpr size_t rows_at_once = 16;
+
+// The best k hits of all segments.
+class Nearest {
+ public:
+  Nearest(std::span<const SegmentView> views, size_t k) : views_(views), k_(k) {}
+
+  // Whether a row at this distance could still be among them: asked before the
+  // filter, which costs more than a distance.
+  bool wants(float distance) const {
+    return heap_.size() < k_ || distance <= heap_.front().distance;
+  }
+  // The greatest distance among k; nothing while there are fewer.
+  std::optional<float> worst() const {
+    if (heap_.size() < k_) return std::nullopt;
+    return heap_.front().distance;
+  }
+  void push(const Hit& hit) {
+    auto order = [this](const Hit& a, const Hit& b) { return better(a, b); };
+    if (heap_.size() < k_) {
+      heap_.push_back(hit);
+    } else if (better(hit, heap_.front())) {
+      std::pop_heap(heap_.begin(), heap_.end(), order);
+      heap_.back() = hit;
+    } else {
+      return;
+    }
+    std::push_heap(heap_.begin(), heap_.end(), order);
+  }
+  std::vector<Hit> take_sorted() {
+    std::sort_heap(heap_.begin(), heap_.end(),
+                   [this](const Hit& a, const Hit& b) { return better(a, b); });
+    return std::move(heap_);
+  }
+
+ private:
+  bool better(const Hit& a, const Hit& b) const {
+    if (a.distance != b.distance) return a.distance < b.distance;
+    std::string_view id_a = views_[a.segment].segment->id_view(a.offset);
+    std::string_view id_b = views_[b.segment].segment->id_view(b.offset);
+    if (id_a != id_b) return id_a < id_b;
+    return std::pair(a.segment, a.offset) < std::pair(b.segment, b.offset);
+  }
+
+  std::span<const SegmentView> views_;
+  size_t k_;
+  std::vector<Hit> heap_;  // the worst on top
+};
+
+// Adds how long it lives to a total; nothing without a clock.
+class Stage {
+ public:
+  Stage(const SearchOptions& options, uint64_t& total_ns)
+      : clock_(options.clock_ns),
+        total_ns_(total_ns),
+        start_(clock_ != nullptr ? (*clock_)() : 0) {}
+  ~Stage() {
+    if (clock_ != nullptr) total_ns_ += (*clock_)() - start_;
+  }
+  Stage(const Stage&) = delete;
+  Stage& operator=(const Stage&) = delete;
+
+ private:
+  const std::function<uint64_t()>* clock_;
+  uint64_t& total_ns_;
+  uint64_t start_;
+};
+
+// One search in one segment, and what was done in it.
+class SegmentQuery {
+ public:
+  // All must outlive it. `part`: of the rows of all segments, the share that is in this one.
+  SegmentQuery(const SegmentView& view, uint32_t position, const RowDistance& distance,
+               const SearchOptions& options, double part, Nearest& nearest)
+      : view_(view),
+        position_(position),
+        distance_(distance),
+        options_(options),
+        part_(part),
+        nearest_(nearest) {}
+
+  const SegmentExplanation& done() const { return done_; }
+
+ protected:
+  // False where there is nothing to be found. `matching`: rows that live and match.
+  bool begin(uint64_t matching, bool exact) {
+    done_.segment = view_.id;
+    done_.kind = view_.segment->kind();
+    done_.rows = view_.visible;
+    done_.live = view_.live();
+    done_.matching = matching;
+    done_.matching_exact = exact;
+    return view_.visible > 0 && (done_.matching > 0 || !done_.matching_exact);
+  }
+
+  void plan(SegmentPlan plan) {
+    if (done_.plan == SegmentPlan::none) done_.plan = plan;
+  }
+
+  bool stopped() const { return options_.stop != nullptr && options_.stop->stopped(); }
+  bool stopped_after(uint64_t rows) {
+    return options_.stop != nullptr && options_.stop->after(rows);
+  }
+
+  bool is_there(uint32_t row) const { return !view_.is_dead(row) && row != options_.left_out; }
+  // Of the effort that one segment with all rows would take. What is looked for is rarely in a
+  // small one, and is found there with less; together they find as much as that would.
+  double effort_share() const { return std::pow(part_, 0.25); }
+
+  // How many rows are there to be found, at most.
+  uint64_t wanted() const {
+    uint64_t most = done_.matching_exact ? done_.matching : view_.live();
+    return options_.left_out && most > 0 ? most - 1 : most;
+  }
+
+  void push(Candidate found) {
+    if (nearest_.wants(found.distance())) nearest_.push({found.distance(), position_, found.row()});
+  }
+
+  const SegmentView& view_;
+  uint32_t position_;
+  const RowDistance& distance_;
+  const SearchOptions& options_;
+  double part_;
+  Nearest& nearest_;
+  SegmentExplanation done_;
+};
+
+}  // namespace jade
