@@ -356,7 +356,11 @@ TEST_CASE("Searches go on while rows come") {
     while (!ended) rows.segment->extend_lists(&ended);
   });
   std::thread writer([&] {
-    for (size_t i = 600; i < values.size(); ++i) rows.add(values[i]);
+    for (size_t i = 600; i < values.size(); ++i) {
+      rows.add(values[i]);
+      // Both go on at once, however late the other thread begins.
+      while (i == 4000 && rows.segment->listed() == 0) std::this_thread::yield();
+    }
     ended = true;
   });
   size_t searches = 0, missing = 0;
