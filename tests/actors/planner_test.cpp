@@ -365,6 +365,12 @@ TEST_CASE("drained nodes vote on the catalog where fewer than three others are")
   CHECK(plan_voters(map, health, {3, 5, 6}, {1, 2, 3, 4, 5, 7}) == Nodes{3, 5, 7});
   map.nodes[5].draining = false;
   CHECK(plan_voters(map, health, {3, 5, 6}, {1, 2, 3, 4, 5, 7}) == Nodes{3, 5, 7});
+  // Nor is a vote given to one that is lost.
+  map = cluster_of(4);
+  map.nodes[4].draining = true;
+  health = all_alive(map);
+  health.lost = {3};
+  CHECK(plan_voters(map, health, {1, 2}, {1, 2, 3, 4}) == Nodes{1, 2, 4});
 }
 
 }  // namespace jade

@@ -89,4 +89,25 @@ TEST_CASE("what is removed can be switched off as soon as that is answered") {
   }
 }
 
+TEST_CASE("so can two that are removed at the same time, each as soon as that is answered") {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    CAPTURE(seed);
+    Drained machines(seed);
+    std::vector<std::pair<size_t, Status>> answers;
+    for (size_t node : {1, 2}) {
+      machines.nodes[0]->api().change_node(
+          {machines.nodes[node]->config().name, NodeChange::remove},
+          [&, node](const Result<NodeInfo>& done) { answers.emplace_back(node, done.status()); });
+    }
+    for (size_t gone = 0; gone < 2; ++gone) {
+      REQUIRE(machines.run_until([&] { return answers.size() > gone; }));
+      const auto& [node, status] = answers[gone];
+      REQUIRE_MESSAGE(status.ok(), status.to_string());
+      machines.nodes[node]->crash();
+    }
+    CHECK(machines.changes_catalog(0, "e"));
+    CHECK(machines.await_voters(0, {1}));
+  }
+}
+
 }  // namespace jade::sim
