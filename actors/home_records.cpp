@@ -64,9 +64,8 @@ Status HomeRecords::reroute(const RerouteCommand& command, ShardStore::Batch& ba
     if (!record.ok()) return record.status();
     // No entry both brings ids into being and reroutes.
     JADE_ASSERT(record->has_value());
-    RowView row{(*record)->id, (*record)->values, (*record)->metadata, command.cells[i]};
-    row.valued = (*record)->valued;
-    change(row, known->cell, batch);
+    change({(*record)->id, (*record)->values, (*record)->metadata, command.cells[i]}, known->cell,
+           batch);
   }
   return {};
 }

@@ -460,7 +460,8 @@ void ShardReplica::forget_requests(ShardStore::Batch& batch) {
 Status ShardReplica::check_owned(std::string_view command) const {
   bool owned = true;
   CommandVisitor visitor;
-  visitor.begin = [this](RequestId id) { return request_by_id_.count(id.id) == 0; };
+  // Also of a request that is known: of some of its rows, perhaps, as it came in parts that were
+  // cut by a newer map. Whoever asks with all of them is to cut it so too.
   visitor.begin_upsert = [](size_t, uint32_t, Datatype) { return Status(); };
   visitor.upsert_row = [&](const RowView& row) {
     owned = owned && owns(row.id);

@@ -247,7 +247,7 @@ class ShardReplica {
   // Whether a merge of it is decided and not built yet.
   bool is_merging(uint64_t segment) const;
   void apply_split(const SplitCommand& command, uint64_t index, uint64_t term);
-  // moved: the command is new and names ids that do not belong here.
+  // moved: the command names ids that do not belong here.
   Status check_owned(std::string_view command) const;
   // Marks the rows that do not belong here dead; how many lived.
   uint64_t kill_foreign(Part& part) const;

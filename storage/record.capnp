@@ -22,7 +22,7 @@ struct HomeRecord {
   version @3 :UInt64;  # rises with each change of an id
   cell @4 :UInt64;     # the group that the vector is in for searches; 0: it is deleted
   from @5 :UInt64;     # of a change that is on its way: the group it was in; 0: none
-  valued @6 :UInt64;   # the version that its values came with; 0: its own
+  valued @6 :UInt64;   # the version that its values came with, or were rerouted with; 0: its own
 }
 
 # One command of a shard's log.

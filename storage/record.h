@@ -206,7 +206,7 @@ struct HomeRecord {
   uint64_t version = 0;  // rises with each change of an id
   uint64_t cell = 0;     // the group that has it for searches; 0: it is deleted
   uint64_t from = 0;     // of a change that is on its way: the group before; 0: none
-  uint64_t valued = 0;   // the version that its values came with
+  uint64_t valued = 0;   // the version that its values came with, or were last rerouted with
 };
 std::string encode_home_record(const RowView& row, uint64_t from);
 Result<HomeRecord> decode_home_record(std::string_view bytes);
