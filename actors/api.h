@@ -140,6 +140,11 @@ struct DatabaseInfo {
   std::vector<ShardInfo> placement;
 };
 
+struct NamedValues {
+  std::string name;
+  std::vector<float> values;
+};
+
 // One of the named vectors, of those rows of an upsert that have it.
 struct VectorColumn {
   std::string name;
@@ -171,6 +176,44 @@ struct UpsertReply {
   std::string token;      // hand it to a later search to see at least this write
 };
 
+// What is to be different of one record that exists; at least one thing. The rest stays.
+struct VectorUpdate {
+  VectorId id;
+  // JSON object as text, whose fields take the place of those of their names, or are added;
+  // null takes a field away (RFC 7396, of the fields of the metadata itself). "": none.
+  std::string metadata = {};
+  // Empty: as they are. Of the database's dimension, where its vectors have no names.
+  std::vector<float> values = {};
+  // Where they have names: those to be set, and the names of those to be taken away. A record
+  // keeps one at least.
+  std::vector<NamedValues> named = {};
+  std::vector<std::string> without = {};
+  // Instead of values, where there is an embedder; also becomes the field "text" of the
+  // metadata unless `metadata` names that.
+  std::optional<std::string> text = std::nullopt;
+};
+
+// Each record changes at once, between other writes of it. What would make metadata longer than
+// Limits::metadata_bytes_max (with an embedder: by Limits::text_bytes_max more) or leave a record
+// without a vector is refused with too_large and failed_precondition, and then, of a request of
+// several records, others may have changed.
+struct UpdateRequest {
+  std::string database;
+  std::vector<VectorUpdate> vectors;  // those of one id are taken together, in their order
+  // Value of the shard key, where there is one, of all of them. None: each says its own in its
+  // metadata. It cannot be changed.
+  std::optional<VectorId> key = std::nullopt;
+  std::string request_id = {};  // as in UpsertRequest
+  // There is one vector and the client has named it, so that messages name its fields alone.
+  bool named_by_client = false;
+};
+
+struct UpdateReply {
+  uint64_t updated = 0;           // distinct ids
+  std::vector<VectorId> missing;  // that do not exist, in the order of the request
+  std::string token;              // as in UpsertReply
+};
+
 // Exactly one of `ids` and `filter` is given.
 struct DeleteRequest {
   std::string database;
@@ -183,11 +226,6 @@ struct DeleteRequest {
 struct DeleteReply {
   uint64_t deleted = 0;
   std::string token;
-};
-
-struct NamedValues {
-  std::string name;
-  std::vector<float> values;
 };
 
 struct StoredVector {
@@ -430,6 +468,7 @@ class Api {
   virtual void split_shard(SplitShardRequest request, Done<DatabaseInfo> done) = 0;
 
   virtual void upsert(UpsertRequest request, Done<UpsertReply> done) = 0;
+  virtual void update(UpdateRequest request, Done<UpdateReply> done) = 0;
   virtual void remove(DeleteRequest request, Done<DeleteReply> done) = 0;
   virtual void get(GetRequest request, Done<StoredVector> done) = 0;
   virtual void list(ListRequest request, Done<ListReply> done) = 0;

@@ -76,6 +76,9 @@ void ApiClient::split_shard(SplitShardRequest request, Done<DatabaseInfo> done) 
 void ApiClient::upsert(UpsertRequest request, Done<UpsertReply> done) {
   call<UpsertReply>(std::move(request), std::move(done));
 }
+void ApiClient::update(UpdateRequest request, Done<UpdateReply> done) {
+  call<UpdateReply>(std::move(request), std::move(done));
+}
 void ApiClient::remove(DeleteRequest request, Done<DeleteReply> done) {
   call<DeleteReply>(std::move(request), std::move(done));
 }

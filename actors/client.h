@@ -26,6 +26,7 @@ class ApiClient final : public Api {
   void alter_database(AlterDatabaseRequest request, Done<DatabaseInfo> done) override;
   void split_shard(SplitShardRequest request, Done<DatabaseInfo> done) override;
   void upsert(UpsertRequest request, Done<UpsertReply> done) override;
+  void update(UpdateRequest request, Done<UpdateReply> done) override;
   void remove(DeleteRequest request, Done<DeleteReply> done) override;
   void get(GetRequest request, Done<StoredVector> done) override;
   void list(ListRequest request, Done<ListReply> done) override;

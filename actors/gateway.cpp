@@ -28,6 +28,45 @@ size_t size_of(const UpsertRequest& request) {
   return bytes;
 }
 
+size_t size_of(const UpdateRequest& request) {
+  size_t bytes = 0;
+  for (const VectorUpdate& update : request.vectors) {
+    bytes += sizeof update + update.metadata.size() + update.values.size() * sizeof(float);
+    for (const NamedValues& one : update.named) {
+      bytes += sizeof one + one.name.size() + one.values.size() * sizeof(float);
+    }
+    for (const std::string& name : update.without) bytes += sizeof name + name.size();
+    if (update.text) bytes += update.text->size();
+  }
+  return bytes;
+}
+
+// Passes a write on while there is room for it.
+template <class Reply, class Request>
+caf::result<Reply> admit(gateway_actor::stateful_pointer<gateway_state> self,
+                         const ingest_actor& ingest, Request& request) {
+  gateway_state& state = self->state;
+  size_t bytes = size_of(request);
+  if (state.inflight_bytes > 0 && state.inflight_bytes + bytes > state.options.inflight_bytes_max) {
+    return to_error(
+        Status(Code::resource_exhausted, "too many writes in flight; try again in a second"));
+  }
+  state.inflight_bytes += bytes;
+  auto promise = self->make_response_promise<Reply>();
+  // ingest bounds its own time, so this needs no deadline of its own.
+  self->request(ingest, caf::infinite, std::move(request))
+      .then(
+          [=](Reply& reply) mutable {
+            self->state.inflight_bytes -= bytes;
+            promise.deliver(std::move(reply));
+          },
+          [=](const caf::error& error) mutable {
+            self->state.inflight_bytes -= bytes;
+            promise.deliver(error);
+          });
+  return promise;
+}
+
 // Of a node that must not take part any more: it says why.
 gateway_actor::behavior_type refusing(gateway_actor::pointer self, const caf::error& why,
                                       const node_actor& node) {
@@ -40,6 +79,7 @@ gateway_actor::behavior_type refusing(gateway_actor::pointer self, const caf::er
       [=](const ListDatabases&) -> caf::result<DatabaseInfos> { return why; },
       [=](const DescribeDatabase&) -> caf::result<DatabaseInfo> { return why; },
       [=](const UpsertRequest&) -> caf::result<UpsertReply> { return why; },
+      [=](const UpdateRequest&) -> caf::result<UpdateReply> { return why; },
       [=](const DeleteRequest&) -> caf::result<DeleteReply> { return why; },
       [=](const GetRequest&) -> caf::result<StoredVector> { return why; },
       [=](const ListRequest&) -> caf::result<ListReply> { return why; },
@@ -106,28 +146,8 @@ gateway_actor::behavior_type gateway(gateway_actor::stateful_pointer<gateway_sta
       [=](SplitShard& split) { return change_database(split.database, split); },
       [=](ListDatabases list) { return self->delegate(query, list); },
       [=](DescribeDatabase& describe) { return self->delegate(query, std::move(describe)); },
-      [=](UpsertRequest& request) -> caf::result<UpsertReply> {
-        gateway_state& state = self->state;
-        size_t bytes = size_of(request);
-        if (state.inflight_bytes > 0 && state.inflight_bytes + bytes > options.inflight_bytes_max) {
-          return to_error(
-              Status(Code::resource_exhausted, "too many writes in flight; try again in a second"));
-        }
-        state.inflight_bytes += bytes;
-        auto promise = self->make_response_promise<UpsertReply>();
-        // ingest bounds its own time, so this needs no deadline of its own.
-        self->request(ingest, caf::infinite, std::move(request))
-            .then(
-                [=](UpsertReply& reply) mutable {
-                  self->state.inflight_bytes -= bytes;
-                  promise.deliver(std::move(reply));
-                },
-                [=](const caf::error& error) mutable {
-                  self->state.inflight_bytes -= bytes;
-                  promise.deliver(error);
-                });
-        return promise;
-      },
+      [=](UpsertRequest& request) { return admit<UpsertReply>(self, ingest, request); },
+      [=](UpdateRequest& request) { return admit<UpdateReply>(self, ingest, request); },
       [=](DeleteRequest& request) { return self->delegate(ingest, std::move(request)); },
       [=](GetRequest& request) { return self->delegate(query, std::move(request)); },
       [=](ListRequest& request) { return self->delegate(query, std::move(request)); },

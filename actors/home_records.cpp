@@ -22,14 +22,15 @@ Result<HomeRecords::Known> HomeRecords::find(std::string_view id) const {
   auto record = store_.find_home(id);
   if (!record.ok()) return record.status();
   if (!record->has_value()) return Known();
-  return Known{(*record)->version, (*record)->cell};
+  return Known{(*record)->version, (*record)->cell, (*record)->valued};
 }
 
 void HomeRecords::change(RowView row, uint64_t from, ShardStore::Batch& batch) {
   row.version = meta_.next_version++;
+  if (row.valued == 0) row.valued = row.version;
   batch.put_home(row, from);
   remember(row.version, std::string(row.id));
-  entry_[std::string(row.id)] = {row.version, row.cell};
+  entry_[std::string(row.id)] = {row.version, row.cell, row.valued};
 }
 
 Status HomeRecords::put(const RowView& row, ShardStore::Batch& batch) {
@@ -57,14 +58,14 @@ Status HomeRecords::reroute(const RerouteCommand& command, ShardStore::Batch& ba
   for (size_t i = 0; i < command.ids.size(); ++i) {
     auto known = find(command.ids[i]);
     if (!known.ok()) return known.status();
-    if (known->cell == 0 || known->version != command.versions[i]) continue;
+    if (known->cell == 0 || known->valued != command.versions[i]) continue;
     if (known->cell == command.cells[i] || command.cells[i] == 0) continue;
     auto record = store_.find_home(command.ids[i]);
     if (!record.ok()) return record.status();
-    // Named twice in the entry: the version would be another.
+    // No entry both brings ids into being and reroutes.
     JADE_ASSERT(record->has_value());
-    change({(*record)->id, (*record)->values, (*record)->metadata, command.cells[i]},
-           (*record)->cell, batch);
+    change({(*record)->id, (*record)->values, (*record)->metadata, command.cells[i]}, known->cell,
+           batch);
   }
   return {};
 }

@@ -34,6 +34,8 @@ class HomeRecords {
 
   // Before each entry: what the one before wrote is in the store by now.
   void begin_entry() { entry_.clear(); }
+  // Nothing where the id does not exist. As of the entry before.
+  Result<std::optional<HomeRecord>> get(std::string_view id) const { return store_.find_home(id); }
   // The vector of an id, which belongs to `row.cell`.
   Status put(const RowView& row, ShardStore::Batch& batch);
   // Whether there was one; with `version`, only while it has this version.
@@ -56,6 +58,7 @@ class HomeRecords {
   struct Known {
     uint64_t version = 0;
     uint64_t cell = 0;  // 0: the id does not exist
+    uint64_t valued = 0;
   };
   // As of the entry at hand.
   Result<Known> find(std::string_view id) const;

@@ -1,7 +1,6 @@
 #include "actors/ingest.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <functional>
 #include <unordered_map>
@@ -10,9 +9,11 @@
 #include "actors/errors.h"
 #include "actors/gather.h"
 #include "actors/named_vectors.h"
+#include "actors/partial_update.h"
 #include "actors/random.h"
 #include "actors/shard_key.h"
 #include "actors/token.h"
+#include "actors/vector_values.h"
 #include "index/datatype.h"
 #include "index/embedder.h"
 #include "index/filter.h"
@@ -159,30 +160,6 @@ Status embed_texts(const DatabaseSpec& spec, UpsertRequest& request) {
   return {};
 }
 
-// `values`: as they are stored. `row`: which one, for messages.
-Status check_length(const VectorSpec& vector, size_t row, const std::vector<float>& values) {
-  // One pass that the compiler vectorises; the culprit is looked for only when
-  // there is one. A NaN or infinity makes the sum not finite, and so do values
-  // whose squares overflow: distances to them would not be numbers.
-  float norm = 0;
-  for (float value : values) norm += value * value;
-  if (!std::isfinite(norm)) {
-    for (size_t j = 0; j < values.size(); ++j) {
-      if (!std::isfinite(values[j])) {
-        return invalid_argument(place(row, vector) + "[" + std::to_string(j) +
-                                "] is not a finite number");
-      }
-    }
-    return invalid_argument(place(row, vector) + " is too large: its squared length overflows");
-  }
-  if (vector.metric == Metric::cosine && norm < std::numeric_limits<float>::min()) {
-    return invalid_argument(
-        place(row, vector) +
-        " is a zero vector, which has no direction; metric \"cosine\" needs one");
-  }
-  return {};
-}
-
 // Values become what is stored: rounded here, once, so that all replicas have the same.
 Status store_rows(const DatabaseSpec& spec, UpsertRequest& request) {
   const RecordFormat format = record_format(spec);
@@ -200,22 +177,8 @@ Status store_rows(const DatabaseSpec& spec, UpsertRequest& request) {
     for (size_t i = 0; i < n; ++i) {
       std::memcpy(values.data(), from + i * bytes, bytes);
       size_t row = column != nullptr ? column->rows[i] : i;
-      size_t at = 0;
-      const Datatype datatype = vectors[v].datatype;
-      const char* wrong = datatype == Datatype::float32
-                              ? nullptr
-                              : refusal(datatype, values.data(), values.size(), at);
-      if (wrong != nullptr) {
-        return invalid_argument(place(row, vectors[v]) + "[" + std::to_string(at) + "] " + wrong);
-      }
-      if (!as_given) {
-        const char* out = format.put(stored.data() + row * format.row_bytes(), v, values.data());
-        // So that a vector that is zero by then is seen below.
-        if (datatype != Datatype::float32) {
-          load_values(datatype, out, values.size(), values.data());
-        }
-      }
-      JADE_RETURN_IF_ERROR(check_length(vectors[v], row, values));
+      char* out = as_given ? nullptr : stored.data() + row * format.row_bytes();
+      JADE_RETURN_IF_ERROR(store_vector(format, v, {row}, values, out));
     }
   }
   if (!as_given) request.values = std::move(stored);
@@ -257,7 +220,13 @@ class Fingerprint {
 struct Part {
   uint64_t group = 0;
   std::string command;
+  // Of an update, the first row of its part of the request: places of rows count from there.
+  size_t first_row = 0;
 };
+
+bool is_empty(const UpsertCommand& command) { return command.ids.empty(); }
+bool is_empty(const UpdateCommand& command) { return command.rows.empty(); }
+bool is_empty(const DeleteCommand& command) { return command.ids.empty(); }
 
 // Fills commands with rows, one for each shard that rows belong to. A request is cut
 // into parts by the order and size of its rows alone; the rows of a part that belong to
@@ -268,19 +237,24 @@ template <class Command>
 class Splitter {
  public:
   Splitter(const DatabaseEntry& database, std::string request, uint32_t fingerprint,
-           size_t part_bytes)
+           size_t part_bytes, size_t part_rows = std::numeric_limits<size_t>::max())
       : database_(database),
         request_(std::move(request)),
         fingerprint_(fingerprint),
         part_bytes_(part_bytes),
+        part_rows_(part_rows),
         commands_(database.shards.size()) {}
 
   // The command that a row of so many bytes goes to.
   Command& take(std::string_view row_key, size_t bytes) {
-    if (bytes_ > 0 && bytes_ + bytes > part_bytes_) flush();
+    if (rows_ > 0 && (bytes_ + bytes > part_bytes_ || rows_ == part_rows_)) flush();
     bytes_ += bytes;
+    ++rows_;
     return commands_[shard_of(row_key, database_)];
   }
+
+  // Among those of its part, of the row that was taken last.
+  size_t place() const { return rows_ - 1; }
 
   std::vector<Part> finish() {
     flush();
@@ -291,11 +265,13 @@ class Splitter {
   void flush() {
     std::string id = request_ + "/" + std::to_string(number_++);
     for (size_t shard = 0; shard < commands_.size(); ++shard) {
-      if (commands_[shard].ids.empty()) continue;
-      parts_.push_back(
-          {database_.shards[shard].group, encode(commands_[shard], RequestId{id, fingerprint_})});
+      if (is_empty(commands_[shard])) continue;
+      parts_.push_back({database_.shards[shard].group,
+                        encode(commands_[shard], RequestId{id, fingerprint_}), first_row_});
       commands_[shard] = Command();
     }
+    first_row_ += rows_;
+    rows_ = 0;
     bytes_ = 0;
   }
 
@@ -303,9 +279,12 @@ class Splitter {
   std::string request_;
   uint32_t fingerprint_;
   size_t part_bytes_;
+  size_t part_rows_;
   std::vector<Command> commands_;
   std::vector<Part> parts_;
   size_t bytes_ = 0;
+  size_t rows_ = 0;
+  size_t first_row_ = 0;
   size_t number_ = 0;
 };
 
@@ -315,6 +294,12 @@ void add_row(UpsertCommand& command, const RecordFormat& format, const RowView& 
   command.ids.emplace_back(row.id);
   command.values.append(row.values);
   command.metadata.emplace_back(row.metadata);
+}
+
+void begin_update(UpdateCommand& command, const RecordFormat& format, uint32_t metadata_bytes_max) {
+  command.dimension = format.stored_dimension();
+  command.datatype = format.stored_datatype();
+  command.metadata_bytes_max = metadata_bytes_max;
 }
 
 // Says to which shard each vector belongs, where they are sharded by vector.
@@ -331,18 +316,28 @@ class CellChooser {
   // For the row that was added last.
   void choose(UpsertCommand& command, const RowView& row) {
     if (!database_.by_vector()) return;
-    size_t shard = 0;
-    if (router_) {
-      load_values(database_.spec.datatype, row.values.data(), row_.size(), row_.data());
-      shard = router_->part_of(row_.data());
-    } else {
-      shard = shard_of(row.id, database_);
-    }
     command.router = version_;
-    command.cells.push_back(database_.shards[shard].group);
+    command.cells.push_back(cell_of(row.id, row.values));
+  }
+  void choose(UpdateCommand& command) {
+    if (!database_.by_vector()) return;
+    command.router = version_;
+    UpdateCommand::Row& row = command.rows.back();
+    row.cell = row.values.empty() ? 0 : cell_of(row.id, row.values);
   }
 
  private:
+  uint64_t cell_of(std::string_view id, std::string_view values) {
+    size_t shard = 0;
+    if (router_) {
+      load_values(database_.spec.datatype, values.data(), row_.size(), row_.data());
+      shard = router_->part_of(row_.data());
+    } else {
+      shard = shard_of(id, database_);
+    }
+    return database_.shards[shard].group;
+  }
+
   const DatabaseEntry& database_;
   uint64_t version_ = 0;
   std::optional<VectorRouter> router_;
@@ -389,6 +384,31 @@ Result<std::vector<Part>> split_upsert(const DatabaseEntry& database, const Upse
   return splitter.finish();
 }
 
+std::vector<Part> split_update(const DatabaseEntry& database, const PreparedUpdate& update,
+                               const std::string& id, size_t part_bytes) {
+  Fingerprint fingerprint;
+  for (const UpdateCommand::Row& row : update.rows) {
+    for (std::string_view part :
+         {std::string_view(row.id), std::string_view(row.metadata), std::string_view(row.values)}) {
+      fingerprint.add(part);
+    }
+    fingerprint.add(std::string(1, static_cast<char>(row.without)));
+  }
+  const RecordFormat format = record_format(database.spec);
+  Splitter<UpdateCommand> splitter(database, id, fingerprint.value(), part_bytes, update_rows_max);
+  CellChooser cells(database);
+  for (const UpdateCommand::Row& row : update.rows) {
+    // Whole records will be written.
+    size_t bytes = row.id.size() + format.row_bytes() + row.metadata.size() + 64;
+    UpdateCommand& command = splitter.take(row.id, bytes);
+    begin_update(command, format, update.metadata_bytes_max);
+    command.rows.push_back(row);
+    command.rows.back().place = static_cast<uint32_t>(splitter.place());
+    cells.choose(command);
+  }
+  return splitter.finish();
+}
+
 std::vector<Part> split_delete(const DatabaseEntry& database, const DeleteRequest& request,
                                const std::string& id, size_t part_bytes) {
   Fingerprint fingerprint;
@@ -404,8 +424,9 @@ std::vector<Part> split_delete(const DatabaseEntry& database, const DeleteReques
 
 // The rows of a command where they belong now: its shard may have been split, or routed
 // anew.
-Result<std::vector<Part>> split_again(const DatabaseEntry& database, const std::string& command) {
+Result<std::vector<Part>> split_again(const DatabaseEntry& database, const Part& part) {
   std::vector<UpsertCommand> upserts(database.shards.size());
+  std::vector<UpdateCommand> updates(database.shards.size());
   std::vector<DeleteCommand> deletes(database.shards.size());
   std::string id;
   RequestId request;
@@ -424,19 +445,32 @@ Result<std::vector<Part>> split_again(const DatabaseEntry& database, const std::
     cells.choose(upsert, row);
     return Status();
   };
+  visitor.update = [&](const UpdateCommand& before) {
+    for (const UpdateCommand::Row& row : before.rows) {
+      UpdateCommand& update = updates[shard_of(row.id, database)];
+      begin_update(update, format, before.metadata_bytes_max);
+      update.rows.push_back(row);
+      cells.choose(update);
+    }
+    return Status();
+  };
   visitor.erase = [&](const DeleteCommand& erase) {
     for (const std::string& key : erase.ids) {
       deletes[shard_of(key, database)].ids.push_back(key);
     }
     return Status();
   };
-  // Only those two are sent from here.
-  JADE_RETURN_IF_ERROR(visit_command(command, visitor));
+  // Only those three are sent from here.
+  JADE_RETURN_IF_ERROR(visit_command(part.command, visitor));
   std::vector<Part> parts;
   for (size_t shard = 0; shard < database.shards.size(); ++shard) {
-    uint64_t group = database.shards[shard].group;
-    if (!upserts[shard].ids.empty()) parts.push_back({group, encode(upserts[shard], request)});
-    if (!deletes[shard].ids.empty()) parts.push_back({group, encode(deletes[shard], request)});
+    const uint64_t group = database.shards[shard].group;
+    auto add = [&](const auto& command) {
+      if (!is_empty(command)) parts.push_back({group, encode(command, request), part.first_row});
+    };
+    add(upserts[shard]);
+    add(updates[shard]);
+    add(deletes[shard]);
   }
   return parts;
 }
@@ -446,7 +480,22 @@ using ingest_pointer = ingest_actor::stateful_pointer<ingest_state>;
 struct Written {
   uint64_t affected = 0;
   std::string token;
+  std::vector<bool> missing = {};  // of the rows of an update
 };
+
+// Which rows of an update's command its shard did not find.
+Status note_missing(const Part& part, const ShardWritten& written, std::vector<bool>& missing) {
+  CommandVisitor visitor;
+  visitor.update = [&](const UpdateCommand& update) -> Status {
+    for (const UpdateCommand::Row& row : update.rows) {
+      bool said = row.place / 8 < written.missing.size() &&
+                  (written.missing[row.place / 8] >> row.place % 8 & 1) != 0;
+      if (said || written.affected == 0) missing.at(part.first_row + row.place) = true;
+    }
+    return {};
+  };
+  return visit_command(part.command, visitor);
+}
 
 // One request: its parts are written at once, and those whose answer is lost again,
 // while time remains.
@@ -458,11 +507,15 @@ struct Writing {
   size_t missing = 0;
   uint64_t affected = 0;
   AppliedIndexes indexes;
-  Status failure;  // of any part
+  std::vector<bool> missing_rows;  // of an update
+  Status failure;                  // of any part
   std::function<void(Result<Written>)> done;
 
-  void count(const ShardWritten& written) {
+  void count(const ShardWritten& written, const Part& part) {
     affected += written.affected;
+    if (!missing_rows.empty()) {
+      if (Status noted = note_missing(part, written, missing_rows); !noted.ok()) failure = noted;
+    }
     auto see = [this](uint64_t group, uint64_t index) {
       indexes[group] = std::max(indexes[group], index);
     };
@@ -471,7 +524,9 @@ struct Writing {
   }
   void finish_one() {
     if (--missing > 0) return;
-    if (failure.ok()) return done(Written{affected, encode_token(indexes)});
+    if (failure.ok()) {
+      return done(Written{affected, encode_token(indexes), std::move(missing_rows)});
+    }
     if (sent == 1) return done(failure);
     done(Status(failure.code(),
                 failure.message() +
@@ -497,7 +552,7 @@ void write_again(ingest_pointer self, const std::shared_ptr<Writing>& all, const
   auto database = self->state.routes.database(all->database);
   if (!database.ok()) return all->fail(database.status());
   if (find_shard(**database, part.group) == nullptr) return all->fail(dropped(all->database));
-  auto parts = split_again(**database, part.command);
+  auto parts = split_again(**database, part);
   if (!parts.ok()) return all->fail(parts.status());
   all->missing += parts->size() - 1;
   for (Part& again : *parts) write(self, all, std::move(again));
@@ -518,8 +573,8 @@ void write(ingest_pointer self, std::shared_ptr<Writing> all, Part part) {
   message.route.deadline_ms = all->deadline_ms;
   ask_until<ShardWritten>(
       self, self->state.timers, *shard, all->deadline_ms, std::move(message),
-      [all](const ShardWritten& written) {
-        all->count(written);
+      [all, kept](const ShardWritten& written) {
+        all->count(written, *kept);
         all->finish_one();
       },
       [=](const caf::error& error) {
@@ -539,9 +594,11 @@ std::shared_ptr<Writing> begin_writing(ingest_pointer self, const std::string& d
   return all;
 }
 
+// `updated_rows`: how many, of an update.
 void write_all(ingest_pointer self, const std::string& database, std::vector<Part> parts,
-               std::function<void(Result<Written>)> done) {
+               std::function<void(Result<Written>)> done, size_t updated_rows = 0) {
   auto all = begin_writing(self, database);
+  all->missing_rows.resize(updated_rows);
   all->sent = all->missing = parts.size();
   all->done = std::move(done);
   for (Part& part : parts) write(self, all, std::move(part));
@@ -551,6 +608,19 @@ auto deliver_deleted(caf::typed_response_promise<DeleteReply> promise) {
   return [promise](Result<Written> written) mutable {
     if (!written.ok()) return (void)promise.deliver(to_error(written.status()));
     promise.deliver(DeleteReply{written->affected, std::move(written->token)});
+  };
+}
+
+auto deliver_updated(caf::typed_response_promise<UpdateReply> promise, std::vector<VectorId> ids) {
+  return [promise, ids = std::move(ids)](Result<Written> written) mutable {
+    if (!written.ok()) return (void)promise.deliver(to_error(written.status()));
+    UpdateReply reply;
+    reply.token = std::move(written->token);
+    for (size_t i = 0; i < ids.size(); ++i) {
+      if (written->missing[i]) reply.missing.push_back(std::move(ids[i]));
+    }
+    reply.updated = ids.size() - reply.missing.size();
+    promise.deliver(std::move(reply));
   };
 }
 
@@ -646,6 +716,22 @@ ingest_actor::behavior_type ingest(ingest_actor::stateful_pointer<ingest_state> 
                     if (!written.ok()) return (void)promise.deliver(to_error(written.status()));
                     promise.deliver(UpsertReply{distinct, std::move(written->token)});
                   });
+        return promise;
+      },
+      [self](UpdateRequest& request) -> caf::result<UpdateReply> {
+        auto database = self->state.routes.database(request.database);
+        if (!database.ok()) return to_error(database.status());
+        auto update = prepare_update((*database)->spec, request);
+        if (!update.ok()) return to_error(update.status());
+        if (Status status = check_request_id(request.request_id); !status.ok()) {
+          return to_error(status);
+        }
+        auto promise = self->make_response_promise<UpdateReply>();
+        auto parts = split_update(**database, *update, request_id(self->state, request.request_id),
+                                  self->state.options.command_bytes);
+        size_t rows = update->ids.size();
+        write_all(self, request.database, std::move(parts),
+                  deliver_updated(promise, std::move(update->ids)), rows);
         return promise;
       },
       [self](DeleteRequest& request) -> caf::result<DeleteReply> {

@@ -314,6 +314,10 @@ Result<UpsertReply> Node::upsert(UpsertRequest request) {
   return wait_for<UpsertReply>(
       [&](auto done) { api().upsert(std::move(request), std::move(done)); });
 }
+Result<UpdateReply> Node::update(UpdateRequest request) {
+  return wait_for<UpdateReply>(
+      [&](auto done) { api().update(std::move(request), std::move(done)); });
+}
 Result<DeleteReply> Node::remove(DeleteRequest request) {
   return wait_for<DeleteReply>(
       [&](auto done) { api().remove(std::move(request), std::move(done)); });

@@ -78,6 +78,8 @@ class Node {
   // Returns when it is decided; the shard then becomes two while both serve.
   Result<DatabaseInfo> split_shard(SplitShardRequest request);
   Result<UpsertReply> upsert(UpsertRequest request);
+  // Changes parts of records that exist.
+  Result<UpdateReply> update(UpdateRequest request);
   Result<DeleteReply> remove(DeleteRequest request);
   Result<StoredVector> get(GetRequest request);
   Result<ListReply> list(ListRequest request);

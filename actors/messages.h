@@ -71,7 +71,9 @@ struct ShardWrite {
 struct ShardWritten {
   uint64_t group = 0;
   uint64_t index = 0;     // of the log entry
-  uint64_t affected = 0;  // rows written or deleted
+  uint64_t affected = 0;  // rows written or deleted; of an update, those that were found
+  // Of an update: ShardReplica::last_missing().
+  std::string missing = {};
   // With sharding by vector: the entries of other groups with which searches see it.
   std::map<uint64_t, uint64_t> reached = {};
 };
@@ -252,7 +254,7 @@ struct LifeChecked {
 // Of the messages between nodes, and of what is in the logs that they share: those of another
 // version may mean something else. But
 // Hello and JoinCluster look the same in all, so that their sender is told so.
-constexpr uint32_t cluster_protocol = 5;
+constexpr uint32_t cluster_protocol = 6;
 
 // Who are you? failed_precondition: of another cluster, or another version.
 struct Hello {
@@ -548,6 +550,7 @@ using node_actor =
 // Validates writes, splits them by shard, waits for all.
 using ingest_actor = caf::typed_actor<caf::reacts_to<RoutesChanged>, caf::reacts_to<Later>,
                                       caf::replies_to<UpsertRequest>::with<UpsertReply>,
+                                      caf::replies_to<UpdateRequest>::with<UpdateReply>,
                                       caf::replies_to<DeleteRequest>::with<DeleteReply>>;
 
 // Validates reads, fans out to shards, merges the answers.
@@ -569,6 +572,7 @@ using gateway_actor = caf::typed_actor<
     caf::replies_to<ListDatabases>::with<DatabaseInfos>,
     caf::replies_to<DescribeDatabase>::with<DatabaseInfo>,
     caf::replies_to<UpsertRequest>::with<UpsertReply>,
+    caf::replies_to<UpdateRequest>::with<UpdateReply>,
     caf::replies_to<DeleteRequest>::with<DeleteReply>,
     caf::replies_to<GetRequest>::with<StoredVector>, caf::replies_to<ListRequest>::with<ListReply>,
     caf::replies_to<SearchRequest>::with<SearchReply>,
@@ -606,7 +610,7 @@ struct Wired {
 
 JADE_INSPECT(Route, x.group, x.node, x.hops, x.waits)
 JADE_INSPECT(ShardWrite, x.route, x.route.budget_ms, x.command, x.forwarded)
-JADE_INSPECT(ShardWritten, x.group, x.index, x.affected, x.reached)
+JADE_INSPECT(ShardWritten, x.group, x.index, x.affected, x.missing, x.reached)
 JADE_INSPECT(ShardSearch, x.route, x.route.budget_ms, x.queries, x.dimension, x.vector, x.k,
              x.ef_search, x.nprobe, x.min_recall, x.filter, x.exact, x.include_metadata,
              x.include_values, x.has_threshold, x.distance_max, x.applied_min, x.last_child,
@@ -735,6 +739,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::ShardBehind)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::Wired)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::UpsertRequest)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::UpsertReply)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::UpdateRequest)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::UpdateReply)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::DeleteRequest)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::DeleteReply)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::GetRequest)

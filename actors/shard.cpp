@@ -316,7 +316,7 @@ void shard_state::propose(std::string command, std::function<void(Result<ShardWr
     // Called right after the entry was applied, so count and outcome are its own.
     if (!index.ok()) return done(index.status());
     if (Status outcome = replica->last_outcome(); !outcome.ok()) return done(outcome);
-    done(ShardWritten{group, *index, replica->last_affected()});
+    done(ShardWritten{group, *index, replica->last_affected(), replica->last_missing()});
   });
   after_event();
 }

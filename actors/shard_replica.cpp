@@ -8,10 +8,12 @@
 #include "actors/random.h"
 #include "actors/segment_vectors.h"
 #include "index/calibration.h"
+#include "index/metadata.h"
 #include "index/segment_builder.h"
 #include "index/segment_io.h"
 #include "storage/crc32c.h"
 #include "storage/data_dir.h"
+#include "storage/row_key.h"
 
 namespace jade {
 namespace {
@@ -349,6 +351,7 @@ Status ShardReplica::apply(uint64_t index, uint64_t term, std::string_view comma
   JADE_ASSERT(index > meta_.applied_index);
   ShardStore::Batch batch;
   last_affected_ = 0;
+  last_missing_.clear();
   last_outcome_ = Status();
   batch_rows_.clear();
   std::optional<Request> request;
@@ -367,6 +370,7 @@ Status ShardReplica::apply(uint64_t index, uint64_t term, std::string_view comma
     ++last_affected_;
     return homes_->put(row, batch);
   };
+  visitor.update = [&](const UpdateCommand& update) { return apply_update(update, batch); };
   visitor.erase = [&](const DeleteCommand& erase) {
     return homes_ ? apply_home_delete(erase, batch) : apply_delete(erase, batch);
   };
@@ -409,8 +413,10 @@ Status ShardReplica::apply(uint64_t index, uint64_t term, std::string_view comma
   if (meta_.cells.followed != 0) last_outcome_ = check_router(command);
   if (last_outcome_.code() == Code::corruption) return last_outcome_;
   if (last_outcome_.ok()) JADE_RETURN_IF_ERROR(visit_command(command, visitor));
-  if (request) {
+  // What was refused may be tried again.
+  if (request && last_outcome_.ok()) {
     request->affected = last_affected_;
+    request->missing = last_missing_;
     batch.remember(*request);
     remember(*std::move(request));
   }
@@ -428,6 +434,7 @@ bool ShardReplica::begin_request(std::string_view id, uint32_t fingerprint) {
   if (found == request_by_id_.end()) return true;
   if (found->second->fingerprint == fingerprint) {
     last_affected_ = found->second->affected;
+    last_missing_ = found->second->missing;
   } else {
     last_outcome_ = Status(Code::failed_precondition,
                            "this idempotency key was used for another request; choose a new one "
@@ -453,10 +460,15 @@ void ShardReplica::forget_requests(ShardStore::Batch& batch) {
 Status ShardReplica::check_owned(std::string_view command) const {
   bool owned = true;
   CommandVisitor visitor;
-  visitor.begin = [this](RequestId id) { return request_by_id_.count(id.id) == 0; };
+  // Also of a request that is known: of some of its rows, perhaps, as it came in parts that were
+  // cut by a newer map. Whoever asks with all of them is to cut it so too.
   visitor.begin_upsert = [](size_t, uint32_t, Datatype) { return Status(); };
   visitor.upsert_row = [&](const RowView& row) {
     owned = owned && owns(row.id);
+    return Status();
+  };
+  visitor.update = [&](const UpdateCommand& update) {
+    for (const auto& row : update.rows) owned = owned && owns(row.id);
     return Status();
   };
   visitor.erase = [&](const DeleteCommand& erase) {
@@ -475,7 +487,7 @@ Status ShardReplica::check_owned(std::string_view command) const {
 Status ShardReplica::check_router(std::string_view command) const {
   auto head = head_of_command(command);
   if (!head.ok()) return head.status();
-  bool current = !head->is_upsert || head->router >= meta_.cells.followed ||
+  bool current = !head->is_routed || head->router >= meta_.cells.followed ||
                  request_by_id_.count(head->request) > 0;
   if (current) return {};
   return Status(Code::moved, "shard " + std::to_string(options_.group) +
@@ -611,6 +623,95 @@ Status ShardReplica::apply_upsert(const RowView& row, ShardStore::Batch& batch) 
   ++parts_.back().live;
   ++live_rows_;
   ++last_affected_;
+  return {};
+}
+
+Result<std::optional<ShardReplica::Content>> ShardReplica::find_content(
+    const std::string& id) const {
+  if (homes_) {
+    auto record = homes_->get(id);
+    if (!record.ok()) return record.status();
+    if (!record->has_value()) return std::optional<Content>();
+    HomeRecord& home = **record;
+    return std::optional<Content>(
+        {std::move(home.values), std::move(home.metadata), home.cell, home.valued});
+  }
+  auto row = store_->find(id);
+  if (!row.ok()) return row.status();
+  if (!row->has_value()) return std::optional<Content>();
+  auto record = store_->get(**row);
+  // An id names a row that is there.
+  if (record.status().code() == Code::not_found) return corruption(record.status().message());
+  if (!record.ok()) return record.status();
+  return std::optional<Content>({std::move(record->values), std::move(record->metadata)});
+}
+
+Result<ShardReplica::Content> ShardReplica::merge(const Content& old, const UpdateCommand& command,
+                                                  const UpdateCommand::Row& row) const {
+  auto vector = [&] {
+    auto id = id_of_row_key(row.id);
+    return "vector " + (id.ok() ? id->to_string() : "of an unreadable id");
+  };
+  Content out = old;
+  if (!row.metadata.empty()) out.metadata = merge_metadata(old.metadata, row.metadata);
+  // It may have come longer, with a text.
+  size_t bytes = out.metadata.size();
+  if (bytes > command.metadata_bytes_max && bytes > old.metadata.size()) {
+    return Status(Code::too_large, "the metadata of " + vector() + " would have " +
+                                       std::to_string(bytes) +
+                                       " bytes with what it has already; at most " +
+                                       std::to_string(command.metadata_bytes_max) + " are allowed");
+  }
+  out.values = format().merge(old.values, row.values, row.without);
+  if (!format().fits(out.values)) {
+    return Status(Code::failed_precondition, "the update would take all its vectors away from " +
+                                                 vector() +
+                                                 ", which must keep one; delete it instead");
+  }
+  if (!row.values.empty()) {
+    out.cell = row.cell;
+    out.valued = 0;
+  }
+  return out;
+}
+
+Status ShardReplica::apply_update(const UpdateCommand& command, ShardStore::Batch& batch) {
+  struct Change {
+    const std::string* id;
+    Content content;
+  };
+  std::vector<Change> changes;
+  std::string missing(update_rows_max / 8, '\0');
+  uint64_t found_rows = 0;
+  for (const UpdateCommand::Row& row : command.rows) {
+    if (!row.values.empty()) {
+      JADE_RETURN_IF_ERROR(check_values(command.dimension, command.datatype));
+      if (!format().fits(row.values) || (homes_ && row.cell == 0)) {
+        return corruption("an update in the log of a shard sets no vector, or for no shard");
+      }
+    }
+    auto old = find_content(row.id);
+    if (!old.ok()) return old.status();
+    if (!old->has_value()) {
+      missing[row.place / 8] = static_cast<char>(missing[row.place / 8] | 1 << row.place % 8);
+      continue;
+    }
+    ++found_rows;
+    auto merged = merge(**old, command, row);
+    if (!merged.ok()) {
+      last_outcome_ = merged.status();
+      return {};
+    }
+    if (*merged != **old) changes.push_back({&row.id, std::move(*merged)});
+  }
+  for (const Change& change : changes) {
+    const Content& content = change.content;
+    RowView row{*change.id, content.values, content.metadata, content.cell};
+    row.valued = content.valued;
+    JADE_RETURN_IF_ERROR(homes_ ? homes_->put(row, batch) : apply_upsert(row, batch));
+  }
+  last_affected_ = found_rows;
+  if (found_rows > 0 && found_rows < command.rows.size()) last_missing_ = std::move(missing);
   return {};
 }
 

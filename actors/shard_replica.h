@@ -104,9 +104,13 @@ class ShardReplica {
   // Rows written or deleted by the last entry; by the earlier one where it repeats
   // a request.
   uint64_t last_affected() const { return last_affected_; }
+  // Of an update, which of its records do not exist: Request::missing. "": all of them, where
+  // it affected none, and otherwise none.
+  const std::string& last_missing() const { return last_missing_; }
   // The last entry changed nothing: failed_precondition, as its request id stands for
-  // another command, or a home sent something else since; moved, as some of its ids belong
-  // to a shard that was split off, or it was routed by an old router.
+  // another command, a home sent something else since, or an update would leave a record
+  // without a vector; too_large, as one would make its metadata so; moved, as some of its ids
+  // belong to a shard that was split off, or it was routed by an old router.
   const Status& last_outcome() const { return last_outcome_; }
   // Version of the placement that the group's members follow.
   uint64_t placed() const { return meta_.placed; }
@@ -216,6 +220,21 @@ class ShardReplica {
   Status check_values(uint32_t dimension, Datatype datatype) const;
 
   Status apply_upsert(const RowView& row, ShardStore::Batch& batch);
+  // Some of a record, before or after an update.
+  struct Content {
+    std::string values;
+    std::string metadata;
+    uint64_t cell = 0;    // with sharding by vector
+    uint64_t valued = 0;  // as in HomeRecord
+
+    friend bool operator==(const Content&, const Content&) = default;
+  };
+  // As of the entry before.
+  Result<std::optional<Content>> find_content(const std::string& id) const;
+  // What an update makes of it; too_large and failed_precondition: it must not.
+  Result<Content> merge(const Content& old, const UpdateCommand& command,
+                        const UpdateCommand::Row& row) const;
+  Status apply_update(const UpdateCommand& command, ShardStore::Batch& batch);
   // As a home, and as a cell, of a database that is sharded by vector.
   Status apply_home_delete(const DeleteCommand& command, ShardStore::Batch& batch);
   Status apply_forward(const ForwardCommand& command, ShardStore::Batch& batch);
@@ -228,7 +247,7 @@ class ShardReplica {
   // Whether a merge of it is decided and not built yet.
   bool is_merging(uint64_t segment) const;
   void apply_split(const SplitCommand& command, uint64_t index, uint64_t term);
-  // moved: the command is new and names ids that do not belong here.
+  // moved: the command names ids that do not belong here.
   Status check_owned(std::string_view command) const;
   // Marks the rows that do not belong here dead; how many lived.
   uint64_t kill_foreign(Part& part) const;
@@ -262,6 +281,7 @@ class ShardReplica {
   std::deque<Request> requests_;  // by log entry; the latest requests_kept
   std::unordered_map<std::string_view, const Request*> request_by_id_;
   uint64_t last_affected_ = 0;
+  std::string last_missing_;
   Status last_outcome_;
   uint64_t live_rows_ = 0;
 };

@@ -64,7 +64,7 @@ Status find_misplaced(const ShardSnapshot& view, const DatabaseEntry& database,
     out.last = record.id;
     if (cell == record.cell) return true;
     out.command.ids.push_back(std::move(record.id));
-    out.command.versions.push_back(record.version);
+    out.command.versions.push_back(record.valued);
     out.command.cells.push_back(cell);
     out.all = out.command.ids.size() < swept_rows_max;
     return out.all;

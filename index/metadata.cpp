@@ -2,6 +2,8 @@
 
 #include <boost/json.hpp>
 #include <charconv>
+#include <unordered_map>
+#include <vector>
 
 namespace jade {
 namespace {
@@ -119,6 +121,21 @@ size_t skip_string(std::string_view text, size_t at) {
   return text.size();
 }
 
+// Calls on_field(name, value), both as text, for each field of a canonical object, until it
+// returns false.
+template <class OnField>
+void each_field(std::string_view object, OnField on_field) {
+  size_t at = 1;
+  while (at < object.size() && object[at] == '"') {
+    size_t name_end = skip_string(object, at);
+    if (name_end >= object.size()) break;
+    size_t value_end = skip_value(object, name_end + 1);
+    std::string_view value = object.substr(name_end + 1, value_end - name_end - 1);
+    if (!on_field(object.substr(at, name_end - at), value)) break;
+    at = value_end + 1;
+  }
+}
+
 }  // namespace
 
 Result<std::string> canonical_metadata(std::string_view text) {
@@ -136,6 +153,33 @@ Result<std::string> metadata_with_text(std::string_view metadata, std::string_vi
   if (find_field(metadata, "\"text\"")) return std::string(metadata);
   std::string with = std::string(metadata.substr(0, metadata.size() - 1)) + "," + field + "}";
   return canonical_metadata(with);
+}
+
+std::string merge_metadata(std::string_view metadata, std::string_view patch, bool keep_nulls) {
+  struct Field {
+    std::string_view name, value;
+    bool patched;
+  };
+  std::vector<Field> fields;
+  std::unordered_map<std::string_view, size_t> places;
+  for (bool patched : {false, true}) {
+    each_field(patched ? patch : metadata, [&](std::string_view name, std::string_view value) {
+      auto [place, first] = places.try_emplace(name, fields.size());
+      if (first) fields.push_back({name, {}, false});
+      fields[place->second].value = value;
+      fields[place->second].patched = patched;
+      return true;
+    });
+  }
+  std::string out;
+  out.reserve(metadata.size() + patch.size());
+  for (const Field& field : fields) {
+    // One that was stored as null stays, unless it is named.
+    if (field.patched && field.value == "null" && !keep_nulls) continue;
+    out.append(out.empty() ? "{" : ",").append(field.name).append(":").append(field.value);
+  }
+  if (!out.empty()) return out + "}";
+  return metadata.empty() ? "" : "{}";
 }
 
 std::string canonical_string(std::string_view text) {
@@ -166,17 +210,12 @@ size_t skip_value(std::string_view text, size_t at) {
 }
 
 std::optional<std::string_view> find_field(std::string_view object, std::string_view name) {
-  size_t at = 1;
-  while (at < object.size() && object[at] == '"') {
-    size_t name_end = skip_string(object, at);
-    if (name_end >= object.size()) break;
-    size_t value_end = skip_value(object, name_end + 1);
-    if (object.substr(at, name_end - at) == name) {
-      return object.substr(name_end + 1, value_end - name_end - 1);
-    }
-    at = value_end + 1;
-  }
-  return std::nullopt;
+  std::optional<std::string_view> found;
+  each_field(object, [&](std::string_view field, std::string_view value) {
+    if (field == name) found = value;
+    return !found;
+  });
+  return found;
 }
 
 }  // namespace jade

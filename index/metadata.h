@@ -23,6 +23,13 @@ Result<std::string> canonical_metadata(std::string_view json);
 // `metadata` (canonical or "") with a field "text" added unless it has one.
 Result<std::string> metadata_with_text(std::string_view metadata, std::string_view text);
 
+// `metadata` (canonical or "") with the fields of `patch` (canonical) in the place of those of
+// their names, or behind all; null takes a field away: RFC 7396, of the fields of the object
+// itself. With `keep_nulls` they stay, so that merging the result is merging one after the
+// other. "" where both are without fields and `metadata` is "".
+std::string merge_metadata(std::string_view metadata, std::string_view patch,
+                           bool keep_nulls = false);
+
 // The text of a JSON string, quotes included, in canonical form.
 std::string canonical_string(std::string_view text);
 

@@ -51,6 +51,26 @@ const char* RecordFormat::put(char* stored, size_t vector, const float* values) 
   return stored + begin(vector);
 }
 
+std::string RecordFormat::merge(std::string_view stored, std::string_view set,
+                                uint8_t without) const {
+  if (!named_) return std::string(set.empty() ? stored : set);
+  std::string out = stored.empty() ? std::string(row_bytes(), '\0') : std::string(stored);
+  auto present = static_cast<unsigned char>(out.back());
+  for (size_t v = 0; v < vectors_.size(); ++v) {
+    const size_t bytes = ends_[v] - begin(v);
+    const char* given = set.empty() ? nullptr : find(set, v);
+    if (given != nullptr) {
+      out.replace(begin(v), bytes, given, bytes);
+      present |= 1u << v;
+    } else if ((without >> v & 1) != 0) {
+      out.replace(begin(v), bytes, bytes, '\0');
+      present &= ~(1u << v);
+    }
+  }
+  out.back() = static_cast<char>(present);
+  return present == 0 ? std::string() : out;
+}
+
 std::vector<float> RecordFormat::load(std::string_view stored, size_t vector) const {
   const char* found = find(stored, vector);
   JADE_ASSERT(found != nullptr);

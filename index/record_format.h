@@ -49,6 +49,10 @@ class RecordFormat {
   // `stored`: row_bytes(), at first zeros. `values`: format(vector).dimension() floats that
   // can be stored. Returns where they are, as find() does.
   const char* put(char* stored, size_t vector, const float* values) const;
+  // `stored` with the vectors of `set`, and not those of `without` (bit i: the i-th), of
+  // which `set` has none. Each may be "": no vector. Has none where nothing is left, unless
+  // there is one without a name.
+  std::string merge(std::string_view stored, std::string_view set, uint8_t without) const;
   // Back, where has().
   std::vector<float> load(std::string_view stored, size_t vector) const;
 

@@ -285,7 +285,8 @@ void Handlers::handle(const RouteMatch& match, HttpRequest& request, Responder r
   bool strict = match.route->pattern.starts_with("/v1/");
   RouteId id_of_route = match.route->id;
   bool queried = id_of_route == RouteId::list_vectors || id_of_route == RouteId::recall ||
-                 id_of_route == RouteId::get_vector || id_of_route == RouteId::delete_vector;
+                 id_of_route == RouteId::get_vector || id_of_route == RouteId::update_vector ||
+                 id_of_route == RouteId::delete_vector;
   if (strict && !match.query.empty() && !queried) {
     return respond(error_response(invalid_argument("this path takes no query parameters")));
   }
@@ -322,6 +323,11 @@ void Handlers::handle(const RouteMatch& match, HttpRequest& request, Responder r
       return list_vectors(*std::move(database), match.query, std::move(respond));
     case RouteId::get_vector:
       return get_vector(*std::move(database), std::move(id), match.query, std::move(respond));
+    case RouteId::update_vector:
+      return update_vector(*std::move(database), std::move(id), match.query, request,
+                           std::move(respond));
+    case RouteId::update_vectors:
+      return update_vectors(*std::move(database), request, std::move(respond));
     case RouteId::delete_vector:
       return delete_vector(*std::move(database), std::move(id), match.query, request,
                            std::move(respond));
@@ -404,6 +410,36 @@ void Handlers::get_vector(std::string database, VectorId id, std::string_view qu
            answer<StoredVector>(std::move(respond), [](const StoredVector& vector) {
              return encode_vector(vector, {true, true});
            }));
+}
+
+void Handlers::update_vector(std::string database, VectorId id, std::string_view query,
+                             HttpRequest& request, Responder respond) {
+  auto key = parse_key(query);
+  if (!key) return respond(error_response(key.status()));
+  auto update = decode_update_vector(request.body);
+  if (!update) return respond(error_response(update.status()));
+  update->id = std::move(id);
+  UpdateRequest one;
+  one.database = database;
+  one.vectors.push_back(*std::move(update));
+  one.key = *std::move(key);
+  one.request_id = std::move(request.idempotency_key);
+  one.named_by_client = true;
+  api_.update(std::move(one), [respond, database](Result<UpdateReply> reply) {
+    if (!reply) return respond(error_response(reply.status()));
+    if (reply->missing.empty()) return respond(json_response(encode_updated(*reply)));
+    respond(error_response(not_found("id " + reply->missing.front().to_string() +
+                                     " does not exist in database \"" + database + "\"")));
+  });
+}
+
+void Handlers::update_vectors(std::string database, HttpRequest& request, Responder respond) {
+  auto decoded = decode_update(request.body);
+  request.body = {};
+  if (!decoded) return respond(error_response(decoded.status()));
+  decoded->database = std::move(database);
+  decoded->request_id = std::move(request.idempotency_key);
+  api_.update(*std::move(decoded), answer<UpdateReply>(std::move(respond), encode_update_reply));
 }
 
 void Handlers::delete_vector(std::string database, VectorId id, std::string_view query,

@@ -43,6 +43,9 @@ class Handlers {
   void upsert(std::string database, HttpRequest& request, Responder respond);
   void list_vectors(std::string database, std::string_view query, Responder respond);
   void get_vector(std::string database, VectorId id, std::string_view query, Responder respond);
+  void update_vector(std::string database, VectorId id, std::string_view query,
+                     HttpRequest& request, Responder respond);
+  void update_vectors(std::string database, HttpRequest& request, Responder respond);
   void delete_vector(std::string database, VectorId id, std::string_view query,
                      HttpRequest& request, Responder respond);
   void delete_vectors(std::string database, HttpRequest& request, Responder respond);

@@ -46,6 +46,12 @@ enum UpsertField { u_vectors };
 constexpr std::string_view upsert_names[] = {"vectors"};
 enum VectorField { v_id, v_values, v_metadata, v_text };
 constexpr std::string_view vector_names[] = {"id", "values", "metadata", "text"};
+enum UpdateField { p_vectors, p_key };
+constexpr std::string_view update_names[] = {"vectors", "key"};
+// Of one whose id is known; others have it as well.
+enum PatchField { f_values, f_metadata, f_text, f_id };
+constexpr std::string_view update_vector_names[] = {"values", "metadata", "text", "id"};
+constexpr std::span<const std::string_view> patch_names(update_vector_names, f_id);
 enum RemoveField { r_ids, r_filter, r_key };
 constexpr std::string_view remove_names[] = {"ids", "filter", "key"};
 enum SearchField {
@@ -324,6 +330,48 @@ class UpsertReader {
   bool by_text_ = false;
 };
 
+Status read_set_values(JsonValue& value, const JsonPath& path, std::vector<float>& out) {
+  JADE_RETURN_IF_ERROR(read_floats(value, path, out));
+  return out.empty() ? invalid_argument(path.to_string() + " is empty") : Status();
+}
+
+// An array or, where vectors have names, an object of arrays and nulls.
+Status read_changed_values(JsonValue& value, const JsonPath& path, VectorUpdate& update) {
+  simdjson::ondemand::json_type type;
+  if (auto error = value.type().get(type)) return malformed(error, path);
+  if (type == simdjson::ondemand::json_type::array) {
+    return read_set_values(value, path, update.values);
+  }
+  if (type != simdjson::ondemand::json_type::object) {
+    return wrong_type(value, path, "an array, or an object of arrays, or null, by name");
+  }
+  JADE_RETURN_IF_ERROR(read_members(
+      value, path, [&](std::string_view name, JsonValue v, const JsonPath& at) -> Status {
+        simdjson::ondemand::json_type of_one;
+        if (auto error = v.type().get(of_one)) return malformed(error, at);
+        if (of_one == simdjson::ondemand::json_type::null) {
+          bool null = false;
+          if (auto error = v.is_null().get(null)) return malformed(error, at);
+          update.without.emplace_back(name);
+          return {};
+        }
+        NamedValues& one = update.named.emplace_back();
+        one.name = name;
+        return read_set_values(v, at, one.values);
+      }));
+  if (!update.named.empty() || !update.without.empty()) return {};
+  return invalid_argument(path.to_string() + " is empty; give at least one vector");
+}
+
+Status read_patch_field(size_t field, JsonValue& v, const JsonPath& at, VectorUpdate& update) {
+  switch (field) {
+    case f_values: return read_changed_values(v, at, update);
+    case f_metadata: return read_raw_object(v, at, Limits::metadata_bytes_max, update.metadata);
+    case f_text: return read_string(v, at, Limits::text_bytes_max, update.text.emplace());
+    default: return read_id(v, at, update.id);
+  }
+}
+
 Status read_include(JsonValue& value, const JsonPath& path, SearchRequest& search) {
   search.include_metadata = search.include_values = false;
   return read_array(value, path, [&](size_t, JsonValue& v, const JsonPath& at) -> Status {
@@ -510,6 +558,40 @@ Result<AlterDatabaseRequest> decode_alter(std::string& body) {
 
 Result<UpsertRequest> decode_json_upsert(std::string& body) { return UpsertReader().read(body); }
 
+Result<UpdateRequest> decode_update(std::string& body) {
+  UpdateRequest request;
+  uint32_t seen = 0;
+  auto read_one = [&](size_t n, JsonValue& value, const JsonPath& path) -> Status {
+    if (n == Limits::vectors_per_upsert_max) return too_many(*path.parent, n);
+    VectorUpdate& update = request.vectors.emplace_back();
+    uint32_t fields = 0;
+    JADE_RETURN_IF_ERROR(read_object(value, path, update_vector_names, fields,
+                                     [&](size_t i, JsonValue v, const JsonPath& at) {
+                                       return read_patch_field(i, v, at, update);
+                                     }));
+    return has(fields, f_id) ? Status() : missing_field("id", path);
+  };
+  JsonDocument document(body);
+  JADE_RETURN_IF_ERROR(
+      document.read(update_names, seen, [&](size_t i, JsonValue v, const JsonPath& at) {
+        return i == p_key ? read_id(v, at, request.key.emplace()) : read_array(v, at, read_one);
+      }));
+  if (!has(seen, p_vectors)) return missing_field("vectors", {});
+  if (request.vectors.empty()) return invalid_argument("vectors is empty; give at least one");
+  return request;
+}
+
+Result<VectorUpdate> decode_update_vector(std::string& body) {
+  VectorUpdate update;
+  uint32_t seen = 0;
+  JsonDocument document(body);
+  JADE_RETURN_IF_ERROR(
+      document.read(patch_names, seen, [&](size_t i, JsonValue v, const JsonPath& at) {
+        return read_patch_field(i, v, at, update);
+      }));
+  return update;
+}
+
 Result<DeleteRequest> decode_delete(std::string& body) {
   DeleteRequest request;
   uint32_t seen = 0;
@@ -581,6 +663,9 @@ std::span<const std::string_view> alter() { return alter_names; }
 std::span<const std::string_view> index() { return index_names; }
 std::span<const std::string_view> upsert() { return upsert_names; }
 std::span<const std::string_view> upsert_vector() { return vector_names; }
+std::span<const std::string_view> update() { return update_names; }
+std::span<const std::string_view> update_vector() { return update_vector_names; }
+std::span<const std::string_view> patch_vector() { return patch_names; }
 std::span<const std::string_view> remove() { return remove_names; }
 std::span<const std::string_view> search() { return search_names; }
 std::span<const std::string_view> search_batch() { return batch_names; }

@@ -219,6 +219,22 @@ std::string encode_upsert_reply(const UpsertReply& reply) {
   return out;
 }
 
+std::string encode_update_reply(const UpdateReply& reply) {
+  std::string out;
+  JsonObject object(out);
+  object.field("updated", reply.updated);
+  append_array(object.key("missing"), reply.missing,
+               [&](const VectorId& id) { append_id(out, id); });
+  object.field("token", reply.token).close();
+  return out;
+}
+
+std::string encode_updated(const UpdateReply& reply) {
+  std::string out;
+  JsonObject(out).field("updated", reply.updated).field("token", reply.token).close();
+  return out;
+}
+
 std::string encode_delete_reply(const DeleteReply& reply) {
   std::string out;
   JsonObject(out).field("deleted", reply.deleted).field("token", reply.token).close();

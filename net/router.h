@@ -28,7 +28,9 @@ enum class RouteId : uint8_t {
   upsert,
   list_vectors,
   get_vector,
+  update_vector,
   delete_vector,
+  update_vectors,
   delete_vectors,
   search,
   search_batch,
@@ -36,7 +38,7 @@ enum class RouteId : uint8_t {
   activate_node,
   remove_node,
 };
-inline constexpr size_t route_count = 23;
+inline constexpr size_t route_count = 25;
 
 struct Route {
   RouteId id;

@@ -22,6 +22,10 @@ void Model::acknowledge(uint64_t id, uint64_t number) {
   versions.erase(late_writes_ ? found : versions.begin(), found + 1);
 }
 
+void Model::discard(uint64_t id, uint64_t number) {
+  std::erase_if(undecided_[id], [&](const Version& v) { return v.number == number; });
+}
+
 std::string Model::observe(uint64_t id, Version seen) {
   Version& certain = certain_[id];
   auto& versions = undecided_[id];
@@ -79,9 +83,16 @@ std::vector<float> vector_of(uint64_t id, uint64_t version, uint32_t dimension) 
 
 uint64_t bucket_of(uint64_t id, uint64_t version) { return mix(id, version) % 10; }
 
-std::string metadata_of(uint64_t id, uint64_t version) {
+std::string metadata_of(uint64_t id, uint64_t version, uint64_t mark) {
+  std::string revision = revision_of(id, version);
+  return revision.substr(0, revision.size() - 1) + "," + marking_of(mark).substr(1);
+}
+
+std::string revision_of(uint64_t id, uint64_t version) {
   return "{\"version\":" + std::to_string(version) +
          ",\"bucket\":" + std::to_string(bucket_of(id, version)) + "}";
 }
+
+std::string marking_of(uint64_t mark) { return "{\"mark\":" + std::to_string(mark) + "}"; }
 
 }  // namespace jade::sim

@@ -33,6 +33,8 @@ class Model {
   void begin(uint64_t id, Version version) { undecided_[id].push_back(version); }
   // It was acknowledged.
   void acknowledge(uint64_t id, uint64_t number);
+  // It has certainly not happened, and will not.
+  void discard(uint64_t id, uint64_t number);
   // A read saw this (`exists` false: nothing). Empty, or what is wrong with it.
   std::string observe(uint64_t id, Version seen);
 
@@ -58,6 +60,10 @@ std::vector<float> vector_of(uint64_t id, uint64_t version, uint32_t dimension);
 
 // What the metadata of a version says, for filters: a number in [0, 10).
 uint64_t bucket_of(uint64_t id, uint64_t version);
-std::string metadata_of(uint64_t id, uint64_t version);
+// `mark`: what changes apart from the rest. A record that is written whole has its version.
+std::string metadata_of(uint64_t id, uint64_t version, uint64_t mark);
+// Of those: what an update to a version changes, and one to a mark.
+std::string revision_of(uint64_t id, uint64_t version);
+std::string marking_of(uint64_t mark);
 
 }  // namespace jade::sim

@@ -46,7 +46,8 @@ class Simulation {
       : options_(options),
         random_(mix(options.seed, 0x51u)),
         network_(mix(options.seed, 0x52u), LatencyRange{}),
-        model_(options.nodes > 1) {
+        model_(options.nodes > 1),
+        marks_(options.nodes > 1) {
     report_.seed = options.seed;
     uint32_t machines = options.nodes + (options.nodes > 1 ? options.spares : 0);
     machines_.resize(machines);
@@ -119,6 +120,9 @@ class Simulation {
     uint64_t request = 0;     // a number of its own
     uint64_t patient_until_ns = none;
     std::shared_ptr<const UpsertRequest> done;  // the last that was acknowledged
+    // The same of updates, and the answer.
+    std::shared_ptr<const UpdateRequest> updated;
+    UpdateReply updated_reply;
   };
 
   // What is the matter with a node, beyond whether its process runs.
@@ -1036,8 +1040,10 @@ class Simulation {
         begin_shared(i, dice);
       } else if (client.done && draw(12) == 0) {
         begin_repetition(i);
-      } else if (dice < 45) {
+      } else if (dice < 33) {
         begin_upsert(i);
+      } else if (dice < 48) {
+        begin_update(i);
       } else if (dice < 60) {
         begin_delete(i);
       } else if (dice < 85) {
@@ -1089,8 +1095,9 @@ class Simulation {
       uint64_t version = ++versions_;
       written[id] = version;
       model_.begin(id, {version, true});
+      marks_.begin(id, {version, true});
       request.ids.emplace_back(id);
-      request.metadata.push_back(metadata_of(id, version));
+      request.metadata.push_back(metadata_of(id, version, version));
       add_values(request, id, version);
     }
     request.request_id = "upsert-" + std::to_string(versions_);
@@ -1099,17 +1106,112 @@ class Simulation {
         answered<UpsertReply>(client, [this, client, written, request](Result<UpsertReply>& reply) {
           if (!reply.ok()) return check_write_error(reply.status());
           ++report_.writes_acknowledged;
-          for (auto [id, version] : written) model_.acknowledge(id, version);
+          acknowledge(written);
           clients_[client].done = std::make_shared<const UpsertRequest>(request);
         }));
+  }
+
+  // Of whole records.
+  void acknowledge(const std::map<uint64_t, uint64_t>& written) {
+    for (auto [id, version] : written) {
+      model_.acknowledge(id, version);
+      marks_.acknowledge(id, version);
+    }
+  }
+
+  // Some records get another version, with the vectors of that and without others; some another
+  // mark. Whatever else they have stays.
+  void begin_update(uint32_t client) {
+    UpdateRequest request;
+    request.database = database;
+    std::map<uint64_t, uint64_t> revised, marked;  // id → version, mark
+    uint64_t rows = 1 + draw(8);
+    for (uint64_t i = 0; i < rows; ++i) {
+      uint64_t id = pick_id(client);
+      if (revised.count(id) + marked.count(id) > 0) continue;
+      const bool marks = draw(2) == 0;
+      const uint64_t number = ++versions_;
+      (marks ? marked : revised)[id] = number;
+      (marks ? marks_ : model_).begin(id, {number, true});
+      if (marks) {
+        request.vectors.emplace_back().id = VectorId(id);
+        request.vectors.back().metadata = marking_of(number);
+      } else {
+        request.vectors.push_back(revision(id, number));
+      }
+    }
+    request.request_id = "update-" + std::to_string(versions_);
+    nodes_[clients_[client].node]->api().update(
+        request, answered<UpdateReply>(client, [=, this](Result<UpdateReply>& reply) {
+          if (!reply.ok()) return check_write_error(reply.status());
+          ++report_.writes_acknowledged;
+          report_.missing_updated += reply->missing.size();
+          if (reply->updated + reply->missing.size() != request.vectors.size()) {
+            return fail("an update of " + std::to_string(request.vectors.size()) + " ids counts " +
+                        std::to_string(reply->updated) + " and " +
+                        std::to_string(reply->missing.size()) + " missing");
+          }
+          std::set<uint64_t> missing;
+          for (const VectorId& id : reply->missing) missing.insert(id.integer());
+          updated(model_, revised, missing);
+          updated(marks_, marked, missing);
+          clients_[client].updated = std::make_shared<const UpdateRequest>(request);
+          clients_[client].updated_reply = *reply;
+        }));
+  }
+
+  void updated(Model& model, const std::map<uint64_t, uint64_t>& written,
+               const std::set<uint64_t>& missing) {
+    for (auto [id, number] : written) {
+      if (missing.count(id) == 0) {
+        model.acknowledge(id, number);
+      } else {
+        model.discard(id, number);
+        observe_nothing(id);
+      }
+    }
+  }
+
+  // Makes what is stored of an id a later version.
+  VectorUpdate revision(uint64_t id, uint64_t version) const {
+    VectorUpdate out;
+    out.id = VectorId(id);
+    out.metadata = revision_of(id, version);
+    if (!named_) {
+      out.values = sent_vector(id, version);
+      return out;
+    }
+    for (size_t v = 0; v < vectors_.size(); ++v) {
+      if (has_vector(id, version, v)) {
+        out.named.push_back({vectors_[v].name, sent_vector(id, version, v)});
+      } else {
+        out.without.push_back(vectors_[v].name);
+      }
+    }
+    return out;
   }
 
   // A client that did not get its answer, or a proxy, asks again, perhaps late. It
   // changes nothing.
   void begin_repetition(uint32_t client) {
+    if (clients_[client].updated && draw(2) == 0) return repeat_update(client);
     nodes_[clients_[client].node]->api().upsert(
         *clients_[client].done, answered<UpsertReply>(client, [this](Result<UpsertReply>& reply) {
           if (!reply.ok()) check_error(reply.status());
+        }));
+  }
+
+  void repeat_update(uint32_t client) {
+    auto first = clients_[client].updated_reply;
+    nodes_[clients_[client].node]->api().update(
+        *clients_[client].updated,
+        answered<UpdateReply>(client, [this, first](Result<UpdateReply>& reply) {
+          if (!reply.ok()) return check_error(reply.status());
+          if (reply->updated != first.updated || reply->missing != first.missing) {
+            fail("an update that was sent again has another answer: " +
+                 std::to_string(reply->updated) + " updated, and before " +
+                 std::to_string(first.updated));
+          }
         }));
   }
 
@@ -1122,6 +1224,7 @@ class Simulation {
       if (written.count(id) > 0) continue;
       written[id] = ++versions_;
       model_.begin(id, {written[id], false});
+      marks_.begin(id, {written[id], false});
       ++deletions_[id];
       request.ids.emplace_back(id);
     }
@@ -1130,7 +1233,7 @@ class Simulation {
         answered<DeleteReply>(client, [this, written](Result<DeleteReply>& reply) {
           if (!reply.ok()) return check_write_error(reply.status());
           ++report_.writes_acknowledged;
-          for (auto [id, version] : written) model_.acknowledge(id, version);
+          acknowledge(written);
         }));
   }
 
@@ -1195,28 +1298,34 @@ class Simulation {
   void begin_shared(uint32_t client, uint64_t dice) {
     Api& api = nodes_[clients_[client].node]->api();
     uint64_t key = draw(shared_keys);
-    if (dice < 40) {
+    if (dice < 28) {
       uint64_t version = ++versions_;
       UpsertRequest request;
       request.database = shared_database;
       request.dimension = vectors_[0].dimension;
       request.ids.emplace_back(key);
-      request.metadata.push_back(metadata_of(key, version));
+      request.metadata.push_back(metadata_of(key, version, version));
       auto values = sent_vector(key, version);
       request.values.append(reinterpret_cast<const char*>(values.data()), values.size() * 4);
       auto operation = history_.write(client, key, version, now_ns_);
+      auto marking = history_.write(client, mark_of(key), version, now_ns_);
       api.upsert(std::move(request), answered<UpsertReply>(client, [=, this](auto& reply) {
                    if (!reply.ok()) return check_write_error(reply.status());
                    history_.complete(operation, now_ns_);
+                   history_.complete(marking, now_ns_);
                  }));
+    } else if (dice < 42) {
+      update_shared(client, key);
     } else if (dice < 50) {
       DeleteRequest request;
       request.database = shared_database;
       request.ids.emplace_back(key);
       auto operation = history_.erase(client, key, now_ns_);
+      auto marking = history_.erase(client, mark_of(key), now_ns_);
       api.remove(std::move(request), answered<DeleteReply>(client, [=, this](auto& reply) {
                    if (!reply.ok()) return check_write_error(reply.status());
                    history_.complete(operation, now_ns_);
+                   history_.complete(marking, now_ns_);
                  }));
     } else if (dice < 65) {
       search_shared(client);
@@ -1225,17 +1334,49 @@ class Simulation {
     }
   }
 
+  // The version and the mark of a vector are two registers in the history. An update writes one
+  // of them, and what it does to the other shows there; or it reads that there is none.
+  static uint64_t mark_of(uint64_t key) { return shared_keys + key; }
+
+  void update_shared(uint32_t client, uint64_t key) {
+    const bool marks = draw(2) == 0;
+    const uint64_t number = ++versions_;
+    UpdateRequest request;
+    request.database = shared_database;
+    VectorUpdate& update = request.vectors.emplace_back();
+    update.id = VectorId(key);
+    update.metadata = marks ? marking_of(number) : revision_of(key, number);
+    if (!marks) update.values = sent_vector(key, number);
+    auto written = history_.write(client, marks ? mark_of(key) : key, number, now_ns_);
+    auto looked = history_.read(client, key, now_ns_);
+    nodes_[clients_[client].node]->api().update(
+        std::move(request), answered<UpdateReply>(client, [=, this](Result<UpdateReply>& reply) {
+          if (!reply.ok()) return check_write_error(reply.status());
+          if (reply->missing.empty()) {
+            history_.complete(written, now_ns_);
+          } else {
+            history_.discard(written);
+            history_.complete_read(looked, 0, now_ns_);
+          }
+        }));
+  }
+
   void get_shared(uint32_t client, uint64_t key) {
     auto operation = history_.read(client, key, now_ns_);
+    auto mark = history_.read(client, mark_of(key), now_ns_);
     nodes_[clients_[client].node]->api().get(
         {shared_database, VectorId(key)},
         answered<StoredVector>(client, [=, this](Result<StoredVector>& found) {
           if (found.ok()) {
-            auto version = version_of(found->metadata);
-            if (!version) return fail("a read gave what nobody wrote: " + found->metadata);
-            history_.complete_read(operation, *version, now_ns_);
+            auto state = state_of(key, found->metadata);
+            if (!state || found->values != stored_vector(key, state->version)) {
+              return fail("a read gave what nobody wrote: " + found->metadata);
+            }
+            history_.complete_read(operation, state->version, now_ns_);
+            history_.complete_read(mark, state->mark, now_ns_);
           } else if (found.status().code() == Code::not_found) {
             history_.complete_read(operation, 0, now_ns_);
+            history_.complete_read(mark, 0, now_ns_);
           } else {
             check_error(found.status());
           }
@@ -1251,7 +1392,7 @@ class Simulation {
     request.exact = true;
     if (draw(2) == 0) request.consistency = Consistency::strong;
     auto operations = std::make_shared<std::map<uint64_t, History::Handle>>();  // by key
-    for (uint64_t key = 0; key < shared_keys; ++key) {
+    for (uint64_t key = 0; key < 2 * shared_keys; ++key) {
       operations->emplace(key, history_.read(client, key, now_ns_));
     }
     nodes_[clients_[client].node]->api().search(
@@ -1259,11 +1400,13 @@ class Simulation {
         answered<SearchReply>(client, [this, operations](Result<SearchReply>& reply) {
           if (!reply.ok()) return check_error(reply.status());
           ++report_.searches_checked;
-          std::map<uint64_t, uint64_t> found;  // version by key; 0: it is not there
+          std::map<uint64_t, uint64_t> found;  // version, mark by key; 0: it is not there
           for (const SearchHit& hit : reply->results) {
-            auto version = version_of(hit.metadata);
-            if (!version) return fail("a search gave metadata that nobody wrote: " + hit.metadata);
-            found[hit.id.integer()] = *version;
+            uint64_t key = hit.id.integer();
+            auto state = state_of(key, hit.metadata);
+            if (!state) return fail("a search gave metadata that nobody wrote: " + hit.metadata);
+            found[key] = state->version;
+            found[mark_of(key)] = state->mark;
           }
           for (auto [key, operation] : *operations) {
             history_.complete_read(operation, found[key], now_ns_);
@@ -1325,17 +1468,17 @@ class Simulation {
             fail("a search for the vector of id " + std::to_string(*sought) + " did not find it");
           }
           for (const SearchHit& hit : reply->results) {
-            auto version = version_of(hit.metadata);
-            if (!version) return fail("a search gave metadata that nobody wrote: " + hit.metadata);
             uint64_t id = hit.id.integer();
-            if (!has_vector(id, *version, v)) {
+            auto state = state_of(id, hit.metadata);
+            if (!state) return fail("a search gave metadata that nobody wrote: " + hit.metadata);
+            if (!has_vector(id, state->version, v)) {
               fail("a search by a vector gave id " + std::to_string(id) + ", which lacks it");
             }
-            if (filtered && bucket_of(id, *version) != bucket) {
+            if (filtered && bucket_of(id, state->version) != bucket) {
               fail("a filtered search gave id " + std::to_string(id) + ", which does not match");
             }
             // Its own ids stand still while a client waits.
-            if (settled && id % options_.clients == client) observe_version(id, *version);
+            if (settled && id % options_.clients == client) observe_state(id, *state);
           }
         }));
   }
@@ -1405,30 +1548,44 @@ class Simulation {
     check_error(status);
   }
 
-  static std::optional<uint64_t> version_of(const std::string& metadata) {
-    constexpr std::string_view start = "{\"version\":";
-    if (metadata.compare(0, start.size(), start) != 0) return std::nullopt;
-    return std::strtoull(metadata.c_str() + start.size(), nullptr, 10);
+  struct State {
+    uint64_t version = 0;
+    uint64_t mark = 0;
+  };
+  // Nothing: nobody wrote this of that id.
+  static std::optional<State> state_of(uint64_t id, const std::string& metadata) {
+    constexpr std::string_view start = "{\"version\":", middle = "\"mark\":";
+    size_t mark = metadata.find(middle);
+    if (metadata.compare(0, start.size(), start) != 0 || mark == metadata.npos) return std::nullopt;
+    State state{std::strtoull(metadata.c_str() + start.size(), nullptr, 10),
+                std::strtoull(metadata.c_str() + mark + middle.size(), nullptr, 10)};
+    if (metadata != metadata_of(id, state.version, state.mark)) return std::nullopt;
+    return state;
   }
 
-  void observe_version(uint64_t id, uint64_t version) {
+  void observe_state(uint64_t id, State state) {
     ++report_.reads_checked;
-    std::string wrong = model_.observe(id, {version, true});
+    std::string wrong = model_.observe(id, {state.version, true});
+    if (wrong.empty()) {
+      wrong = marks_.observe(id, {state.mark, true});
+      if (!wrong.empty()) wrong = "by marks, " + wrong;
+    }
     if (!wrong.empty()) fail(wrong);
   }
 
   void observe_nothing(uint64_t id) {
     ++report_.reads_checked;
     std::string wrong = model_.observe(id, {0, false});
+    if (wrong.empty()) wrong = marks_.observe(id, {0, false});
     if (!wrong.empty()) fail(wrong);
   }
 
   void observe(uint64_t id, const StoredVector& found) {
-    auto version = version_of(found.metadata);
-    if (!version || metadata_of(id, *version) != found.metadata || !holds(found, id, *version)) {
+    auto state = state_of(id, found.metadata);
+    if (!state || !holds(found, id, state->version)) {
       return fail("id " + std::to_string(id) + " holds what nobody wrote: " + found.metadata);
     }
-    observe_version(id, *version);
+    observe_state(id, *state);
   }
 
   // ---- checkpoints -----------------------------------------------------------------
@@ -1452,12 +1609,14 @@ class Simulation {
     if (!ok()) return;
     for (size_t i : members()) machines_[i].checked_starts = nodes_[i]->starts();
     model_.settle();
+    marks_.settle();
     compare_contents();
     if (ok()) compare_searches();
     if (ok() && cluster()) compare_replicas();
     if (ok() && cluster()) check_history();
     if (ok() && draw(2) == 0) compare_replay();
     model_.unsettle();
+    marks_.unsettle();
     // Not a burst of everything that was due meanwhile.
     next_fault_ns_ = std::max(next_fault_ns_, now_ns_ + ms);
     next_operation_ns_ = std::max(next_operation_ns_, now_ns_ + ms);
@@ -1690,6 +1849,7 @@ class Simulation {
   uint64_t slower_by_ns_ = 0;
   uint64_t network_over_ns_ = none;  // of either
   Model model_;
+  Model marks_;
   std::map<uint64_t, uint64_t> deletions_;  // asked for, by id
   History history_;
   Datatype datatype_ = static_cast<Datatype>(mix(options_.seed, 0x52u) % 3);

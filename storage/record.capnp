@@ -22,6 +22,7 @@ struct HomeRecord {
   version @3 :UInt64;  # rises with each change of an id
   cell @4 :UInt64;     # the group that the vector is in for searches; 0: it is deleted
   from @5 :UInt64;     # of a change that is on its way: the group it was in; 0: none
+  valued @6 :UInt64;   # the version that its values came with, or were rerouted with; 0: its own
 }
 
 # One command of a shard's log.
@@ -38,6 +39,7 @@ struct Command {
     forwarded @10 :UInt64;  # changes up to this version have arrived where they belong
     route @11 :Route;
     reroute @12 :Reroute;
+    update @13 :Update;
   }
   request @5 :Data;  # who asks twice with the same one is answered twice, but heeded once
   fingerprint @8 :UInt32;  # of the whole request that this is a part of; 0: of the command
@@ -54,6 +56,24 @@ struct Upsert {
   router @5 :UInt64;          # the version of the router that said so
   versions @6 :List(UInt64);  # in a Forward: of each id
   datatype @7 :UInt8;         # of the values: 0 float32, 1 float16, 2 uint8
+}
+
+# What is to be different of records that exist, as columns of one length. Others stay away.
+struct Update {
+  ids @0 :List(Data);
+  metadata @1 :List(Text);  # canonical object whose fields take the place of those of their
+                            # names, where null takes one away; empty: as it is
+  dimension @2 :UInt32;     # these two as in Upsert
+  datatype @3 :UInt8;
+  values @4 :List(Data);    # of each empty, or dimension values: those vectors that are set
+  without @5 :List(UInt8);  # bit i: the i-th of the named vectors is taken away
+  places @6 :List(UInt32);  # of each among all rows of its part of the request
+  # An update that would make metadata longer, and longer than this, is refused with all of its
+  # command.
+  metadataBytesMax @7 :UInt32;
+  # In a database that is sharded by vector:
+  cells @8 :List(UInt64);   # the group that the values belong to; 0 where there are none
+  router @9 :UInt64;        # the version of the router that said so
 }
 
 struct Delete {
@@ -82,7 +102,7 @@ struct Route {
   step @1 :UInt8;  # 0 announce, 1 follow, 2 done
 }
 
-# These vectors, while they have these versions, belong to other groups by this router.
+# These vectors, while their values have these versions, belong to other groups by this router.
 struct Reroute {
   router @0 :UInt64;
   ids @1 :List(Data);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 
 #include "storage/record.capnp.h"
 
@@ -341,6 +342,49 @@ Status visit_reroute(wire::Reroute::Reader in, const CommandVisitor& visitor) {
   return visitor.reroute(command);
 }
 
+Result<UpdateCommand> read(wire::Update::Reader in) {
+  if (in.getDatatype() > static_cast<uint8_t>(datatype_max)) {
+    return corruption("an update command has values of an unknown datatype");
+  }
+  UpdateCommand out;
+  out.dimension = in.getDimension();
+  out.datatype = static_cast<Datatype>(in.getDatatype());
+  out.metadata_bytes_max = in.getMetadataBytesMax();
+  out.router = in.getRouter();
+  const auto ids = in.getIds();
+  const auto metadata = in.getMetadata();
+  const auto values = in.getValues();
+  const auto without = in.getWithout();
+  const auto places = in.getPlaces();
+  const auto cells = in.getCells();
+  const auto n = ids.size();
+  const size_t row_bytes = out.dimension * element_bytes(out.datatype);
+  if (metadata.size() != n || values.size() != n || without.size() != n || places.size() != n ||
+      cells.size() != n) {
+    return corruption("an update command's columns differ in length");
+  }
+  std::set<std::string_view> seen;
+  for (unsigned i = 0; i < n; ++i) {
+    UpdateCommand::Row row{std::string(view(ids[i])),
+                           std::string(view(metadata[i])),
+                           std::string(view(values[i])),
+                           without[i],
+                           places[i],
+                           cells[i]};
+    bool fits = row.values.empty() || row.values.size() == row_bytes;
+    if (!fits || row.place >= update_rows_max || !seen.insert(view(ids[i])).second) {
+      return corruption("an update command has a row of a wrong form");
+    }
+    out.rows.push_back(std::move(row));
+  }
+  return out;
+}
+
+Status visit_update(wire::Update::Reader in, const CommandVisitor& visitor) {
+  auto command = read(in);
+  return command.ok() ? visitor.update(*command) : command.status();
+}
+
 Status visit_delete(wire::Delete::Reader in, const CommandVisitor& visitor) {
   DeleteCommand command;
   for (auto id : in.getIds()) command.ids.emplace_back(view(id));
@@ -373,6 +417,38 @@ std::string encode(const UpsertCommand& command, RequestId request) {
   }
   write_numbers(out.initCells(static_cast<unsigned>(command.cells.size())), command.cells);
   out.setRouter(command.router);
+  return to_bytes(message);
+}
+
+std::string encode(const UpdateCommand& command, RequestId request) {
+  size_t words = 64 + request.id.size() / 8;
+  for (const auto& row : command.rows) {
+    words += 16 + (row.id.size() + row.metadata.size() + row.values.size()) / 8;
+  }
+  capnp::MallocMessageBuilder message(static_cast<unsigned>(words));
+  auto root = message.initRoot<wire::Command>();
+  write(root, request);
+  auto out = root.initUpdate();
+  out.setDimension(command.dimension);
+  out.setDatatype(static_cast<uint8_t>(command.datatype));
+  out.setMetadataBytesMax(command.metadata_bytes_max);
+  out.setRouter(command.router);
+  const auto n = static_cast<unsigned>(command.rows.size());
+  auto ids = out.initIds(n);
+  auto metadata = out.initMetadata(n);
+  auto values = out.initValues(n);
+  auto without = out.initWithout(n);
+  auto places = out.initPlaces(n);
+  auto cells = out.initCells(n);
+  for (unsigned i = 0; i < n; ++i) {
+    const UpdateCommand::Row& row = command.rows[i];
+    ids.set(i, as_data(row.id));
+    metadata.set(i, as_text(row.metadata));
+    values.set(i, as_data(row.values));
+    without.set(i, row.without);
+    places.set(i, row.place);
+    cells.set(i, row.cell);
+  }
   return to_bytes(message);
 }
 
@@ -494,8 +570,15 @@ Result<CommandHead> head_of_command(std::string_view bytes) {
     auto command = reader.root<wire::Command>();
     CommandHead head;
     head.request = view(command.getRequest());
-    head.is_upsert = command.which() == wire::Command::UPSERT;
-    if (head.is_upsert) head.router = command.getUpsert().getRouter();
+    if (command.isUpsert()) {
+      head.is_routed = true;
+      head.router = command.getUpsert().getRouter();
+    } else if (command.isUpdate()) {
+      for (uint64_t cell : command.getUpdate().getCells()) {
+        head.is_routed = head.is_routed || cell != 0;
+      }
+      head.router = command.getUpdate().getRouter();
+    }
     return head;
   });
 }
@@ -508,6 +591,9 @@ Status visit_command(std::string_view bytes, const CommandVisitor& visitor) {
     if (!request.id.empty() && visitor.begin && !visitor.begin(request)) return {};
     switch (command.which()) {
       case wire::Command::UPSERT: return visit_upsert(command.getUpsert(), visitor);
+      case wire::Command::UPDATE:
+        if (visitor.update) return visit_update(command.getUpdate(), visitor);
+        break;
       case wire::Command::DELETE: return visit_delete(command.getDelete(), visitor);
       case wire::Command::SEAL: return visitor.seal({command.getSeal().getSegment()});
       case wire::Command::MERGE: return visitor.merge(read(command.getMerge()));
@@ -567,6 +653,7 @@ std::string encode_home_record(const RowView& row, uint64_t from) {
   out.setVersion(row.version);
   out.setCell(row.cell);
   out.setFrom(from);
+  out.setValued(row.valued);
   return to_bytes(message);
 }
 
@@ -579,7 +666,8 @@ Result<HomeRecord> decode_home_record(std::string_view bytes) {
                       std::string(view(record.getMetadata())),
                       record.getVersion(),
                       record.getCell(),
-                      record.getFrom()};
+                      record.getFrom(),
+                      record.getValued() != 0 ? record.getValued() : record.getVersion()};
   });
 }
 

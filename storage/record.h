@@ -29,6 +29,26 @@ struct UpsertCommand {
   Datatype datatype = Datatype::float32;
 };
 
+// What is to be different of records that exist; of others nothing comes into being.
+struct UpdateCommand {
+  struct Row {
+    std::string id;        // key form; one row for each
+    std::string metadata;  // as merge_metadata() takes it (index/metadata.h); "": as it is
+    std::string values;    // of those vectors that are set: index/record_format.h; "": none
+    uint8_t without = 0;   // bit i: the i-th vector is taken away
+    uint32_t place = 0;    // among all rows of its part of the request: below update_rows_max
+    uint64_t cell = 0;     // as in UpsertCommand, where values are set
+  };
+  uint32_t dimension = 0;  // of values, as in UpsertCommand
+  Datatype datatype = Datatype::float32;
+  std::vector<Row> rows;
+  // Metadata that would become longer, and longer than this, is refused.
+  uint32_t metadata_bytes_max = 0;
+  uint64_t router = 0;
+};
+// An entry writes whole records, which may be long although what changes is not.
+constexpr size_t update_rows_max = 256;
+
 struct DeleteCommand {
   std::vector<std::string> ids;
   // Empty, or one for each id: delete it only while it has this row, or version where the
@@ -72,6 +92,7 @@ struct RowView {
   std::string_view metadata;
   uint64_t cell = 0;     // where the command has such
   uint64_t version = 0;  // in a ForwardCommand
+  uint64_t valued = 0;   // as in HomeRecord; 0: its values are new
 };
 
 // In a database that is sharded by vector: what the shard that ids belong to, their home,
@@ -109,11 +130,12 @@ struct RouteCommand {
   RouteStep step = RouteStep::announce;
 };
 
-// These vectors belong to other groups by this router, while they have these versions.
+// These vectors belong to other groups by this router, while their values have these
+// versions.
 struct RerouteCommand {
   uint64_t router = 0;
   std::vector<std::string> ids;
-  std::vector<uint64_t> versions;
+  std::vector<uint64_t> versions;  // HomeRecord::valued
   std::vector<uint64_t> cells;
 };
 
@@ -124,6 +146,7 @@ struct RequestId {
 };
 
 std::string encode(const UpsertCommand& command, RequestId request = {});
+std::string encode(const UpdateCommand& command, RequestId request = {});
 std::string encode(const DeleteCommand& command, RequestId request = {});
 std::string encode(const SealCommand& command);
 std::string encode(const MergeCommand& command);
@@ -143,6 +166,7 @@ struct CommandVisitor {
   // Called before the rows: their number, dimension and datatype.
   std::function<Status(size_t rows, uint32_t dimension, Datatype datatype)> begin_upsert;
   std::function<Status(const RowView& row)> upsert_row;
+  std::function<Status(const UpdateCommand&)> update;
   std::function<Status(const DeleteCommand&)> erase;
   std::function<Status(const SealCommand&)> seal;
   std::function<Status(const MergeCommand&)> merge;
@@ -160,9 +184,9 @@ Status visit_command(std::string_view bytes, const CommandVisitor& visitor);
 
 // What must be known of a command before it is carried out.
 struct CommandHead {
-  std::string request;  // "": none
-  bool is_upsert = false;
-  uint64_t router = 0;  // of an upsert
+  std::string request;     // "": none
+  bool is_routed = false;  // it says by a router where vectors belong
+  uint64_t router = 0;     // that one
 };
 Result<CommandHead> head_of_command(std::string_view bytes);
 
@@ -182,6 +206,7 @@ struct HomeRecord {
   uint64_t version = 0;  // rises with each change of an id
   uint64_t cell = 0;     // the group that has it for searches; 0: it is deleted
   uint64_t from = 0;     // of a change that is on its way: the group before; 0: none
+  uint64_t valued = 0;   // the version that its values came with, or were last rerouted with
 };
 std::string encode_home_record(const RowView& row, uint64_t from);
 Result<HomeRecord> decode_home_record(std::string_view bytes);

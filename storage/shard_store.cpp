@@ -114,8 +114,9 @@ void ShardStore::Batch::forget_tombstone(uint64_t row) {
 void ShardStore::Batch::remember(const Request& request) {
   std::string key = row_key(request_tag, request.index), value;
   append_big_endian(value, request.affected);
-  append_big_endian(value, uint64_t{request.fingerprint});
+  append_big_endian(value, uint64_t{request.missing.size()} << 32 | request.fingerprint);
   value += request.id;
+  value += request.missing;
   batch_.Put(key, checked(key, value));
 }
 
@@ -285,9 +286,13 @@ Status ShardStore::scan_requests(const std::function<void(Request)>& each,
     auto payload = unseal(key, view_of(it->value()), "a remembered request");
     if (!payload.ok()) return payload.status();
     if (payload->size() < 16) return corruption("a remembered request has a wrong length");
+    uint64_t fingerprint = load_big_endian(payload->substr(8));
+    std::string_view rest = payload->substr(16);
+    uint64_t missing = fingerprint >> 32;
+    if (missing > rest.size()) return corruption("a remembered request has a wrong length");
     each({load_big_endian(key.substr(1)), load_big_endian(*payload),
-          static_cast<uint32_t>(load_big_endian(payload->substr(8))),
-          std::string(payload->substr(16))});
+          static_cast<uint32_t>(fingerprint), std::string(rest.substr(0, rest.size() - missing)),
+          std::string(rest.substr(rest.size() - missing))});
   }
   return from_leveldb(it->status(), "reading remembered requests");
 }
@@ -319,7 +324,7 @@ Result<uint32_t> ShardStore::digest(const Snapshot& at) const {
     add(record.id);
     add(record.values);
     add(record.metadata);
-    for (uint64_t number : {record.version, record.cell}) {
+    for (uint64_t number : {record.version, record.cell, record.valued}) {
       crc = crc32c({reinterpret_cast<const char*>(&number), sizeof number}, crc);
     }
     return true;

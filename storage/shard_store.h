@@ -37,6 +37,9 @@ struct Request {
   uint64_t affected = 0;     // rows
   uint32_t fingerprint = 0;  // of the command: the same id with another one is refused
   std::string id;
+  // Of an update that found some of its records and not others: by the places of rows among
+  // those of their part, bit i % 8 of byte i / 8 of the others. Else "".
+  std::string missing = {};
 };
 
 class ShardStore {

@@ -27,6 +27,11 @@ Where vectors have names, lines of NDJSON give them as an object, and of other f
 --vector says which of them the rows are. Records then have that one alone: a record
 that is there already is replaced, not added to.
 
+With --update rows change records that are there and leave the rest of them: their values,
+those of one vector with --vector, or in lines of NDJSON any of "values", "metadata" and
+"text" (null takes a field of the metadata, or one of several vectors, away). So one record
+can be brought from several files. Ids that are not there are counted, and stay away.
+
 An interrupted import goes on where it stopped when the same command is given again.
 
 Exit codes: 0 all rows are in; 1 failed; 2 some rows were refused and counted
@@ -34,6 +39,7 @@ Exit codes: 0 all rows are in; 1 failed; 2 some rows were refused and counted
 
 Examples:
   jade import base.fvecs --database sift --create --metric l2
+  jade import pictures.npy --database docs --vector picture --update
   zcat rows.ndjson.gz | jade import - --database docs --on-error count)";
 
 std::atomic<bool> interrupted{false};
@@ -83,6 +89,7 @@ void draw(const ImportProgress& now, const VectorReader& reader, uint64_t start,
                   static_cast<unsigned long long>(now.rows), rate, megabytes);
   }
   line = text;
+  if (now.missing > 0) line += "  " + std::to_string(now.missing) + " missing";
   if (now.bad_rows > 0) line += "  " + std::to_string(now.bad_rows) + " bad";
   std::fprintf(stderr, terminal ? "\r%s\033[K" : "%s\n", line.c_str());
 }
@@ -151,6 +158,10 @@ int finish(const Arguments& arguments, const ImportOutcome& outcome, const Impor
     std::fprintf(stderr, "%llu rows in %.1f s, %.0f rows/s",
                  static_cast<unsigned long long>(outcome.rows), outcome.seconds,
                  static_cast<double>(outcome.rows) / std::max(outcome.seconds, 1e-9));
+    if (arguments.import.update) {
+      std::fprintf(stderr, "; ids that do not exist: %llu",
+                   static_cast<unsigned long long>(outcome.missing));
+    }
     if (outcome.bad_rows > 0) {
       std::fprintf(stderr, "; %llu rows were refused",
                    static_cast<unsigned long long>(outcome.bad_rows));
@@ -172,6 +183,12 @@ Result<int> run(Arguments& arguments) {
   // As each name is another import of the same file.
   std::string target = arguments.import.database;
   if (!arguments.import.vector_name.empty()) target += " " + arguments.import.vector_name;
+  if (arguments.import.update) {
+    if (arguments.create) {
+      return invalid_argument("--update changes what is there, and --create begins with nothing");
+    }
+    target += " update";
+  }
   ImportState state(arguments.import.url, target, arguments.file, arguments.skip);
   if (arguments.create) {
     uint32_t dimension = (*reader)->dimension();
@@ -234,6 +251,8 @@ void add_import_command(CLI::App& app, int& exit_code) {
       "fvecs, bvecs, fbin, u8bin, npy or ndjson; by the name's extension if not given");
   command->add_option("--vector", arguments->import.vector_name,
                       "Which of the named vectors of the database the rows of the file are");
+  command->add_flag("--update", arguments->import.update,
+                    "Change records that exist, and leave the rest of them; sent as JSON");
   command->add_flag("--create", arguments->create, "Create the database where it does not exist");
   command->add_option("--metric", arguments->metric, "With --create: cosine, l2 or dot")
       ->capture_default_str();

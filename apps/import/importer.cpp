@@ -83,8 +83,9 @@ class Importer {
     bool stopped = stop_.load() && (failure_.ok() || is_transient(failure_.code()));
     if (!failure_.ok() && !stopped) return failure_;
     ImportProgress end = progress_now();
-    return ImportOutcome{end.rows, end.bad_rows, end.rows_done, end.seconds,
-                         stopped && !(read_everything_ && failure_.ok())};
+    return ImportOutcome{end.rows,     end.missing,
+                         end.bad_rows, end.rows_done,
+                         end.seconds,  stopped && !(read_everything_ && failure_.ok())};
   }
 
   // Where to go on, also after a failure.
@@ -94,8 +95,9 @@ class Importer {
   bool finished() const { return (reader_ended_ && queue_.empty() && busy_ == 0); }
 
   ImportProgress progress_now() const {
-    return {rows_, bad_rows_, done_below_, bytes_read_,
-            std::chrono::duration<double>(Clock::now() - started_).count()};
+    return {rows_,       missing_,
+            bad_rows_,   done_below_,
+            bytes_read_, std::chrono::duration<double>(Clock::now() - started_).count()};
   }
 
   void read_all() {
@@ -203,7 +205,8 @@ class Importer {
       rows_ += batch.rows.size();
       return {};
     }
-    bool refused = status.code() == Code::invalid_argument || status.code() == Code::too_large;
+    bool refused = status.code() == Code::invalid_argument || status.code() == Code::too_large ||
+                   (options_.update && status.code() == Code::failed_precondition);
     if (!refused) return status;
     if (batch.rows.size() == 1) return bad_row(batch.piece, batch.rows[0], status.message());
     if (!options_.count_bad_rows && status.code() == Code::invalid_argument) {
@@ -250,7 +253,7 @@ class Importer {
       }
       return body + "]}";
     }
-    if (options_.json) return json_body(batch);
+    if (as_json()) return json_body(batch);
     std::vector<VectorId> ids;
     ids.reserve(batch.rows.size());
     for (size_t row : batch.rows) ids.emplace_back(batch.piece.first_row + row);
@@ -274,6 +277,8 @@ class Importer {
     view.values = values;
     return encode_upsert(view);
   }
+
+  bool as_json() const { return options_.json || options_.update; }
 
   std::string json_body(const Batch& batch) const {
     std::string body = "{\"vectors\":[";
@@ -308,11 +313,26 @@ class Importer {
     return single;
   }
 
+  // How many ids of an update the answer says are missing.
+  Status count_missing(const std::string& body) {
+    boost::system::error_code error;
+    json::value reply = json::parse(body, error);
+    const json::object* object = error ? nullptr : reply.if_object();
+    const json::value* missing = object == nullptr ? nullptr : object->if_contains("missing");
+    if (missing == nullptr || !missing->is_array()) {
+      return corruption("the server does not say which ids are missing");
+    }
+    std::lock_guard lock(mutex_);
+    missing_ += missing->get_array().size();
+    return {};
+  }
+
   // One request, again while the server is busy or away: an upsert sent twice is
-  // the same as once.
+  // the same as once, and so is an update.
   Status request(std::unique_ptr<HttpClient>& client, const Batch& batch) {
     std::string body = body_of(batch);
-    bool binary = batch.piece.lines.empty() && !options_.json;
+    bool binary = batch.piece.lines.empty() && !as_json();
+    const std::string path = "/v1/databases/" + options_.database + "/vectors";
     Status last;
     auto patience = wait_first;
     std::chrono::milliseconds asked{0};
@@ -333,7 +353,7 @@ class Importer {
         client = std::move(*connected);
       }
       auto response =
-          client->request("POST", "/v1/databases/" + options_.database + "/vectors", body,
+          client->request("POST", options_.update ? path + "/update" : path, body,
                           binary ? content_type_binary : content_type_json, content_type_json);
       if (!response.ok()) {
         client.reset();
@@ -341,6 +361,7 @@ class Importer {
       } else {
         last = check_response(*response);
         asked = std::chrono::seconds(response->retry_after_s);
+        if (last.ok() && options_.update) return count_missing(response->body);
       }
       if (last.ok() || !is_transient(last.code())) return last;
     }
@@ -361,6 +382,7 @@ class Importer {
   std::atomic<bool> read_everything_{false};
   std::atomic<uint64_t> bytes_read_{0};
   uint64_t rows_ = 0;
+  uint64_t missing_ = 0;
   uint64_t bad_rows_ = 0;
   uint64_t done_below_ = 0;
   std::map<uint64_t, uint64_t> finished_;  // pieces done beyond done_below_

@@ -18,6 +18,9 @@ struct ImportOptions {
   size_t batch_rows = 10000;     // at most, of one request
   size_t batch_bytes = 1 << 20;  // about, of one request
   bool json = false;             // send JSON instead of the binary body
+  // Rows change what is there of their ids, and leave the rest of it; those whose ids are not
+  // there are counted. Sent as JSON.
+  bool update = false;
   // Which of the named vectors of the database the rows are; "": it has none, or lines name them.
   std::string vector_name;
   uint64_t first_row = 0;  // rows before it are skipped
@@ -31,6 +34,7 @@ struct ImportOptions {
 
 struct ImportOutcome {
   uint64_t rows = 0;       // acknowledged
+  uint64_t missing = 0;    // of those, with update: their ids did not exist
   uint64_t bad_rows = 0;   // refused and counted
   uint64_t rows_done = 0;  // every row of the file below it was dealt with
   double seconds = 0;
@@ -39,6 +43,7 @@ struct ImportOutcome {
 
 struct ImportProgress {
   uint64_t rows = 0;
+  uint64_t missing = 0;
   uint64_t bad_rows = 0;
   uint64_t rows_done = 0;
   uint64_t bytes = 0;  // read from the file

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <future>
+#include <map>
 #include <mutex>
 #include <random>
 #include <set>
@@ -154,6 +155,74 @@ TEST_CASE("updates replace, deletes remove, and both survive a restart") {
       test.reopen();
     }
   }
+}
+
+TEST_CASE("parts of a record change, found at once, and after a restart") {
+  TestNode test;
+  REQUIRE(test.node->create_database(spec_of("a", 2, Metric::l2, 3)).ok());
+  UpsertRequest request;
+  request.database = "a";
+  for (uint64_t id = 0; id < 50; ++id) {
+    add(request, id, {static_cast<float>(id), 0}, R"({"n":)" + std::to_string(id) + R"(,"m":1})");
+  }
+  REQUIRE(test.node->upsert(request).ok());
+  UpdateRequest update;
+  update.database = "a";
+  update.request_id = "first";
+  for (uint64_t id = 0; id < 80; id += 2) {
+    update.vectors.emplace_back().id = VectorId(id);
+    update.vectors.back().metadata = R"({"m":null,"new":true})";
+    if (id % 4 == 0) update.vectors.back().values = {static_cast<float>(id), 7};
+  }
+  auto first = test.node->update(update);
+  REQUIRE_MESSAGE(first.ok(), first.status().to_string());
+  CHECK(first->updated == 25);
+  std::vector<VectorId> missing;
+  for (uint64_t id = 50; id < 80; id += 2) missing.emplace_back(id);
+  CHECK(first->missing == missing);
+  // What is written since is not undone by the same request.
+  REQUIRE(test.node->upsert(upsert_of("a", uint64_t{60}, {60, 0})).ok());
+  UpdateRequest later;
+  later.database = "a";
+  later.vectors = {{VectorId(uint64_t{2}), R"({"m":5})"}};
+  REQUIRE(test.node->update(later)->updated == 1);
+  for (int round = 0; round < 2; ++round) {
+    auto again = test.node->update(update);
+    REQUIRE(again.ok());
+    CHECK(again->updated == 25);
+    CHECK(again->missing == missing);
+    CHECK(test.node->describe_database("a")->vectors == 51);
+    for (uint64_t id = 0; id < 50; ++id) {
+      CAPTURE(id);
+      auto found = test.node->get({"a", VectorId(id)});
+      REQUIRE(found.ok());
+      std::string n = R"({"n":)" + std::to_string(id);
+      CHECK(found->metadata == (id == 2       ? n + R"(,"new":true,"m":5})"
+                                : id % 2 == 0 ? n + R"(,"new":true})"
+                                              : n + R"(,"m":1})"));
+      CHECK(found->values == std::vector<float>{static_cast<float>(id), id % 4 == 0 ? 7.0f : 0});
+    }
+    SearchRequest search = search_of("a", {8, 7}, 100);
+    search.filter = R"({"new":true})";
+    search.token = first->token;
+    auto found = test.node->search(search);
+    REQUIRE(found.ok());
+    REQUIRE(found->results.size() == 25);
+    CHECK(found->results[0].id == VectorId(uint64_t{8}));
+    CHECK(found->results[0].score == 0);
+    test.reopen();
+  }
+  update.vectors.pop_back();
+  CHECK(code_of(test.node->update(update)) == Code::failed_precondition);
+  update.request_id.clear();
+  update.vectors = {{VectorId(uint64_t{1}), "", {1, 2, 3}}};
+  CHECK(code_of(test.node->update(update)) == Code::invalid_argument);
+  update.vectors = {{VectorId(uint64_t{1}), R"({"big":")" + std::string(65000, 'x') + "\"}"}};
+  REQUIRE(test.node->update(update).ok());
+  update.vectors = {{VectorId(uint64_t{1}), R"({"too":")" + std::string(1000, 'x') + "\"}"}};
+  CHECK(code_of(test.node->update(update)) == Code::too_large);
+  update.database = "b";
+  CHECK(code_of(test.node->update(update)) == Code::not_found);
 }
 
 TEST_CASE("an index is built in the background, finds what is there, and is loaded at start") {
@@ -428,6 +497,130 @@ TEST_CASE("a request that is repeated after a split is still carried out once") 
   }
   later.request_id = "first";
   CHECK(code_of(test.node->upsert(later)) == Code::failed_precondition);
+}
+
+TEST_CASE("an update that is repeated after a split has its first answer") {
+  TestNode test;
+  REQUIRE(test.node->create_database(spec_of("a", 1, Metric::l2)).ok());
+  UpsertRequest request;
+  request.database = "a";
+  for (uint64_t id = 0; id < 600; id += 3) add(request, id, {1}, R"({"n":1})");
+  REQUIRE(test.node->upsert(request).ok());
+  UpdateRequest update;
+  update.database = "a";
+  update.request_id = "first";
+  // In several parts.
+  for (uint64_t id = 0; id < 600; ++id) {
+    update.vectors.emplace_back().id = VectorId(id);
+    update.vectors.back().metadata = R"({"n":2})";
+  }
+  auto first = test.node->update(update);
+  REQUIRE(first.ok());
+  CHECK(first->updated == 200);
+  CHECK(first->missing.size() == 400);
+  UpdateRequest later = update;
+  later.request_id.clear();
+  for (auto& one : later.vectors) one.metadata = R"({"n":3})";
+  REQUIRE(test.node->update(later)->updated == 200);
+  request.ids = {VectorId(uint64_t{1})};
+  request.values.resize(4);
+  request.metadata.resize(1);
+  REQUIRE(test.node->upsert(request).ok());
+  split_and_wait(*test.node, "a", 2);
+  for (int round = 0; round < 2; ++round) {
+    auto again = test.node->update(update);
+    REQUIRE(again.ok());
+    CHECK(again->updated == 200);
+    CHECK(again->missing == first->missing);
+    for (uint64_t id = 0; id < 600; id += 3) {
+      CHECK(test.node->get({"a", VectorId(id)})->metadata == R"({"n":3})");
+    }
+    test.reopen();
+  }
+}
+
+TEST_CASE("with a shard key, an update finds its record by it, and cannot change it") {
+  TestNode test;
+  DatabaseSpec spec = spec_of("a", 1, Metric::l2, 4);
+  spec.shard_key = "tenant";
+  REQUIRE(test.node->create_database(spec).ok());
+  for (const char* tenant : {"a", "b"}) {
+    std::string metadata = std::string(R"({"tenant":")") + tenant + "\"}";
+    REQUIRE(test.node->upsert(upsert_of("a", uint64_t{1}, {1}, metadata)).ok());
+  }
+  auto get = [&](const char* tenant) {
+    return test.node->get({"a", VectorId(uint64_t{1}), VectorId(std::string(tenant))})->metadata;
+  };
+  UpdateRequest update;
+  update.database = "a";
+  update.vectors = {{VectorId(uint64_t{1}), R"({"n":1})"}};
+  CHECK(code_of(test.node->update(update)) == Code::invalid_argument);
+  update.key = VectorId(std::string("b"));
+  CHECK(test.node->update(update)->updated == 1);
+  CHECK(get("a") == R"({"tenant":"a"})");
+  CHECK(get("b") == R"({"tenant":"b","n":1})");
+  for (const char* wrong : {R"({"tenant":"a"})", R"({"tenant":null})", R"({"tenant":1.5})"}) {
+    CAPTURE(wrong);
+    update.vectors[0].metadata = wrong;
+    CHECK(code_of(test.node->update(update)) == Code::invalid_argument);
+  }
+  // Each record says its own.
+  update.key.reset();
+  update.vectors = {{VectorId(uint64_t{1}), R"({"tenant":"a","n":2})"},
+                    {VectorId(uint64_t{1}), R"({"tenant":"b","n":3})"},
+                    {VectorId(uint64_t{1}), R"({"tenant":"c","n":4})"}};
+  auto reply = test.node->update(update);
+  REQUIRE(reply.ok());
+  CHECK(reply->updated == 2);
+  CHECK(reply->missing == std::vector<VectorId>{VectorId(uint64_t{1})});
+  CHECK(get("a") == R"({"tenant":"a","n":2})");
+  CHECK(get("b") == R"({"tenant":"b","n":3})");
+}
+
+TEST_CASE("with sharding by vector, updates are seen by searches wherever vectors go") {
+  TestNode test;
+  DatabaseSpec spec = spec_of("a", 2, Metric::l2, 4);
+  spec.sharding = Sharding::vector;
+  REQUIRE(test.node->create_database(spec).ok());
+  UpsertRequest request;
+  request.database = "a";
+  std::mt19937 random(1);
+  std::uniform_real_distribution<float> somewhere(0, 100);
+  for (uint64_t id = 0; id < 1600; ++id) {
+    add(request, id, {somewhere(random), somewhere(random)}, R"({"n":0})");
+  }
+  REQUIRE(test.node->upsert(request).ok());
+  for (int round = 1; round < 12; ++round) {
+    CAPTURE(round);
+    UpdateRequest update;
+    update.database = "a";
+    std::map<uint64_t, std::vector<float>> moved;
+    for (uint64_t i = 0; i < 62; ++i) {
+      const uint64_t id = i < 60 ? 10 * i : 1540 + i;
+      update.vectors.emplace_back().id = VectorId(id);
+      update.vectors.back().metadata = R"({"n":)" + std::to_string(round) + "}";
+      if (id % 20 == 0 && i < 60) {
+        moved[id] = {somewhere(random), somewhere(random)};
+        update.vectors.back().values = moved[id];
+      }
+    }
+    auto reply = test.node->update(update);
+    REQUIRE_MESSAGE(reply.ok(), reply.status().to_string());
+    CHECK(reply->updated == 60);
+    CHECK(reply->missing.size() == 2);
+    SearchRequest search = search_of("a", {50, 50}, 100);
+    search.filter = R"({"n":)" + std::to_string(round) + "}";
+    search.exact = true;
+    CHECK(test.node->search(search)->results.size() == 60);
+    for (const auto& [id, values] : moved) {
+      auto found = test.node->search(search_of("a", values, 1));
+      REQUIRE(found.ok());
+      CHECK(found->results[0].id == VectorId(id));
+      CHECK(found->results[0].metadata == R"({"n":)" + std::to_string(round) + "}");
+    }
+    if (round == 6) test.reopen();
+  }
+  CHECK(test.node->describe_database("a")->vectors == 1600);
 }
 
 TEST_CASE("with a shard key, ids are unique within its values, and one shard has all of them") {
@@ -1022,6 +1215,37 @@ TEST_CASE("a database with an embedder takes text for vectors and for searches")
   REQUIRE(found->results.size() == 2);
   CHECK(found->results[0].id == VectorId(uint64_t{1}));
   CHECK(found->results[0].metadata == R"({"text":"convert video files between formats"})");
+}
+
+TEST_CASE("an update by text changes the vector, and what is kept of the text") {
+  TestNode test;
+  DatabaseSpec spec = spec_of("a", 384, Metric::cosine);
+  spec.embedder = "lexical";
+  REQUIRE(test.node->create_database(spec).ok());
+  UpsertRequest request;
+  request.database = "a";
+  request.ids = {VectorId(uint64_t{1}), VectorId(uint64_t{2})};
+  request.texts = {"the green house", "a yellow boat"};
+  request.metadata = {R"({"n":1})", ""};
+  REQUIRE(test.node->upsert(request).ok());
+  UpdateRequest update;
+  update.database = "a";
+  update.vectors = {{VectorId(uint64_t{1})}};
+  update.vectors[0].text = "three blue mountains";
+  REQUIRE(test.node->update(update).ok());
+  SearchRequest search;
+  search.database = "a";
+  search.text = "a blue mountain";
+  search.k = 1;
+  auto found = test.node->search(search);
+  REQUIRE(found.ok());
+  CHECK(found->results[0].id == VectorId(uint64_t{1}));
+  CHECK(found->results[0].metadata == R"({"n":1,"text":"three blue mountains"})");
+  update.vectors[0].metadata = R"({"text":null})";
+  REQUIRE(test.node->update(update).ok());
+  CHECK(test.node->get({"a", VectorId(uint64_t{1})})->metadata == R"({"n":1})");
+  update.vectors[0].text = " ";
+  CHECK(code_of(test.node->update(update)) == Code::invalid_argument);
 }
 
 TEST_CASE("a node says at its start what it cut off torn logs") {

@@ -375,4 +375,53 @@ TEST_CASE_FIXTURE(Fixture, "a server that is away is given up after the retries"
   CHECK(outcome.status().message().find("gave up after 0 retries") == 0);
 }
 
+TEST_CASE("records that exist are changed from several files, and others are counted") {
+  Fixture f;
+  DatabaseSpec spec;
+  spec.name = "pair";
+  spec.named_vectors = {{"a", 2, Metric::l2}, {"b", 3, Metric::l2}};
+  REQUIRE(f.node->create_database(spec).ok());
+  f.options.database = "pair";
+  f.options.vector_name = "a";
+  REQUIRE(f.run(f.dir.write("a.fbin", fbin(50)))->rows == 50);
+  f.options.update = true;
+  f.options.vector_name = "b";
+  auto outcome = f.run(f.dir.write("b.fbin", fbin(60, 3)));
+  REQUIRE_MESSAGE(outcome.ok(), outcome.status().to_string());
+  CHECK(outcome->rows == 60);
+  CHECK(outcome->missing == 10);
+  CHECK(f.last.missing == 10);
+  f.options.vector_name.clear();
+  std::string lines;
+  for (int i = 0; i < 20; ++i) {
+    lines += "{\"id\":" + std::to_string(3 * i) + ",\"metadata\":{\"n\":" + std::to_string(i) +
+             "}" + (i == 4 ? ",\"values\":{\"a\":null}" : "") + "}\n";
+  }
+  outcome = f.run(f.dir.write("lines.ndjson", lines));
+  REQUIRE_MESSAGE(outcome.ok(), outcome.status().to_string());
+  CHECK(outcome->missing == 3);
+  CHECK(f.node->describe_database("pair")->vectors == 50);
+  for (uint64_t id = 0; id < 50; ++id) {
+    CAPTURE(id);
+    auto found = f.node->get({"pair", VectorId(id)});
+    REQUIRE(found.ok());
+    const auto x = static_cast<float>(id);
+    REQUIRE(found->named.size() == (id == 12 ? 1 : 2));
+    if (id != 12) CHECK(found->named[0].values == std::vector<float>{x, -x});
+    CHECK(found->named.back().values == std::vector<float>{x, -x, x});
+    CHECK(found->metadata == (id % 3 == 0 ? "{\"n\":" + std::to_string(id / 3) + "}" : ""));
+  }
+  // What a record cannot take is told of its line; of others, with --on-error count.
+  lines = "{\"id\":1,\"metadata\":{\"m\":1}}\n{\"id\":12,\"values\":{\"b\":null}}\n";
+  auto path = f.dir.write("bad.ndjson", lines);
+  outcome = f.run(path);
+  REQUIRE(!outcome.ok());
+  CHECK_MESSAGE(outcome.status().message().find("line 2: ") == 0, outcome.status().message());
+  f.options.count_bad_rows = true;
+  outcome = f.run(path);
+  REQUIRE(outcome.ok());
+  CHECK(outcome->rows == 1);
+  CHECK(outcome->bad_rows == 1);
+}
+
 }  // namespace jade

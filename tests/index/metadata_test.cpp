@@ -55,6 +55,51 @@ TEST_CASE("What is no metadata is refused") {
   CHECK(canonical(nested(15)) == nested(15));
 }
 
+TEST_CASE("Fields of a patch take the place of those of their names") {
+  auto merged = [](const char* metadata, const char* patch) {
+    std::string out = merge_metadata(metadata, patch);
+    CHECK((out.empty() || canonical(out) == out));
+    return out;
+  };
+  CHECK(merged(R"({"a":1,"b":2})", R"({"c":3,"a":[1,"}"]})") == R"({"a":[1,"}"],"b":2,"c":3})");
+  CHECK(merged(R"({"a":1,"b":2})", R"({"a":null,"x":null})") == R"({"b":2})");
+  CHECK(merged(R"({"a":1})", R"({"a":null})") == "{}");
+  CHECK(merged("", R"({"a":null})") == "");
+  CHECK(merged("{}", R"({"a":null})") == "{}");
+  CHECK(merged("", R"({"a":{"b":null}})") == R"({"a":{"b":null}})");
+  // Only the fields of the object itself are merged, and a null that was stored stays.
+  CHECK(merged(R"({"a":{"b":1,"c":2},"n":null})", R"({"a":{"c":3}})") ==
+        R"({"a":{"c":3},"n":null})");
+  CHECK(merged(R"({"a\"":1,"":2})", R"({"":null,"a\"":"x"})") == R"({"a\"":"x"})");
+}
+
+TEST_CASE("Merging two patches into one is merging one after the other") {
+  std::mt19937 random(3);
+  auto object = [&](bool nulls) {
+    std::string out;
+    for (char name = 'a'; name < 'g'; ++name) {
+      if (random() % 2 == 0) continue;
+      bool null = nulls && random() % 2 == 0;
+      out += (out.empty() ? "{\"" : ",\"") + std::string(1, name) +
+             "\":" + (null ? "null" : std::to_string(random() % 9));
+    }
+    return out.empty() ? "{}" : out + "}";
+  };
+  for (int i = 0; i < 1000; ++i) {
+    std::string first = object(true), second = object(true), both = object(false);
+    CAPTURE(first);
+    CAPTURE(second);
+    std::string at_once = merge_metadata(both, merge_metadata(first, second, true));
+    std::string in_turn = merge_metadata(merge_metadata(both, first), second);
+    // But for the order of their fields.
+    CHECK(at_once.size() == in_turn.size());
+    for (char name = 'a'; name < 'g'; ++name) {
+      std::string field = canonical_string(std::string(1, name));
+      CHECK(find_field(at_once, field) == find_field(in_turn, field));
+    }
+  }
+}
+
 TEST_CASE("Fields are found whatever they hold") {
   std::string object =
       canonical(R"({"a":"}]\",","b":[{"c":"]"},[]],"":7,"c\"d":{"e":{}},"last":-1.5})");

@@ -71,4 +71,23 @@ TEST_CASE("the last of eight vectors has the last bit") {
   CHECK(!format.has(stored, 6));
 }
 
+TEST_CASE("vectors are set and taken away, and the others stay") {
+  RecordFormat one(RowFormat(Metric::l2, 1, Datatype::float32));
+  CHECK(one.merge("1234", "", 0) == "1234");
+  CHECK(one.merge("1234", "5678", 0) == "5678");
+  RecordFormat format({{"a", RowFormat(Metric::l2, 1, Datatype::uint8)},
+                       {"b", RowFormat(Metric::l2, 2, Datatype::uint8)},
+                       {"c", RowFormat(Metric::l2, 1, Datatype::uint8)}});
+  auto bytes = [](const char* text) { return std::string(text, 5); };
+  CHECK(format.merge(bytes("\1\2\2\0\3"), bytes("\0\0\0\7\4"), 0) == bytes("\1\2\2\7\7"));
+  CHECK(format.merge(bytes("\1\2\2\7\7"), bytes("\5\0\0\0\1"), 2) == bytes("\5\0\0\7\5"));
+  CHECK(format.merge(bytes("\1\2\2\7\7"), "", 5) == bytes("\0\2\2\0\2"));
+  CHECK(format.merge(bytes("\1\0\0\0\1"), "", 6) == bytes("\1\0\0\0\1"));
+  // What is set is not taken away.
+  CHECK(format.merge(bytes("\1\0\0\0\1"), bytes("\3\0\0\0\1"), 1) == bytes("\3\0\0\0\1"));
+  CHECK(!format.fits(format.merge(bytes("\1\0\0\0\1"), "", 1)));
+  CHECK(format.merge("", bytes("\0\4\4\0\2"), 0) == bytes("\0\4\4\0\2"));
+  CHECK(format.merge("", "", 2).empty());
+}
+
 }  // namespace jade

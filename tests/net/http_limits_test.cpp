@@ -214,6 +214,7 @@ TEST_CASE("bad bodies are 400, change nothing, and say what is wrong") {
            {"search", R"({"vector":[1,2],"k":0})", "k is 0"},
            {"search", R"({"vector":[1,2],"k":10001})", "1 to 10000"},
            {"search", R"({"vector":[1,2],"kk":1})", "unknown field \\\"kk\\\""},
+           {"vectors/update", R"({"vectors":[{"id":1,"values":7}]})", "vectors[0].values"},
            {"vectors/delete", "{}", "either"}}) {
     CAPTURE(c.body);
     auto response = f.call("POST", std::string("/v1/databases/db/") + c.path, c.body);

@@ -74,6 +74,46 @@ TEST_CASE("vectors come back as they were given, by ids of either kind") {
             .at("deleted") == 1);
 }
 
+TEST_CASE("parts of vectors that exist are changed, one by its path or several") {
+  ServerFixture f;
+  f.create_db();
+  f.call("POST", "/v1/databases/db/vectors", three);
+  auto patched = f.call("PATCH", "/v1/databases/db/vectors/42", R"({"metadata":{"b":2}})");
+  CHECK(patched.status == 200);
+  CHECK(patched.body == R"({"updated":1,"token":"t3"})");
+  CHECK(f.call("PATCH", "/v1/databases/db/vectors/%2242%22?key=7", R"({"values":[5,6]})").status ==
+        200);
+  CHECK(f.call("GET", "/v1/databases/db/vectors/42").body ==
+        R"({"id":42,"values":[0,0],"metadata":{"b":2}})");
+  CHECK(f.call("GET", "/v1/databases/db/vectors/%2242%22").body ==
+        R"({"id":"42","values":[5,6],"metadata":{}})");
+  auto missing = f.call("PATCH", "/v1/databases/db/vectors/nobody", R"({"values":[5,6]})");
+  CHECK(missing.status == 404);
+  CHECK(error_message(missing) == "id \"nobody\" does not exist in database \"db\"");
+  auto wrong = f.call("PATCH", "/v1/databases/db/vectors/42", R"({"values":[5]})");
+  CHECK(wrong.status == 400);
+  CHECK(error_message(wrong) == "values is wrong");
+  CHECK(f.call("PATCH", "/v1/databases/db/vectors/42", R"({"id":42})").status == 400);
+  CHECK(f.call("PATCH", "/v1/databases/db/vectors/42?ky=7", R"({"values":[5,6]})").status == 400);
+  CHECK(f.call("PATCH", "/v1/databases/db/vectors/42", "{}", "text/plain").status == 415);
+
+  auto several = f.call("POST", "/v1/databases/db/vectors/update",
+                        R"({"vectors":[{"id":42,"values":[7,8]},{"id":"x","values":[1,2]},
+                                       {"id":7,"metadata":{}}]})");
+  CHECK(several.status == 200);
+  CHECK(several.body == R"({"updated":1,"missing":["x",7],"token":"t3"})");
+  CHECK(f.call("GET", "/v1/databases/db/vectors/42").body ==
+        R"({"id":42,"values":[7,8],"metadata":{"b":2}})");
+  several = f.call("POST", "/v1/databases/db/vectors/update", R"({"vectors":[{"id":42}]})");
+  CHECK(several.body == R"({"updated":1,"missing":[],"token":"t3"})");
+  CHECK(f.call("POST", "/v1/databases/db/vectors/update", "x", content_type_binary).status == 415);
+  auto metrics = f.call("GET", "/metrics").body;
+  CHECK(metrics.find("jade_http_requests_total{route=\"update_vector\",status=\"404\"} 1") !=
+        std::string::npos);
+  CHECK(metrics.find("jade_http_requests_total{route=\"update_vectors\",status=\"200\"} 2") !=
+        std::string::npos);
+}
+
 TEST_CASE("pages follow each other through ids of both kinds") {
   ServerFixture f;
   f.create_db();
@@ -220,7 +260,7 @@ TEST_CASE("paths and methods that are not there are told so") {
   CHECK(refused.status == 405);
   CHECK(refused.allow == "POST, GET, HEAD");
   CHECK(f.call("DELETE", "/v1/cluster").allow == "GET, HEAD");
-  CHECK(f.call("PUT", "/v1/databases/db/vectors/delete").allow == "GET, HEAD, DELETE, POST");
+  CHECK(f.call("PUT", "/v1/databases/db/vectors/delete").allow == "GET, HEAD, PATCH, DELETE, POST");
 }
 
 TEST_CASE("a body of another type is 415, and the connection lives on") {

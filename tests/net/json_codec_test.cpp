@@ -376,6 +376,60 @@ TEST_CASE("databases and deletions are read") {
   CHECK(decode_delete(filter)->filter == R"({"a":1})");
 }
 
+TEST_CASE("an update is read, and one that is wrong is told where") {
+  std::string body = R"({"key":"acme","vectors":[
+      {"id":"a","metadata":{"x":null},"values":{"t":[1,2.5],"b":null,"c":[3]}},
+      {"id":7,"values":[1,2]},{"id":8,"text":"words"}]})";
+  auto read = decode_update(body);
+  REQUIRE_MESSAGE(read.ok(), read.status().to_string());
+  CHECK(read->key == VectorId(std::string("acme")));
+  CHECK(!read->named_by_client);
+  REQUIRE(read->vectors.size() == 3);
+  const VectorUpdate& named = read->vectors[0];
+  CHECK(named.id == VectorId(std::string("a")));
+  CHECK(named.metadata == R"({"x":null})");
+  CHECK(named.values.empty());
+  REQUIRE(named.named.size() == 2);
+  CHECK(named.named[0].name == "t");
+  CHECK(named.named[0].values == std::vector<float>{1, 2.5});
+  CHECK(named.named[1].name == "c");
+  CHECK(named.without == std::vector<std::string>{"b"});
+  CHECK(read->vectors[1].values == std::vector<float>{1, 2});
+  CHECK(!read->vectors[1].text);
+  CHECK(read->vectors[2].text == "words");
+  for (size_t n = 0; n < body.size(); ++n) {
+    std::string cut = body.substr(0, n);
+    CHECK(!decode_update(cut).ok());
+  }
+  std::string one = R"({"values":{"b":null}})";
+  auto patch = decode_update_vector(one);
+  REQUIRE(patch.ok());
+  CHECK(patch->without == std::vector<std::string>{"b"});
+
+  auto refused = [](const char* text, const char* why) {
+    std::string message = failure(decode_update, text);
+    CHECK_MESSAGE(message.find(why) != std::string::npos, message);
+  };
+  refused("{}", "vectors is missing");
+  refused(R"({"vectors":[]})", "vectors is empty");
+  refused(R"({"vectors":[{"values":[1]}]})", "vectors[0].id is missing");
+  refused(R"({"vectors":[{"id":1,"values":[]}]})", "vectors[0].values is empty");
+  refused(R"({"vectors":[{"id":1,"values":{}}]})", "vectors[0].values is empty");
+  refused(R"({"vectors":[{"id":1,"values":{"a":[]}}]})", "vectors[0].values.a is empty");
+  refused(R"({"vectors":[{"id":1,"values":{"a":1}}]})", "vectors[0].values.a is a number");
+  refused(R"({"vectors":[{"id":1,"values":null}]})",
+          "vectors[0].values is null; it must be an array");
+  refused(R"({"vectors":[{"id":1,"values":{"a":[1,null]}}]})", "vectors[0].values.a[1] is null");
+  refused(R"({"vectors":[{"id":1,"metadata":null}]})", "vectors[0].metadata is null");
+  refused(R"({"vectors":[{"id":1,"text":1}]})", "vectors[0].text is a number");
+  refused(R"({"vectors":[{"id":1,"text":"a","text":"b"}]})", "vectors[0].text is given twice");
+  refused(R"({"vectors":[{"id":1}],"filter":{}})", "unknown field \"filter\"");
+  CHECK(failure(decode_update_vector, R"({"id":1})").find("unknown field \"id\"") !=
+        std::string::npos);
+  CHECK(failure(decode_update_vector, R"({"values":[1,"2"]})") ==
+        "values[1] is a string; it must be a number");
+}
+
 TEST_CASE("each field of an index can be changed by itself") {
   IndexOptions other;
   other.kind = IndexKind::ivf;

@@ -110,6 +110,26 @@ class ModelApi : public Api {
       return reply;
     });
   }
+  // Of one vector without a name, and of metadata: replaced, not merged.
+  void update(UpdateRequest r, Done<UpdateReply> done) override {
+    with<UpdateReply>(r.database, done, [r](Database& db) -> Result<UpdateReply> {
+      UpdateReply reply{0, {}, "t3"};
+      for (const VectorUpdate& update : r.vectors) {
+        if (!update.values.empty() && update.values.size() != db.spec.dimension) {
+          return invalid_argument(r.named_by_client ? "values is wrong" : "vectors[0] is wrong");
+        }
+        auto found = db.rows.find(update.id);
+        if (found == db.rows.end()) {
+          reply.missing.push_back(update.id);
+          continue;
+        }
+        ++reply.updated;
+        if (!update.values.empty()) found->second.values = update.values;
+        if (!update.metadata.empty()) found->second.metadata = update.metadata;
+      }
+      return reply;
+    });
+  }
   void remove(DeleteRequest r, Done<DeleteReply> done) override {
     with<DeleteReply>(r.database, done, [r](Database& db) -> Result<DeleteReply> {
       uint64_t n = 0;

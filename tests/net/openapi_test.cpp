@@ -93,6 +93,9 @@ TEST_CASE("the schemas have the fields that the decoders read") {
   check("IndexOptions", json_fields::index());
   check("Upsert", json_fields::upsert());
   check("UpsertVector", json_fields::upsert_vector());
+  check("UpdateVectors", json_fields::update());
+  check("UpdateVector", json_fields::update_vector());
+  check("PatchVector", json_fields::patch_vector());
   check("DeleteVectors", json_fields::remove());
   check("Search", json_fields::search());
   check("SearchBatch", json_fields::search_batch());

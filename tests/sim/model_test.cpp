@@ -122,7 +122,9 @@ TEST_CASE("vectors and metadata of a version are the same for ever and differ be
   CHECK(vector_of(1, 2, 8) != vector_of(2, 2, 8));
   CHECK(vector_of(1, 2, 8).size() == 8);
   CHECK(bucket_of(4, 5) < 10);
-  CHECK(metadata_of(4, 5) == "{\"version\":5,\"bucket\":" + std::to_string(bucket_of(4, 5)) + "}");
+  std::string bucket = std::to_string(bucket_of(4, 5));
+  CHECK(revision_of(4, 5) == "{\"version\":5,\"bucket\":" + bucket + "}");
+  CHECK(metadata_of(4, 5, 6) == "{\"version\":5,\"bucket\":" + bucket + ",\"mark\":6}");
 }
 
 }  // namespace jade::sim

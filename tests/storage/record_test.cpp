@@ -23,6 +23,20 @@ std::string describe(std::string_view bytes) {
     out += std::string(row.id) + "=" + std::string(row.values) + std::string(row.metadata) + " ";
     return Status();
   };
+  visitor.update = [&](const UpdateCommand& command) {
+    out += "update ";
+    number(command.dimension);
+    number(static_cast<uint64_t>(command.datatype));
+    number(command.metadata_bytes_max);
+    number(command.router);
+    for (const auto& row : command.rows) {
+      out += row.id + "=" + row.values + row.metadata + " ";
+      number(row.without);
+      number(row.place);
+      number(row.cell);
+    }
+    return Status();
+  };
   visitor.erase = [&](const DeleteCommand& command) {
     out += "delete ";
     for (const std::string& id : command.ids) out += id + " ";
@@ -260,6 +274,34 @@ TEST_CASE("columns of different lengths are corruption") {
   CHECK(describe(encode(RouteCommand{1, static_cast<RouteStep>(3)})).find("corruption") == 0);
 }
 
+TEST_CASE("an update says what is to be different of each row") {
+  UpdateCommand command;
+  command.dimension = 4;
+  command.datatype = Datatype::uint8;
+  command.metadata_bytes_max = 99;
+  command.rows = {{"a", "{\"n\":null}", "", 0, 3}, {"b", "", "1234", 130, 255}};
+  CHECK(describe(encode(command)) == "update 4 2 99 0 a={\"n\":null} 0 3 0 b=1234 130 255 0 ");
+  CHECK_FALSE(head_of_command(encode(command))->is_routed);
+  command.rows[1].cell = 7;
+  command.router = 5;
+  CHECK(describe(encode(command)) == "update 4 2 99 5 a={\"n\":null} 0 3 0 b=1234 130 255 7 ");
+  CHECK(head_of_command(encode(command))->is_routed);
+  CHECK(head_of_command(encode(command))->router == 5);
+  for (int wrong = 0; wrong < 3; ++wrong) {
+    UpdateCommand damaged = command;
+    if (wrong == 0) damaged.rows[1].id = "a";
+    if (wrong == 1) damaged.rows[1].values = "123";
+    if (wrong == 2) damaged.rows[1].place = update_rows_max;
+    CHECK(describe(encode(damaged)) == "corruption: an update command has a row of a wrong form");
+  }
+  // As many as there may be, each as long as they may be.
+  command.rows.clear();
+  for (uint32_t i = 0; i < update_rows_max; ++i) {
+    command.rows.push_back({std::to_string(i), std::string(65536, 'x'), "1234", 0, i, 1});
+  }
+  CHECK(describe(encode(command)).size() > 256 * 65536);
+}
+
 TEST_CASE("an upsert names the cell of each row, and its head the router") {
   UpsertCommand command = sample_upsert();
   command.cells = {4, 5, 6};
@@ -276,12 +318,12 @@ TEST_CASE("an upsert names the cell of each row, and its head the router") {
   CHECK(cells == command.cells);
   auto head = head_of_command(bytes);
   REQUIRE(head.ok());
-  CHECK(head->is_upsert);
+  CHECK(head->is_routed);
   CHECK(head->router == 12);
   CHECK(head->request == "key");
   head = head_of_command(encode(SealCommand{1}));
   REQUIRE(head.ok());
-  CHECK_FALSE(head->is_upsert);
+  CHECK_FALSE(head->is_routed);
   CHECK(head->request.empty());
   // A state machine that knows of no cells.
   CHECK(visit_command(encode(sample_forward()), visitor).code() == Code::corruption);

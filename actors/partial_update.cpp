@@ -1,0 +1,222 @@
+#include "actors/partial_update.h"
+
+#include <algorithm>
+#include <unordered_map>
+
+#include "actors/named_vectors.h"
+#include "actors/shard_key.h"
+#include "actors/vector_values.h"
+#include "index/embedder.h"
+#include "index/metadata.h"
+#include "storage/row_key.h"
+
+namespace jade {
+namespace {
+
+Status too_many_bytes(const std::string& what, size_t bytes, size_t most) {
+  return Status(Code::too_large, what + " has " + std::to_string(bytes) + " bytes; at most " +
+                                     std::to_string(most) + " are allowed");
+}
+
+class Preparer {
+ public:
+  explicit Preparer(const DatabaseSpec& spec) : spec_(spec), format_(record_format(spec)) {}
+
+  // The row of one change, whose id is its key.
+  Result<UpdateCommand::Row> prepare(VectorUpdate& update, const std::optional<VectorId>& key,
+                                     const RowPlace& place) {
+    place_ = place;
+    UpdateCommand::Row row;
+    if (Status valid = update.id.validate(); !valid.ok()) return place.with_context(valid);
+    JADE_RETURN_IF_ERROR(prepare_metadata(update, row));
+    bool by_values = !update.values.empty() || !update.named.empty() || !update.without.empty();
+    if (by_values && update.text) {
+      return invalid_argument(place.vector() + " has both values and text; give one of them");
+    }
+    JADE_RETURN_IF_ERROR(prepare_text(update, row));
+    JADE_RETURN_IF_ERROR(format_.named() ? prepare_named(update, row)
+                                         : prepare_unnamed(update, row));
+    if (row.metadata.empty() && row.values.empty() && row.without == 0) {
+      return invalid_argument(place.vector() +
+                              " has nothing to change; give metadata, values or, where the "
+                              "database has an embedder, text");
+    }
+    auto shard_key = key_of(row.metadata, key);
+    if (!shard_key.ok()) return shard_key.status();
+    row.id = row_key(*shard_key, update.id);
+    return row;
+  }
+
+  // `row` with what `next`, of the same id, changes after it.
+  Status append(UpdateCommand::Row& row, UpdateCommand::Row next, const RowPlace& place) const {
+    if (!next.metadata.empty()) {
+      row.metadata = merge_metadata(row.metadata, next.metadata, true);
+    }
+    uint8_t set = 0;
+    for (size_t v = 0; format_.named() && !next.values.empty() && v < format_.size(); ++v) {
+      set = static_cast<uint8_t>(set | format_.has(next.values, v) << v);
+    }
+    row.values = format_.merge(row.values, next.values, next.without);
+    row.without = static_cast<uint8_t>((row.without & ~set) | next.without);
+    return check_without(row, place);
+  }
+
+ private:
+  Status prepare_metadata(const VectorUpdate& update, UpdateCommand::Row& row) {
+    if (update.metadata.empty()) return {};
+    if (update.metadata.size() > Limits::metadata_bytes_max) {
+      return too_many_bytes(place_.field("metadata"), update.metadata.size(),
+                            Limits::metadata_bytes_max);
+    }
+    auto canonical = canonical_metadata(update.metadata);
+    if (!canonical.ok()) return canonical.status().with_context(place_.field("metadata"));
+    if (*canonical != "{}") row.metadata = std::move(*canonical);
+    return {};
+  }
+
+  // Text becomes values, and is kept as metadata field "text" unless that is given.
+  Status prepare_text(VectorUpdate& update, UpdateCommand::Row& row) {
+    if (!update.text) return {};
+    const std::string& text = *update.text;
+    if (spec_.embedder.empty()) {
+      return invalid_argument(place_.field("text") + " is given, but database \"" + spec_.name +
+                              "\" has no embedder; give values");
+    }
+    if (!embedder_) embedder_ = find_embedder(spec_.embedder, spec_.dimension);
+    if (!embedder_) return internal_error("embedder \"" + spec_.embedder + "\" is not available");
+    if (text.size() > Limits::text_bytes_max) {
+      return too_many_bytes(place_.field("text"), text.size(), Limits::text_bytes_max);
+    }
+    update.values.resize(spec_.dimension);
+    Status embedded = embedder_->embed(text, update.values.data());
+    if (!embedded.ok()) return embedded.with_context(place_.field("text"));
+    auto with_text = metadata_with_text(row.metadata, text);
+    if (!with_text.ok()) return with_text.status().with_context(place_.field("metadata"));
+    row.metadata = std::move(*with_text);
+    return {};
+  }
+
+  Status prepare_unnamed(VectorUpdate& update, UpdateCommand::Row& row) const {
+    if (!update.named.empty() || !update.without.empty()) {
+      return invalid_argument(place_.field("values") + " are given by name, but database \"" +
+                              spec_.name +
+                              "\" has one vector without a name; give them as an array of numbers");
+    }
+    return update.values.empty() ? Status() : put(0, update.values, row);
+  }
+
+  Status prepare_named(VectorUpdate& update, UpdateCommand::Row& row) const {
+    if (!update.values.empty()) {
+      return invalid_argument(place_.field("values") + " are given without names, but database \"" +
+                              spec_.name + "\" has the vectors " + names_of(spec_) +
+                              ": give them by name, in JSON as an object of one array for each");
+    }
+    uint8_t given = 0;
+    auto find = [&](const std::string& name) -> Result<size_t> {
+      for (size_t v = 0; v < format_.size(); ++v) {
+        if (format_.name(v) != name) continue;
+        if ((given >> v & 1) != 0) {
+          return invalid_argument(place_.values(name) + " is given twice");
+        }
+        given = static_cast<uint8_t>(given | 1u << v);
+        return v;
+      }
+      return invalid_argument(
+          place_.field("values") + " has \"" + name.substr(0, Limits::name_bytes_max) +
+          "\"; the vectors of database \"" + spec_.name + "\" are " + names_of(spec_));
+    };
+    for (NamedValues& one : update.named) {
+      auto v = find(one.name);
+      if (!v.ok()) return v.status();
+      JADE_RETURN_IF_ERROR(put(*v, one.values, row));
+    }
+    for (const std::string& name : update.without) {
+      auto v = find(name);
+      if (!v.ok()) return v.status();
+      row.without = static_cast<uint8_t>(row.without | 1u << *v);
+    }
+    return check_without(row, place_);
+  }
+
+  Status check_without(const UpdateCommand::Row& row, const RowPlace& place) const {
+    if (!format_.named() || row.without != (1u << format_.size()) - 1) return {};
+    return invalid_argument(place.field("values") +
+                            " takes all vectors away; a record must keep one, or be deleted");
+  }
+
+  Status put(size_t v, std::vector<float>& values, UpdateCommand::Row& row) const {
+    const uint32_t dimension = format_.format(v).dimension();
+    if (values.size() != dimension) {
+      return invalid_argument(
+          place_.values(format_.name(v)) + " has " + std::to_string(values.size()) + " values; " +
+          title_of(spec_, vectors_of(spec_)[v]) + " has dimension " + std::to_string(dimension));
+    }
+    if (row.values.empty()) row.values.resize(format_.row_bytes());
+    return store_vector(format_, v, place_, values, row.values.data());
+  }
+
+  // The shard key's value, which the metadata may name, but not change.
+  Result<std::optional<VectorId>> key_of(const std::string& metadata,
+                                         const std::optional<VectorId>& key) const {
+    JADE_RETURN_IF_ERROR(check_key(spec_, key, false));
+    if (spec_.shard_key.empty()) return std::optional<VectorId>();
+    auto field = find_field(metadata, canonical_string(spec_.shard_key));
+    if (!field) {
+      if (Status given = check_key(spec_, key, true); !given.ok()) return given;
+      return key;
+    }
+    const std::string name = place_.field("metadata") + "." + spec_.shard_key;
+    if (*field == "null") {
+      return invalid_argument(name +
+                              " is null, but it tells the shard of a vector and cannot be taken "
+                              "away");
+    }
+    auto named = key_of_metadata(spec_, metadata);
+    if (!named.ok()) return named.status().with_context(place_.field("metadata"));
+    if (key && *key != **named) {
+      return invalid_argument(name + " is " + (*named)->to_string() + " and key is " +
+                              key->to_string() +
+                              "; it tells the shard of a vector and cannot be changed: delete the "
+                              "vector and write it anew");
+    }
+    return named;
+  }
+
+  const DatabaseSpec& spec_;
+  const RecordFormat format_;
+  std::shared_ptr<const Embedder> embedder_;
+  RowPlace place_;
+};
+
+}  // namespace
+
+Result<PreparedUpdate> prepare_update(const DatabaseSpec& spec, UpdateRequest& request) {
+  const size_t n = request.vectors.size();
+  if (n == 0) return invalid_argument("vectors is empty; give at least one");
+  if (n > Limits::vectors_per_upsert_max) {
+    return Status(Code::too_large, "vectors has " + std::to_string(n) + " elements; at most " +
+                                       std::to_string(Limits::vectors_per_upsert_max) +
+                                       " are allowed in one request");
+  }
+  PreparedUpdate out;
+  // A text is stored beside the metadata that came with it.
+  out.metadata_bytes_max = static_cast<uint32_t>(
+      Limits::metadata_bytes_max + (spec.embedder.empty() ? 0 : Limits::text_bytes_max));
+  Preparer preparer(spec);
+  std::unordered_map<std::string, size_t> rows;  // by key
+  for (size_t i = 0; i < n; ++i) {
+    RowPlace place{i, request.named_by_client};
+    auto row = preparer.prepare(request.vectors[i], request.key, place);
+    if (!row.ok()) return row.status();
+    auto [known, first] = rows.try_emplace(row->id, out.rows.size());
+    if (first) {
+      out.rows.push_back(std::move(*row));
+      out.ids.push_back(std::move(request.vectors[i].id));
+    } else {
+      JADE_RETURN_IF_ERROR(preparer.append(out.rows[known->second], std::move(*row), place));
+    }
+  }
+  return out;
+}
+
+}  // namespace jade

@@ -1,0 +1,73 @@
+#include "actors/vector_values.h"
+
+#include <cmath>
+#include <limits>
+
+#include "index/datatype.h"
+
+namespace jade {
+namespace {
+
+// `values`: as they are stored.
+Status check_length(const RowFormat& format, const std::string& name, const RowPlace& place,
+                    const std::vector<float>& values) {
+  // One pass that the compiler vectorises; the culprit is looked for only when
+  // there is one. A NaN or infinity makes the sum not finite, and so do values
+  // whose squares overflow: distances to them would not be numbers.
+  float norm = 0;
+  for (float value : values) norm += value * value;
+  if (!std::isfinite(norm)) {
+    for (size_t j = 0; j < values.size(); ++j) {
+      if (!std::isfinite(values[j])) {
+        return invalid_argument(place.values(name) + "[" + std::to_string(j) +
+                                "] is not a finite number");
+      }
+    }
+    return invalid_argument(place.values(name) + " is too large: its squared length overflows");
+  }
+  if (format.metric() == Metric::cosine && norm < std::numeric_limits<float>::min()) {
+    return invalid_argument(
+        place.values(name) +
+        " is a zero vector, which has no direction; metric \"cosine\" needs one");
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string RowPlace::vector() const {
+  return alone ? "the vector" : "vectors[" + std::to_string(row) + "]";
+}
+
+std::string RowPlace::field(std::string_view name) const {
+  return (alone ? "" : vector() + ".") + std::string(name);
+}
+
+std::string RowPlace::values(const std::string& name) const {
+  return field("values") + (name.empty() ? "" : "." + name);
+}
+
+Status RowPlace::with_context(const Status& status) const {
+  return alone ? status : status.with_context(vector());
+}
+
+Status store_vector(const RecordFormat& format, size_t v, const RowPlace& place,
+                    std::vector<float>& values, char* stored) {
+  const Datatype datatype = format.format(v).datatype();
+  size_t at = 0;
+  const char* wrong =
+      datatype == Datatype::float32 ? nullptr : refusal(datatype, values.data(), values.size(), at);
+  if (wrong != nullptr) {
+    return invalid_argument(place.values(format.name(v)) + "[" + std::to_string(at) + "] " + wrong);
+  }
+  if (stored != nullptr) {
+    const char* out = format.put(stored, v, values.data());
+    // So that a vector that is zero by then is seen below.
+    if (datatype != Datatype::float32) {
+      load_values(datatype, out, values.size(), values.data());
+    }
+  }
+  return check_length(format.format(v), format.name(v), place, values);
+}
+
+}  // namespace jade

@@ -1,0 +1,31 @@
+// The values of vectors as requests give them, on their way to what is stored.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "actors/api.h"
+#include "index/record_format.h"
+
+namespace jade {
+
+// Where a vector is in its request, for messages.
+struct RowPlace {
+  size_t row = 0;
+  bool alone = false;  // the client knows which one it is
+
+  std::string vector() const;                         // `vectors[3]`
+  std::string field(std::string_view name) const;     // `vectors[3].text`, or `text`
+  std::string values(const std::string& name) const;  // `vectors[3].values.title`
+  Status with_context(const Status& status) const;    // `vectors[3]: ...`
+};
+
+// Checks the values of one vector, the v-th of the format, and puts them as they are stored to
+// `stored` (see RecordFormat::put()), where that is not null: what one vector of float32 is
+// stored as, it is already. invalid_argument: they cannot be stored, or distances to them would
+// not be numbers. Changes `values` to what is stored.
+Status store_vector(const RecordFormat& format, size_t v, const RowPlace& place,
+                    std::vector<float>& values, char* stored);
+
+}  // namespace jade
