@@ -164,6 +164,9 @@ Status embed_texts(const DatabaseSpec& spec, UpsertRequest& request) {
 Status store_rows(const DatabaseSpec& spec, UpsertRequest& request) {
   const RecordFormat format = record_format(spec);
   const std::vector<VectorSpec> vectors = vectors_of(spec);
+  size_t given = 0;
+  for (const VectorColumn& column : request.named) given += column.values.size();
+  JADE_RETURN_IF_ERROR(check_stored_bytes(format, request.ids.size(), given));
   // What one vector of float32 is stored as, it is already.
   const bool as_given = !format.named() && spec.datatype == Datatype::float32;
   std::string stored(as_given ? 0 : request.ids.size() * format.row_bytes(), '\0');
@@ -675,14 +678,8 @@ Status prepare_upsert(const DatabaseSpec& spec, UpsertRequest& request) {
   for (size_t i = 0; i < request.metadata.size(); ++i) {
     std::string& metadata = request.metadata[i];
     if (metadata.empty()) continue;
-    if (metadata.size() > Limits::metadata_bytes_max) {
-      return Status(Code::too_large, place(i, "metadata") + " has " +
-                                         std::to_string(metadata.size()) + " bytes; at most " +
-                                         std::to_string(Limits::metadata_bytes_max) +
-                                         " are allowed");
-    }
-    auto canonical = canonical_metadata(metadata);
-    if (!canonical.ok()) return canonical.status().with_context(place(i, "metadata"));
+    auto canonical = stored_metadata(metadata, place(i, "metadata"));
+    if (!canonical.ok()) return canonical.status();
     metadata = std::move(*canonical);
   }
   JADE_RETURN_IF_ERROR(embed_texts(spec, request));

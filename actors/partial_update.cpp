@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <unordered_map>
+#include <utility>
 
 #include "actors/named_vectors.h"
 #include "actors/shard_key.h"
@@ -13,9 +14,18 @@
 namespace jade {
 namespace {
 
-Status too_many_bytes(const std::string& what, size_t bytes, size_t most) {
-  return Status(Code::too_large, what + " has " + std::to_string(bytes) + " bytes; at most " +
-                                     std::to_string(most) + " are allowed");
+// Several patches of one object, one after the other, as one. Of pairs, and of pairs of these, as
+// merging each into all before it would take as long as the square of their number.
+std::string merge_patches(std::vector<std::string> patches) {
+  while (patches.size() > 1) {
+    size_t merged = 0;
+    for (size_t i = 0; i < patches.size(); i += 2) {
+      patches[merged++] = i + 1 < patches.size() ? merge_metadata(patches[i], patches[i + 1], true)
+                                                 : std::move(patches[i]);
+    }
+    patches.resize(merged);
+  }
+  return patches.empty() ? "" : std::move(patches.front());
 }
 
 class Preparer {
@@ -47,11 +57,9 @@ class Preparer {
     return row;
   }
 
-  // `row` with what `next`, of the same id, changes after it.
-  Status append(UpdateCommand::Row& row, UpdateCommand::Row next, const RowPlace& place) const {
-    if (!next.metadata.empty()) {
-      row.metadata = merge_metadata(row.metadata, next.metadata, true);
-    }
+  // `row` with what `next`, of the same id, changes after it, but for metadata.
+  Status append(UpdateCommand::Row& row, const UpdateCommand::Row& next,
+                const RowPlace& place) const {
     uint8_t set = 0;
     for (size_t v = 0; format_.named() && !next.values.empty() && v < format_.size(); ++v) {
       set = static_cast<uint8_t>(set | format_.has(next.values, v) << v);
@@ -64,12 +72,8 @@ class Preparer {
  private:
   Status prepare_metadata(const VectorUpdate& update, UpdateCommand::Row& row) {
     if (update.metadata.empty()) return {};
-    if (update.metadata.size() > Limits::metadata_bytes_max) {
-      return too_many_bytes(place_.field("metadata"), update.metadata.size(),
-                            Limits::metadata_bytes_max);
-    }
-    auto canonical = canonical_metadata(update.metadata);
-    if (!canonical.ok()) return canonical.status().with_context(place_.field("metadata"));
+    auto canonical = stored_metadata(update.metadata, place_.field("metadata"));
+    if (!canonical.ok()) return canonical.status();
     if (*canonical != "{}") row.metadata = std::move(*canonical);
     return {};
   }
@@ -198,23 +202,39 @@ Result<PreparedUpdate> prepare_update(const DatabaseSpec& spec, UpdateRequest& r
                                        std::to_string(Limits::vectors_per_upsert_max) +
                                        " are allowed in one request");
   }
+  size_t with_values = 0, given = 0;
+  for (const VectorUpdate& update : request.vectors) {
+    with_values += update.named.empty() ? 0 : 1;
+    for (const NamedValues& one : update.named) given += one.values.size() * sizeof(float);
+  }
+  JADE_RETURN_IF_ERROR(check_stored_bytes(record_format(spec), with_values, given));
   PreparedUpdate out;
-  // A text is stored beside the metadata that came with it.
+  // A text is stored beside the metadata that came with it, where quotes and line ends take two.
   out.metadata_bytes_max = static_cast<uint32_t>(
-      Limits::metadata_bytes_max + (spec.embedder.empty() ? 0 : Limits::text_bytes_max));
+      Limits::metadata_bytes_max + (spec.embedder.empty() ? 0 : 2 * Limits::text_bytes_max));
   Preparer preparer(spec);
-  std::unordered_map<std::string, size_t> rows;  // by key
+  std::unordered_map<std::string, size_t> rows;    // by key
+  std::vector<std::vector<std::string>> metadata;  // of each row, as it came
   for (size_t i = 0; i < n; ++i) {
     RowPlace place{i, request.named_by_client};
     auto row = preparer.prepare(request.vectors[i], request.key, place);
     if (!row.ok()) return row.status();
+    std::string patch = std::exchange(row->metadata, {});
     auto [known, first] = rows.try_emplace(row->id, out.rows.size());
     if (first) {
       out.rows.push_back(std::move(*row));
       out.ids.push_back(std::move(request.vectors[i].id));
+      metadata.emplace_back();
     } else {
-      JADE_RETURN_IF_ERROR(preparer.append(out.rows[known->second], std::move(*row), place));
+      JADE_RETURN_IF_ERROR(preparer.append(out.rows[known->second], *row, place));
     }
+    if (!patch.empty()) metadata[known->second].push_back(std::move(patch));
+  }
+  for (size_t i = 0; i < out.rows.size(); ++i) {
+    out.rows[i].metadata = merge_patches(std::move(metadata[i]));
+    if (out.rows[i].metadata.size() <= out.metadata_bytes_max) continue;
+    return too_many_bytes("what changes in the metadata of vector " + out.ids[i].to_string(),
+                          out.rows[i].metadata.size(), out.metadata_bytes_max);
   }
   return out;
 }

@@ -801,6 +801,13 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
         if (!in_time(self, write)) return to_error(out_of_time_at(shard, "before it came to"));
         if (shard.follows()) return pass_to_leader<ShardWritten>(self, write);
         if (Status status = shard.check_open(); !status.ok()) return to_error(status);
+        if (write.command.size() > RaftHost::command_bytes_max) {
+          return to_error(Status(Code::too_large,
+                                 "a write of " + std::to_string(write.command.size()) +
+                                     " bytes came to shard " + std::to_string(shard.group) +
+                                     "; at most " + std::to_string(RaftHost::command_bytes_max) +
+                                     " are allowed"));
+        }
         auto promise = self->make_response_promise<ShardWritten>();
         auto done = [promise](Result<ShardWritten> written) mutable {
           if (!written.ok()) {

@@ -1,12 +1,17 @@
 #include "actors/vector_values.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "index/datatype.h"
+#include "index/metadata.h"
 
 namespace jade {
 namespace {
+
+// Of one request, whatever it has of it itself.
+constexpr size_t stored_bytes_max = 64u << 20;
 
 // `values`: as they are stored.
 Status check_length(const RowFormat& format, const std::string& name, const RowPlace& place,
@@ -49,6 +54,32 @@ std::string RowPlace::values(const std::string& name) const {
 
 Status RowPlace::with_context(const Status& status) const {
   return alone ? status : status.with_context(vector());
+}
+
+Status too_many_bytes(const std::string& what, size_t bytes, size_t most) {
+  return Status(Code::too_large, what + " has " + std::to_string(bytes) + " bytes; at most " +
+                                     std::to_string(most) + " are allowed");
+}
+
+Result<std::string> stored_metadata(const std::string& metadata, const std::string& what) {
+  constexpr size_t most = Limits::metadata_bytes_max;
+  if (metadata.size() > most) return too_many_bytes(what, metadata.size(), most);
+  auto canonical = canonical_metadata(metadata);
+  if (!canonical.ok()) return canonical.status().with_context(what);
+  // Numbers may become longer.
+  if (canonical->size() > most) {
+    return too_many_bytes(what + ", as it is stored,", canonical->size(), most);
+  }
+  return canonical;
+}
+
+Status check_stored_bytes(const RecordFormat& format, size_t rows, size_t given) {
+  const size_t bytes = rows * format.row_bytes(), most = std::max(stored_bytes_max, given);
+  if (!format.named() || bytes <= most) return {};
+  return Status(Code::too_large,
+                std::to_string(rows) + " vectors are stored as " + std::to_string(bytes) +
+                    " bytes, as each has room for all of its named vectors; at most " +
+                    std::to_string(most) + " are allowed in one request: send fewer at once");
 }
 
 Status store_vector(const RecordFormat& format, size_t v, const RowPlace& place,

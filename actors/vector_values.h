@@ -21,6 +21,16 @@ struct RowPlace {
   Status with_context(const Status& status) const;    // `vectors[3]: ...`
 };
 
+Status too_many_bytes(const std::string& what, size_t bytes, size_t most);
+
+// `metadata`, canonical, as it is stored. too_large where it is, or was given, too long;
+// invalid_argument: it is no metadata. Both name it as `what`.
+Result<std::string> stored_metadata(const std::string& metadata, const std::string& what);
+
+// too_large where so many rows with values take much more than the `given` bytes in which their
+// values came: with several vectors, each row has room for all of them.
+Status check_stored_bytes(const RecordFormat& format, size_t rows, size_t given);
+
 // Checks the values of one vector, the v-th of the format, and puts them as they are stored to
 // `stored` (see RecordFormat::put()), where that is not null: what one vector of float32 is
 // stored as, it is already. invalid_argument: they cannot be stored, or distances to them would

@@ -7,6 +7,7 @@
 #include <map>
 #include <random>
 
+#include "actors/ingest.h"
 #include "actors/named_vectors.h"
 #include "actors/shard_replica.h"
 #include "index/metadata.h"
@@ -218,6 +219,79 @@ TEST_CASE("an update that no record could take is refused, by its place") {
   CHECK(prepare_update(keyed, own)->rows[0].id == same->rows[0].id);
   own.key = VectorId(uint64_t{1});
   CHECK(!prepare_update(unnamed_spec(), own).ok());
+}
+
+TEST_CASE("many changes of one id are one, of bounded size, whatever their number") {
+  DatabaseSpec spec = unnamed_spec();
+  const VectorId id(uint64_t{1});
+  std::mt19937 random(3);
+  for (size_t count : {1u, 2u, 3u, 7u, 64u, 100u}) {
+    UpdateRequest request;
+    std::string expected;
+    for (size_t i = 0; i < count; ++i) {
+      const std::string field = "\"f" + std::to_string(random() % 10) + "\":";
+      const std::string patch =
+          "{" + field + (random() % 3 == 0 ? "null" : std::to_string(random() % 100)) + "}";
+      request.vectors.push_back({id, patch});
+      // By definition: one after the other.
+      expected = merge_metadata(expected, patch, true);
+    }
+    auto prepared = prepare_update(spec, request);
+    REQUIRE(prepared.ok());
+    REQUIRE(prepared->rows.size() == 1);
+    CHECK(prepared->rows[0].metadata == expected);
+  }
+  auto code = [&](size_t count, const std::function<std::string(size_t)>& patch) {
+    UpdateRequest request;
+    for (size_t i = 0; i < count; ++i) request.vectors.push_back({id, patch(i)});
+    return prepare_update(spec, request).status();
+  };
+  Status large = code(20, [](size_t i) {
+    return "{\"f" + std::to_string(i) + "\":\"" + std::string(60'000, 'x') + "\"}";
+  });
+  CHECK(large.code() == Code::too_large);
+  CHECK(large.message().find("what changes in the metadata of vector 1 has 1200") == 0);
+  CHECK(code(20'000, [](size_t i) { return "{\"f" + std::to_string(i) + "\":null}"; }).code() ==
+        Code::too_large);
+  // What others change again does not count.
+  CHECK(code(20, [](size_t i) {
+          return "{\"f\":\"" + std::string(60'000, static_cast<char>('a' + i)) + "\"}";
+        }).ok());
+}
+
+TEST_CASE("what takes much more when stored than in its request is refused before it does") {
+  DatabaseSpec spec = named_spec();
+  spec.named_vectors = {{"x", 1, Metric::l2, Datatype::float32},
+                        {"y", 16'383, Metric::l2, Datatype::float32}};
+  for (size_t rows : {900u, 2000u}) {
+    UpdateRequest update;
+    UpsertRequest upsert;
+    upsert.named.emplace_back().name = "x";
+    upsert.named[0].dimension = 1;
+    for (uint32_t i = 0; i < rows; ++i) {
+      update.vectors.push_back({VectorId(uint64_t{i}), "", {}, {{"x", {1}}}});
+      upsert.ids.emplace_back(uint64_t{i});
+      upsert.named[0].rows.push_back(i);
+      upsert.named[0].values.append("\0\0\0\0", 4);
+    }
+    const Code expected = rows == 900 ? Code::ok : Code::too_large;
+    CHECK(prepare_update(spec, update).status().code() == expected);
+    CHECK(prepare_upsert(spec, upsert).code() == expected);
+  }
+  // As long as it may be, but longer with its numbers as they are stored.
+  std::string numbers = "{\"a\":[1e9";
+  while (numbers.size() < 60'000) numbers += ",1e9";
+  numbers += "]}";
+  UpdateRequest update = request_of({VectorId(uint64_t{1}), numbers});
+  CHECK(prepare_update(unnamed_spec(), update).status().code() == Code::too_large);
+  UpsertRequest upsert;
+  upsert.dimension = 2;
+  upsert.ids.emplace_back(uint64_t{1});
+  upsert.values.assign(8, '\0');
+  upsert.metadata.push_back(numbers);
+  Status refused = prepare_upsert(unnamed_spec(), upsert);
+  CHECK(refused.message().find("vectors[0].metadata, as it is stored, has ") == 0);
+  CHECK(refused.code() == Code::too_large);
 }
 
 TEST_CASE("what a record holds already decides about some updates, which then change nothing") {

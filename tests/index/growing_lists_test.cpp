@@ -352,14 +352,15 @@ TEST_CASE("Searches go on while rows come") {
   for (uint32_t i = 0; i < 600; ++i) rows.add(values[i]);
   rows.extends = false;
   std::atomic<bool> ended{false};
+  std::atomic<uint32_t> extended{0};  // how often
   std::thread lister([&] {
-    while (!ended) rows.segment->extend_lists(&ended);
+    for (; !ended; ++extended) rows.segment->extend_lists(&ended);
   });
   std::thread writer([&] {
     for (size_t i = 600; i < values.size(); ++i) {
       rows.add(values[i]);
       // Both go on at once, however late the other thread begins.
-      while (i == 4000 && rows.segment->listed() == 0) std::this_thread::yield();
+      while (i == 4000 && extended == 0) std::this_thread::yield();
     }
     ended = true;
   });
