@@ -34,12 +34,6 @@ constexpr uint64_t settling_ns_max = 120'000 * ms;
 // A node with an old disk may be cut off, or stand still, for a while.
 constexpr uint64_t old_disk_ns_max = 60'000 * ms;
 
-constexpr const char* fault_names[fault_count] = {
-    "crash",     "power_loss", "crash_at_sync", "disk_full", "read_corruption",
-    "partition", "slow_link",  "disconnect",    "pause",     "drift",
-    "election",  "lost_disk",  "old_disk",      "join",      "drain",
-    "remove",    "replicas",   "split",         "reindex"};
-
 class Simulation {
  public:
   explicit Simulation(const SimulationOptions& options)
@@ -1876,21 +1870,6 @@ class Simulation {
 };
 
 }  // namespace
-
-const char* name_of(Fault fault) { return fault_names[static_cast<size_t>(fault)]; }
-
-std::optional<Fault> fault_of(std::string_view name) {
-  for (size_t i = 0; i < fault_count; ++i) {
-    if (name == fault_names[i]) return static_cast<Fault>(i);
-  }
-  return std::nullopt;
-}
-
-std::set<Fault> all_faults() {
-  std::set<Fault> out;
-  for (size_t i = 0; i < fault_count; ++i) out.insert(static_cast<Fault>(i));
-  return out;
-}
 
 SimulationReport simulate(const SimulationOptions& options) { return Simulation(options).run(); }
 
