@@ -22,4 +22,28 @@ TEST_CASE("vectors and metadata of a version are the same for ever and differ be
   CHECK(!state_of(4, ""));
 }
 
+TEST_CASE("what is read back of a record is what was written, and of no other version") {
+  for (uint64_t seed = 1; seed <= 12; ++seed) {
+    CAPTURE(seed);
+    SimulationOptions options;
+    options.seed = seed;
+    Run run(options);
+    Records records(options, run);
+    StoredVector found;
+    for (size_t v = 0; v < records.vectors().size(); ++v) {
+      if (!Records::has_vector(4, 5, v)) continue;
+      auto values = records.stored(4, 5, v);
+      if (records.vectors()[v].name.empty()) {
+        found.values = values;
+      } else {
+        found.named.push_back({records.vectors()[v].name, values});
+      }
+    }
+    CHECK(records.holds(found, 4, 5));
+    CHECK(!records.holds(found, 4, 6));
+    CHECK(!records.holds(found, 3, 5));
+    CHECK(!records.holds(StoredVector(), 4, 5));
+  }
+}
+
 }  // namespace jade::sim
