@@ -69,6 +69,8 @@ class SimDisk final : public leveldb::Env {
   void set_capacity(uint64_t bytes) { capacity_ = bytes; }
   uint64_t used_bytes() const;
   void set_faults(DiskFaults faults) { faults_ = faults; }
+  // Neither of these two is the matter.
+  bool healthy() const { return capacity_ == UINT64_MAX && faults_.read_corruption == 0; }
   // Flips one bit of a file at rest. False when it has no bytes.
   bool flip_bit(const std::string& path, uint64_t bit);
   std::vector<std::string> files() const;

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "actors/random.h"
-
 namespace jade::sim {
 namespace {
 
@@ -70,29 +68,5 @@ size_t Model::live() const {
   return static_cast<size_t>(std::count_if(certain_.begin(), certain_.end(),
                                            [](const auto& e) { return e.second.exists; }));
 }
-
-std::vector<float> vector_of(uint64_t id, uint64_t version, uint32_t dimension) {
-  uint64_t state = mix(id * 1'000'003 + version, 7);
-  std::vector<float> out(dimension);
-  for (float& value : out) {
-    value = static_cast<float>(next_random(state) >> 40) / float(1 << 24) - 0.5f;
-  }
-  out[0] += 1;  // never a zero vector
-  return out;
-}
-
-uint64_t bucket_of(uint64_t id, uint64_t version) { return mix(id, version) % 10; }
-
-std::string metadata_of(uint64_t id, uint64_t version, uint64_t mark) {
-  std::string revision = revision_of(id, version);
-  return revision.substr(0, revision.size() - 1) + "," + marking_of(mark).substr(1);
-}
-
-std::string revision_of(uint64_t id, uint64_t version) {
-  return "{\"version\":" + std::to_string(version) +
-         ",\"bucket\":" + std::to_string(bucket_of(id, version)) + "}";
-}
-
-std::string marking_of(uint64_t mark) { return "{\"mark\":" + std::to_string(mark) + "}"; }
 
 }  // namespace jade::sim

@@ -55,15 +55,4 @@ class Model {
   std::map<uint64_t, std::vector<Version>> undecided_;
 };
 
-// The vector of a version: a pure function, so that any reader can check it.
-std::vector<float> vector_of(uint64_t id, uint64_t version, uint32_t dimension);
-
-// What the metadata of a version says, for filters: a number in [0, 10).
-uint64_t bucket_of(uint64_t id, uint64_t version);
-// `mark`: what changes apart from the rest. A record that is written whole has its version.
-std::string metadata_of(uint64_t id, uint64_t version, uint64_t mark);
-// Of those: what an update to a version changes, and one to a mark.
-std::string revision_of(uint64_t id, uint64_t version);
-std::string marking_of(uint64_t mark);
-
 }  // namespace jade::sim

@@ -42,6 +42,7 @@ class SimNode {
   NodeRuntime& runtime() { return *runtime_; }
   SimSystem& system() { return *system_; }
   SimDisk& disk() { return disk_; }
+  const SimDisk& disk() const { return disk_; }
   uint64_t starts() const { return starts_; }
 
  private:

@@ -189,6 +189,27 @@ TEST_CASE("dependencies point one way") {
   }
 }
 
+TEST_CASE("the parts of the simulator depend on each other one way") {
+  std::map<std::string, std::set<std::string>> needs;  // by part: a header and its source
+  auto part_of = [](const std::string& path) { return path.substr(0, path.rfind('.')); };
+  for (const SourceFile& file : sources()) {
+    if (file.folder() != "sim") continue;
+    for (const std::string& included : includes_of(file)) {
+      if (included.starts_with("sim/")) needs[part_of(file.path)].insert(part_of(included));
+    }
+    needs[part_of(file.path)].erase(part_of(file.path));
+  }
+  // Takes away what needs nothing that is left, until nothing or a circle is.
+  auto is_free = [&](const auto& part) {
+    return std::none_of(part.second.begin(), part.second.end(),
+                        [&](const std::string& other) { return needs.contains(other); });
+  };
+  CHECK(needs.size() > 10);
+  while (std::erase_if(needs, is_free) > 0) {
+  }
+  for (const auto& [part, others] : needs) FAIL_CHECK(part, " is in a circle, or needs one");
+}
+
 TEST_CASE("every header is used by more than its own source") {
   std::set<std::string> used;
   for (const SourceFile& file : sources()) {

@@ -116,15 +116,4 @@ TEST_CASE("ids do not affect each other, and the live ones are counted") {
   CHECK(model.certain().size() == 5);
 }
 
-TEST_CASE("vectors and metadata of a version are the same for ever and differ between versions") {
-  CHECK(vector_of(1, 2, 8) == vector_of(1, 2, 8));
-  CHECK(vector_of(1, 2, 8) != vector_of(1, 3, 8));
-  CHECK(vector_of(1, 2, 8) != vector_of(2, 2, 8));
-  CHECK(vector_of(1, 2, 8).size() == 8);
-  CHECK(bucket_of(4, 5) < 10);
-  std::string bucket = std::to_string(bucket_of(4, 5));
-  CHECK(revision_of(4, 5) == "{\"version\":5,\"bucket\":" + bucket + "}");
-  CHECK(metadata_of(4, 5, 6) == "{\"version\":5,\"bucket\":" + bucket + ",\"mark\":6}");
-}
-
 }  // namespace jade::sim

@@ -1,0 +1,262 @@
+#include "sim/own_workload.h"
+
+#include <map>
+#include <set>
+
+namespace jade::sim {
+
+OwnWorkload::OwnWorkload(const SimulationOptions& options, Run& run, Cluster& cluster,
+                         Clients& clients, const Records& records, Ledger& ledger)
+    : options_(options),
+      run_(run),
+      cluster_(cluster),
+      clients_(clients),
+      records_(records),
+      ledger_(ledger),
+      acknowledged_(options.clients) {}
+
+void OwnWorkload::ask(uint32_t client, uint64_t dice) {
+  if (acknowledged_[client].upsert && run_.draw(12) == 0) return repeat(client);
+  if (dice < 33) return upsert(client);
+  if (dice < 48) return update(client);
+  if (dice < 60) return remove(client);
+  if (dice < 85) return get(client);
+  if (dice < 95) return search(client);
+  search_everything(client);
+}
+
+// id % clients is its writer.
+uint64_t OwnWorkload::pick_id(uint32_t client) {
+  return run_.draw(options_.ids_per_client) * options_.clients + client;
+}
+
+// ---- writes
+
+void OwnWorkload::upsert(uint32_t client) {
+  UpsertRequest request;
+  request.database = own_database;
+  Ledger::Numbers written;
+  uint64_t rows = 1 + run_.draw(12), version = 0;
+  for (uint64_t i = 0; i < rows; ++i) {
+    uint64_t id = pick_id(client);
+    if (written.count(id) > 0) continue;
+    version = clients_.next_version();
+    written[id] = version;
+    ledger_.begin_upsert(id, version);
+    records_.add(request, id, version);
+  }
+  request.request_id = "upsert-" + std::to_string(version);
+  clients_.api(client).upsert(
+      request, clients_.answered<UpsertReply>(
+                   client, [this, client, written, request](Result<UpsertReply>& reply) {
+                     if (!reply.ok()) return clients_.check_write_error(reply.status());
+                     ++run_.report().writes_acknowledged;
+                     ledger_.acknowledge(written);
+                     acknowledged_[client].upsert = std::make_shared<const UpsertRequest>(request);
+                   }));
+}
+
+// Some records get another version, with the vectors of that and without others; some another
+// mark. Whatever else they have stays.
+void OwnWorkload::update(uint32_t client) {
+  UpdateRequest request;
+  request.database = own_database;
+  Ledger::Numbers revised, marked;
+  uint64_t rows = 1 + run_.draw(8), number = 0;
+  for (uint64_t i = 0; i < rows; ++i) {
+    uint64_t id = pick_id(client);
+    if (revised.count(id) + marked.count(id) > 0) continue;
+    const bool marks = run_.draw(2) == 0;
+    number = clients_.next_version();
+    if (marks) {
+      marked[id] = number;
+      ledger_.begin_marking(id, number);
+      request.vectors.emplace_back().id = VectorId(id);
+      request.vectors.back().metadata = marking_of(number);
+    } else {
+      revised[id] = number;
+      ledger_.begin_revision(id, number);
+      request.vectors.push_back(records_.revision(id, number));
+    }
+  }
+  request.request_id = "update-" + std::to_string(number);
+  clients_.api(client).update(
+      request, clients_.answered<UpdateReply>(client, [=, this](Result<UpdateReply>& reply) {
+        if (!reply.ok()) return clients_.check_write_error(reply.status());
+        ++run_.report().writes_acknowledged;
+        run_.report().missing_updated += reply->missing.size();
+        if (reply->updated + reply->missing.size() != request.vectors.size()) {
+          return run_.fail("an update of " + std::to_string(request.vectors.size()) +
+                           " ids counts " + std::to_string(reply->updated) + " and " +
+                           std::to_string(reply->missing.size()) + " missing");
+        }
+        std::set<uint64_t> missing;
+        for (const VectorId& id : reply->missing) missing.insert(id.integer());
+        ledger_.acknowledge_update(revised, marked, missing);
+        acknowledged_[client].update = std::make_shared<const UpdateRequest>(request);
+        acknowledged_[client].updated = *reply;
+      }));
+}
+
+// A client that did not get its answer, or a proxy, asks again, perhaps late. It
+// changes nothing.
+void OwnWorkload::repeat(uint32_t client) {
+  if (acknowledged_[client].update && run_.draw(2) == 0) return repeat_update(client);
+  clients_.api(client).upsert(
+      *acknowledged_[client].upsert,
+      clients_.answered<UpsertReply>(client, [this](Result<UpsertReply>& reply) {
+        if (!reply.ok()) cluster_.check_error(reply.status());
+      }));
+}
+
+void OwnWorkload::repeat_update(uint32_t client) {
+  UpdateReply first = acknowledged_[client].updated;
+  clients_.api(client).update(
+      *acknowledged_[client].update,
+      clients_.answered<UpdateReply>(client, [this, first](Result<UpdateReply>& reply) {
+        if (!reply.ok()) return cluster_.check_error(reply.status());
+        if (reply->updated != first.updated || reply->missing != first.missing) {
+          run_.fail("an update that was sent again has another answer: " +
+                    std::to_string(reply->updated) + " updated, and before " +
+                    std::to_string(first.updated));
+        }
+      }));
+}
+
+void OwnWorkload::remove(uint32_t client) {
+  DeleteRequest request;
+  request.database = own_database;
+  Ledger::Numbers written;
+  for (uint64_t i = 0; i < 1 + run_.draw(4); ++i) {
+    uint64_t id = pick_id(client);
+    if (written.count(id) > 0) continue;
+    written[id] = clients_.next_version();
+    ledger_.begin_delete(id, written[id]);
+    request.ids.emplace_back(id);
+  }
+  clients_.api(client).remove(
+      std::move(request),
+      clients_.answered<DeleteReply>(client, [this, written](Result<DeleteReply>& reply) {
+        if (!reply.ok()) return clients_.check_write_error(reply.status());
+        ++run_.report().writes_acknowledged;
+        ledger_.acknowledge(written);
+      }));
+}
+
+// ---- reads
+
+void OwnWorkload::get(uint32_t client) {
+  uint64_t id = pick_id(client);
+  clients_.api(client).get(
+      {own_database, VectorId(id)},
+      clients_.answered<StoredVector>(client, [this, id](Result<StoredVector>& found) {
+        if (found.ok()) {
+          ledger_.observe(id, *found);
+        } else if (found.status().code() == Code::not_found) {
+          ledger_.observe_nothing(id);
+        } else {
+          cluster_.check_error(found.status());
+        }
+      }));
+}
+
+// Searches while others write: what comes back must be well formed and allowed.
+void OwnWorkload::search(uint32_t client) {
+  Sought sought;
+  sought.client = client;
+  sought.vector = run_.draw(records_.vectors().size());
+  SearchRequest request;
+  request.database = own_database;
+  request.vector_name = records_.vectors()[sought.vector].name;
+  request.vector = records_.sent(run_.draw(1000), 1, sought.vector);
+  request.k = sought.k = static_cast<uint32_t>(1 + run_.draw(20));
+  request.exact = run_.draw(2) == 0;
+  if (run_.draw(3) == 0) request.consistency = Consistency::strong;
+  uint64_t bucket = run_.draw(10);
+  bool filtered = run_.draw(2) == 0;
+  if (filtered) request.filter = "{\"bucket\":" + std::to_string(bucket) + "}";
+  if (run_.draw(2) == 0) sought.id = seek_own(client, sought.vector, request);
+  if (filtered && !sought.id) sought.bucket = bucket;
+  // While a vector moves, one of its shards may show it as it was.
+  sought.settled = !options_.by_vector || request.exact;
+  clients_.api(client).search(
+      std::move(request),
+      clients_.answered<SearchReply>(client, [this, sought](Result<SearchReply>& reply) {
+        if (!reply.ok()) return cluster_.check_error(reply.status());
+        ++run_.report().searches_checked;
+        run_.report().lacking_searched += sought.vector > 0;
+        check_hits(sought, reply->results);
+      }));
+}
+
+// Makes the search one for a vector that the client has written itself, which must be
+// found: no other is as near. Nothing: there is none that it is sure of.
+std::optional<uint64_t> OwnWorkload::seek_own(uint32_t client, size_t vector,
+                                              SearchRequest& request) {
+  uint64_t id = pick_id(client);
+  const Model& model = ledger_.versions();
+  auto certain = model.certain().find(id);
+  bool there = certain != model.certain().end() && certain->second.exists;
+  // By their product others may be nearer.
+  bool nearest = records_.vectors()[vector].metric != Metric::dot;
+  if (!there || !model.decided(id) || !nearest) return std::nullopt;
+  if (!Records::has_vector(id, certain->second.number, vector)) return std::nullopt;
+  request.vector = records_.sent(id, certain->second.number, vector);
+  request.filter.clear();
+  // By vector, the nearest shard alone has it, and its few rows are all compared.
+  request.exact = !options_.by_vector || run_.draw(2) == 0;
+  return id;
+}
+
+void OwnWorkload::check_hits(const Sought& sought, const std::vector<SearchHit>& hits) {
+  if (hits.size() > sought.k) run_.fail("a search gave more than k results");
+  std::set<uint64_t> ids;
+  for (const SearchHit& hit : hits) ids.insert(hit.id.integer());
+  if (ids.size() < hits.size()) run_.fail("a search gave one id twice");
+  if (sought.id && ids.count(*sought.id) == 0) {
+    run_.fail("a search for the vector of id " + std::to_string(*sought.id) + " did not find it");
+  }
+  for (const SearchHit& hit : hits) check_hit(sought, hit);
+}
+
+void OwnWorkload::check_hit(const Sought& sought, const SearchHit& hit) {
+  uint64_t id = hit.id.integer();
+  auto state = state_of(id, hit.metadata);
+  if (!state) return run_.fail("a search gave metadata that nobody wrote: " + hit.metadata);
+  if (!Records::has_vector(id, state->version, sought.vector)) {
+    run_.fail("a search by a vector gave id " + std::to_string(id) + ", which lacks it");
+  }
+  if (sought.bucket && bucket_of(id, state->version) != *sought.bucket) {
+    run_.fail("a filtered search gave id " + std::to_string(id) + ", which does not match");
+  }
+  // Its own ids stand still while a client waits.
+  if (sought.settled && id % options_.clients == sought.client) ledger_.observe_state(id, *state);
+}
+
+// What exists all the time is found, whoever is just writing it anew, and wherever it is moving.
+void OwnWorkload::search_everything(uint32_t client) {
+  SearchRequest request;
+  request.database = own_database;
+  request.vector_name = records_.vectors()[0].name;  // which all have
+  request.vector = records_.sent(run_.draw(1000), 1);
+  request.k = Limits::k_max;
+  // As k is more than there are, no index may leave one out. By vector, others ask few shards.
+  request.exact = options_.by_vector || run_.draw(2) == 0;
+  if (run_.draw(2) == 0) request.consistency = Consistency::strong;
+  clients_.api(client).search(
+      std::move(request),
+      clients_.answered<SearchReply>(
+          client, [this, staying = ledger_.staying()](Result<SearchReply>& reply) {
+            if (!reply.ok()) return cluster_.check_error(reply.status());
+            ++run_.report().searches_checked;
+            std::set<uint64_t> found;
+            for (const SearchHit& hit : reply->results) found.insert(hit.id.integer());
+            for (auto [id, deletions] : staying) {
+              if (ledger_.stayed(id, deletions) && found.count(id) == 0) {
+                return run_.fail("a search for everything did not find id " + std::to_string(id));
+              }
+            }
+          }));
+}
+
+}  // namespace jade::sim

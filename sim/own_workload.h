@@ -1,0 +1,65 @@
+// What clients do with the own database: each writes its own ids, and all read and search
+// everything. Answers are checked against the ledger as they come.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "sim/clients.h"
+#include "sim/ledger.h"
+#include "sim/records.h"
+
+namespace jade::sim {
+
+class OwnWorkload {
+ public:
+  OwnWorkload(const SimulationOptions& options, Run& run, Cluster& cluster, Clients& clients,
+              const Records& records, Ledger& ledger);
+  OwnWorkload(const OwnWorkload&) = delete;
+  OwnWorkload& operator=(const OwnWorkload&) = delete;
+
+  // Lets a client that writes ask one thing; `dice` is in [0, 100).
+  void ask(uint32_t client, uint64_t dice);
+
+ private:
+  // What a client may send again: the last of each that was acknowledged.
+  struct Acknowledged {
+    std::shared_ptr<const UpsertRequest> upsert;
+    std::shared_ptr<const UpdateRequest> update;
+    UpdateReply updated;  // the answer to that
+  };
+  // What the hits of a search must be like.
+  struct Sought {
+    uint32_t client = 0;
+    size_t vector = 0;
+    uint32_t k = 0;
+    std::optional<uint64_t> bucket;  // which all are of
+    std::optional<uint64_t> id;      // which is among them
+    bool settled = false;            // none is shown as it was
+  };
+
+  uint64_t pick_id(uint32_t client);
+  void upsert(uint32_t client);
+  void update(uint32_t client);
+  void repeat(uint32_t client);
+  void repeat_update(uint32_t client);
+  void remove(uint32_t client);
+  void get(uint32_t client);
+  void search(uint32_t client);
+  std::optional<uint64_t> seek_own(uint32_t client, size_t vector, SearchRequest& request);
+  void check_hits(const Sought& sought, const std::vector<SearchHit>& hits);
+  void check_hit(const Sought& sought, const SearchHit& hit);
+  void search_everything(uint32_t client);
+
+  const SimulationOptions& options_;
+  Run& run_;
+  Cluster& cluster_;
+  Clients& clients_;
+  const Records& records_;
+  Ledger& ledger_;
+  std::vector<Acknowledged> acknowledged_;  // by client
+};
+
+}  // namespace jade::sim
