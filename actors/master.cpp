@@ -213,7 +213,11 @@ Status master_state::check_removal(uint64_t leaver) const {
     ++voters;
     alive += known.alive.count(member.node);
   }
-  if (alive > voters / 2) return {};
+  if (voters > 0 && alive > voters / 2) return {};
+  if (voters == 0) {
+    return Status(Code::failed_precondition,
+                  "this is the only node that votes on the catalog; add others first");
+  }
   return Status(Code::failed_precondition,
                 "without this node only " + std::to_string(alive) + " of the " +
                     std::to_string(voters) +

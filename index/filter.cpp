@@ -322,6 +322,7 @@ class Parser {
     bool operators = object != nullptr &&
                      std::any_of(object->begin(), object->end(),
                                  [](const auto& entry) { return entry.key().starts_with('$'); });
+    if (object != nullptr && !operators) JADE_RETURN_IF_ERROR(check_no_operator(*object, place));
     if (!operators || is_date(value)) return comparison(field, Kind::equal, value, place);
     if (depth > filter_depth_max) {
       return invalid_argument(place + " is nested deeper than " + std::to_string(filter_depth_max) +
@@ -335,6 +336,17 @@ class Parser {
       all.children.push_back(std::move(*child));
     }
     return all;
+  }
+
+  // An object of such fields alone is compared with, as any other; but hardly ever meant.
+  Status check_no_operator(const json::object& object, const std::string& place) const {
+    static const std::set<std::string_view> names{"eq",  "ne", "gt",  "gte",    "lt",
+                                                  "lte", "in", "nin", "exists", "not"};
+    auto is_name = [](const auto& entry) { return names.count(entry.key()) > 0; };
+    if (object.empty() || !std::all_of(object.begin(), object.end(), is_name)) return {};
+    std::string name(object.begin()->key());
+    return invalid_argument(place + "." + name + ": operators begin with $: use $" + name +
+                            ", or $eq to compare with an object of that field");
   }
 
   Result<Node> operation(const std::string& field, const std::string& name,

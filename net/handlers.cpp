@@ -253,6 +253,15 @@ HttpResponse error_response(const Status& status, int status_code) {
 }
 
 Status Handlers::check_content_type(const Route& route, const HttpRequest& request) {
+  // Browsers send forms, and requests without a body, wherever a page tells them to; not JSON.
+  if (!route.has_body && route.method == HttpMethod::post &&
+      request.content_type != MediaType::json &&
+      (request.content_type != MediaType::none || request.of_web_page)) {
+    return invalid_argument(
+        "the path takes no body; send none and no Content-Type, or from a web "
+        "page " +
+        std::string(content_type_json));
+  }
   if (!route.has_body || request.content_type == MediaType::json ||
       (route.has_binary && request.content_type == MediaType::binary)) {
     return {};

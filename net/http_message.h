@@ -22,6 +22,7 @@ struct HttpRequest {
   HttpMethod method = HttpMethod::get;
   MediaType content_type = MediaType::none;
   bool accepts_binary = false;  // Accept names content_type_binary
+  bool of_web_page = false;     // it has an Origin header, as browsers send
   std::string idempotency_key;  // of the Idempotency-Key header
   std::string target;           // path and query as sent, still percent-encoded
   std::string body;             // with capacity for 64 bytes more: the JSON reader's padding

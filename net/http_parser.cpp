@@ -62,6 +62,7 @@ class Grammar : public http::basic_parser<true> {
       case http::field::content_type:
         request.content_type = parse_media_type({value.data(), value.size()});
         break;
+      case http::field::origin: request.of_web_page = true; break;
       case http::field::accept:
         if (value.find(string_view(content_type_binary.data(), content_type_binary.size())) !=
             string_view::npos) {

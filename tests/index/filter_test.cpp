@@ -327,6 +327,17 @@ TEST_CASE("What is no moment of a filter is refused, with its place") {
         "filter.at.$lt must be a number, a string or {\"$date\": ...}");
 }
 
+TEST_CASE("Operators without their sign are refused, other objects compared with") {
+  CHECK(error_of(R"({"year":{"gte":2000,"lt":2010}})") ==
+        "filter.year.gte: operators begin with $: use $gte, or $eq to compare with an object of "
+        "that field");
+  CHECK(error_of(R"({"$not":{"id":{"eq":"s1"}}})").find("use $eq") != std::string::npos);
+  const std::string row = R"({"size":{"gte":1,"unit":"m"},"odd":{"in":3}})";
+  CHECK(matches(R"({"size":{"gte":1,"unit":"m"}})", row));
+  CHECK(matches(R"({"odd":{"$eq":{"in":3}}})", row));
+  CHECK(!matches(R"({"odd":{}})", row));
+}
+
 TEST_CASE("Places are matched by areas") {
   const std::string row =
       R"({"place":{"lat":48.2,"lon":16.37,"name":"Vienna"},"stops":[1,{"lat":0,"lon":-179.9}],)"

@@ -274,6 +274,26 @@ TEST_CASE("a body of another type is 415, and the connection lives on") {
   CHECK(f.call("POST", "/v1/databases", "{}", "Application/JSON; charset=utf-8").status == 400);
 }
 
+TEST_CASE("no web page can change anything by a request without a body") {
+  ServerFixture f;
+  const std::string target = "/v1/cluster/nodes/nobody/activate";
+  CHECK(f.call("POST", target, "", "").status == 404);
+  CHECK(f.call("POST", target, "", "application/json").status == 404);
+  for (std::string_view type : {"text/plain", "application/x-www-form-urlencoded"}) {
+    CHECK(f.call("POST", target, "", type).status == 415);
+    CHECK(f.call("POST", target, "a=b", type).status == 415);
+  }
+  auto from_page = [&](const std::string& more) {
+    RawSocket socket(f.server->port());
+    socket.send("POST " + target + " HTTP/1.1\r\nHost: x\r\nOrigin: http://a.example\r\n" + more +
+                "Content-Length: 0\r\n\r\n");
+    return socket.receive_until("\r\n\r\n").substr(9, 3);
+  };
+  CHECK(from_page("") == "415");
+  // For which a browser asks first, in vain.
+  CHECK(from_page("Content-Type: application/json\r\n") == "404");
+}
+
 TEST_CASE("pipelined requests are answered in order") {
   for (bool threaded : {true, false}) {
     ServerFixture f(test::options_on_free_port(), threaded);
