@@ -9,6 +9,7 @@
 
 #include <caf/all.hpp>
 #include <caf/io/all.hpp>
+#include <chrono>
 #include <future>
 #include <iostream>
 #include <random>
@@ -233,7 +234,8 @@ Result<std::unique_ptr<Node>> Node::open(NodeOptions options) {
   seams.seed = random_seed();
   seams.lower_priority = lower_priority;
   seams.give_memory_back = [] { malloc_trim(0); };
-  seams.log = options.log ? options.log : to_stderr;
+  const LogSink log = options.log ? options.log : to_stderr;
+  seams.log = log;
   NodeConfig config;
   config.data_dir = options.data_dir;
   config.name = options.name;
@@ -251,7 +253,7 @@ Result<std::unique_ptr<Node>> Node::open(NodeOptions options) {
   config.replace_after_ms = uint64_t{options.replace_after_s} * 1000;
   bool cluster = !options.cluster_listen.empty();
   if (cluster) {
-    JADE_RETURN_IF_ERROR(impl.open_middleman(options, seams.log));
+    JADE_RETURN_IF_ERROR(impl.open_middleman(options, log));
     seams.connector = impl.middleman->connector();
   }
   auto runtime = NodeRuntime::start(*impl.system, std::move(seams), config);
@@ -270,6 +272,14 @@ Result<std::unique_ptr<Node>> Node::open(NodeOptions options) {
         .then([settled](const CatalogApplied&) { settled->set_value(Status()); },
               [settled](const caf::error& error) { settled->set_value(to_status(error)); });
   });
+  while (future.wait_for(std::chrono::seconds(10)) != std::future_status::ready) {
+    auto ready = wait_for<std::string>([&](auto done) { node->api().ready(std::move(done)); });
+    if (ready.ok()) continue;
+    log(LogLevel::warning, "node",
+        "not ready yet: " + ready.status().message() +
+            "; a member of a cluster of several needs its cluster address "
+            "(--cluster-listen) at every start");
+  }
   if (Status status = future.get(); !status.ok()) return status;
   return node;
 }
