@@ -327,6 +327,21 @@ class Importer {
     return {};
   }
 
+  // So that nobody looks at a bar that stands still: once for all connections.
+  void say_that_it_lasts(uint32_t attempt, const Status& last) {
+    {
+      std::lock_guard lock(mutex_);
+      if (attempt < next_said_) return;
+      next_said_ = attempt + 10;
+    }
+    complain_("still trying (" + std::to_string(attempt) + " of " +
+              std::to_string(options_.retries_max) + " retries): " + last.message());
+  }
+  void answered() {
+    std::lock_guard lock(mutex_);
+    next_said_ = said_first;
+  }
+
   // One request, again while the server is busy or away: an upsert sent twice is
   // the same as once, and so is an update.
   Status request(std::unique_ptr<HttpClient>& client, const Batch& batch) {
@@ -338,6 +353,7 @@ class Importer {
     std::chrono::milliseconds asked{0};
     for (uint32_t attempt = 0; attempt <= options_.retries_max; ++attempt) {
       if (attempt > 0) {
+        say_that_it_lasts(attempt, last);
         if (!stop_.load()) wait(asked.count() > 0 ? std::min(asked, wait_most) : patience);
         if (stop_.load() || failure_seen()) return last;
         if (asked.count() == 0) patience = std::min(2 * patience, wait_most);
@@ -361,6 +377,7 @@ class Importer {
       } else {
         last = check_response(*response);
         asked = std::chrono::seconds(response->retry_after_s);
+        if (last.ok()) answered();
         if (last.ok() && options_.update) return count_missing(response->body);
       }
       if (last.ok() || !is_transient(last.code())) return last;
@@ -381,6 +398,8 @@ class Importer {
   bool reader_ended_ = false;
   std::atomic<bool> read_everything_{false};
   std::atomic<uint64_t> bytes_read_{0};
+  static constexpr uint32_t said_first = 6;  // after some 3 s
+  uint32_t next_said_ = said_first;          // at which retry to say that one request lasts
   uint64_t rows_ = 0;
   uint64_t missing_ = 0;
   uint64_t bad_rows_ = 0;

@@ -52,7 +52,7 @@ struct ImportProgress {
 
 // Rows without an id get their number in the file. Memory is bounded by batches ×
 // connections. `report` is called from one thread, several times a second;
-// `complain` for each bad row, from any. `stop` ends it: what is in flight is
+// `complain` for each bad row, and while a request is tried again for long, from any. `stop` ends it: what is in flight is
 // finished first. Stops with the first bad row's line and reason unless
 // count_bad_rows.
 Result<ImportOutcome> run_import(VectorReader& reader, const ImportOptions& options,

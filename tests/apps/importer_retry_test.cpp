@@ -32,8 +32,11 @@ struct Import {
         dir.write("a.ndjson", "{\"id\":\"a\"}\n{\"id\":\"b\"}\n{\"id\":\"c\"}\n"), std::nullopt);
     REQUIRE(reader.ok());
     return run_import(
-        **reader, options, stop, [](const ImportProgress&) {}, [](const std::string&) {});
+        **reader, options, stop, [](const ImportProgress&) {},
+        [this](const std::string& message) { said.push_back(message); });
   }
+
+  std::vector<std::string> said;
 };
 
 const std::string a = R"({"vectors":[{"id":"a"}]})";
@@ -112,6 +115,17 @@ TEST_CASE_FIXTURE(Import, "a server that stays busy is given up after so many re
   CHECK(outcome.status().message() == "gave up after 3 retries: noresource_exhausted");
   CHECK(server.requests() == std::vector<std::string>(4, a));
   CHECK(waits.size() == 3);
+}
+
+TEST_CASE_FIXTURE(Import, "what is tried again for long is said, but not each time") {
+  std::deque<Answer> answers(18, refusal(503, "unavailable", ""));
+  answers.emplace_back();
+  for (int i = 0; i < 6; ++i) answers.push_back(refusal(503, "unavailable", ""));
+  ScriptedServer server(std::move(answers));
+  REQUIRE(run(server).ok());
+  CHECK(said == std::vector<std::string>{"still trying (6 of 100 retries): nounavailable",
+                                         "still trying (16 of 100 retries): nounavailable",
+                                         "still trying (6 of 100 retries): nounavailable"});
 }
 
 TEST_CASE_FIXTURE(Import, "a stop while it waits for a busy server ends it where it was") {
