@@ -134,9 +134,7 @@ void Records::add_shared(UpsertRequest& request, uint64_t id, uint64_t version) 
 }
 
 VectorUpdate Records::revision(uint64_t id, uint64_t version) const {
-  VectorUpdate out;
-  out.id = VectorId(id);
-  out.metadata = revision_of(id, version);
+  VectorUpdate out{VectorId(id), revision_of(id, version)};
   if (!named_) {
     out.values = sent(id, version);
     return out;

@@ -72,10 +72,9 @@ void SharedWorkload::update(uint32_t client, uint64_t key) {
   const uint64_t number = clients_.next_version();
   UpdateRequest request;
   request.database = shared_database;
-  VectorUpdate& update = request.vectors.emplace_back();
-  update.id = VectorId(key);
-  update.metadata = marks ? marking_of(number) : revision_of(key, number);
+  VectorUpdate update{VectorId(key), marks ? marking_of(number) : revision_of(key, number)};
   if (!marks) update.values = records_.sent(key, number);
+  request.vectors.push_back(std::move(update));
   auto written = history_.write(client, marks ? mark_of(key) : key, number, run_.now_ns());
   auto looked = history_.read(client, key, run_.now_ns());
   clients_.api(client).update(
