@@ -194,9 +194,9 @@ struct VectorUpdate {
 };
 
 // Each record changes at once, between other writes of it. What would make metadata longer than
-// Limits::metadata_bytes_max (with an embedder: by Limits::text_bytes_max more) or leave a record
-// without a vector is refused with too_large and failed_precondition, and then, of a request of
-// several records, others may have changed.
+// Limits::metadata_bytes_max (with an embedder: by twice Limits::text_bytes_max more) or leave a
+// record without a vector is refused with too_large and failed_precondition, and then, of a request
+// of several records, others may have changed.
 struct UpdateRequest {
   std::string database;
   std::vector<VectorUpdate> vectors;  // those of one id are taken together, in their order

@@ -109,12 +109,7 @@ Status check_columns(const DatabaseSpec& spec, const UpsertRequest& request) {
 
 Status check_shape(const DatabaseSpec& spec, const UpsertRequest& request) {
   size_t n = request.ids.size();
-  if (n == 0) return invalid_argument("vectors is empty; give at least one");
-  if (n > Limits::vectors_per_upsert_max) {
-    return Status(Code::too_large, "vectors has " + std::to_string(n) + " elements; at most " +
-                                       std::to_string(Limits::vectors_per_upsert_max) +
-                                       " are allowed in one request");
-  }
+  JADE_RETURN_IF_ERROR(check_vector_count(n));
   if (!request.metadata.empty() && request.metadata.size() != n) {
     return invalid_argument("metadata has " + std::to_string(request.metadata.size()) +
                             " rows for " + std::to_string(n) + " ids");
@@ -142,19 +137,10 @@ Status embed_texts(const DatabaseSpec& spec, UpsertRequest& request) {
   if (request.metadata.empty()) request.metadata.resize(request.ids.size());
   std::vector<float> row(spec.dimension);
   for (size_t i = 0; i < request.ids.size(); ++i) {
-    const std::string& text = request.texts[i];
-    if (text.size() > Limits::text_bytes_max) {
-      return Status(Code::too_large, place(i, "text") + " has " + std::to_string(text.size()) +
-                                         " bytes; at most " +
-                                         std::to_string(Limits::text_bytes_max) + " are allowed");
-    }
-    Status embedded = embedder->embed(text, row.data());
-    if (!embedded.ok()) return embedded.with_context(place(i, "text"));
+    JADE_RETURN_IF_ERROR(
+        embed_text(*embedder, {i}, request.texts[i], row.data(), request.metadata[i]));
     std::memcpy(request.values.data() + i * spec.dimension * sizeof(float), row.data(),
                 spec.dimension * sizeof(float));
-    auto with_text = metadata_with_text(request.metadata[i], text);
-    if (!with_text.ok()) return with_text.status().with_context(place(i, "metadata"));
-    request.metadata[i] = std::move(*with_text);
   }
   request.texts.clear();
   return {};
@@ -199,9 +185,7 @@ std::string request_id(ingest_state& state, const std::string& given) {
 
 Status check_request_id(const std::string& id) {
   if (id.size() <= Limits::request_id_bytes_max) return {};
-  return Status(Code::too_large, "the idempotency key has " + std::to_string(id.size()) +
-                                     " bytes; at most " +
-                                     std::to_string(Limits::request_id_bytes_max) + " are allowed");
+  return too_many_bytes("the idempotency key", id.size(), Limits::request_id_bytes_max);
 }
 
 // Of a whole request, so that its parts are known again however shards have been split

@@ -88,16 +88,8 @@ class Preparer {
     }
     if (!embedder_) embedder_ = find_embedder(spec_.embedder, spec_.dimension);
     if (!embedder_) return internal_error("embedder \"" + spec_.embedder + "\" is not available");
-    if (text.size() > Limits::text_bytes_max) {
-      return too_many_bytes(place_.field("text"), text.size(), Limits::text_bytes_max);
-    }
     update.values.resize(spec_.dimension);
-    Status embedded = embedder_->embed(text, update.values.data());
-    if (!embedded.ok()) return embedded.with_context(place_.field("text"));
-    auto with_text = metadata_with_text(row.metadata, text);
-    if (!with_text.ok()) return with_text.status().with_context(place_.field("metadata"));
-    row.metadata = std::move(*with_text);
-    return {};
+    return embed_text(*embedder_, place_, text, update.values.data(), row.metadata);
   }
 
   Status prepare_unnamed(VectorUpdate& update, UpdateCommand::Row& row) const {
@@ -196,12 +188,7 @@ class Preparer {
 
 Result<PreparedUpdate> prepare_update(const DatabaseSpec& spec, UpdateRequest& request) {
   const size_t n = request.vectors.size();
-  if (n == 0) return invalid_argument("vectors is empty; give at least one");
-  if (n > Limits::vectors_per_upsert_max) {
-    return Status(Code::too_large, "vectors has " + std::to_string(n) + " elements; at most " +
-                                       std::to_string(Limits::vectors_per_upsert_max) +
-                                       " are allowed in one request");
-  }
+  JADE_RETURN_IF_ERROR(check_vector_count(n));
   size_t with_values = 0, given = 0;
   for (const VectorUpdate& update : request.vectors) {
     with_values += update.named.empty() ? 0 : 1;

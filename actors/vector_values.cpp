@@ -61,6 +61,27 @@ Status too_many_bytes(const std::string& what, size_t bytes, size_t most) {
                                      std::to_string(most) + " are allowed");
 }
 
+Status check_vector_count(size_t count) {
+  if (count == 0) return invalid_argument("vectors is empty; give at least one");
+  if (count <= Limits::vectors_per_upsert_max) return {};
+  return Status(Code::too_large, "vectors has " + std::to_string(count) + " elements; at most " +
+                                     std::to_string(Limits::vectors_per_upsert_max) +
+                                     " are allowed in one request");
+}
+
+Status embed_text(const Embedder& embedder, const RowPlace& place, const std::string& text,
+                  float* values, std::string& metadata) {
+  if (text.size() > Limits::text_bytes_max) {
+    return too_many_bytes(place.field("text"), text.size(), Limits::text_bytes_max);
+  }
+  Status embedded = embedder.embed(text, values);
+  if (!embedded.ok()) return embedded.with_context(place.field("text"));
+  auto with_text = metadata_with_text(metadata, text);
+  if (!with_text.ok()) return with_text.status().with_context(place.field("metadata"));
+  metadata = std::move(*with_text);
+  return {};
+}
+
 Result<std::string> stored_metadata(const std::string& metadata, const std::string& what) {
   constexpr size_t most = Limits::metadata_bytes_max;
   if (metadata.size() > most) return too_many_bytes(what, metadata.size(), most);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "actors/api.h"
+#include "index/embedder.h"
 #include "index/record_format.h"
 
 namespace jade {
@@ -22,6 +23,14 @@ struct RowPlace {
 };
 
 Status too_many_bytes(const std::string& what, size_t bytes, size_t most);
+
+// How many vectors a request may have: one, and no more than Limits say.
+Status check_vector_count(size_t count);
+
+// Makes values of a text, as many as the embedder does, and keeps the text as field "text" of
+// the metadata, canonical or "", unless that is there.
+Status embed_text(const Embedder& embedder, const RowPlace& place, const std::string& text,
+                  float* values, std::string& metadata);
 
 // `metadata`, canonical, as it is stored. too_large where it is, or was given, too long;
 // invalid_argument: it is no metadata. Both name it as `what`.

@@ -202,6 +202,17 @@ Halves two_means(const std::vector<const float*>& vectors, size_t d) {
   return halves;
 }
 
+// By how much distances by codes are off, as standard deviation, where 1 of a code and the
+// length of what is coded have these squares.
+float deviation_of(const CodedQuery& query, double squared_step, double squared_length) {
+  // Rounding changes each dimension by a twelfth of a squared step, in the mean.
+  const double length = static_cast<double>(query.length);
+  const double squares = (query.euclidean ? 4 : 1) * length * length;
+  const auto step = static_cast<double>(query.code.product);
+  return static_cast<float>(
+      std::sqrt((squares * squared_step + step * step * squared_length) / 12));
+}
+
 // Of a number that one thread writes.
 template <class T>
 void add_to(std::atomic<T>& sum, T value) {
@@ -345,11 +356,9 @@ void CodedVectors::distances(const CodedQuery& query, uint32_t count, float* out
 }
 
 float CodedVectors::deviation(const CodedQuery& query, uint32_t at) const {
-  // Rounding changes each dimension by a twelfth of a squared step, in the mean. The constant
-  // is the squared length.
-  const float squares = (query.euclidean ? 4 : 1) * query.length * query.length;
-  const float step = query.code.product;
-  return std::sqrt((squares * steps_[at] * steps_[at] + step * step * constants_[at]) / 12);
+  const auto step = static_cast<double>(steps_[at]);
+  // The constant of a centre at 0 is the squared length.
+  return deviation_of(query, step * step, static_cast<double>(constants_[at]));
 }
 
 void CodedVectors::prefetch_bytes(const void* begin, size_t count) {
@@ -547,12 +556,7 @@ float GrowingLists::error(const CodedQuery& query) const {
   const double rows = std::max(1u, rows_.load(std::memory_order_relaxed));
   const double spread = spread_.load(std::memory_order_relaxed) / rows;
   const double squared_step = squared_steps_.load(std::memory_order_relaxed) / rows;
-  const double squares =
-      (query.euclidean ? 4 : 1) * static_cast<double>(square_of(query.values.data(), rotated_));
-  const auto step = static_cast<double>(query.code.product);
-  // Rounding changes each dimension by a twelfth of a squared step, in the mean.
-  return deviations *
-         static_cast<float>(std::sqrt((squares * squared_step + step * step * spread) / 12));
+  return deviations * deviation_of(query, squared_step, spread);
 }
 
 bool GrowingLists::add(uint32_t begin, uint32_t end) {
