@@ -94,9 +94,8 @@ class alignas(64) Linker {
     if (!empty) start = descend(graph_, from_row_, static_cast<int32_t>(top), memory_);
     for (uint32_t level = top + 1; level-- > 0;) {
       if (!empty && static_cast<int32_t>(level) <= graph_.level_max) {
-        walk(
-            graph_, from_row_, level, start, graph_.ef_construction(), SIZE_MAX,
-            [](uint32_t) { return true; }, memory_);
+        walk(graph_, from_row_, level, start, graph_.ef_construction(), SIZE_MAX, EveryRow(),
+             memory_);
         // Anew: that in the beam is marked as walked on from.
         const Candidate& nearest = memory_.beam.sorted().front();
         start = Candidate(nearest.distance(), nearest.row());

@@ -8,6 +8,7 @@
 #include <functional>
 #include <limits>
 #include <span>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -63,9 +64,13 @@ class Beam {
   // It wants nothing farther away.
   float limit() const { return limit_; }
   bool wants(Candidate candidate) const { return !full() || candidate < sorted_[size_ - 1]; }
-  // Only what it wants.
+  // Only what it wants. Nothing where it is there already.
   void insert(Candidate candidate) {
     size_t place = insert_(&sorted_.data()->bits_, size_, candidate.bits_);
+    if (place < size_ && sorted_[place + 1].bits_ >> 1 == candidate.bits_ >> 1) {
+      std::copy(&sorted_[place + 1], &sorted_[size_] + 1, &sorted_[place]);
+      return;
+    }
     size_ += full() ? 0 : 1;
     next_ = std::min(next_, place);
     if (full()) limit_ = sorted_[size_ - 1].distance();
@@ -94,6 +99,9 @@ class WalkMemory {
 
   // Forgets which of n rows were visited.
   void reset(size_t n);
+  // As that, for walks with a beam so wide that use visit_recent() only. False, and nothing,
+  // where that would not save memory that is touched.
+  bool reset_recent(size_t n, size_t width);
   // True at the first visit.
   bool visit(uint32_t row) { return std::exchange(epochs_[row], epoch_) != epoch_; }
   // As visit() where `wanted`; else nothing, and false. Without a branch.
@@ -119,8 +127,30 @@ class WalkMemory {
     }
     return count;
   }
-  // How many rows were visited. Looks at all of them.
+  // As visit(), but true also at another visit, where others have taken its place meanwhile.
+  bool visit_recent(uint32_t row) {
+    const bool first = std::exchange(recent_[place_of(row)], row) != row;
+    recent_visits_ += first ? 1 : 0;
+    return first;
+  }
+  // As visit_linked(), by visit_recent().
+  size_t visit_linked_recent(std::span<const int32_t> links) {
+    if (fresh.size() < links.size()) fresh.resize(links.size());
+    uint32_t* const out = fresh.data();
+    uint32_t* const recent = recent_.data();
+    size_t count = 0;
+    for (int32_t link : links) {
+      if (link < 0) break;
+      const auto row = static_cast<uint32_t>(link);
+      out[count] = row;
+      count += std::exchange(recent[place_of(row)], row) != row ? 1 : 0;
+    }
+    recent_visits_ += count;
+    return count;
+  }
+  // How many rows were visited, one again where it was said to be new again. Looks at all rows.
   size_t visited() const {
+    if (recent_visits_ > 0) return recent_visits_;
     return static_cast<size_t>(std::count(epochs_.begin(), epochs_.end(), epoch_));
   }
 
@@ -132,8 +162,14 @@ class WalkMemory {
   EncodedQuery query;
 
  private:
+  // Fibonacci hashing: Knuth, "The art of computer programming", volume 3, 6.4.
+  size_t place_of(uint32_t row) const { return (row * 0x9E3779B1u) >> recent_shift_; }
+
   std::vector<uint16_t> epochs_;
   uint16_t epoch_ = 0;
+  std::vector<uint32_t> recent_;  // the latest row of each place
+  uint32_t recent_shift_ = 0;     // from a hash to its place
+  size_t recent_visits_ = 0;
 };
 
 // What a walk compares rows with: one query, and rows by their values, in memory.
@@ -213,6 +249,11 @@ class Horizon {
   const float stretch_;
 };
 
+// What a walk accepts that looks for any rows.
+struct EveryRow {
+  bool operator()(uint32_t) const { return true; }
+};
+
 // From the entry point through the levels above `level` to a row near the query. The
 // graph is not empty. `Rows`: ExactRows or CodedRows.
 template <class Rows>
@@ -223,6 +264,10 @@ Candidate descend(const HnswGraph& graph, const Rows& rows, int32_t level, WalkM
 // through. Ends when no nearer rows are in sight. False when more than `visits_max` rows
 // were compared before that, or `stop` (null: never) said so: what was collected may then
 // be far from best. `bound`: Unbounded or a Horizon, which may end it earlier.
+//
+// Accepting EveryRow, it may compare a row again: in a large graph it remembers only the
+// latest rows that it came to, in few bytes that stay near the processor. What it collects
+// is the same, as a row that fell out of the beam is not wanted again.
 template <class Rows, class Accept, class Bound = Unbounded>
 bool walk(const HnswGraph& graph, const Rows& rows, uint32_t level, Candidate start, size_t width,
           size_t visits_max, Accept accept, WalkMemory& memory, Stopper* stop = nullptr,
@@ -291,7 +336,9 @@ bool walk(const HnswGraph& graph, const Rows& rows, uint32_t level, Candidate st
   auto& fresh = memory.fresh;
   beam.reset(width);
   passed.clear();
-  memory.reset(graph.rows());
+  // Rows that are walked through are in no beam, and would be walked through for ever.
+  const bool recent = std::is_same_v<Accept, EveryRow> && memory.reset_recent(graph.rows(), width);
+  if (!recent) memory.reset(graph.rows());
 
   auto reach = [&](Candidate candidate) {
     if (!beam.wants(candidate)) return;
@@ -300,7 +347,7 @@ bool walk(const HnswGraph& graph, const Rows& rows, uint32_t level, Candidate st
     std::push_heap(passed.begin(), passed.end(), std::greater<>());
   };
 
-  memory.visit(start.row());
+  recent ? memory.visit_recent(start.row()) : memory.visit(start.row());
   reach(start);
   Pace pace(visits_max, stop);
   for (size_t visits = 1;;) {
@@ -322,7 +369,7 @@ bool walk(const HnswGraph& graph, const Rows& rows, uint32_t level, Candidate st
     if (nearest.distance() > reach_max) return true;
     if (pace.ends(visits)) return false;
     auto links = graph.links(nearest.row(), level);
-    size_t count = memory.visit_linked(links);
+    const size_t count = recent ? memory.visit_linked_recent(links) : memory.visit_linked(links);
     for (size_t i = 0; i < count; ++i) rows.prefetch(fresh[i]);
     // The row that is likely next.
     if (const Candidate* likely = beam.next()) graph.prefetch_links(likely->row());

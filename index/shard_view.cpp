@@ -541,10 +541,13 @@ class SealedSearch : public SegmentQuery {
   template <class Rows>
   bool walk_all(const HnswGraph& graph, const Rows& rows, Candidate start, size_t beam,
                 size_t visits_max, WalkMemory& memory) {
-    auto accept = [&](uint32_t row) { return matches(row); };
     auto far = matches_ == nullptr ? stretch(beam) : std::nullopt;
     auto go = [&](size_t width, const auto& bound) {
-      return walk(graph, rows, 0, start, width, visits_max, accept, memory, options_.stop, bound);
+      auto accepting = [&](const auto& accept) {
+        return walk(graph, rows, 0, start, width, visits_max, accept, memory, options_.stop, bound);
+      };
+      if (all_match()) return accepting(EveryRow());
+      return accepting([&](uint32_t row) { return matches(row); });
     };
     return far ? go(2 * beam, Horizon<Rows>(rows, options_.k, *far)) : go(beam, Unbounded());
   }
