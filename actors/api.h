@@ -113,6 +113,14 @@ struct ReplicaInfo {
   double copied = -1;      // of the state that it is being sent, 0 to 1; -1: none
 };
 
+// Why a replica does not serve, as its node tells.
+struct ReplicaProblem {
+  uint64_t node = 0;
+  std::string problem;
+
+  friend bool operator==(const ReplicaProblem&, const ReplicaProblem&) = default;
+};
+
 struct ShardInfo {
   uint64_t shard = 0;  // raft group id; unique in the cluster
   // It has the ids whose hashes are from here to where the next shard's begin.
@@ -127,6 +135,10 @@ struct ShardInfo {
   // Recall@10 of searches by the database's defaults, on a sample of the shard's own rows;
   // negative: it was not measured. Nothing is where no search asked for a recall.
   double measured_recall = -1;
+  // Why nothing is known of it but where it is to be, as no replica has answered: the counts are
+  // 0 then. "": one has.
+  std::string unknown = {};
+  std::vector<ReplicaProblem> problems = {};  // of cluster() only
 };
 
 struct DatabaseInfo {
@@ -211,7 +223,9 @@ struct UpdateRequest {
 struct UpdateReply {
   uint64_t updated = 0;           // distinct ids
   std::vector<VectorId> missing;  // that do not exist, in the order of the request
-  std::string token;              // as in UpsertReply
+  // Where there is a shard key, its values of those, in the same order: an id alone says nothing.
+  std::vector<VectorId> missing_keys = {};
+  std::string token;  // as in UpsertReply
 };
 
 // Exactly one of `ids` and `filter` is given.
@@ -390,12 +404,19 @@ struct NodeInfo {
   std::string address;          // of its API
   std::string cluster_address;  // for other nodes
   std::vector<std::string> roles;
-  bool alive = true;
+  bool alive = true;        // answers the node that was asked
+  bool alive_known = true;  // false: that one may not ask, and knows nothing of others
+  // Of one that is not alive: since when it has not been heard of; none: not since the node that
+  // was asked has started.
+  std::optional<uint64_t> silent_ms = std::nullopt;
   std::string state;  // "active", "draining", or "drained": it holds nothing any more
   uint64_t replicas = 0;
   uint64_t leads = 0;   // shards
   bool votes = false;   // on the catalog: a majority of those who do must keep it
   std::string problem;  // why it must not take part; "": it may
+  // Why replicas stay on a node that is drained or not alive, and no task takes them away; "":
+  // there are none, or some does.
+  std::string waiting_for = {};
 };
 
 // A shard on its way from one node to another, or being split in two, or giving vectors
@@ -411,12 +432,21 @@ struct TaskInfo {
   // "trimming"; of a router, "announcing" or "moving"
   std::string state;
   double progress = 0;  // 0 to 1
+  // What must be before it can go on, for a person to read: "node-3, which has not been heard of
+  // for 12 s". "": it is being worked on.
+  std::string waiting_for = {};
 };
 
 struct ClusterInfo {
   std::string cluster_id;
   uint64_t master = 0;  // node id; 0: none known
   uint64_t catalog_version = 0;
+  uint64_t answered_by = 0;  // node id
+  // Why that one takes no part any more, and knows nothing newer; "": it does.
+  std::string problem = {};
+  // Where no master is known: how long ago one was last heard of. What the catalog says is from
+  // then. None: not since the node that was asked has started.
+  std::optional<uint64_t> catalog_age_ms = std::nullopt;
   std::vector<NodeInfo> nodes;
   std::vector<DatabaseInfo> databases;
   std::vector<TaskInfo> tasks;

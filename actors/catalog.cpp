@@ -161,15 +161,6 @@ Status unknown_shard(uint64_t group) {
   return not_found("shard " + std::to_string(group) + " does not exist");
 }
 
-bool is_name(const std::string& name) {
-  auto alphanumeric = [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-  };
-  return !name.empty() && name.size() <= Limits::name_bytes_max && alphanumeric(name[0]) &&
-         std::all_of(name.begin(), name.end(),
-                     [&](char c) { return alphanumeric(c) || c == '_' || c == '.' || c == '-'; });
-}
-
 // Centres travel in one log entry.
 constexpr uint64_t centre_values_max = 131'072;
 
@@ -253,6 +244,15 @@ Result<IndexChange> to_change(const ReindexRecord& record) {
 
 }  // namespace
 
+bool is_name(const std::string& name) {
+  auto alphanumeric = [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+  };
+  return !name.empty() && name.size() <= Limits::name_bytes_max && alphanumeric(name[0]) &&
+         std::all_of(name.begin(), name.end(),
+                     [&](char c) { return alphanumeric(c) || c == '_' || c == '.' || c == '-'; });
+}
+
 Status validate(const DatabaseSpec& spec) {
   if (!is_name(spec.name)) {
     return invalid_argument(
@@ -317,7 +317,7 @@ Status Catalog::carry_out(const DropRecord& drop) {
 }
 
 Status Catalog::carry_out(const NodeRecord& join) {
-  if (removed_.count(join.id) > 0) {
+  if (map_.removed.count(join.id) > 0) {
     return Status(Code::failed_precondition,
                   "node \"" + join.name +
                       "\" was removed from this cluster; to come back it must start with an "
@@ -378,7 +378,7 @@ Status Catalog::carry_out(const RemoveRecord& remove) {
                   "node \"" + found->second.name + "\" is the last of its cluster");
   }
   map_.nodes.erase(found);
-  removed_.insert(remove.node);
+  map_.removed.insert(remove.node);
   return {};
 }
 
@@ -583,7 +583,7 @@ std::string Catalog::encode() const {
   state.next_group = next_group_;
   for (const auto& [name, entry] : map_.databases) state.databases.push_back(to_record(entry));
   for (const auto& [id, node] : map_.nodes) state.nodes.push_back(node);
-  state.removed.assign(removed_.begin(), removed_.end());
+  state.removed.assign(map_.removed.begin(), map_.removed.end());
   return jade::encode(state);
 }
 
@@ -599,9 +599,8 @@ Status Catalog::restore(std::string_view bytes) {
     map.databases.emplace(record.name, std::move(*entry));
   }
   for (const NodeRecord& node : state->nodes) map.nodes[node.id] = node;
+  map.removed.insert(state->removed.begin(), state->removed.end());
   map_ = std::move(map);
-  removed_.clear();
-  removed_.insert(state->removed.begin(), state->removed.end());
   next_group_ = state->next_group;
   return {};
 }
@@ -625,7 +624,16 @@ Status outlived(const std::string& node_name) {
           "another name and let it join");
 }
 
-Result<std::map<uint64_t, Life>> lives_in(const LogStore::Loaded& log) {
+Status removed_from(const std::string& cluster_id, const std::string& node_name,
+                    const std::string& data_dir) {
+  return Status(Code::failed_precondition,
+                "node \"" + node_name + "\" was removed from cluster " + cluster_id +
+                    " and takes no part in it any more. To use it again, stop it, empty its data "
+                    "directory " +
+                    data_dir + " and start it with --join: it becomes a new node");
+}
+
+Result<std::map<uint64_t, NodeEntry>> nodes_in(const LogStore::Loaded& log) {
   Catalog catalog;
   uint64_t applied = 0;
   if (log.snapshot) {
@@ -640,8 +648,12 @@ Result<std::map<uint64_t, Life>> lives_in(const LogStore::Loaded& log) {
     Status status = catalog.apply(index, entry.data);
     if (status.code() == Code::corruption) return status;
   }
+  return catalog.state().nodes;
+}
+
+std::map<uint64_t, Life> lives_of(const std::map<uint64_t, NodeEntry>& nodes) {
   std::map<uint64_t, Life> out;
-  for (const auto& [id, node] : catalog.state().nodes) {
+  for (const auto& [id, node] : nodes) {
     if (node.life.id != 0) out[id] = node.life;
   }
   return out;

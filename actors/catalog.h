@@ -4,7 +4,6 @@
 #pragma once
 
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 
@@ -53,10 +52,12 @@ class Catalog {
   std::pair<DatabaseEntry*, size_t> shard_of(uint64_t group);
 
   ClusterMap map_;
-  uint64_t index_ = 0;          // of the command at hand
-  std::set<uint64_t> removed_;  // nodes that must not come back
-  uint64_t next_group_ = 2;     // 1 is the metadata group itself
+  uint64_t index_ = 0;       // of the command at hand
+  uint64_t next_group_ = 2;  // 1 is the metadata group itself
 };
+
+// 1 to 128 characters of A-Z, a-z, 0-9, '_', '.' and '-', the first a letter or digit.
+bool is_name(const std::string& name);
 
 // What may be asked for, whatever exists: names, ranges, combinations. Says what
 // would be right.
@@ -73,9 +74,15 @@ std::string reindex_command(const std::string& name, const IndexChange& change);
 // Why a node must not take part: it has an older copy of its data directory.
 Status outlived(const std::string& node_name);
 
-// The lives of nodes as a member's own log has them, also by entries of which it does
-// not know yet whether they are committed: whoever has stored one must not forget it.
-Result<std::map<uint64_t, Life>> lives_in(const LogStore::Loaded& metadata_log);
+// Why a node must not take part: it was removed, which is for ever.
+Status removed_from(const std::string& cluster_id, const std::string& node_name,
+                    const std::string& data_dir);
+
+// The nodes as a member's own log has them, also by entries of which it does not know yet whether
+// they are committed: whoever has stored a life of one must not forget it.
+Result<std::map<uint64_t, NodeEntry>> nodes_in(const LogStore::Loaded& metadata_log);
+// Their lives, of those that have one.
+std::map<uint64_t, Life> lives_of(const std::map<uint64_t, NodeEntry>& nodes);
 
 // What `create_command` was made of; nothing for any other command.
 std::optional<DatabaseSpec> created_by(const CatalogCommand& command);

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -67,6 +68,9 @@ struct ClusterMap {
   uint64_t version = 0;  // index of the metadata log entry that made it
   std::map<uint64_t, NodeEntry> nodes;
   std::map<std::string, DatabaseEntry> databases;
+  // Nodes that were members and never will be again. That `nodes` lacks one means nothing: it may
+  // be on its way in, or this map be behind.
+  std::set<uint64_t> removed = {};
 
   const DatabaseEntry* find(const std::string& name) const {
     auto found = databases.find(name);

@@ -15,6 +15,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "actors/errors.h"
 #include "actors/inflow.h"
 #include "actors/message_reader.h"
 #include "actors/tls_listener.h"
@@ -551,7 +552,7 @@ class MiddlemanActor : public caf::io::middleman_actor_impl {
       shared_->refusals.say("no connection to " + host + ":" + std::to_string(port),
                             connection.status().message(), tls_clock_ms());
     }
-    return caf::make_error(caf::sec::cannot_connect_to_node);
+    return to_error(connection.status());
   }
 
   caf::expected<caf::io::doorman_ptr> open(uint16_t port, const char* host, bool reuse) override {
@@ -564,9 +565,9 @@ class MiddlemanActor : public caf::io::middleman_actor_impl {
 
  private:
   caf::expected<caf::io::scribe_ptr> connect_plain(const std::string& host, uint16_t port) {
-    auto socket = caf::io::network::new_tcp_connection(host, port);
-    if (!socket) return std::move(socket.error());
-    return caf::make_counted<Scribe>(multiplexer(), plain_connection(*socket), shared_);
+    auto connection = plain_dial(host, port, dial_limit);
+    if (!connection.ok()) return to_error(connection.status());
+    return caf::make_counted<Scribe>(multiplexer(), std::move(*connection), shared_);
   }
   caf::expected<caf::io::doorman_ptr> open_plain(uint16_t port, const char* host, bool reuse) {
     auto socket = caf::io::network::new_tcp_acceptor_impl(port, host, reuse);

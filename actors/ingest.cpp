@@ -598,13 +598,16 @@ auto deliver_deleted(caf::typed_response_promise<DeleteReply> promise) {
   };
 }
 
-auto deliver_updated(caf::typed_response_promise<UpdateReply> promise, std::vector<VectorId> ids) {
-  return [promise, ids = std::move(ids)](Result<Written> written) mutable {
+auto deliver_updated(caf::typed_response_promise<UpdateReply> promise, std::vector<VectorId> ids,
+                     std::vector<VectorId> keys) {
+  return [promise, ids = std::move(ids), keys = std::move(keys)](Result<Written> written) mutable {
     if (!written.ok()) return (void)promise.deliver(to_error(written.status()));
     UpdateReply reply;
     reply.token = std::move(written->token);
     for (size_t i = 0; i < ids.size(); ++i) {
-      if (written->missing[i]) reply.missing.push_back(std::move(ids[i]));
+      if (!written->missing[i]) continue;
+      reply.missing.push_back(std::move(ids[i]));
+      if (!keys.empty()) reply.missing_keys.push_back(std::move(keys[i]));
     }
     reply.updated = ids.size() - reply.missing.size();
     promise.deliver(std::move(reply));
@@ -712,7 +715,7 @@ ingest_actor::behavior_type ingest(ingest_actor::stateful_pointer<ingest_state> 
                                   self->state.options.command_bytes);
         size_t rows = update->ids.size();
         write_all(self, request.database, std::move(parts),
-                  deliver_updated(promise, std::move(update->ids)), rows);
+                  deliver_updated(promise, std::move(update->ids), std::move(update->keys)), rows);
         return promise;
       },
       [self](DeleteRequest& request) -> caf::result<DeleteReply> {

@@ -15,6 +15,7 @@
 #include <random>
 #include <thread>
 
+#include "actors/catalog.h"
 #include "actors/cluster_middleman.h"
 #include "actors/errors.h"
 #include "actors/node.h"
@@ -168,8 +169,11 @@ Status check_roles(const NodeOptions& options) {
 
 Status NodeOptions::validate() const {
   if (data_dir.empty()) return invalid_argument("data_dir is empty; name a directory");
-  if (name.empty() || name.size() > Limits::name_bytes_max) {
-    return invalid_argument("name must have 1 to 128 characters");
+  bool is_address = name == cluster_address || name == cluster_listen;
+  if (!name.empty() && !is_address && !is_name(name)) {
+    return invalid_argument("name is \"" + name.substr(0, 200) +
+                            "\"; it must be 1 to 128 characters of A-Z, a-z, 0-9, '_', '.' and "
+                            "'-', the first a letter or digit");
   }
   JADE_RETURN_IF_ERROR(check_cluster(*this));
   JADE_RETURN_IF_ERROR(check_roles(*this));
@@ -246,6 +250,7 @@ Result<std::unique_ptr<Node>> Node::open(NodeOptions options) {
   config.inflight_bytes_max = options.inflight_bytes_max;
   config.cluster_address =
       options.cluster_address.empty() ? options.cluster_listen : options.cluster_address;
+  if (!config.cluster_address.empty()) config.default_name = config.cluster_address;
   config.join = options.join;
   for (const std::string& role : options.roles) {
     config.roles |= static_cast<uint8_t>(*parse_role(role));

@@ -18,7 +18,9 @@ enum class LogLevel : uint8_t { debug, info, warning, error };
 
 struct NodeOptions {
   std::string data_dir = "./jade-data";  // created when missing; locked while open
-  std::string name = "node-1";
+  // 1 to 128 characters as the names of databases have; also its cluster address, which it is by
+  // default, or node-1 without one. A directory keeps its name: another is refused.
+  std::string name;
   std::string address;  // where its API is reached; only shown
   // HOST:PORT for other nodes; empty: a cluster of one. What comes in there is
   // trusted, so without the certificate below only loopback addresses are taken.

@@ -9,6 +9,9 @@ namespace {
 
 // A node that was heard of since is alive.
 constexpr uint64_t alive_ms = 3000;
+// So many election timeouts after a leader was last heard of there is none: those who do not vote
+// hold no elections, and would know the old one for ever.
+constexpr uint64_t leader_timeouts = 3;
 // For so long a removal waits for its node to lose its vote.
 constexpr uint64_t removal_ms_max = 10'000;
 
@@ -139,6 +142,7 @@ void master_state::lead() {
     return settle_removals();
   }
   if (serving_since_ms == 0) serving_since_ms = now_ms(self);
+  led_ms = now_ms(self);
   settle_removals();
   reconcile_members();
   plan();
@@ -159,6 +163,22 @@ NodeHealth master_state::health() const {
     if (replace_after > 0 && now >= heard + replace_after) out.lost.insert(id);
   }
   return out;
+}
+
+MasterInfo master_state::describe() {
+  MasterInfo info;
+  info.version = catalog.version();
+  if (led_ms) info.leaderless_ms = now_ms(self) - *led_ms;
+  if (!raft || raft->core() == nullptr) return info;
+  for (const RaftMember& member : raft->core()->configuration().members) {
+    if (member.voter) info.voters.insert(member.node);
+  }
+  const uint64_t now = now_ms(self), leader = raft->leader();
+  const uint64_t timeout = leader_timeouts * context->config.raft_election_timeout_ms;
+  bool heard = leader == context->config.node_id || (led_ms && now < *led_ms + timeout);
+  if (heard) info.leader = leader;
+  if (info.leader != 0) info.leaderless_ms.reset();
+  return info;
 }
 
 void master_state::reconcile_members() {
@@ -407,17 +427,10 @@ master_actor::behavior_type master(master_actor::stateful_pointer<master_state> 
               "from node " + std::to_string(wire.from) + ": " + message.status().message());
         }
         master.raft->receive(*message);
+        if (master.raft->leader() == wire.from) master.led_ms = now_ms(self);
         master.after_event();
       },
-      [self](DescribeMaster) {
-        const master_state& master = self->state;
-        MasterInfo info{master.raft ? master.raft->leader() : 0, master.catalog.version(), {}};
-        if (!master.raft || master.raft->core() == nullptr) return info;
-        for (const RaftMember& member : master.raft->core()->configuration().members) {
-          if (member.voter) info.voters.insert(member.node);
-        }
-        return info;
-      },
+      [self](DescribeMaster) { return self->state.describe(); },
       [self](Stop) {
         self->state.stopping = true;
         self->state.settle_removals();

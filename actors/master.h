@@ -41,7 +41,8 @@ struct master_state : public RaftDriver {
   bool published_current = false;
   uint64_t life = 0;  // how often the group was started; answers to earlier ones are void
   uint64_t started_ms = 0;
-  uint64_t members_index = 0;  // of the configuration that the peer knows; 0: none
+  std::optional<uint64_t> led_ms;  // when a leader was last heard of, or this node was it
+  uint64_t members_index = 0;      // of the configuration that the peer knows; 0: none
   bool members_known = false;
   std::optional<RaftSnapshot> offered;  // another's state, to take the place of ours
   bool caught_up = false;
@@ -67,6 +68,7 @@ struct master_state : public RaftDriver {
   // As leader: one step towards the replicas that there should be, where they should be.
   void plan();
   NodeHealth health() const;
+  MasterInfo describe();
   // As leader: why the node must not leave now; ok when it may.
   Status check_removal(uint64_t leaver) const;
   void propose(const std::string& command, std::function<void(Result<uint64_t>)> done);

@@ -27,6 +27,8 @@ void add_message_types(caf::actor_system_config& config) {
       .add_message_type<LifeChecked>("jade::LifeChecked")
       .add_message_type<Hello>("jade::Hello")
       .add_message_type<HelloReply>("jade::HelloReply")
+      .add_message_type<AskNode>("jade::AskNode")
+      .add_message_type<NodeReport>("jade::NodeReport")
       .add_message_type<JoinCluster>("jade::JoinCluster")
       .add_message_type<JoinedCluster>("jade::JoinedCluster")
       .add_message_type<ChangeCatalog>("jade::ChangeCatalog")

@@ -254,9 +254,11 @@ struct LifeChecked {
 // Of the messages between nodes, and of what is in the logs that they share: those of another
 // version may mean something else. But
 // Hello and JoinCluster look the same in all, so that their sender is told so.
-constexpr uint32_t cluster_protocol = 6;
+constexpr uint32_t cluster_protocol = 7;
 
-// Who are you? failed_precondition: of another cluster, or another version.
+// Who are you? failed_precondition: of another cluster, or another version. not_found: the node
+// that asks was a member and has been removed, which whoever knows it knows for ever; one who is
+// behind, or has not heard of a new node yet, answers as ever.
 struct Hello {
   std::string cluster_id;  // "": not a member yet
   uint64_t node = 0;
@@ -265,6 +267,16 @@ struct Hello {
 struct HelloReply {
   std::string cluster_id;
   uint64_t node = 0;
+};
+
+// How are your shards? Each node asks all others every second, which also shows whether they
+// answer. not_found as to Hello.
+struct AskNode {
+  std::string cluster_id;
+  uint64_t node = 0;
+};
+struct NodeReport {
+  std::map<uint64_t, std::string> problems;  // why replicas there do not serve, by group
 };
 
 // May this node become a member? From a node without a cluster, or one that has
@@ -309,10 +321,18 @@ struct DescribePeers {};
 struct PeerStates {
   std::vector<uint64_t> connected;
   std::map<uint64_t, std::string> problems;  // why a node that is there must not take part
+  std::map<uint64_t, uint64_t> silent_ms;    // since when a node has not been heard of
+  std::map<uint64_t, std::map<uint64_t, std::string>> shards;  // NodeReport::problems, by node
 };
 // This node must not take part in its cluster any more: peer to node.
 struct NodeRefused {
   Status why;
+};
+
+// Why this node is not in touch with its cluster, or none yet, for a person; "": it is. Peer to
+// node.
+struct OutOfTouch {
+  std::string why;
 };
 
 // Make these entries durable. Answered by LogAppended.
@@ -459,6 +479,8 @@ struct MasterInfo {
   uint64_t leader = 0;
   uint64_t version = 0;
   std::set<uint64_t> voters;  // on the catalog, as far as this member knows
+  // Without a leader: how long ago there was one; none: not since this member has started.
+  std::optional<uint64_t> leaderless_ms = std::nullopt;
 };
 
 // A shard cannot go on (its disk failed); the node restarts it.
@@ -501,7 +523,8 @@ using shard_actor =
 
 // A node as other nodes see it, and the way from here to them.
 using peer_actor = replica_actor::extend<
-    caf::replies_to<Hello>::with<HelloReply>, caf::replies_to<JoinCluster>::with<JoinedCluster>,
+    caf::replies_to<Hello>::with<HelloReply>, caf::replies_to<AskNode>::with<NodeReport>,
+    caf::replies_to<JoinCluster>::with<JoinedCluster>,
     caf::replies_to<ChangeCatalog>::with<CatalogApplied>, caf::reacts_to<SendRaft>,
     caf::replies_to<CheckLife>::with<LifeChecked>, caf::reacts_to<MembersChanged>,
     caf::reacts_to<RoutesChanged>, caf::reacts_to<Wired>,
@@ -539,8 +562,8 @@ using master_actor =
 using node_actor =
     caf::typed_actor<caf::reacts_to<Wired>, caf::reacts_to<MapChanged>, caf::reacts_to<ShardFailed>,
                      caf::reacts_to<ShardServes>, caf::reacts_to<ShardBehind>,
-                     caf::reacts_to<NodeRefused>, caf::reacts_to<MakeChild>,
-                     caf::replies_to<AwaitVersion>::with<CatalogApplied>,
+                     caf::reacts_to<NodeRefused>, caf::reacts_to<OutOfTouch>,
+                     caf::reacts_to<MakeChild>, caf::replies_to<AwaitVersion>::with<CatalogApplied>,
                      caf::replies_to<CheckReady>::with<std::string>,
                      caf::replies_to<DescribeCluster>::with<ClusterInfo>,
                      caf::replies_to<ChangeNodeRequest>::with<NodeInfo>,
@@ -592,6 +615,8 @@ struct RoutesChanged {
   std::shared_ptr<const std::map<uint64_t, shard_actor>> replicas;
   std::shared_ptr<const std::map<uint64_t, Status>> failures;
   Status refused = {};  // why this node answers nothing any more
+  // Why replicas of this node do not serve, by group: failures, and copies that are being made.
+  std::map<uint64_t, std::string> problems = {};
 };
 
 struct Wired {
@@ -649,6 +674,8 @@ JADE_INSPECT(CheckLife, x.node, x.known.id, x.known.version)
 JADE_INSPECT(LifeChecked, x.life, x.remembered)
 JADE_INSPECT(Hello, x.cluster_id, x.node, x.protocol)
 JADE_INSPECT(HelloReply, x.cluster_id, x.node)
+JADE_INSPECT(AskNode, x.cluster_id, x.node)
+JADE_INSPECT(NodeReport, x.problems)
 JADE_INSPECT(JoinCluster, x.route, x.cluster_id, x.node, x.name, x.address, x.api_address, x.roles,
              x.protocol)
 JADE_INSPECT(RaftMember, x.node, x.voter, x.address)
@@ -670,6 +697,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::MembersChanged)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::DescribePeers)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::PeerStates)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::NodeRefused)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::OutOfTouch)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::LogAppended)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::DrainLog)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::BlockingTask)

@@ -34,20 +34,39 @@ blocking_actor spawn_blocking(caf::actor_system& system, bool detach,
                 : system.spawn(blocking_worker, std::move(on_start));
 }
 
+// Gives the node the name that it has, or its first.
+Status take_name(NodeConfig& config, const std::map<uint64_t, NodeEntry>& nodes) {
+  auto known = nodes.find(config.node_id);
+  if (known == nodes.end()) {
+    if (config.name.empty()) config.name = config.default_name;
+    return {};
+  }
+  const NodeEntry& was = known->second;
+  // Called by its address, as it had no other name: that may have changed.
+  if (config.name.empty()) config.name = was.name == was.address ? config.default_name : was.name;
+  if (config.name == was.name || was.name == was.address) return {};
+  return Status(Code::failed_precondition,
+                "data directory " + config.data_dir + " is that of node \"" + was.name +
+                    "\", and the name given is \"" + config.name +
+                    "\". Start it with that name, or without one; another node needs an empty "
+                    "directory");
+}
+
 // This start is another life of the node: on disk before anybody hears of it.
-Status begin_life(NodeContext& context, uint64_t seed) {
+Status begin_life(NodeContext& context, NodeConfig& config, uint64_t seed) {
   auto lives = context.log->lives();
   if (!lives.ok()) return lives.status();
   auto loaded = context.log->load(metadata_group);
   if (!loaded.ok()) return loaded.status();
-  auto known = lives_in(*loaded);
-  if (!known.ok()) return known.status();
+  auto nodes = nodes_in(*loaded);
+  if (!nodes.ok()) return nodes.status();
+  JADE_RETURN_IF_ERROR(take_name(config, *nodes));
   uint64_t random = mix(seed, 0x11feu);
   uint64_t id = new_life(*lives, random);
   JADE_RETURN_IF_ERROR(context.log->begin_life(id));
   lives->push_back({id, 0});
   context.lives = std::move(*lives);
-  context.known_lives = std::move(*known);
+  context.known_lives = lives_of(*nodes);
   return {};
 }
 
@@ -97,8 +116,9 @@ Result<std::unique_ptr<NodeRuntime>> NodeRuntime::start(caf::actor_system& syste
       [log = seams.log](std::string_view message) { log(LogLevel::warning, "log", message); });
   if (!log.ok()) return log.status().with_context("opening the log");
   context->log = std::move(*log);
-  if (Status begun = begin_life(*context, seams.seed); !begun.ok()) {
-    return begun.with_context("reading and writing the log");
+  if (Status begun = begin_life(*context, config, seams.seed); !begun.ok()) {
+    bool refused = begun.code() == Code::failed_precondition;
+    return refused ? begun : begun.with_context("reading and writing the log");
   }
   context->cache.reset(leveldb::NewLRUCache(config.cache_bytes));
 

@@ -53,7 +53,10 @@ struct NodeSeams {
 
 struct NodeConfig {
   std::string data_dir;
-  std::string name = "node-1";
+  // "": what the directory's node was called last, `default_name` for a new one. Another name than
+  // that is refused.
+  std::string name;
+  std::string default_name = "node-1";
   std::string address;  // as others may reach its API; for display
   // HOST:PORT at which other nodes reach this one. Empty: a cluster of one.
   std::string cluster_address;

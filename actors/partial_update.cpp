@@ -209,6 +209,9 @@ Result<PreparedUpdate> prepare_update(const DatabaseSpec& spec, UpdateRequest& r
     std::string patch = std::exchange(row->metadata, {});
     auto [known, first] = rows.try_emplace(row->id, out.rows.size());
     if (first) {
+      auto key = shard_key_of_row_key(row->id);
+      if (!key.ok()) return key.status();
+      if (*key) out.keys.push_back(**key);
       out.rows.push_back(std::move(*row));
       out.ids.push_back(std::move(request.vectors[i].id));
       metadata.emplace_back();

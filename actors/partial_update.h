@@ -13,6 +13,7 @@ struct PreparedUpdate {
   // One for each id, in the order in which they are first named; without place and cell.
   std::vector<UpdateCommand::Row> rows;
   std::vector<VectorId> ids;        // of the rows
+  std::vector<VectorId> keys;       // the same, where there is a shard key; else empty
   uint32_t metadata_bytes_max = 0;  // of a record, as in UpdateCommand
 };
 

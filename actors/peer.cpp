@@ -23,6 +23,7 @@ constexpr int retry_low_ms = 200, retry_high_ms = 500;
 constexpr uint64_t patience_ms = 3000;
 constexpr uint64_t announce_interval_ms = 2000;
 constexpr uint64_t ping_interval_ms = 500;
+constexpr uint64_t ask_interval_ms = 1000;
 constexpr uint64_t join_interval_ms = 1000;
 constexpr uint64_t check_interval_ms = 1000;
 constexpr size_t held_max = 256;  // Raft messages, while their sender is asked
@@ -57,22 +58,71 @@ void link_lost(peer_pointer self, uint64_t node) {
   link.checking = false;
   link.check_ms = 0;
   link.problem.clear();
+  link.reported.clear();
   put_off(self, node);
   fail_waiting(self, node, "the connection to node " + std::to_string(node) + " was lost");
 }
 
-// Only while something waits for it: silence costs nobody anything otherwise.
+// From here on this node takes no part: what it would say may contradict what it has
+// promised. Only a person can help.
+void refuse(peer_pointer self, Status why) {
+  peer_state& state = self->state;
+  if (!state.refusal.ok()) return;
+  state.context->say(LogLevel::error, "peer", why.message());
+  state.refusal = std::move(why);
+  if (state.supervisor) self->send(state.supervisor, NodeRefused{state.refusal});
+}
+
+// This node has been removed. That is so for good, whoever says it.
+void leave(peer_pointer self) {
+  peer_state& state = self->state;
+  state.removed = true;
+  const NodeContext& context = *state.context;
+  refuse(self, removed_from(context.membership->cluster_id(), context.config.name,
+                            context.config.data_dir));
+}
+
+void heard_of(peer_pointer self, uint64_t node) { self->state.links[node].heard_ms = now_ms(self); }
+
+// How its shards are; that it answers, and that this node is still a member, shows as well.
+void ask_node(peer_pointer self, uint64_t node) {
+  peer_state::Link& link = self->state.links[node];
+  link.asking = true;
+  auto over = [self, node]() -> peer_state::Link& {
+    peer_state::Link& asked = self->state.links[node];
+    asked.asking = false;
+    asked.ask_ms = now_ms(self) + ask_interval_ms;
+    return asked;
+  };
+  self->request(link.remote, hello_timeout,
+                AskNode{self->state.context->membership->cluster_id(), self->state.id()})
+      .then(
+          [self, node, over](NodeReport& report) {
+            over().reported = std::move(report.problems);
+            heard_of(self, node);
+          },
+          [self, over](const caf::error& error) {
+            over();
+            if (to_status(error).code() == Code::not_found) leave(self);
+          });
+}
+
+// Only while something waits for it: what is asked every second is too slow for that.
 void ping(peer_pointer self, uint64_t node) {
   peer_state::Link& link = self->state.links[node];
   link.ping_ms = 0;
   auto again = [self, node] { self->state.links[node].ping_ms = now_ms(self) + ping_interval_ms; };
   self->request(link.remote, hello_timeout,
                 Hello{self->state.context->membership->cluster_id(), self->state.id()})
-      .then([again](const HelloReply&) { again(); },
-            [self, node, again](const caf::error&) {
-              again();
-              fail_waiting(self, node, "node " + std::to_string(node) + " does not answer");
-            });
+      .then(
+          [self, node, again](const HelloReply&) {
+            again();
+            heard_of(self, node);
+          },
+          [self, node, again](const caf::error&) {
+            again();
+            fail_waiting(self, node, "node " + std::to_string(node) + " does not answer");
+          });
 }
 
 void link_up(peer_pointer self, uint64_t node, const peer_actor& remote) {
@@ -85,6 +135,26 @@ void link_up(peer_pointer self, uint64_t node, const peer_actor& remote) {
   link.remote = remote;
   link.ping_ms = now_ms(self) + ping_interval_ms;
   self->monitor(remote);
+}
+
+// In words: CAF's own failures are names of its errors.
+std::string dial_failure(const caf::error& error) {
+  if (error.category() == error_category) return to_status(error).message();
+  if (error == caf::sec::request_timeout) {
+    return "no answer within " + std::to_string(connect_timeout.count()) + " s";
+  }
+  if (error == caf::sec::disconnect_during_handshake || error == caf::sec::malformed_basp_message) {
+    return "it closed the connection before it had said who it is: it is no node, or only one of "
+           "the two uses TLS (cluster_cert)";
+  }
+  if (error == caf::sec::incompatible_versions || error == caf::sec::incompatible_application_ids) {
+    return "it speaks another protocol; run the same release on both";
+  }
+  return "no connection (" +
+         (error.category() == caf::atom("system")
+              ? caf::to_string(static_cast<caf::sec>(error.code()))
+              : std::string("failed")) +
+         ")";
 }
 
 // Calls done(peer) or done(why not).
@@ -103,8 +173,8 @@ void connect(peer_pointer self, const std::string& address,
             if (!remote) return done(unavailable("nothing is published at " + address));
             done(caf::actor_cast<peer_actor>(remote));
           },
-          [done, address](const caf::error&) {
-            done(unavailable("node at " + address + " cannot be reached"));
+          [done, address](const caf::error& error) {
+            done(unavailable("node at " + address + " cannot be reached: " + dial_failure(error)));
           });
 }
 
@@ -116,6 +186,7 @@ void connect_to(peer_pointer self, uint64_t node) {
     put_off(self, node);
   };
   connect(self, link.address, [self, node, over](Result<peer_actor> remote) {
+    self->state.links[node].dial_failure = remote.ok() ? "" : remote.status().message();
     if (!remote.ok()) return over();
     self->request(*remote, hello_timeout,
                   Hello{self->state.context->membership->cluster_id(), self->state.id()})
@@ -123,13 +194,17 @@ void connect_to(peer_pointer self, uint64_t node) {
             [self, node, over, remote = *remote](const HelloReply& reply) {
               over();
               // The address may belong to another node than it did.
-              if (self->state.links.count(reply.node) > 0) link_up(self, reply.node, remote);
+              if (self->state.links.count(reply.node) == 0) return;
+              link_up(self, reply.node, remote);
+              heard_of(self, reply.node);
             },
             [self, node, over](const caf::error& error) {
               over();
               // That nothing answers is no news; that the wrong one does is.
               Status status = to_status(error);
+              if (status.code() == Code::not_found) return leave(self);
               peer_state::Link& refused = self->state.links[node];
+              refused.dial_failure = "node at " + refused.address + ": " + status.message();
               if (status.code() != Code::failed_precondition ||
                   refused.failure == status.message()) {
                 return;
@@ -145,10 +220,10 @@ void connect_to(peer_pointer self, uint64_t node) {
 // cluster does not know: is it another? Nothing is done then but to say so.
 void check_join(peer_pointer self) {
   peer_state& state = self->state;
-  if (state.join_checked || !state.map || state.joining || now_ms(self) < state.join_ms) return;
+  if (state.join_checked || state.joining || now_ms(self) < state.join_ms) return;
   const auto& targets = state.context->config.join;
-  for (const auto& [id, node] : state.map->nodes) {
-    bool known = std::find(targets.begin(), targets.end(), node.address) != targets.end();
+  for (const auto& [id, link] : state.links) {
+    bool known = std::find(targets.begin(), targets.end(), link.address) != targets.end();
     state.join_checked = state.join_checked || known;
   }
   if (state.join_checked) return;
@@ -166,6 +241,7 @@ void check_join(peer_pointer self) {
         .then([over](const HelloReply&) { over(true); },
               [self, over, target](const caf::error& error) {
                 Status status = to_status(error);
+                if (status.code() == Code::not_found) leave(self);
                 bool refused = status.code() == Code::failed_precondition;
                 over(refused);
                 if (!refused) return;
@@ -241,6 +317,26 @@ void join(peer_pointer self) {
   });
 }
 
+// Why the node waits for its cluster: it has not joined, or has no catalog and reaches nobody.
+std::string why_out_of_touch(const peer_state& state) {
+  if (state.context->membership->cluster_id().empty()) return state.join_failure;
+  if (state.map) return "";
+  std::string out;
+  for (const auto& [node, link] : state.links) {
+    if (link.remote) return "";
+    if (!link.dial_failure.empty()) out += (out.empty() ? "" : "; ") + link.dial_failure;
+  }
+  return out;
+}
+
+void tell_out_of_touch(peer_pointer self) {
+  peer_state& state = self->state;
+  std::string why = why_out_of_touch(state);
+  if (!state.supervisor || why == state.out_of_touch) return;
+  state.out_of_touch = why;
+  self->send(state.supervisor, OutOfTouch{std::move(why)});
+}
+
 // The cluster knows this node by another name or address than it has now.
 void announce(peer_pointer self) {
   peer_state& state = self->state;
@@ -270,16 +366,6 @@ void announce(peer_pointer self) {
             }
             self->state.context->say(LogLevel::error, "peer", status.to_string());
           });
-}
-
-// From here on this node takes no part: what it would say may contradict what it has
-// promised. Only a person can help.
-void refuse(peer_pointer self, Status why) {
-  peer_state& state = self->state;
-  if (!state.refusal.ok()) return;
-  state.context->say(LogLevel::error, "peer", why.message());
-  state.refusal = std::move(why);
-  if (state.supervisor) self->send(state.supervisor, NodeRefused{state.refusal});
 }
 
 void accept(peer_pointer self, RaftWire& wire);
@@ -569,6 +655,13 @@ shard_actor peer_state::shard(uint64_t group) const {
   return found == shards->end() ? shard_actor() : found->second;
 }
 
+Status peer_state::check_asker(const std::string& cluster_id, uint64_t node) const {
+  const std::string own = context->membership->cluster_id();
+  bool ours = !own.empty() && cluster_id == own;
+  if (!ours || !map || map->removed.count(node) == 0) return {};
+  return not_found("this node was removed from cluster " + own);
+}
+
 bool peer_state::is_taken(const std::string& address) const {
   return std::any_of(links.begin(), links.end(), [&](const auto& entry) {
     const Link& link = entry.second;
@@ -630,13 +723,21 @@ peer_actor::behavior_type peer(peer_pointer self, NodeContextPtr context) {
           if (link == state.links.end() || !link->second.remote) {
             link_up(self, wire.from, caf::actor_cast<peer_actor>(sender));
           }
+          heard_of(self, wire.from);
         }
         accept(self, wire);
       },
       [self](const Hello& hello) -> caf::result<HelloReply> {
         const std::string& cluster_id = self->state.context->membership->cluster_id();
-        if (Status status = check_hello(hello, cluster_id); !status.ok()) return to_error(status);
+        Status status = check_hello(hello, cluster_id);
+        if (status.ok()) status = self->state.check_asker(hello.cluster_id, hello.node);
+        if (!status.ok()) return to_error(status);
         return HelloReply{cluster_id, self->state.id()};
+      },
+      [self](const AskNode& ask) -> caf::result<NodeReport> {
+        Status status = self->state.check_asker(ask.cluster_id, ask.node);
+        if (!status.ok()) return to_error(status);
+        return NodeReport{self->state.problems};
       },
       [self](JoinCluster& m) { return pass_to_master<JoinedCluster>(self, m); },
       [self](ChangeCatalog& m) { return pass_to_master<CatalogApplied>(self, m); },
@@ -658,8 +759,11 @@ peer_actor::behavior_type peer(peer_pointer self, NodeContextPtr context) {
       },
       [self](MembersChanged& changed) { know(self, changed.members); },
       [self](RoutesChanged& routes) {
-        self->state.map = std::move(routes.map);
-        self->state.shards = std::move(routes.replicas);
+        peer_state& state = self->state;
+        state.map = std::move(routes.map);
+        state.shards = std::move(routes.replicas);
+        state.problems = std::move(routes.problems);
+        if (state.map && state.map->removed.count(state.id()) > 0) leave(self);
       },
       [self](Wired& wired) {
         peer_state& state = self->state;
@@ -672,6 +776,8 @@ peer_actor::behavior_type peer(peer_pointer self, NodeContextPtr context) {
         for (const auto& [node, link] : self->state.links) {
           if (link.remote) out.connected.push_back(node);
           if (!link.problem.empty()) out.problems[node] = link.problem;
+          if (link.heard_ms) out.silent_ms[node] = now_ms(self) - *link.heard_ms;
+          if (!link.reported.empty()) out.shards[node] = link.reported;
         }
         return out;
       },
@@ -680,7 +786,10 @@ peer_actor::behavior_type peer(peer_pointer self, NodeContextPtr context) {
         uint64_t now = now_ms(self);
         for (auto& again : std::exchange(state.held, {})) again();
         state.timers.run_due(now);
+        bool member = !state.context->membership->cluster_id().empty();
         for (auto& [node, link] : state.links) {
+          bool due = link.remote && !link.asking && now >= link.ask_ms;
+          if (due && member && state.refusal.ok()) ask_node(self, node);
           bool asked = link.remote && !link.waiting.empty();
           if (asked && link.ping_ms != 0 && now >= link.ping_ms) ping(self, node);
           if (link.remote || link.connecting || link.address.empty() || now < link.retry_ms) {
@@ -689,16 +798,16 @@ peer_actor::behavior_type peer(peer_pointer self, NodeContextPtr context) {
           if (state.is_taken(link.address)) continue;
           connect_to(self, node);
         }
-        bool member = !state.context->membership->cluster_id().empty();
         bool may_join = !state.joining && !state.context->config.join.empty();
         if (!member && may_join && now >= state.join_ms) join(self);
         if (!state.refusal.ok()) {
-          tell_life(self);
+          if (!state.removed) tell_life(self);
         } else if (member) {
           announce(self);
           record_life(self);
         }
-        if (member && !state.context->config.join.empty()) check_join(self);
+        if (member && state.refusal.ok() && !state.context->config.join.empty()) check_join(self);
+        tell_out_of_touch(self);
         self->delayed_send(self, tick_interval, Tick{});
       },
   };

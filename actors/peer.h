@@ -18,9 +18,13 @@
 // life which the catalog recorded last, or one that remembers it: it is asked once. A node
 // that does not has an older copy of its disk; it is told so by the same question, and
 // takes no part any more (docs/decisions/0025-lives.md).
+//
+// A node that was removed may never hear so by the catalog, as nobody sends it that any more.
+// Whoever it asks tells it, and it takes no part either (docs/decisions/0040-removed-nodes.md).
 #pragma once
 
 #include <map>
+#include <optional>
 #include <set>
 #include <vector>
 
@@ -38,8 +42,13 @@ struct peer_state {
     peer_actor remote;    // null: not connected
     bool connecting = false;
     uint64_t retry_ms = 0;
-    uint64_t ping_ms = 0;  // when to ask whether it still answers; 0: being asked
-    std::string failure;   // said already
+    uint64_t ping_ms = 0;              // when to ask whether it still answers; 0: being asked
+    std::string failure;               // said already
+    std::string dial_failure;          // the last; "": none since it was connected
+    std::optional<uint64_t> heard_ms;  // when anything came from it
+    bool asking = false;               // how its shards are
+    uint64_t ask_ms = 0;               // when to do so again
+    std::map<uint64_t, std::string> reported;  // NodeReport::problems
     // Of the Raft messages that came last: the life that its sender says it has, and
     // those before that it was found to remember.
     uint64_t life = 0;
@@ -57,8 +66,9 @@ struct peer_state {
   node_actor supervisor;
   ClusterMapPtr map;
   std::shared_ptr<const std::map<uint64_t, shard_actor>> shards;
-  std::map<uint64_t, Link> links;           // by node
-  std::vector<std::function<void()>> held;  // to be asked anew at the next tick
+  std::map<uint64_t, std::string> problems;  // of this node's replicas
+  std::map<uint64_t, Link> links;            // by node
+  std::vector<std::function<void()>> held;   // to be asked anew at the next tick
   size_t next_searcher = 0;
   uint64_t next_call = 1;
   Timers timers;        // run at each tick
@@ -68,6 +78,7 @@ struct peer_state {
   uint64_t join_ms = 0;       // when to try again
   std::string join_failure;   // said already
   bool join_checked = false;  // that it is this cluster
+  std::string out_of_touch;   // said to the node already
   uint64_t announce_ms = 0;
   std::string announce_failure;  // said already
   std::vector<Life> lives;       // of this node, as the log store has them
@@ -76,10 +87,13 @@ struct peer_state {
   uint64_t renew_ms = 0;         // when to begin another; 0: once this one is recorded
   uint64_t beacon_ms = 0;        // once refused: when to say so again
   Status refusal;                // why this node takes no part any more; ok: it does
+  bool removed = false;          // so, as it was removed
 
   uint64_t id() const { return context->config.node_id; }
   uint64_t life() const { return lives.empty() ? 0 : lives.back().id; }
   shard_actor shard(uint64_t group) const;
+  // not_found: that node has been removed from this cluster.
+  Status check_asker(const std::string& cluster_id, uint64_t node) const;
   // Another node is, or may be, at this address: one that was removed or lost its
   // disk leaves it to its successor.
   bool is_taken(const std::string& address) const;

@@ -1003,7 +1003,10 @@ void describe(query_actor::stateful_pointer<query_state> self,
       shard.shard = placement.group;
       shard.hash_begin = placement.hash_begin;
       shard.nodes = placement.nodes;
-      if (auto handle = routes.shard(placement); handle.ok()) {
+      auto handle = routes.shard(placement);
+      if (!handle.ok()) {
+        shard.unknown = handle.status().message();
+      } else {
         std::pair where(all->infos.size(), info.placement.size());
         calls.emplace_back(*handle, ShardDescribe{{placement.group}});
         all->asked.push_back(where);
@@ -1018,7 +1021,10 @@ void describe(query_actor::stateful_pointer<query_state> self,
   }
   auto described = [=](std::vector<Result<ShardInfo>>& answers) {
     for (size_t i = 0; i < answers.size(); ++i) {
-      if (!answers[i].ok()) continue;  // shown without a leader
+      if (!answers[i].ok()) {
+        all->shard(i).unknown = answers[i].status().message();
+        continue;
+      }
       ShardInfo& shard = all->shard(i);
       std::vector<uint64_t> nodes = std::move(shard.nodes);
       uint64_t hash_begin = shard.hash_begin;

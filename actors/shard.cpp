@@ -749,6 +749,9 @@ void shard_state::report(const CatalogCommand& command) {
 ShardInfo shard_state::describe() const {
   ShardInfo info = replica->describe();
   info.leader = raft ? raft->leader() : 0;
+  if (!raft && !suspended.ok()) {
+    info.problems.push_back({context->config.node_id, "takes no writes: " + suspended.to_string()});
+  }
   if (!raft || !raft->is_leader()) return info;
   const RaftCore& core = *raft->core();
   for (const RaftMember& member : core.configuration().members) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "actors/catalog.h"
+#include "actors/cluster_view.h"
 #include "actors/errors.h"
 #include "actors/named_vectors.h"
 #include "actors/shard.h"
@@ -465,7 +466,8 @@ void supervisor_state::changed() {
     if (shard.state == HostedShard::State::serving) handles->emplace(group, shard.actor);
     if (shard.state == HostedShard::State::failed) failures->emplace(group, shard.failure);
   }
-  RoutesChanged routes{context->config.node_id, peer, map, handles, replicas, failures, refused};
+  RoutesChanged routes{
+      context->config.node_id, peer, map, handles, replicas, failures, refused, problems()};
   self->send(peer, routes);
   if (gateway) self->send(gateway, routes);
   auto still_waiting = std::move(waiting);
@@ -501,10 +503,11 @@ bool supervisor_state::settled(const AwaitVersion& await) const {
 Status supervisor_state::readiness(const std::string& database) const {
   if (stopping) return unavailable("the node is shutting down");
   if (!refused.ok()) return unavailable(refused.message());
+  const std::string why = out_of_touch.empty() ? "" : ": " + out_of_touch;
   if (context->membership->cluster_id().empty()) {
-    return unavailable("the node is not a member of its cluster yet");
+    return unavailable("the node is not a member of its cluster yet" + why);
   }
-  if (!map) return unavailable("the catalog is still being read");
+  if (!map) return unavailable("the catalog is still being read" + why);
   if (map->nodes.count(context->config.node_id) == 0) {
     return unavailable("the cluster does not know this node yet");
   }
@@ -548,163 +551,72 @@ caf::result<Stopped> supervisor_state::stop() {
   return promise;
 }
 
-namespace {
-
-std::vector<std::string> role_names(const NodeEntry& node) {
-  std::vector<std::string> out;
-  if (has_role(node, NodeRole::master)) out.emplace_back("master");
-  if (has_role(node, NodeRole::worker)) out.emplace_back("worker");
-  if (has_role(node, NodeRole::gateway)) out.emplace_back("gateway");
-  return out;
-}
-
-NodeInfo describe_node(const ClusterMap& map, const NodeEntry& node) {
-  NodeInfo info;
-  info.id = node.id;
-  info.name = node.name;
-  info.address = node.api_address;
-  info.cluster_address = node.address;
-  info.roles = role_names(node);
-  for (const auto& [name, entry] : map.databases) {
-    for (const ShardPlacement& shard : entry.shards) {
-      info.replicas +=
-          static_cast<uint64_t>(std::count(shard.nodes.begin(), shard.nodes.end(), node.id));
-    }
-  }
-  info.state = !node.draining ? "active" : info.replicas > 0 ? "draining" : "drained";
-  return info;
-}
-
-const char* reason_name(uint8_t reason) {
-  switch (static_cast<MoveReason>(reason)) {
-    case MoveReason::drain: return "drain";
-    case MoveReason::replace: return "replace";
-    case MoveReason::balance: return "balance";
-    case MoveReason::none:
-    case MoveReason::replicas: break;
-  }
-  return "replicas";
-}
-
-// `shard`: as its leader tells.
-TaskInfo describe_move(const std::string& database, const ShardPlacement& placement,
-                       const ShardInfo& shard) {
-  TaskInfo task;
-  task.kind = reason_name(placement.reason);
-  task.database = database;
-  task.shard = placement.group;
-  if (!placement.leaving.empty()) task.from = placement.leaving.front();
-  if (!placement.joining.empty()) task.to = placement.joining.front();
-  task.state = task.to == 0 ? "removing" : "waiting";
-  for (const ReplicaInfo& replica : shard.replicas) {
-    if (replica.node != task.to) continue;
-    if (replica.voter) {
-      task.state = "removing";
-      task.progress = 1;
-    } else if (replica.copied >= 0) {
-      task.state = "copying";
-      task.progress = replica.copied;
-    } else if (replica.log_index > 0) {
-      task.state = "catching up";
-      task.progress = shard.applied_index == 0
-                          ? 0
-                          : std::min(1.0, static_cast<double>(replica.log_index) /
-                                              static_cast<double>(shard.applied_index));
-    }
-  }
-  return task;
-}
-
-TaskInfo describe_split(const std::string& database, const ShardPlacement& placement) {
-  TaskInfo task;
-  task.kind = "split";
-  task.database = database;
-  task.shard = placement.group;
-  task.child = placement.child;
-  task.state = placement.divided ? "trimming" : "dividing";
-  task.progress = placement.divided ? 0.5 : 0;
-  return task;
-}
-
-// Of a shard that does not follow a new router yet, with sharding by vector.
-TaskInfo describe_routing(const DatabaseEntry& entry, uint64_t group) {
-  TaskInfo task;
-  task.kind = "route";
-  task.database = entry.spec.name;
-  task.shard = group;
-  task.state = entry.is_moving() ? "moving" : "announcing";
-  task.progress = entry.is_moving() ? 0.5 : 0;
-  return task;
-}
-
-// What the databases' shards say of nodes and moves.
-void describe_shards(const ClusterMap& map, ClusterInfo& info) {
-  for (const DatabaseInfo& database : info.databases) {
-    const DatabaseEntry* entry = map.find(database.spec.name);
-    for (const ShardInfo& shard : database.placement) {
-      for (NodeInfo& node : info.nodes) node.leads += node.id == shard.leader;
-      if (entry == nullptr) continue;
-      const ShardPlacement* placement = find_shard(*entry, shard.shard);
-      if (placement == nullptr) continue;
-      if (placement->child != 0) {
-        info.tasks.push_back(describe_split(database.spec.name, *placement));
-      }
-      if (entry->next_router) {
-        const auto& done = entry->next_router->done;
-        bool over = std::count(done.begin(), done.end(), shard.shard) > 0;
-        if (!over) info.tasks.push_back(describe_routing(*entry, shard.shard));
-      }
-      bool moves = !placement->leaving.empty() || !placement->joining.empty();
-      if (moves) info.tasks.push_back(describe_move(database.spec.name, *placement, shard));
-    }
-  }
-}
-
-}  // namespace
-
 caf::result<ClusterInfo> supervisor_state::describe() {
   if (!map) return to_error(readiness(""));
   auto promise = self->make_response_promise<ClusterInfo>();
   auto info = std::make_shared<ClusterInfo>();
+  const uint64_t own = context->config.node_id;
   info->cluster_id = context->membership->cluster_id();
   info->catalog_version = map->version;
-  for (const auto& [id, node] : map->nodes) {
-    info->nodes.push_back(describe_node(*map, node));
-    info->nodes.back().alive = id == context->config.node_id;
-    if (id == context->config.node_id) info->nodes.back().problem = refused.message();
-  }
+  info->answered_by = own;
+  for (const auto& [id, node] : map->nodes) info->nodes.push_back(jade::describe_node(*map, node));
   // It does not know what the others do, and must not ask.
   if (!refused.ok()) {
-    for (NodeInfo& node : info->nodes) node.alive = false;
+    info->problem = refused.message();
+    for (NodeInfo& node : info->nodes) {
+      node.alive = node.alive_known = false;
+      if (node.id == own) node.problem = refused.message();
+    }
     promise.deliver(std::move(*info));
     return promise;
   }
   auto fail = [promise](const caf::error& error) mutable { promise.deliver(error); };
-  auto with_databases = [this, info, promise, known = map](DatabaseInfos& databases) mutable {
-    info->databases = std::move(databases);
-    describe_shards(*known, *info);
-    promise.deliver(std::move(*info));
-  };
-  auto with_peers = [this, info, fail, with_databases](const PeerStates& peers) {
-    for (NodeInfo& node : info->nodes) {
-      node.alive =
-          node.alive || std::count(peers.connected.begin(), peers.connected.end(), node.id) > 0;
-      if (auto found = peers.problems.find(node.id); found != peers.problems.end()) {
-        node.alive = false;
-        node.problem = found->second;
-      }
-    }
-    self->request(gateway, std::chrono::seconds(30), ListDatabases{}).then(with_databases, fail);
+  auto with_peers = [this, info, promise, own, fail](PeerStates& peers) {
+    peers.shards[own] = problems();
+    auto states = std::make_shared<PeerStates>(std::move(peers));
+    self->request(gateway, std::chrono::seconds(30), ListDatabases{})
+        .then(
+            [info, promise, own, states, known = map](DatabaseInfos& databases) mutable {
+              info->databases = std::move(databases);
+              describe_cluster(*known, own, *states, *info);
+              promise.deliver(std::move(*info));
+            },
+            fail);
   };
   self->request(master, std::chrono::seconds(10), DescribeMaster{})
       .then(
           [this, info, fail, with_peers](const MasterInfo& leader) {
             info->master = leader.leader;
+            info->catalog_age_ms = leader.leaderless_ms;
             for (NodeInfo& node : info->nodes) node.votes = leader.voters.count(node.id) > 0;
             self->request(peer, std::chrono::seconds(10), DescribePeers{}).then(with_peers, fail);
           },
           fail);
   return promise;
+}
+
+void supervisor_state::look_after(uint64_t group) {
+  self->request(shards[group].actor, restart_interval, ShardDescribe{{group}})
+      .then(
+          [this, group](const ShardInfo& info) {
+            auto found = shards.find(group);
+            if (found == shards.end()) return;
+            std::string trouble = info.problems.empty() ? "" : info.problems.front().problem;
+            if (std::exchange(found->second.trouble, trouble) != trouble) changed();
+          },
+          [](const caf::error&) {});  // it is asked again
+}
+
+std::map<uint64_t, std::string> supervisor_state::problems() const {
+  std::map<uint64_t, std::string> out;
+  for (const auto& [group, shard] : shards) {
+    if (shard.state == HostedShard::State::failed) out[group] = shard.failure.to_string();
+    if (shard.actor && !shard.trouble.empty()) out[group] = shard.trouble;
+    if (shard.state != HostedShard::State::replacing) continue;
+    out[group] = "it is being copied from another node";
+    if (!shard.failure.ok()) out[group] += ", after " + shard.failure.to_string();
+  }
+  return out;
 }
 
 caf::result<NodeInfo> supervisor_state::change_node(const ChangeNodeRequest& request) {
@@ -723,7 +635,7 @@ caf::result<NodeInfo> supervisor_state::change_node(const ChangeNodeRequest& req
   auto fail = [promise](const caf::error& error) mutable { promise.deliver(error); };
   auto answer = [=, this](const MasterInfo& leader) mutable {
     auto now = map->nodes.find(node.id);
-    NodeInfo info = describe_node(*map, now == map->nodes.end() ? node : now->second);
+    NodeInfo info = jade::describe_node(*map, now == map->nodes.end() ? node : now->second);
     info.votes = leader.voters.count(node.id) > 0;
     promise.deliver(std::move(info));
   };
@@ -732,7 +644,11 @@ caf::result<NodeInfo> supervisor_state::change_node(const ChangeNodeRequest& req
   };
   self->request(master, change_timeout, ChangeCatalog{{metadata_group}, encode(command)})
       .then(
-          [=, this](const CatalogApplied& applied) {
+          [=, this](const CatalogApplied& applied) mutable {
+            // Who is removed gets no newer map: it only learns that it is out.
+            if (request.change == NodeChange::remove && node.id == context->config.node_id) {
+              return (void)promise.deliver(jade::describe_node(*map, node));
+            }
             self->request(node_actor(self), change_timeout, AwaitVersion{applied.version, {}})
                 .then(known_here, fail);
           },
@@ -769,6 +685,7 @@ node_actor::behavior_type supervisor(node_actor::stateful_pointer<supervisor_sta
       },
       [self](ShardFailed& failed) { self->state.fail(failed.group, std::move(failed.status)); },
       [self](NodeRefused& message) { self->state.refuse(std::move(message.why)); },
+      [self](OutOfTouch& message) { self->state.out_of_touch = std::move(message.why); },
       [self](ShardServes serves) { self->state.opened(serves.group); },
       [self](ShardBehind behind) { self->state.replace(behind.group); },
       [self](MakeChild child) {
@@ -799,6 +716,8 @@ node_actor::behavior_type supervisor(node_actor::stateful_pointer<supervisor_sta
         if (state.stopping || !state.refused.ok()) return;
         if (state.map) state.prepare_children();
         for (auto& [group, shard] : state.shards) {
+          bool runs = shard.actor && shard.state != HostedShard::State::stopping;
+          if (runs) state.look_after(group);
           // A damaged replica is copied from another; alone, it stays as it is, for a
           // person to mend.
           bool failed = shard.state == HostedShard::State::failed;

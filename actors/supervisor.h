@@ -27,6 +27,7 @@ struct HostedShard {
   std::shared_ptr<ShardStore> copy;  // being filled, while replacing
   bool asking = false;               // for a piece of it
   size_t copies_begun = 0;           // each of another node than the one before
+  std::string trouble;               // what it says itself, though it serves; "": all is well
 };
 
 struct supervisor_state {
@@ -43,6 +44,7 @@ struct supervisor_state {
   std::set<uint64_t> prepared;
   Code prepare_failure = Code::ok;  // said already
   bool current = false;             // the map is; before, nothing is removed by it
+  std::string out_of_touch;         // OutOfTouch
   Status refused;                   // why the node takes no part any more; ok: it does
 
   node_actor::stateful_pointer<supervisor_state> self;
@@ -73,6 +75,10 @@ struct supervisor_state {
   // off. That is nothing to be ready for.
   bool is_joining(uint64_t group) const;
   caf::result<ClusterInfo> describe();
+  // Asks a shard that runs whether all is well there.
+  void look_after(uint64_t group);
+  // Why replicas here do not serve, or only in part, by group.
+  std::map<uint64_t, std::string> problems() const;
   caf::result<NodeInfo> change_node(const ChangeNodeRequest& request);
   // Ends all shards, but for what is on disk: the node must not take part any more.
   void refuse(Status why);

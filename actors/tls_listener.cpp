@@ -202,6 +202,13 @@ Result<TlsConnection> tls_dial(const ClusterTls& tls, const std::string& host, u
   }
 }
 
+Result<TlsConnection> plain_dial(const std::string& host, uint16_t port,
+                                 std::chrono::milliseconds limit) {
+  auto fd = connect_to_any(host, port, tls_clock_ms() + static_cast<uint64_t>(limit.count()));
+  if (!fd.ok()) return fd.status();
+  return TlsConnection{target_text(host, port), std::move(*fd), nullptr};
+}
+
 Result<std::unique_ptr<TlsListener>> TlsListener::listen(std::shared_ptr<const ClusterTls> tls,
                                                          const std::string& host, uint16_t port,
                                                          RefusalLog& refusals) {

@@ -51,6 +51,10 @@ void block_sigpipe();
 Result<TlsConnection> tls_dial(const ClusterTls& tls, const std::string& host, uint16_t port,
                                std::chrono::milliseconds limit);
 
+// The same without TLS: connects only. unavailable: why not, in the system's words.
+Result<TlsConnection> plain_dial(const std::string& host, uint16_t port,
+                                 std::chrono::milliseconds limit);
+
 class TlsListener {
  public:
   // `refusals` outlives the listener.

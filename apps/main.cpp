@@ -3,9 +3,13 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdio>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "apps/commands.h"
+#include "apps/usage/unknown_command.h"
 
 namespace {
 
@@ -50,6 +54,12 @@ int main(int argc, char** argv) {
   jade::add_shard_command(app, exit_code);
   jade::add_bench_command(app, exit_code);
   jade::add_sim_command(app, exit_code);
+  const std::string unknown =
+      jade::unknown_command(app, std::vector<std::string>(argv + 1, argv + argc));
+  if (!unknown.empty()) {
+    std::fputs(unknown.c_str(), stderr);
+    return static_cast<int>(CLI::ExitCodes::ExtrasError);
+  }
   CLI11_PARSE(app, argc, argv);
   return exit_code;
 }

@@ -154,11 +154,13 @@ struct HttpClient::Impl {
   }
 
   void write_head(std::string_view method, std::string_view target, size_t body_bytes,
-                  std::string_view content_type, std::string_view accept) {
+                  std::string_view content_type, std::string_view accept,
+                  std::string_view idempotency_key) {
     head.clear();
     head.append(method).append(" ").append(target).append(" HTTP/1.1\r\nHost: ");
     head.append(endpoint.host).append(":").append(endpoint.port);
     head.append("\r\nAccept: ").append(accept);
+    if (!idempotency_key.empty()) head.append("\r\nIdempotency-Key: ").append(idempotency_key);
     if (body_bytes > 0 || method == "POST") {
       head.append("\r\nContent-Type: ").append(content_type).append("\r\nContent-Length: ");
       append_uint(head, body_bytes);
@@ -232,8 +234,9 @@ Result<std::unique_ptr<HttpClient>> HttpClient::connect(std::string_view url,
 
 Result<HttpResponse> HttpClient::request(std::string_view method, std::string_view target,
                                          std::string_view body, std::string_view content_type,
-                                         std::string_view accept) {
-  impl_->write_head(method, target, body.size(), content_type, accept);
+                                         std::string_view accept,
+                                         std::string_view idempotency_key) {
+  impl_->write_head(method, target, body.size(), content_type, accept, idempotency_key);
   bool reused = impl_->socket.has_value();
   if (!reused) JADE_RETURN_IF_ERROR(impl_->open());
   bool answered = false;

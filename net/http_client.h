@@ -39,11 +39,13 @@ class HttpClient {
   // connection before the request, connects again and sends it once more.
   // `unavailable`: refused or broken; `deadline_exceeded`: timed out;
   // `corruption`: not HTTP; `too_large`: over response_bytes_max. After a failure
-  // the next request connects anew.
+  // the next request connects anew. With an idempotency key, which is the header of that name, a
+  // write that is sent again is carried out once.
   Result<HttpResponse> request(std::string_view method, std::string_view target,
                                std::string_view body = {},
                                std::string_view content_type = content_type_json,
-                               std::string_view accept = content_type_json);
+                               std::string_view accept = content_type_json,
+                               std::string_view idempotency_key = {});
 
  private:
   struct Impl;

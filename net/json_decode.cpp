@@ -106,11 +106,12 @@ Status read_index_fields(JsonValue& value, const JsonPath& path, IndexOptions& i
                            index.kind = *kind;
                            return {};
                          }
-                         case i_m: return read_uint(v, at, index.m);
-                         case i_ef_construction: return read_uint(v, at, index.ef_construction);
-                         case i_ef_search: return read_uint(v, at, index.ef_search);
-                         case i_nlist: return read_uint(v, at, index.nlist);
-                         case i_nprobe: return read_uint(v, at, index.nprobe);
+                         case i_m: return read_uint(v, at, index.m, {4, 64});
+                         case i_ef_construction:
+                           return read_uint(v, at, index.ef_construction, {4, 2000});
+                         case i_ef_search: return read_uint(v, at, index.ef_search, {1, 10000});
+                         case i_nlist: return read_uint(v, at, index.nlist, {0, 65536});
+                         case i_nprobe: return read_uint(v, at, index.nprobe, {0, 65536});
                          case i_vectors: {
                            std::string name;
                            JADE_RETURN_IF_ERROR(read_string(v, at, word_bytes_max, name));
@@ -172,14 +173,14 @@ Status read_metric(JsonValue& value, const JsonPath& path, Metric& metric) {
 
 Status read_named_vector(JsonValue& value, const JsonPath& path, VectorSpec& vector) {
   uint32_t seen = 0;
-  JADE_RETURN_IF_ERROR(read_object(value, path, named_vector_names, seen,
-                                   [&](size_t i, JsonValue v, const JsonPath& at) {
-                                     switch (i) {
-                                       case n_dimension: return read_uint(v, at, vector.dimension);
-                                       case n_metric: return read_metric(v, at, vector.metric);
-                                       default: return read_datatype(v, at, vector.datatype);
-                                     }
-                                   }));
+  JADE_RETURN_IF_ERROR(read_object(
+      value, path, named_vector_names, seen, [&](size_t i, JsonValue v, const JsonPath& at) {
+        switch (i) {
+          case n_dimension: return read_uint(v, at, vector.dimension, {1, dimension_max});
+          case n_metric: return read_metric(v, at, vector.metric);
+          default: return read_datatype(v, at, vector.datatype);
+        }
+      }));
   return has(seen, n_dimension) ? Status() : missing_field("dimension", path);
 }
 
@@ -419,7 +420,7 @@ Status read_examples(JsonValue& value, const JsonPath& path, std::vector<Example
 }
 
 Status read_timeout(JsonValue& value, const JsonPath& path, std::optional<uint32_t>& timeout_ms) {
-  JADE_RETURN_IF_ERROR(read_uint(value, path, timeout_ms.emplace()));
+  JADE_RETURN_IF_ERROR(read_uint(value, path, timeout_ms.emplace(), {1, Limits::timeout_ms_max}));
   if (*timeout_ms >= 1 && *timeout_ms <= Limits::timeout_ms_max) return {};
   return invalid_argument(path.to_string() + " is " + std::to_string(*timeout_ms) +
                           "; it must be 1 to " + std::to_string(Limits::timeout_ms_max));
@@ -429,23 +430,23 @@ Status read_search_field(size_t i, JsonValue& v, const JsonPath& at, SearchReque
   switch (i) {
     case s_vector: return read_floats(v, at, search.vector);
     case s_text: return read_string(v, at, Limits::text_bytes_max, search.text);
-    case s_k: return read_uint(v, at, search.k);
+    case s_k: return read_uint(v, at, search.k, {1, Limits::k_max});
     case s_filter: return read_raw_object(v, at, Limits::metadata_bytes_max, search.filter);
     case s_include: return read_include(v, at, search);
     case s_consistency: return read_consistency(v, at, search.consistency);
     case s_token: return read_string(v, at, token_bytes_max, search.token);
-    case s_ef_search: return read_uint(v, at, search.ef_search.emplace());
-    case s_nprobe: return read_uint(v, at, search.nprobe.emplace());
+    case s_ef_search: return read_uint(v, at, search.ef_search.emplace(), {1, 10000});
+    case s_nprobe: return read_uint(v, at, search.nprobe.emplace(), {1, 65536});
     case s_score_threshold: return read_float(v, at, search.score_threshold.emplace());
     case s_exact: return read_bool(v, at, search.exact);
     case s_partial: return read_bool(v, at, search.partial);
     case s_id: return read_id(v, at, search.id.emplace());
     case s_positive: return read_examples(v, at, search.positive);
     case s_negative: return read_examples(v, at, search.negative);
-    case s_offset: return read_uint(v, at, search.offset);
+    case s_offset: return read_uint(v, at, search.offset, {0, Limits::k_max - 1});
     case s_group_by: return read_string(v, at, Limits::group_by_bytes_max, search.group_by);
-    case s_group_size: return read_uint(v, at, search.group_size);
-    case s_probes: return read_uint(v, at, search.probes.emplace());
+    case s_group_size: return read_uint(v, at, search.group_size, {1, Limits::group_size_max});
+    case s_probes: return read_uint(v, at, search.probes.emplace(), {1, Limits::shards_max});
     case s_timeout_ms: return read_timeout(v, at, search.timeout_ms);
     case s_min_recall: return read_double(v, at, search.min_recall.emplace());
     case s_using: return read_string(v, at, Limits::name_bytes_max, search.vector_name);
@@ -492,10 +493,17 @@ Status set_sharding(const std::string& name, DatabaseSpec& spec) {
   bool by_key = !spec.shard_key.empty();
   if (name == "vector") {
     spec.sharding = Sharding::vector;
-  } else if (name == "hash" ? by_key : name == "key" ? !by_key : !name.empty()) {
+  } else if (name == "key" && !by_key) {
     return invalid_argument(
-        "sharding is \"" + name +
-        "\"; it must be \"hash\" (by id), \"key\" (with a shard_key) or \"vector\"");
+        "sharding is \"key\", but shard_key is missing: name the metadata field that chooses the "
+        "shard");
+  } else if (name == "hash" && by_key) {
+    return invalid_argument(
+        "sharding is \"hash\", by the id, and a shard_key is given, by which it would be \"key\"; "
+        "leave one of them out");
+  } else if (!name.empty() && name != "hash" && name != "key") {
+    return invalid_argument("sharding is \"" + name +
+                            "\"; it must be \"hash\", \"key\" (with a shard_key) or \"vector\"");
   }
   return {};
 }
@@ -511,16 +519,16 @@ Result<DatabaseSpec> decode_create(std::string& body) {
       document.read(create_names, seen, [&](size_t i, JsonValue v, const JsonPath& at) -> Status {
         switch (i) {
           case c_name: return read_string(v, at, 4 * Limits::name_bytes_max, spec.name);
-          case c_dimension: return read_uint(v, at, spec.dimension);
+          case c_dimension: return read_uint(v, at, spec.dimension, {1, dimension_max});
           case c_metric: return read_metric(v, at, spec.metric);
           case c_datatype: return read_datatype(v, at, spec.datatype);
-          case c_shards: return read_uint(v, at, spec.shards);
-          case c_replicas: return read_uint(v, at, spec.replicas);
+          case c_shards: return read_uint(v, at, spec.shards, {1, Limits::shards_max});
+          case c_replicas: return read_uint(v, at, spec.replicas, {1, Limits::replicas_max});
           case c_index: return read_index(v, at, spec.index, index_fields);
           case c_embedder: return read_string(v, at, word_bytes_max, spec.embedder);
           case c_sharding: return read_string(v, at, word_bytes_max, sharding);
           case c_named_vectors: return read_named_vectors(v, at, spec.named_vectors);
-          case c_probes: return read_uint(v, at, spec.probes);
+          case c_probes: return read_uint(v, at, spec.probes, {0, Limits::shards_max});
           default: return read_string(v, at, 4 * Limits::name_bytes_max, spec.shard_key);
         }
       }));
@@ -544,7 +552,8 @@ Result<AlterDatabaseRequest> decode_alter(std::string& body) {
   JsonDocument document(body);
   JADE_RETURN_IF_ERROR(
       document.read(alter_names, seen, [&](size_t i, JsonValue v, const JsonPath& at) -> Status {
-        if (i == a_replicas) return read_uint(v, at, request.replicas.emplace());
+        if (i == a_replicas)
+          return read_uint(v, at, request.replicas.emplace(), {1, Limits::replicas_max});
         auto index = read_index_change(v, at);
         if (!index) return index.status();
         request.index = *index;

@@ -58,6 +58,14 @@ void append_uints(std::string& out, const std::vector<uint64_t>& values) {
 }
 
 // 0 means none in the ids of nodes.
+void append_optional(std::string& out, const std::optional<uint64_t>& value) {
+  if (value) {
+    append_uint(out, *value);
+  } else {
+    out += "null";
+  }
+}
+
 void append_node(std::string& out, uint64_t node) {
   if (node == 0) {
     out += "null";
@@ -105,9 +113,22 @@ void append_shard(std::string& out, const ShardInfo& shard) {
   object.field("shard", shard.shard).field("hash_begin", hex(shard.hash_begin));
   append_uints(object.key("nodes"), shard.nodes);
   append_node(object.key("leader"), shard.leader);
-  object.field("vectors", shard.vectors)
-      .field("indexed_vectors", shard.indexed_vectors)
-      .field("applied_index", shard.applied_index);
+  for (auto [name, count] :
+       {std::pair("vectors", shard.vectors), std::pair("indexed_vectors", shard.indexed_vectors),
+        std::pair("applied_index", shard.applied_index)}) {
+    if (shard.unknown.empty()) {
+      object.field(name, count);
+    } else {
+      object.key(name) += "null";
+    }
+  }
+  if (!shard.unknown.empty()) object.field("unknown", shard.unknown);
+  if (!shard.problems.empty()) {
+    append_array(object.key("problems"), shard.problems, [&](const ReplicaProblem& one) {
+      JsonObject problem(out);
+      problem.field("node", one.node).field("problem", one.problem).close();
+    });
+  }
   if (shard.measured_recall >= 0) {
     append_double(object.key("measured_recall"), shard.measured_recall);
   }
@@ -174,10 +195,12 @@ void append_node_info(std::string& out, const NodeInfo& node) {
       .field("cluster_address", node.cluster_address);
   append_array(object.key("roles"), node.roles,
                [&](const std::string& role) { append_string(out, role); });
-  object.key("alive") += node.alive ? "true" : "false";
+  object.key("alive") += !node.alive_known ? "null" : node.alive ? "true" : "false";
+  if (!node.alive) append_optional(object.key("silent_ms"), node.silent_ms);
   object.field("state", node.state).field("replicas", node.replicas).field("leads", node.leads);
   object.key("votes") += node.votes ? "true" : "false";
   if (!node.problem.empty()) object.field("problem", node.problem);
+  if (!node.waiting_for.empty()) object.field("waiting_for", node.waiting_for);
   object.close();
 }
 
@@ -189,6 +212,7 @@ void append_task(std::string& out, const TaskInfo& task) {
   append_node(object.key("child"), task.child);
   object.field("state", task.state);
   append_double(object.key("progress"), task.progress);
+  if (!task.waiting_for.empty()) object.field("waiting_for", task.waiting_for);
   object.close();
 }
 
@@ -225,6 +249,10 @@ std::string encode_update_reply(const UpdateReply& reply) {
   object.field("updated", reply.updated);
   append_array(object.key("missing"), reply.missing,
                [&](const VectorId& id) { append_id(out, id); });
+  if (!reply.missing_keys.empty()) {
+    append_array(object.key("missing_keys"), reply.missing_keys,
+                 [&](const VectorId& key) { append_id(out, key); });
+  }
   object.field("token", reply.token).close();
   return out;
 }
@@ -398,6 +426,9 @@ std::string encode_cluster(const ClusterInfo& info) {
   object.field("cluster_id", info.cluster_id);
   append_node(object.key("master"), info.master);
   object.field("catalog_version", info.catalog_version);
+  append_node(object.key("answered_by"), info.answered_by);
+  if (!info.problem.empty()) object.field("problem", info.problem);
+  if (info.master == 0) append_optional(object.key("catalog_age_ms"), info.catalog_age_ms);
   append_array(object.key("nodes"), info.nodes,
                [&](const NodeInfo& node) { append_node_info(out, node); });
   append_databases(object.key("databases"), info.databases);

@@ -5,6 +5,7 @@
 
 #include "index/metric.h"
 #include "net/json_codec.h"
+#include "net/json_error_offset.h"
 #include "net/json_writer.h"
 
 namespace jade {
@@ -12,6 +13,7 @@ namespace {
 
 using simdjson::ondemand::json_type;
 
+constexpr std::string_view not_json = "the body is not valid JSON";
 constexpr size_t shared_parser_bytes_max = size_t{1} << 20;
 
 std::string clip(std::string_view text) {
@@ -107,8 +109,8 @@ Status wrong_type(JsonValue& value, const JsonPath& path, std::string_view expec
 
 Status malformed(simdjson::error_code error, const JsonPath& path) {
   std::string where = path.to_string();
-  return invalid_argument("the body is not valid JSON" + (where.empty() ? "" : " at " + where) +
-                          ": " + simdjson::error_message(error));
+  return invalid_argument(std::string(not_json) + (where.empty() ? "" : " at " + where) + ": " +
+                          simdjson::error_message(error));
 }
 
 Status unknown_field(std::string_view key, const JsonPath& path,
@@ -150,7 +152,7 @@ Status read_bool(JsonValue& value, const JsonPath& path, bool& out) {
   return {};
 }
 
-Status read_uint(JsonValue& value, const JsonPath& path, uint32_t& out) {
+Status read_uint(JsonValue& value, const JsonPath& path, uint32_t& out, UintRange range) {
   uint64_t number = 0;
   bool failed = value.get_uint64().get(number) != simdjson::SUCCESS;
   if (!failed && number <= std::numeric_limits<uint32_t>::max()) {
@@ -162,8 +164,8 @@ Status read_uint(JsonValue& value, const JsonPath& path, uint32_t& out) {
     return wrong_type(value, path, "an integer");
   }
   std::string found = failed ? clip(value.raw_json_token()) : std::to_string(number);
-  return invalid_argument(path.to_string() + " is " + found +
-                          "; it must be an integer from 0 to 4294967295");
+  return invalid_argument(path.to_string() + " is " + found + "; it must be an integer from " +
+                          std::to_string(range.least) + " to " + std::to_string(range.most));
 }
 
 Status read_float(JsonValue& value, const JsonPath& path, float& out) {
@@ -247,6 +249,14 @@ Status JsonDocument::open(simdjson::ondemand::object& object) {
   if (type != json_type::object) return invalid_argument("the body must be a JSON object");
   if (auto error = document_.get_object().get(object)) return malformed(error, {});
   return {};
+}
+
+Status JsonDocument::with_place(const Status& status) const {
+  if (!status.message().starts_with(not_json)) return status;
+  auto offset = json_error_offset(body_);
+  if (!offset) return status;
+  return Status(status.code(),
+                status.message() + " (byte " + std::to_string(*offset) + ", counted from 0)");
 }
 
 Status JsonDocument::close() {

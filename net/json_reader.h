@@ -40,7 +40,13 @@ Status missing_field(std::string_view key, const JsonPath& path);
 
 Status read_string(JsonValue& value, const JsonPath& path, size_t bytes_max, std::string& out);
 Status read_bool(JsonValue& value, const JsonPath& path, bool& out);
-Status read_uint(JsonValue& value, const JsonPath& path, uint32_t& out);
+// `range`: what the caller allows of it, for the message about what is no number from 0 to 2^32 -
+// 1; whether one is in it is the caller's to check.
+struct UintRange {
+  uint32_t least = 0;
+  uint32_t most = UINT32_MAX;
+};
+Status read_uint(JsonValue& value, const JsonPath& path, uint32_t& out, UintRange range);
 Status read_float(JsonValue& value, const JsonPath& path, float& out);
 Status read_double(JsonValue& value, const JsonPath& path, double& out);
 // Replaces `out`; more than dimension_max numbers are an error.
@@ -117,12 +123,14 @@ class JsonDocument {
   template <class OnField>
   Status read(std::span<const std::string_view> fields, uint32_t& seen, OnField on_field) {
     simdjson::ondemand::object object;
-    JADE_RETURN_IF_ERROR(open(object));
-    JADE_RETURN_IF_ERROR(read_fields(object, JsonPath{}, fields, seen, on_field));
-    return close();
+    Status status = open(object);
+    if (status.ok()) status = read_fields(object, JsonPath{}, fields, seen, on_field);
+    return status.ok() ? close() : with_place(status);
   }
 
  private:
+  // Where the body stops being JSON, if that is the complaint.
+  Status with_place(const Status& status) const;
   Status open(simdjson::ondemand::object& object);
   Status close();
 

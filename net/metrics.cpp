@@ -36,9 +36,11 @@ void add_cluster(prometheus::Registry& registry, const ClusterInfo& cluster) {
     shards.Add(labels).Set(static_cast<double>(database.placement.size()));
     for (const ShardInfo& shard : database.placement) {
       labels["shard"] = std::to_string(shard.shard);
-      vectors.Add(labels).Set(static_cast<double>(shard.vectors));
-      indexed.Add(labels).Set(static_cast<double>(shard.indexed_vectors));
-      applied.Add(labels).Set(static_cast<double>(shard.applied_index));
+      if (shard.unknown.empty()) {
+        vectors.Add(labels).Set(static_cast<double>(shard.vectors));
+        indexed.Add(labels).Set(static_cast<double>(shard.indexed_vectors));
+        applied.Add(labels).Set(static_cast<double>(shard.applied_index));
+      }
       leader.Add(labels).Set(shard.leader != 0 ? 1 : 0);
       if (shard.measured_recall >= 0) recall.Add(labels).Set(shard.measured_recall);
     }

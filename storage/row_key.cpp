@@ -33,6 +33,16 @@ Result<VectorId> id_of_row_key(std::string_view key) {
   return VectorId::from_key(key.substr(prefix_size(key)));
 }
 
+Result<std::optional<VectorId>> shard_key_of_row_key(std::string_view key) {
+  std::string_view prefix = key.substr(0, prefix_size(key));
+  if (prefix.empty()) return std::optional<VectorId>();
+  prefix.remove_prefix(1);
+  if (!prefix.empty() && prefix[0] != integer_tag) prefix.remove_suffix(1);
+  auto shard_key = VectorId::from_key(prefix);
+  if (!shard_key.ok()) return shard_key.status();
+  return std::optional<VectorId>(std::move(*shard_key));
+}
+
 uint64_t hash_of_row_key(std::string_view key) {
   size_t prefix = prefix_size(key);
   return VectorId::hash_of_key(prefix == 0 ? key : key.substr(0, prefix));

@@ -23,6 +23,9 @@ std::string row_key_prefix(const VectorId& shard_key);
 // The id in it; corruption where it has another form.
 Result<VectorId> id_of_row_key(std::string_view key);
 
+// The shard key in it; nothing where ids tell the shard.
+Result<std::optional<VectorId>> shard_key_of_row_key(std::string_view key);
+
 // Chooses the shard. The same on every machine and in every version.
 uint64_t hash_of_row_key(std::string_view key);
 

@@ -6,11 +6,15 @@
 #include <csignal>
 #include <cstdio>
 #include <memory>
+#include <random>
+#include <set>
 #include <string>
 
 #include "apps/commands.h"
+#include "apps/import/existing_database.h"
 #include "apps/import/import_state.h"
 #include "apps/import/importer.h"
+#include "apps/node/any_node.h"
 #include "net/http_client.h"
 
 namespace jade {
@@ -34,6 +38,9 @@ can be brought from several files. Ids that are not there are counted, and stay 
 
 An interrupted import goes on where it stopped when the same command is given again.
 
+With --create a database that exists already must be as the options say that are given, and have
+the file's dimension; otherwise nothing is done.
+
 Exit codes: 0 all rows are in; 1 failed; 2 some rows were refused and counted
 (--on-error count); 130 interrupted.
 
@@ -54,6 +61,7 @@ struct Arguments {
   std::string format;
   ImportOptions import;
   bool create = false;
+  std::set<std::string> given;  // options for --create that were
   std::string metric = "cosine", datatype = "float32";
   std::string index = "hnsw";
   std::string quantization = "sq8", vectors = "memory";
@@ -67,6 +75,14 @@ struct Arguments {
   bool quiet = false;
   uint64_t skip = 0;
 };
+
+// Of no other import.
+std::string new_request_prefix() {
+  std::random_device device;
+  char text[40];
+  std::snprintf(text, sizeof text, "import-%08x%08x", device(), device());
+  return text;
+}
 
 void draw(const ImportProgress& now, const VectorReader& reader, uint64_t start, bool terminal) {
   double rate = now.seconds > 0 ? static_cast<double>(now.rows) / now.seconds : 0;
@@ -94,46 +110,77 @@ void draw(const ImportProgress& now, const VectorReader& reader, uint64_t start,
   std::fprintf(stderr, terminal ? "\r%s\033[K" : "%s\n", line.c_str());
 }
 
-Status create_database(const Arguments& arguments, uint32_t dimension) {
-  auto client = HttpClient::connect(arguments.import.url);
-  if (!client.ok()) return client.status();
-  if (dimension == 0) {
-    return invalid_argument("--create needs --dimension: NDJSON does not say it");
-  }
-  json::object form{
-      {"dimension", dimension}, {"metric", arguments.metric}, {"datatype", arguments.datatype}};
-  json::object body{{"name", arguments.import.database},
-                    {"shards", arguments.shards},
-                    {"index",
-                     {{"type", arguments.index},
-                      {"quantization", arguments.quantization},
-                      {"vectors", arguments.vectors}}}};
+// What the database is to be like; `only_given`: without what is so by default.
+json::object form_of(const Arguments& arguments, uint32_t dimension, bool only_given) {
+  auto put = [&](json::object& into, const char* field, const char* option, const json::value& is) {
+    if (!only_given || arguments.given.count(option) > 0) into[field] = is;
+  };
+  json::object form;
+  if (dimension != 0) form["dimension"] = dimension;  // of the file
+  put(form, "metric", "--metric", json::value(arguments.metric));
+  put(form, "datatype", "--datatype", json::value(arguments.datatype));
+  json::object body, index;
+  put(body, "shards", "--shards", arguments.shards);
+  put(index, "type", "--index", json::value(arguments.index));
+  put(index, "quantization", "--quantization", json::value(arguments.quantization));
+  put(index, "vectors", "--vectors", json::value(arguments.vectors));
+  body["index"] = std::move(index);
   if (arguments.import.vector_name.empty()) {
     body.insert(form.begin(), form.end());
   } else {
-    body["named_vectors"] = {{arguments.import.vector_name, form}};
+    body["named_vectors"] = json::object{{arguments.import.vector_name, std::move(form)}};
   }
-  if (!arguments.embedder.empty()) body["embedder"] = arguments.embedder;
-  if (!arguments.shard_key.empty()) body["shard_key"] = arguments.shard_key;
-  if (!arguments.sharding.empty()) body["sharding"] = arguments.sharding;
-  auto response = (*client)->request("POST", "/v1/databases", json::serialize(body));
+  for (const auto& [field, value] :
+       {std::pair("embedder", &arguments.embedder), std::pair("shard_key", &arguments.shard_key),
+        std::pair("sharding", &arguments.sharding)}) {
+    if (!value->empty()) body[field] = *value;
+  }
+  return body;
+}
+
+Result<json::value> describe_database(const Arguments& arguments) {
+  auto response =
+      ask_any_node(arguments.import.url, {}, "GET", "/v1/databases/" + arguments.import.database);
   if (!response.ok()) return response.status();
-  Status created = check_response(*response);
-  // An import that goes on finds it made.
-  return created.code() == Code::already_exists ? Status() : created;
+  JADE_RETURN_IF_ERROR(check_response(*response));
+  boost::system::error_code error;
+  json::value description = json::parse(response->body, error);
+  return error ? json::value() : description;
+}
+
+// Where it exists already it must be as asked for: an import that goes on finds it made.
+Status create_database(const Arguments& arguments, uint32_t dimension) {
+  auto there = describe_database(arguments);
+  if (there.ok()) return check_existing(form_of(arguments, dimension, true), *there);
+  if (there.status().code() != Code::not_found) return there.status();
+  if (dimension == 0) {
+    return invalid_argument("--create needs --dimension: NDJSON does not say it");
+  }
+  json::object body = form_of(arguments, dimension, false);
+  body["name"] = arguments.import.database;
+  // To one node, and once: a refusal by another might be the answer to what this one has done.
+  Status created;
+  for (const std::string& url : split_urls(arguments.import.url)) {
+    auto client = HttpClient::connect(url);
+    created = client.ok() ? Status() : client.status();
+    if (created.code() == Code::unavailable) continue;
+    if (!created.ok()) return created;
+    auto response = (*client)->request("POST", "/v1/databases", json::serialize(body));
+    created = response.ok() ? check_response(*response) : response.status();
+    break;
+  }
+  // Another has made it meanwhile.
+  if (created.code() != Code::already_exists) return created;
+  there = describe_database(arguments);
+  return there.ok() ? check_existing(form_of(arguments, dimension, true), *there) : there.status();
 }
 
 // How many vectors the database holds. Later failures may pass; that it is not
 // there is a mistake to be told at once.
 Result<uint64_t> count_vectors(const Arguments& arguments) {
-  auto client = HttpClient::connect(arguments.import.url);
-  if (!client.ok()) return client.status();
-  auto response = (*client)->request("GET", "/v1/databases/" + arguments.import.database);
-  if (!response.ok()) return response.status();
-  JADE_RETURN_IF_ERROR(check_response(*response));
-  boost::system::error_code error;
-  json::value description = json::parse(response->body, error);
-  const json::object* object = error ? nullptr : description.if_object();
+  auto description = describe_database(arguments);
+  if (!description.ok()) return description.status();
+  const json::object* object = description->if_object();
   const json::value* vectors = object == nullptr ? nullptr : object->if_contains("vectors");
   if (vectors == nullptr || !vectors->is_number()) {
     return corruption("the server does not say how many vectors the database holds");
@@ -190,8 +237,15 @@ Result<int> run(Arguments& arguments) {
     target += " update";
   }
   ImportState state(arguments.import.url, target, arguments.file, arguments.skip);
+  if (!arguments.create && !arguments.given.empty()) {
+    return invalid_argument(*arguments.given.begin() + " is for --create, which is not given");
+  }
   if (arguments.create) {
     uint32_t dimension = (*reader)->dimension();
+    if (dimension != 0 && arguments.dimension != 0 && dimension != arguments.dimension) {
+      return invalid_argument("--dimension is " + std::to_string(arguments.dimension) +
+                              ", but the vectors of the file have " + std::to_string(dimension));
+    }
     if (dimension == 0) dimension = arguments.dimension;
     JADE_RETURN_IF_ERROR(create_database(arguments, dimension));
   }
@@ -209,6 +263,7 @@ Result<int> run(Arguments& arguments) {
                  "going on after row %llu of an interrupted import (--no-resume starts anew)\n",
                  static_cast<unsigned long long>(state.rows()));
   }
+  arguments.import.request_prefix = new_request_prefix();
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
   bool terminal = isatty(STDERR_FILENO) != 0;
@@ -244,8 +299,7 @@ void add_import_command(CLI::App& app, int& exit_code) {
   command->footer(footer);
   command->add_option("FILE", arguments->file, "The file, or - for standard input")->required();
   command->add_option("--database", arguments->import.database, "Where the rows go")->required();
-  command->add_option("--url", arguments->import.url, "A node of the database")
-      ->capture_default_str();
+  add_url_option(*command, arguments->import.url, "A node of the cluster");
   command->add_option(
       "--format", arguments->format,
       "fvecs, bvecs, fbin, u8bin, npy or ndjson; by the name's extension if not given");
@@ -295,7 +349,12 @@ void add_import_command(CLI::App& app, int& exit_code) {
       ->capture_default_str();
   command->add_flag("--no-resume", arguments->no_resume, "Start anew after an interruption");
   command->add_flag("--quiet", arguments->quiet, "Say nothing but errors");
-  command->callback([arguments, &exit_code] {
+  command->callback([arguments, command, &exit_code] {
+    for (const char* option :
+         {"--metric", "--datatype", "--index", "--quantization", "--vectors", "--shards",
+          "--dimension", "--embedder", "--shard-key", "--sharding"}) {
+      if (command->count(option) > 0) arguments->given.insert(option);
+    }
     auto code = run(*arguments);
     if (!code.ok()) std::fprintf(stderr, "jade import: %s\n", code.status().message().c_str());
     exit_code = code.ok() ? *code : 1;

@@ -11,6 +11,7 @@
 #include <mutex>
 #include <thread>
 
+#include "apps/node/any_node.h"
 #include "index/half.h"
 #include "net/http_client.h"
 
@@ -47,6 +48,12 @@ struct Batch {
   std::vector<size_t> rows;  // which of the piece's
 };
 
+// A connection to one of the nodes.
+struct Sender {
+  std::unique_ptr<HttpClient> client;
+  size_t url = 0;  // which
+};
+
 class Importer {
  public:
   Importer(VectorReader& reader, const ImportOptions& options, const std::atomic<bool>& stop,
@@ -64,7 +71,7 @@ class Importer {
     done_below_ = options_.first_row;
     std::vector<std::thread> senders;
     for (uint32_t i = 0; i < options_.connections; ++i)
-      senders.emplace_back([this] { send_all(); });
+      senders.emplace_back([this, i] { send_all(i); });
     std::thread feeder([this] { read_all(); });
     {
       std::unique_lock lock(mutex_);
@@ -128,8 +135,9 @@ class Importer {
     changed_.notify_all();
   }
 
-  void send_all() {
-    std::unique_ptr<HttpClient> client;
+  void send_all(size_t number) {
+    Sender sender;
+    sender.url = number % urls_.size();
     for (;;) {
       RowPiece piece;
       {
@@ -147,7 +155,7 @@ class Importer {
       }
       uint64_t first = piece.first_row, rows = piece.rows;
       Status status =
-          failure_seen() ? unavailable("stopped") : send_piece(client, std::move(piece));
+          failure_seen() ? unavailable("stopped") : send_piece(sender, std::move(piece));
       std::lock_guard lock(mutex_);
       if (status.ok()) {
         finished_.emplace(first, first + rows);
@@ -179,7 +187,7 @@ class Importer {
     }
   }
 
-  Status send_piece(std::unique_ptr<HttpClient>& client, RowPiece piece) {
+  Status send_piece(Sender& sender, RowPiece piece) {
     Batch batch;
     for (size_t i = 0; i < piece.rows; ++i) {
       if (!piece.lines.empty()) {
@@ -193,13 +201,13 @@ class Importer {
       batch.rows.push_back(i);
     }
     batch.piece = std::move(piece);
-    return send(client, batch);
+    return send(sender, batch);
   }
 
   // Sends the rows; of those that are refused, finds the bad ones by halves.
-  Status send(std::unique_ptr<HttpClient>& client, const Batch& batch) {
+  Status send(Sender& sender, const Batch& batch) {
     if (batch.rows.empty()) return {};
-    Status status = request(client, batch);
+    Status status = request(sender, batch);
     if (status.ok()) {
       std::lock_guard lock(mutex_);
       rows_ += batch.rows.size();
@@ -216,8 +224,8 @@ class Importer {
     for (size_t i = 0; i < batch.rows.size(); ++i) {
       halves[i < batch.rows.size() / 2 ? 0 : 1].rows.push_back(batch.rows[i]);
     }
-    JADE_RETURN_IF_ERROR(send(client, halves[0]));
-    return send(client, halves[1]);
+    JADE_RETURN_IF_ERROR(send(sender, halves[0]));
+    return send(sender, halves[1]);
   }
 
   // The server speaks of vectors[i] of the request; people know lines and rows.
@@ -342,10 +350,24 @@ class Importer {
     next_said_ = said_first;
   }
 
-  // One request, again while the server is busy or away: an upsert sent twice is
-  // the same as once, and so is an update.
-  Status request(std::unique_ptr<HttpClient>& client, const Batch& batch) {
+  // Of these rows of this import.
+  std::string key_of(const Batch& batch) const {
+    if (options_.request_prefix.empty()) return "";
+    return options_.request_prefix + "-" +
+           std::to_string(batch.piece.first_row + batch.rows.front()) + "-" +
+           std::to_string(batch.rows.size());
+  }
+
+  // The next node, after one that has not answered.
+  void pass_over(Sender& sender) {
+    sender.client.reset();
+    sender.url = (sender.url + 1) % urls_.size();
+  }
+
+  // One request, again while the server is busy or away: its key says that it is the same.
+  Status request(Sender& sender, const Batch& batch) {
     std::string body = body_of(batch);
+    const std::string key = key_of(batch);
     bool binary = batch.piece.lines.empty() && !as_json();
     const std::string path = "/v1/databases/" + options_.database + "/vectors";
     Status last;
@@ -359,26 +381,29 @@ class Importer {
         if (asked.count() == 0) patience = std::min(2 * patience, wait_most);
         asked = {};
       }
-      if (!client) {
-        auto connected = HttpClient::connect(options_.url);
+      if (!sender.client) {
+        auto connected = HttpClient::connect(urls_[sender.url]);
         if (!connected.ok()) {
           last = connected.status();
           if (!is_transient(last.code())) return last;
+          pass_over(sender);
           continue;
         }
-        client = std::move(*connected);
+        sender.client = std::move(*connected);
       }
-      auto response =
-          client->request("POST", options_.update ? path + "/update" : path, body,
-                          binary ? content_type_binary : content_type_json, content_type_json);
+      auto response = sender.client->request("POST", options_.update ? path + "/update" : path,
+                                             body, binary ? content_type_binary : content_type_json,
+                                             content_type_json, key);
       if (!response.ok()) {
-        client.reset();
         last = response.status();
+        pass_over(sender);
       } else {
         last = check_response(*response);
         asked = std::chrono::seconds(response->retry_after_s);
         if (last.ok()) answered();
         if (last.ok() && options_.update) return count_missing(response->body);
+        // One that is busy is there; with 503 it may be another's to answer.
+        if (last.code() == Code::unavailable && urls_.size() > 1) pass_over(sender);
       }
       if (last.ok() || !is_transient(last.code())) return last;
     }
@@ -387,6 +412,7 @@ class Importer {
 
   VectorReader& reader_;
   const ImportOptions& options_;
+  const std::vector<std::string> urls_ = split_urls(options_.url);
   const std::atomic<bool>& stop_;
   const std::function<void(const std::string&)>& complain_;
   Clock::time_point started_;

@@ -12,7 +12,7 @@
 namespace jade {
 
 struct ImportOptions {
-  std::string url = "http://127.0.0.1:8080";
+  std::string url = "http://127.0.0.1:8080";  // or several, with commas: apps/node/any_node.h
   std::string database;
   uint32_t connections = 2;      // requests in flight; 1 to 64
   size_t batch_rows = 10000;     // at most, of one request
@@ -30,6 +30,9 @@ struct ImportOptions {
   // Before a retry: as long as the server asks with Retry-After, else longer each
   // time, but never over 5 s. Empty: waits, until `stop` or a failure elsewhere.
   std::function<void(std::chrono::milliseconds)> wait;
+  // Begins the idempotency key of each request, so that one which is sent again, perhaps to another
+  // node, is carried out once. Must be another for each import; "": none is sent.
+  std::string request_prefix;
 };
 
 struct ImportOutcome {
@@ -52,8 +55,8 @@ struct ImportProgress {
 
 // Rows without an id get their number in the file. Memory is bounded by batches ×
 // connections. `report` is called from one thread, several times a second;
-// `complain` for each bad row, and while a request is tried again for long, from any. `stop` ends it: what is in flight is
-// finished first. Stops with the first bad row's line and reason unless
+// `complain` for each bad row, and while a request is tried again for long, from any. `stop` ends
+// it: what is in flight is finished first. Stops with the first bad row's line and reason unless
 // count_bad_rows.
 Result<ImportOutcome> run_import(VectorReader& reader, const ImportOptions& options,
                                  const std::atomic<bool>& stop,

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "apps/commands.h"
+#include "apps/node/any_node.h"
 #include "apps/search/search_reply.h"
 #include "apps/search/table.h"
 #include "net/http_client.h"
@@ -109,10 +110,8 @@ Result<std::string> ask(const SearchArguments& arguments) {
   JADE_RETURN_IF_ERROR(check_name(arguments.database));
   auto body = body_of(arguments);
   if (!body) return body.status();
-  auto client = HttpClient::connect(arguments.url);
-  if (!client) return client.status();
-  auto response =
-      (*client)->request("POST", "/v1/databases/" + arguments.database + "/search", *body);
+  auto response = ask_any_node(arguments.url, {}, "POST",
+                               "/v1/databases/" + arguments.database + "/search", *body);
   if (!response) return response.status();
   JADE_RETURN_IF_ERROR(check_response(*response));
   return response->body;
@@ -148,7 +147,7 @@ void add_search_command(CLI::App& app, int& exit_code) {
   command->footer(footer);
   auto arguments = std::make_shared<SearchArguments>();
   SearchArguments& a = *arguments;
-  command->add_option("--url", a.url, "Node to ask")->capture_default_str();
+  add_url_option(*command, a.url, "Node to ask");
   command->add_option("--database", a.database, "Database to search")->required();
   auto* question = command->add_option_group("question");
   question->add_option("--text", a.text, "Words to search for (the database names an embedder)");

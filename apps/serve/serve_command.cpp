@@ -15,8 +15,10 @@ Each option can also be an environment variable or a key of the file: --log-leve
 is JADE_LOG_LEVEL and log_level. Flags win over variables, those over the file.
   jade serve --print-config > jade.toml     the configuration, as a file to edit
   jade serve --config jade.toml
-The URL is printed on standard output when the node is ready; logs go to standard
-error. SIGTERM and SIGINT stop it cleanly; a second one stops it at once.)";
+The URL is printed on standard output when the node answers there; alone, it is ready
+then. In a cluster that may depend on others: GET URL/readyz is 200 and the log says
+"ready" once it is a member and its shards serve, and until then both say why not. Logs
+go to standard error. SIGTERM and SIGINT stop it cleanly; a second one stops it at once.)";
 
 struct ServeArguments {
   std::string config_file;

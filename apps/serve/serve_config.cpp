@@ -58,7 +58,8 @@ std::vector<ServeSetting> make_settings() {
       text_setting("listen", "HOST:PORT", "Address of the HTTP API; port 0 takes any free port",
                    &C::listen),
       text_setting("name", "NAME",
-                   "Name of this node in its cluster; default: node-1, or its cluster address",
+                   "Name of this node in its cluster, which its directory keeps; default: node-1, or "
+                   "its cluster address",
                    &C::name),
       text_setting("cluster_listen", "HOST:PORT",
                    "Address for other nodes; without it a cluster of one, without TLS on loopback",
@@ -258,6 +259,11 @@ Result<SettingValues> parse_config_file(std::string_view toml, const std::string
       return invalid_argument(place(file, node.source()) + ": " + key + " must be " +
                               (setting->is_integer ? "a whole number" : "a string in quotes"));
     }
+    // Here the line is known; what the settings together must be is checked later.
+    ServeConfig alone;
+    Status status = setting->set(alone, values[key]).with_context(key);
+    if (status.ok()) status = alone.validate();
+    if (!status.ok()) return status.with_context(place(file, node.source()));
   }
   return values;
 }

@@ -5,16 +5,10 @@
 namespace jade {
 namespace {
 
-std::string default_name(const ServeConfig& config) {
-  if (!config.cluster_address.empty()) return config.cluster_address;
-  if (!config.cluster_listen.empty()) return config.cluster_listen;
-  return "node-1";
-}
-
 NodeOptions node_options(const ServeConfig& config, ServeLog& log) {
   NodeOptions options;
   options.data_dir = config.data;
-  options.name = !config.name.empty() ? config.name : default_name(config);
+  options.name = config.name;
   options.cluster_listen = config.cluster_listen;
   options.cluster_address = config.cluster_address;
   options.cluster_cert = config.cluster_cert;
@@ -83,13 +77,22 @@ Status ServedNode::open(const ServeConfig& config) {
   server_ = std::move(*server);
 
   url_ = url_of(address, server_->port());
-  log_.write(LogLevel::info, "serve", "ready",
+  log_.write(LogLevel::info, "serve", "listening",
              {{"url", url_}, {"data", config.data}, {"version", JADE_VERSION}});
+  ready_ = std::make_unique<ReadyLog>(
+      node_->api(),
+      [this] {
+        log_.write(LogLevel::info, "serve", "ready", {{"url", url_}});
+      },
+      [this](const std::string& why) {
+        log_.write(LogLevel::warning, "serve", "not ready yet", {{"reason", why}});
+      });
   return {};
 }
 
 Status ServedNode::stop(const std::string& why) {
   log_.write(LogLevel::info, "serve", "stopping", {{"signal", why}});
+  ready_.reset();
   server_->stop(shutdown_timeout_ms_);
   JADE_RETURN_IF_ERROR(node_->close().with_context("closing"));
   log_.write(LogLevel::info, "serve", "stopped");

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "actors/jade.h"
+#include "apps/serve/ready_log.h"
 #include "apps/serve/serve_config.h"
 #include "apps/serve/serve_log.h"
 #include "net/http_server.h"
@@ -15,9 +16,9 @@ namespace jade {
 
 class ServedNode {
  public:
-  // Listens, opens the node and serves. Fails where the configuration is wrong, the
-  // address is taken or the node does not open. Its log goes to `sink`, or to standard
-  // error without one.
+  // Listens, opens the node and answers requests; /readyz and the log tell when it is ready, which
+  // in a cluster depends on others. Fails where the configuration is wrong, the address is taken or
+  // the node does not open. Its log goes to `sink`, or to standard error without one.
   static Result<std::unique_ptr<ServedNode>> start(const ServeConfig& config, LineSink sink = {});
 
   const std::string& url() const { return url_; }
@@ -37,6 +38,7 @@ class ServedNode {
   // The server uses the node, and both the log: destroyed in reverse.
   std::unique_ptr<Node> node_;
   std::unique_ptr<HttpServer> server_;
+  std::unique_ptr<ReadyLog> ready_;
 };
 
 }  // namespace jade

@@ -111,11 +111,35 @@ Table cluster_table(const json::value& reply, const Nodes& nodes) {
           {false, false, true}};
 }
 
+// "12 s"; "" where it is not told.
+std::string seconds_text(const json::value& object, std::string_view key) {
+  const json::value* ms = member(object, key);
+  if (!ms || !ms->is_number()) return "";
+  return std::to_string(static_cast<int64_t>(ms->to_number<double>() / 1000)) + " s";
+}
+
+// What the reply cannot know, and from when that is which it shows. "": it is of now.
+std::string warning_of_age(const json::value& reply, const Nodes& nodes) {
+  std::string from = node_text(member(reply, "answered_by"), nodes);
+  if (const json::value* problem = member(reply, "problem")) {
+    return "\n" + from +
+           " takes no part any more, and shows what it knew last: " + text_of(*problem) + "\n";
+  }
+  const json::object* object = reply.if_object();
+  if (!object || !object->contains("catalog_age_ms")) return "";
+  std::string age = seconds_text(reply, "catalog_age_ms");
+  return "\nno master is known to " + from + ": nodes, states, votes and replicas are as the " +
+         "catalog had them " + (age.empty() ? "before " + from + " was started" : age + " ago") +
+         "; \"is\" and what shards tell are of now\n";
+}
+
 std::string alive_text(const json::value& node) {
   const json::value* alive = member(node, "alive");
   if (!alive) return nothing;
   if (!alive->is_bool()) return text_of(*alive);
-  return is_lost(node) ? "lost" : "alive";
+  if (!is_lost(node)) return "alive";
+  std::string silent = seconds_text(node, "silent_ms");
+  return silent.empty() ? "lost" : "lost (" + silent + ")";
 }
 
 std::string roles_text(const json::value& node) {
@@ -163,7 +187,22 @@ Table nodes_table(const json::value& reply) {
        Column{"is", alive_text, false, ""}, Column{"votes", votes_text, false, "votes"},
        field_column("state", "state", false, true),
        field_column("replicas", "replicas", true, true), Column{"roles", roles_text, false, ""},
-       field_column("problem", "problem", false, true)});
+       field_column("problem", "problem", false, true),
+       field_column("waiting for", "waiting_for", false, true)});
+}
+
+// What is wrong with a shard: with its replicas, and that none answers.
+std::string problems_text(const json::value& shard, const Nodes& nodes) {
+  std::vector<std::string> parts;
+  for (const json::value& one : array_member(shard, "problems")) {
+    parts.push_back(node_text(member(one, "node"), nodes) + ": " + text_member(one, "problem"));
+  }
+  if (const json::value* unknown = member(shard, "unknown")) {
+    parts.push_back("no replica answers: " + text_of(*unknown));
+  }
+  std::string out;
+  for (const std::string& part : parts) out += (out.empty() ? "" : "; ") + part;
+  return out.empty() ? nothing : out;
 }
 
 std::string replicas_text(const json::value& shard, const Nodes& nodes) {
@@ -173,18 +212,29 @@ std::string replicas_text(const json::value& shard, const Nodes& nodes) {
   return joined(names);
 }
 
+// Unless some row has something in the last column.
+void drop_empty_column(Table& table) {
+  bool used = std::any_of(table.rows.begin(), table.rows.end(),
+                          [](const auto& row) { return row.back() != nothing; });
+  if (used) return;
+  table.header.pop_back();
+  table.right_aligned.pop_back();
+  for (auto& row : table.rows) row.pop_back();
+}
+
 Table shards_table(const json::value& reply, const Nodes& nodes) {
-  Table table{{"database", "shard", "vectors", "leader", "replicas"},
+  Table table{{"database", "shard", "vectors", "leader", "replicas", "problem"},
               {},
-              {false, true, true, false, false}};
+              {false, true, true, false, false, false}};
   for (const json::value& database : array_member(reply, "databases")) {
     for (const json::value& shard : array_member(database, "placement")) {
       table.rows.push_back({text_member(database, "name"), text_member(shard, "shard"),
                             text_member(shard, "vectors"),
-                            node_text(member(shard, "leader"), nodes),
-                            replicas_text(shard, nodes)});
+                            node_text(member(shard, "leader"), nodes), replicas_text(shard, nodes),
+                            problems_text(shard, nodes)});
     }
   }
+  drop_empty_column(table);
   return table;
 }
 
@@ -207,7 +257,8 @@ Table tasks_table(const json::value& reply, const Nodes& nodes) {
       array_member(reply, "tasks"),
       {field_column("task", "kind"), field_column("database", "database"),
        field_column("shard", "shard", true), node_column("from", nodes), node_column("to", nodes),
-       field_column("state", "state"), Column{"progress", progress_text, true, ""}});
+       field_column("state", "state"), Column{"progress", progress_text, true, ""},
+       field_column("waiting for", "waiting_for", false, true)});
 }
 
 Status check(const json::value& reply) {
@@ -227,7 +278,7 @@ Result<std::string> report_of_cluster(std::string_view text, size_t width) {
   }
   JADE_RETURN_IF_ERROR(check(reply));
   Nodes nodes = nodes_of(reply);
-  std::string out = render(cluster_table(reply, nodes), width);
+  std::string out = render(cluster_table(reply, nodes), width) + warning_of_age(reply, nodes);
   out += "\n" + render(nodes_table(reply), width) + warning_of(reply);
   Table shards = shards_table(reply, nodes);
   out += shards.rows.empty() ? "\nno databases yet\n" : "\n" + render(shards, width);

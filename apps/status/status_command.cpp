@@ -7,6 +7,7 @@
 #include <string>
 
 #include "apps/commands.h"
+#include "apps/node/any_node.h"
 #include "apps/search/table.h"
 #include "apps/status/cluster_report.h"
 #include "net/http_client.h"
@@ -17,7 +18,7 @@ namespace {
 constexpr const char* footer = R"(
 Examples:
   jade status
-  jade status --url http://127.0.0.1:8081
+  jade status --url http://127.0.0.1:8081,http://127.0.0.1:8082
   jade status --json | jq .nodes)";
 
 struct StatusArguments {
@@ -28,9 +29,7 @@ struct StatusArguments {
 Result<std::string> ask(const std::string& url) {
   HttpClientOptions options;
   options.request_timeout_ms = 30'000;  // a person waits
-  auto client = HttpClient::connect(url, options);
-  if (!client) return client.status();
-  auto response = (*client)->request("GET", "/v1/cluster");
+  auto response = ask_any_node(url, options, "GET", "/v1/cluster");
   if (!response) return response.status();
   if (!response->ok() && parse_media_type(response->content_type) != MediaType::json) {
     return corruption("the answer is not that of a jade node: HTTP status " +
@@ -66,8 +65,7 @@ void add_status_command(CLI::App& app, int& exit_code) {
   CLI::App* command = app.add_subcommand("status", "Show the nodes, shards and tasks of a cluster");
   command->footer(footer);
   auto arguments = std::make_shared<StatusArguments>();
-  command->add_option("--url", arguments->url, "Node to ask; any of the cluster")
-      ->capture_default_str();
+  add_url_option(*command, arguments->url, "Node to ask, any of the cluster");
   command->add_flag("--json", arguments->json, "Print the answer as it comes");
   command->callback([arguments, &exit_code] {
     Status status = run(*arguments);

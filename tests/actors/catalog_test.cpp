@@ -110,7 +110,7 @@ TEST_CASE("a member's own log says which lives it must not forget, committed or 
   REQUIRE(catalog.apply(2, join_command(node_of(8, "b"))).ok());
   REQUIRE(catalog.apply(3, live(7, {{70, 0}})).ok());
   LogStore::Loaded log;
-  CHECK(lives_in(log)->empty());
+  CHECK(lives_of(*nodes_in(log)).empty());
   log.snapshot = RaftSnapshot{3, 1, 0, "", catalog.encode()};
   log.first_index = 3;  // one that the snapshot has
   log.entries = {{1, 1, live(7, {{70, 0}})},
@@ -118,11 +118,11 @@ TEST_CASE("a member's own log says which lives it must not forget, committed or 
                  {1, 1, live(7, {{71, 0}})},
                  {1, 1, live(8, {{80, 0}})},
                  {1, 1, live(7, {{70, 3}, {72, 0}})}};
-  auto lives = lives_in(log);
-  REQUIRE(lives.ok());
-  CHECK(*lives == std::map<uint64_t, Life>{{7, {72, 7}}, {8, {80, 6}}});
+  auto nodes = nodes_in(log);
+  REQUIRE(nodes.ok());
+  CHECK(lives_of(*nodes) == std::map<uint64_t, Life>{{7, {72, 7}}, {8, {80, 6}}});
   log.entries.push_back({1, 1, "?"});
-  CHECK(lives_in(log).status().code() == Code::corruption);
+  CHECK(nodes_in(log).status().code() == Code::corruption);
 }
 
 TEST_CASE("hashes are shared out evenly, and every id belongs to one shard") {

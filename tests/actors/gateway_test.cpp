@@ -13,14 +13,14 @@ ingest_actor::behavior_type slow_ingest(
     const std::shared_ptr<caf::typed_response_promise<UpdateReply>>& held) {
   return {
       [=](const RoutesChanged&) {
-        held->deliver(UpdateReply{1, {}, "t"});
+        held->deliver(UpdateReply{1, {}, {}, "t"});
       },
       [](const Later&) {},
       [](const UpsertRequest&) -> caf::result<UpsertReply> {
         return UpsertReply{1, "t"};
       },
       [=](const UpdateRequest&) -> caf::result<UpdateReply> {
-        if (held->pending()) return UpdateReply{1, {}, "t"};
+        if (held->pending()) return UpdateReply{1, {}, {}, "t"};
         *held = self->make_response_promise<UpdateReply>();
         return *held;
       },

@@ -180,6 +180,7 @@ TEST_CASE("parts of a record change, found at once, and after a restart") {
   std::vector<VectorId> missing;
   for (uint64_t id = 50; id < 80; id += 2) missing.emplace_back(id);
   CHECK(first->missing == missing);
+  CHECK(first->missing_keys.empty());
   // What is written since is not undone by the same request.
   REQUIRE(test.node->upsert(upsert_of("a", uint64_t{60}, {60, 0})).ok());
   UpdateRequest later;
@@ -573,6 +574,7 @@ TEST_CASE("with a shard key, an update finds its record by it, and cannot change
   REQUIRE(reply.ok());
   CHECK(reply->updated == 2);
   CHECK(reply->missing == std::vector<VectorId>{VectorId(uint64_t{1})});
+  CHECK(reply->missing_keys == std::vector<VectorId>{VectorId(std::string("c"))});
   CHECK(get("a") == R"({"tenant":"a","n":2})");
   CHECK(get("b") == R"({"tenant":"b","n":3})");
 }

@@ -38,6 +38,11 @@ struct Peers {
   std::vector<LivesRecord> changes;    // that the master was asked for
   Status change_outcome;
   std::vector<Status> refusals;
+  std::vector<std::string> out_of_touch;     // as the node was told
+  size_t asked = 0;                          // how its shards are, was node 2
+  Result<NodeReport> report = NodeReport{};  // what it says
+  bool silent = false;                       // or nothing
+  std::vector<caf::typed_response_promise<NodeReport>> unanswered;
   caf::actor remote, replica, master, supervisor;
 
   Peers() {
@@ -53,7 +58,7 @@ struct Peers {
         std::make_shared<Membership>("c", [](const std::string&) { return Status(); });
     context->syncer = system.spawn(blocking_worker, nullptr);
     actors.push_back(caf::actor_cast<caf::actor>(context->syncer));
-    remote = scripted([this](caf::event_based_actor*) -> caf::behavior {
+    remote = scripted([this](caf::event_based_actor* self) -> caf::behavior {
       return {[this](const CheckLife& check) {
                 CHECK(check.node == 2);
                 checked.push_back(check.known);
@@ -62,6 +67,14 @@ struct Peers {
               [this](const RaftWire& wire) { sent.push_back(wire); },
               [](const Hello&) {
                 return HelloReply{"c", 2};
+              },
+              [this, self](const AskNode& ask) -> caf::result<NodeReport> {
+                CHECK(ask.cluster_id == "c");
+                CHECK(ask.node == 1);
+                ++asked;
+                if (!silent && report.ok()) return *report;
+                if (!silent) return to_error(report.status());
+                return unanswered.emplace_back(self->make_response_promise<NodeReport>());
               }};
     });
     replica = scripted([this](caf::event_based_actor*) -> caf::behavior {
@@ -78,12 +91,14 @@ struct Peers {
               [](const RaftWire&) {}, [](const JoinCluster&) { return JoinedCluster{}; }};
     });
     supervisor = scripted([this](caf::event_based_actor*) -> caf::behavior {
-      return {[this](const NodeRefused& refused) { refusals.push_back(refused.why); }};
+      return {[this](const NodeRefused& refused) { refusals.push_back(refused.why); },
+              [this](const OutOfTouch& message) { out_of_touch.push_back(message.why); }};
     });
   }
   ~Peers() {
     for (const caf::actor& actor : actors) caf::anon_send_exit(actor, caf::exit_reason::kill);
     actors.clear();
+    unanswered.clear();
     remote = replica = master = supervisor = nullptr;
     peer = nullptr;
     run();
@@ -123,9 +138,10 @@ struct Peers {
     run();
   }
 
-  // The catalog has these lives of nodes 1 and 2.
-  void learn(Life first, Life second) {
+  // The catalog has these lives of nodes 1 and 2, or has removed some.
+  void learn(Life first, Life second, std::set<uint64_t> removed = {}) {
     auto map = std::make_shared<ClusterMap>();
+    map->removed = std::move(removed);
     map->nodes[1] = {1, "a", "", "", false, 0, first};
     map->nodes[2] = {2, "b", "", "", false, 0, second};
     auto shards = std::make_shared<std::map<uint64_t, shard_actor>>();
@@ -271,6 +287,98 @@ TEST_CASE("a node that is asked for a life which it does not remember takes no p
   CHECK(p.sent[0].life == 21);
   CHECK(p.said.size() == 1);
   CHECK(p.refusals.size() == 1);
+}
+
+TEST_CASE("nodes ask each other how their shards are, and since when one is silent") {
+  Peers p;
+  p.start({{100, 4}});
+  p.learn({100, 4}, {12, 6});
+  p.report = NodeReport{{{7, "disk_full: no space"}}};
+  p.hear("hello", 12);
+  p.advance(3000);
+  CHECK(p.asked >= 3);
+  CHECK(p.asked <= 4);
+  auto states = p.ask<PeerStates>(DescribePeers{});
+  CHECK(states.shards[2] == std::map<uint64_t, std::string>{{7, "disk_full: no space"}});
+  CHECK(states.silent_ms.at(2) <= 1000);
+  // It is paused, its connection stays.
+  p.silent = true;
+  p.advance(10'000);
+  states = p.ask<PeerStates>(DescribePeers{});
+  CHECK(states.connected == std::vector<uint64_t>{2});
+  CHECK(states.silent_ms.at(2) >= 9'000);
+  // Mended, and back.
+  p.silent = false;
+  p.report = NodeReport{};
+  p.advance(5000);
+  states = p.ask<PeerStates>(DescribePeers{});
+  CHECK(states.silent_ms.at(2) <= 1000);
+  CHECK(states.shards.empty());
+  CHECK(p.refusals.empty());
+}
+
+TEST_CASE("a node that was removed is told so by whoever it asks, and takes no part any more") {
+  Peers p;
+  p.start({{100, 4}});
+  p.learn({100, 4}, {12, 6});
+  p.hear("hello", 12);
+  p.report = not_found("this node was removed from cluster c");
+  p.advance(1500);
+  std::string why = removed_from("c", "a", "").message();
+  CHECK(p.said == Texts{why});
+  REQUIRE(p.refusals.size() == 1);
+  CHECK(p.refusals[0].message() == why);
+  p.delivered.clear();
+  p.sent.clear();
+  p.hear("append", 12);
+  caf::anon_send(p.peer, SendRaft{2, {7, 1, "vote"}});
+  size_t asked = p.asked;
+  p.advance(5000);
+  CHECK(p.delivered.empty());
+  CHECK(p.sent.empty());
+  CHECK(p.asked == asked);
+  CHECK(p.refusals.size() == 1);
+}
+
+TEST_CASE("a node that hears of its own removal by the catalog needs nobody to tell it") {
+  Peers p;
+  p.start({{100, 4}});
+  p.learn({100, 4}, {12, 6});
+  CHECK(p.refusals.empty());
+  p.learn({100, 4}, {12, 6}, {1});
+  CHECK(p.said == Texts{removed_from("c", "a", "").message()});
+  CHECK(p.refusals.size() == 1);
+}
+
+TEST_CASE("only a node that is known to have been removed is told so") {
+  Peers p;
+  p.start({{100, 4}});
+  auto answer = [&](const std::string& cluster_id, uint64_t node) {
+    Status status;
+    auto failed = [&](const caf::error& error) { status = to_status(error); };
+    p.system.spawn([&](caf::event_based_actor* asker) {
+      asker->request(p.peer, caf::infinite, AskNode{cluster_id, node})
+          .then([](const NodeReport&) {}, failed);
+      asker->request(p.peer, caf::infinite, Hello{cluster_id, node})
+          .then([](const HelloReply&) {},
+                [&](const caf::error& error) {
+                  if (to_status(error).code() == Code::failed_precondition) return;
+                  CHECK(to_status(error) == status);
+                });
+    });
+    p.run();
+    return status;
+  };
+  // Without a map, or by one that lacks them, nobody has been removed.
+  CHECK(answer("c", 5).ok());
+  p.learn({100, 4}, {12, 6});
+  CHECK(answer("c", 5).ok());
+  p.learn({100, 4}, {12, 6}, {5});
+  CHECK(answer("c", 5) == not_found("this node was removed from cluster c"));
+  CHECK(answer("c", 2).ok());
+  CHECK(answer("c", 6).ok());      // is on its way in
+  CHECK(answer("", 5).ok());       // of no cluster
+  CHECK(answer("other", 5).ok());  // of another, with its own numbers
 }
 
 TEST_CASE("each start is recorded in the catalog, and then noted on disk") {

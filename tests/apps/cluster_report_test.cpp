@@ -103,6 +103,48 @@ TEST_CASE("why a node must not take part is shown where there is one") {
                  "b      2  h:2      lost   data   too old\n"));
 }
 
+TEST_CASE("a shard whose replicas fail says so, and what is not known is not shown as none") {
+  std::string text = report(R"({"cluster_id":"c1","master":1,"catalog_version":7,"nodes":[
+      {"id":1,"name":"a","address":"h:1","alive":true},
+      {"id":2,"name":"b","address":"h:2","alive":false,"silent_ms":12900}],
+      "databases":[{"name":"d","placement":[
+        {"shard":3,"nodes":[1,2],"leader":1,"vectors":5,"problems":[{"node":1,"problem":"full"}]},
+        {"shard":4,"nodes":[2],"leader":null,"vectors":null,"unknown":"cannot be reached"},
+        {"shard":5,"nodes":[1],"leader":1,"vectors":0}]}]})");
+  CHECK(contains(text, "database  shard  vectors  leader  replicas     problem\n"));
+  CHECK(contains(text, "d             3        5  a       a, b (lost)  a: full\n"));
+  CHECK(contains(text,
+                 "d             4        -  none    b (lost)     no replica answers: cannot be "
+                 "reached\n"));
+  CHECK(contains(text, "d             5        0  a       a            -\n"));
+  CHECK(contains(text, "b      2  h:2      lost (12 s)"));
+}
+
+TEST_CASE("what a task and a node wait for is shown") {
+  std::string text = report(R"({"cluster_id":"c1","master":1,"catalog_version":7,"nodes":[
+      {"id":1,"name":"a","address":"h:1","alive":true},
+      {"id":2,"name":"b","address":"h:2","alive":true,"waiting_for":"another worker"}],
+      "databases":[],"tasks":[{"kind":"drain","database":"d","shard":7,"from":1,"to":2,
+                "state":"waiting","progress":0,"waiting_for":"b, which is silent"}]})");
+  CHECK(contains(text, "another worker\n"));
+  CHECK(contains(text, "0 %  b, which is silent\n"));
+}
+
+TEST_CASE("without a master it is said from when the catalog is") {
+  auto of = [](const std::string& more) {
+    return report(R"({"cluster_id":"c1","master":null,"catalog_version":7,"answered_by":1)" + more +
+                  R"(,"nodes":[{"id":1,"name":"a","address":"h:1","alive":null}],"databases":[]})");
+  };
+  CHECK(contains(of(R"(,"catalog_age_ms":61500)"),
+                 "no master is known to a: nodes, states, votes and replicas are as the catalog "
+                 "had them 61 s ago;"));
+  CHECK(contains(of(R"(,"catalog_age_ms":null)"), "as the catalog had them before a was started;"));
+  CHECK_FALSE(contains(of(""), "as the catalog"));
+  CHECK(contains(of(R"(,"problem":"it was removed","catalog_age_ms":1)"),
+                 "a takes no part any more, and shows what it knew last: it was removed\n"));
+  CHECK(contains(of(""), "a      1  h:1      -"));
+}
+
 TEST_CASE("missing, odd and unknown fields do not hide the rest") {
   std::string text = report(R"({"cluster_id":"c1","master":9,"new":{"x":[1]},"nodes":[
       {"id":1,"name":["odd"],"alive":"perhaps","roles":"all","state":5,"colour":"red"},

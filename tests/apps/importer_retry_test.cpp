@@ -28,6 +28,9 @@ struct Import {
 
   Result<ImportOutcome> run(const ScriptedServer& server) {
     options.url = server.url();
+    return run();
+  }
+  Result<ImportOutcome> run() {
     auto reader = open_vectors(
         dir.write("a.ndjson", "{\"id\":\"a\"}\n{\"id\":\"b\"}\n{\"id\":\"c\"}\n"), std::nullopt);
     REQUIRE(reader.ok());
@@ -91,6 +94,34 @@ TEST_CASE_FIXTURE(Import, "a proxy's refusals and broken connections are tried a
   // once more, at once.
   CHECK(waits == std::vector<int64_t>{2000, 50, 100});
   CHECK(server.requests() == std::vector<std::string>{a, a, a, a, a, b, c});
+}
+
+TEST_CASE_FIXTURE(Import, "what is sent again has the key that it had, each request its own") {
+  options.request_prefix = "import-1";
+  ScriptedServer server({refusal(503, "unavailable", ""), {}, {200, "", "", true}});
+  REQUIRE(run(server).ok());
+  auto keys = server.keys();
+  REQUIRE(keys.size() == 5);
+  CHECK(server.requests() == std::vector<std::string>{a, a, b, b, c});
+  CHECK(keys == std::vector<std::string>{"import-1-0-1", "import-1-0-1", "import-1-1-1",
+                                         "import-1-1-1", "import-1-2-1"});
+}
+
+TEST_CASE_FIXTURE(Import, "the next node takes over where one does not answer, with the same key") {
+  options.request_prefix = "import-1";
+  // One that is busy is asked again.
+  ScriptedServer first(
+      {refusal(429, "resource_exhausted", ""), {}, {200, "", "", true}, {200, "", "", true}});
+  ScriptedServer second({{}, refusal(503, "unavailable", ""), {}});
+  std::string dead = ScriptedServer({}).url();
+  options.url = first.url() + "," + dead + "," + second.url();
+  auto outcome = run();
+  REQUIRE_MESSAGE(outcome.ok(), outcome.status().to_string());
+  CHECK(outcome->rows == 3);
+  CHECK(first.requests() == std::vector<std::string>{a, a, b, b, c});
+  CHECK(second.requests() == std::vector<std::string>{b, c});
+  CHECK(first.keys()[2] == second.keys()[0]);
+  CHECK(second.keys()[1] == first.keys()[4]);
 }
 
 TEST_CASE_FIXTURE(Import, "what will not pass by waiting ends the import at once") {

@@ -48,6 +48,11 @@ class ScriptedServer {
   std::string url() const {
     return "http://127.0.0.1:" + std::to_string(acceptor_.local_endpoint().port());
   }
+  // The idempotency keys of all requests so far; "": it had none.
+  std::vector<std::string> keys() {
+    std::lock_guard lock(mutex_);
+    return keys_;
+  }
   // The bodies of all requests so far.
   std::vector<std::string> requests() {
     std::lock_guard lock(mutex_);
@@ -77,6 +82,7 @@ class ScriptedServer {
     {
       std::lock_guard lock(mutex_);
       requests_.push_back(request.body());
+      keys_.emplace_back(request["Idempotency-Key"]);
       if (!answers_.empty()) {
         answer = answers_.front();
         answers_.pop_front();
@@ -93,7 +99,7 @@ class ScriptedServer {
 
   std::mutex mutex_;
   std::deque<Answer> answers_;
-  std::vector<std::string> requests_;
+  std::vector<std::string> requests_, keys_;
   boost::asio::io_context io_;
   boost::asio::ip::tcp::acceptor acceptor_;
   std::thread thread_;

@@ -35,18 +35,101 @@ TEST_CASE("what tells the shard of a vector is said in one way only") {
   REQUIRE(vector.ok());
   CHECK(vector->sharding == Sharding::vector);
   CHECK(vector->probes == 3);
-  for (const char* wrong : {R"(,"sharding":"key")", R"(,"sharding":"hash","shard_key":"t")",
-                            R"(,"sharding":"vectors")", R"(,"sharding":"id")"}) {
-    auto refused = decode(wrong);
-    CHECK(refused.status().code() == Code::invalid_argument);
-    CHECK_MESSAGE(
-        refused.status().message().find("it must be \"hash\" (by id)") != std::string::npos,
-        refused.status().message());
+  for (const auto& [wrong, message] :
+       {std::pair(R"(,"sharding":"key")",
+                  "sharding is \"key\", but shard_key is missing: name the "
+                  "metadata field that chooses the shard"),
+        {R"(,"sharding":"hash","shard_key":"t")",
+         "sharding is \"hash\", by the id, and a shard_key is given, by which it would be \"key\"; "
+         "leave one of them out"},
+        {R"(,"sharding":"vectors")",
+         "sharding is \"vectors\"; it must be \"hash\", \"key\" (with a shard_key) or \"vector\""},
+        {R"(,"sharding":"id")",
+         "sharding is \"id\"; it must be \"hash\", \"key\" (with a shard_key) or \"vector\""}}) {
+    CHECK(decode(wrong).status() == invalid_argument(message));
   }
   std::string search = R"({"vector":[1,2],"probes":4})";
   auto decoded = decode_json_search(search);
   REQUIRE(decoded.ok());
   CHECK(decoded->probes == 4);
+}
+
+TEST_CASE("numbers that are none are told the range that there is") {
+  auto create = [](const std::string& more) {
+    return failure(decode_create, R"({"name":"a",)" + more + "}");
+  };
+  CHECK(create(R"("dimension":-1)") == "dimension is -1; it must be an integer from 1 to 16384");
+  CHECK(create(R"("dimension":5000000000)") ==
+        "dimension is 5000000000; it must be an integer from 1 to 16384");
+  CHECK(create(R"("dimension":2,"replicas":1.5)") ==
+        "replicas is 1.5; it must be an integer from 1 to 7");
+  CHECK(create(R"("dimension":2,"shards":-1)") ==
+        "shards is -1; it must be an integer from 1 to 256");
+  CHECK(create(R"("dimension":2,"index":{"m":1e9})") ==
+        "index.m is 1e9; it must be an integer from 4 to 64");
+  CHECK(failure(decode_json_search, R"({"vector":[1],"k":-5})") ==
+        "k is -5; it must be an integer from 1 to 10000");
+}
+
+TEST_CASE("where the body stops being JSON is told") {
+  auto place = [](const std::string& body) {
+    std::string message = failure(decode_create, body);
+    size_t at = message.find(" (byte ");
+    return at == std::string::npos ? message : message.substr(at);
+  };
+  CHECK(place(R"({"name":"a","dimension":2)") == " (byte 25, counted from 0)");
+  CHECK(place(R"({"name":"a",,"dimension":2})") == " (byte 12, counted from 0)");
+  CHECK(place(R"({"name":"a" "dimension":2})") == " (byte 12, counted from 0)");
+  CHECK(place(R"({"name":'a'})") == " (byte 8, counted from 0)");
+  CHECK(place("{\"name\":\"\xff\",\"dimension\":2}") == " (byte 9, counted from 0)");
+  CHECK(place("") == " (byte 0, counted from 0)");
+  // What is JSON, but not what is asked for, has its path.
+  CHECK(place(R"({"name":7})") == "name is a number; it must be a string");
+}
+
+TEST_CASE("what is not known of a cluster is null") {
+  ClusterInfo info;
+  info.cluster_id = "c";
+  info.nodes.resize(2);
+  info.nodes[1].alive = false;
+  info.nodes[1].silent_ms = 1200;
+  DatabaseInfo database;
+  database.placement.resize(2);
+  database.placement[0].problems = {{7, "full"}};
+  database.placement[1].unknown = "nobody answers";
+  info.databases = {database};
+  TaskInfo task;
+  task.waiting_for = "n1";
+  info.tasks = {task};
+  auto has = [&](const std::string& part) {
+    std::string text = encode_cluster(info);
+    return text.find(part) != std::string::npos;
+  };
+  CHECK(has(R"("master":null)"));
+  CHECK(has(R"("catalog_age_ms":null)"));
+  CHECK(has(R"("alive":true,"state")"));
+  CHECK(has(R"("alive":false,"silent_ms":1200)"));
+  CHECK(has(
+      R"("vectors":0,"indexed_vectors":0,"applied_index":0,"problems":[{"node":7,"problem":"full"}])"));
+  CHECK(has(
+      R"("vectors":null,"indexed_vectors":null,"applied_index":null,"unknown":"nobody answers")"));
+  CHECK(has(R"("waiting_for":"n1")"));
+  CHECK(!has(R"("problem":"out")"));
+  info.master = 5;
+  info.problem = "out";
+  info.nodes[0].alive = info.nodes[0].alive_known = false;
+  CHECK(has(R"("problem":"out")"));
+  CHECK(has(R"("alive":null,"silent_ms":null)"));
+  CHECK(!has("catalog_age_ms"));
+}
+
+TEST_CASE("where there is a shard key, what is missing has its values") {
+  UpdateReply reply;
+  reply.missing = {VectorId(uint64_t{1}), VectorId(std::string("x"))};
+  CHECK(encode_update_reply(reply) == R"({"updated":0,"missing":[1,"x"],"token":""})");
+  reply.missing_keys = {VectorId(std::string("acme")), VectorId(uint64_t{7})};
+  CHECK(encode_update_reply(reply) ==
+        R"({"updated":0,"missing":[1,"x"],"missing_keys":["acme",7],"token":""})");
 }
 
 TEST_CASE("an upsert becomes columns") {

@@ -113,7 +113,7 @@ class ModelApi : public Api {
   // Of one vector without a name, and of metadata: replaced, not merged.
   void update(UpdateRequest r, Done<UpdateReply> done) override {
     with<UpdateReply>(r.database, done, [r](Database& db) -> Result<UpdateReply> {
-      UpdateReply reply{0, {}, "t3"};
+      UpdateReply reply{0, {}, {}, "t3"};
       for (const VectorUpdate& update : r.vectors) {
         if (!update.values.empty() && update.values.size() != db.spec.dimension) {
           return invalid_argument(r.named_by_client ? "values is wrong" : "vectors[0] is wrong");
