@@ -20,7 +20,7 @@
 // takes no part any more (docs/decisions/0025-lives.md).
 //
 // A node that was removed may never hear so by the catalog, as nobody sends it that any more.
-// Whoever it asks tells it, and it takes no part either (docs/decisions/0040-removed-nodes.md).
+// Whoever it asks tells it, and it takes no part either (docs/decisions/0039-removed-nodes.md).
 #pragma once
 
 #include <map>
