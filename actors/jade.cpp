@@ -171,9 +171,11 @@ Status NodeOptions::validate() const {
   if (data_dir.empty()) return invalid_argument("data_dir is empty; name a directory");
   bool is_address = name == cluster_address || name == cluster_listen;
   if (!name.empty() && !is_address && !is_name(name)) {
-    return invalid_argument("name is \"" + name.substr(0, 200) +
-                            "\"; it must be 1 to 128 characters of A-Z, a-z, 0-9, '_', '.' and "
-                            "'-', the first a letter or digit");
+    return invalid_argument(
+        "name is \"" + name.substr(0, 200) +
+        "\"; it must be 1 to 128 characters of A-Z, a-z, 0-9, '_', '.' and "
+        "'-', the first a letter or digit. A node that has a name already keeps it "
+        "where none is given");
   }
   JADE_RETURN_IF_ERROR(check_cluster(*this));
   JADE_RETURN_IF_ERROR(check_roles(*this));

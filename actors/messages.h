@@ -276,7 +276,8 @@ struct AskNode {
   uint64_t node = 0;
 };
 struct NodeReport {
-  std::map<uint64_t, std::string> problems;  // why replicas there do not serve, by group
+  // Why replicas there do not serve, by group: of the first 100.
+  std::map<uint64_t, std::string> problems;
 };
 
 // May this node become a member? From a node without a cluster, or one that has

@@ -42,9 +42,12 @@ Status take_name(NodeConfig& config, const std::map<uint64_t, NodeEntry>& nodes)
     return {};
   }
   const NodeEntry& was = known->second;
-  // Called by its address, as it had no other name: that may have changed.
+  // Called so as nobody had named it: by its address, which may have changed, or, alone, as all
+  // are.
+  const bool unnamed =
+      was.name == was.address || (was.address.empty() && was.name == NodeConfig().default_name);
   if (config.name.empty()) config.name = was.name == was.address ? config.default_name : was.name;
-  if (config.name == was.name || was.name == was.address) return {};
+  if (config.name == was.name || unnamed) return {};
   return Status(Code::failed_precondition,
                 "data directory " + config.data_dir + " is that of node \"" + was.name +
                     "\", and the name given is \"" + config.name +

@@ -24,6 +24,7 @@ constexpr uint64_t patience_ms = 3000;
 constexpr uint64_t announce_interval_ms = 2000;
 constexpr uint64_t ping_interval_ms = 500;
 constexpr uint64_t ask_interval_ms = 1000;
+constexpr size_t reported_max = 100;  // replicas that do not serve
 constexpr uint64_t join_interval_ms = 1000;
 constexpr uint64_t check_interval_ms = 1000;
 constexpr size_t held_max = 256;  // Raft messages, while their sender is asked
@@ -655,6 +656,15 @@ shard_actor peer_state::shard(uint64_t group) const {
   return found == shards->end() ? shard_actor() : found->second;
 }
 
+NodeReport peer_state::report() const {
+  NodeReport out;
+  for (const auto& problem : problems) {
+    if (out.problems.size() == reported_max) break;
+    out.problems.insert(problem);
+  }
+  return out;
+}
+
 Status peer_state::check_asker(const std::string& cluster_id, uint64_t node) const {
   const std::string own = context->membership->cluster_id();
   bool ours = !own.empty() && cluster_id == own;
@@ -737,7 +747,7 @@ peer_actor::behavior_type peer(peer_pointer self, NodeContextPtr context) {
       [self](const AskNode& ask) -> caf::result<NodeReport> {
         Status status = self->state.check_asker(ask.cluster_id, ask.node);
         if (!status.ok()) return to_error(status);
-        return NodeReport{self->state.problems};
+        return self->state.report();
       },
       [self](JoinCluster& m) { return pass_to_master<JoinedCluster>(self, m); },
       [self](ChangeCatalog& m) { return pass_to_master<CatalogApplied>(self, m); },
@@ -789,13 +799,15 @@ peer_actor::behavior_type peer(peer_pointer self, NodeContextPtr context) {
         bool member = !state.context->membership->cluster_id().empty();
         for (auto& [node, link] : state.links) {
           bool due = link.remote && !link.asking && now >= link.ask_ms;
-          if (due && member && state.refusal.ok()) ask_node(self, node);
+          bool gone = state.map && state.map->removed.count(node) > 0;
+          if (due && member && state.refusal.ok() && !gone) ask_node(self, node);
           bool asked = link.remote && !link.waiting.empty();
           if (asked && link.ping_ms != 0 && now >= link.ping_ms) ping(self, node);
           if (link.remote || link.connecting || link.address.empty() || now < link.retry_ms) {
             continue;
           }
-          if (state.is_taken(link.address)) continue;
+          // Whoever was removed has its answer.
+          if (state.removed || state.is_taken(link.address)) continue;
           connect_to(self, node);
         }
         bool may_join = !state.joining && !state.context->config.join.empty();

@@ -92,6 +92,7 @@ struct peer_state {
   uint64_t id() const { return context->config.node_id; }
   uint64_t life() const { return lives.empty() ? 0 : lives.back().id; }
   shard_actor shard(uint64_t group) const;
+  NodeReport report() const;
   // not_found: that node has been removed from this cluster.
   Status check_asker(const std::string& cluster_id, uint64_t node) const;
   // Another node is, or may be, at this address: one that was removed or lost its

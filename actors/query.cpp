@@ -968,6 +968,8 @@ struct Description {
 };
 
 constexpr uint64_t moves_timeout_ms = 2000;
+// Of a shard that says nothing, the rest is shown without it.
+constexpr uint64_t describe_timeout_ms = 10'000;
 
 // What only the leaders know, of the shards that move; their silence changes nothing.
 void describe_moves(query_actor::stateful_pointer<query_state> self,
@@ -1043,7 +1045,7 @@ void describe(query_actor::stateful_pointer<query_state> self,
     moving->infos = std::move(all->infos);
     describe_moves(self, moving, move_calls, done);
   };
-  gather<ShardInfo>(self, time_of(self).deadline_ms, std::move(calls), described);
+  gather<ShardInfo>(self, now_ms(self) + describe_timeout_ms, std::move(calls), described);
 }
 
 }  // namespace

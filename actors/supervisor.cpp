@@ -14,6 +14,8 @@ namespace jade {
 namespace {
 
 constexpr auto restart_interval = std::chrono::seconds(1);
+// What a shard says of itself goes to all nodes every second.
+constexpr size_t trouble_bytes_max = 200;
 // The second copies what has changed during the first.
 constexpr int prepare_passes = 2;
 constexpr auto split_interval = std::chrono::milliseconds(50);
@@ -602,7 +604,10 @@ void supervisor_state::look_after(uint64_t group) {
             auto found = shards.find(group);
             if (found == shards.end()) return;
             std::string trouble = info.problems.empty() ? "" : info.problems.front().problem;
-            if (std::exchange(found->second.trouble, trouble) != trouble) changed();
+            size_t end = std::min(trouble.size(), trouble_bytes_max);
+            while (end < trouble.size() && (trouble[end] & 0xc0) == 0x80) --end;  // UTF-8
+            trouble.resize(end);
+            trouble_changed |= std::exchange(found->second.trouble, trouble) != trouble;
           },
           [](const caf::error&) {});  // it is asked again
 }
@@ -715,6 +720,8 @@ node_actor::behavior_type supervisor(node_actor::stateful_pointer<supervisor_sta
         supervisor_state& state = self->state;
         if (state.stopping || !state.refused.ok()) return;
         if (state.map) state.prepare_children();
+        // Of all shards at once: on a full disk each has another every second.
+        if (std::exchange(state.trouble_changed, false)) state.changed();
         for (auto& [group, shard] : state.shards) {
           bool runs = shard.actor && shard.state != HostedShard::State::stopping;
           if (runs) state.look_after(group);

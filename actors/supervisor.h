@@ -40,6 +40,7 @@ struct supervisor_state {
   std::map<uint64_t, HostedShard> shards;
   std::vector<std::pair<AwaitVersion, caf::typed_response_promise<CatalogApplied>>> waiting;
   bool stopping = false;
+  bool trouble_changed = false;  // of a shard; told at the next tick
   std::set<uint64_t> preparing;  // children whose rows are being copied
   std::set<uint64_t> prepared;
   Code prepare_failure = Code::ok;  // said already

@@ -559,7 +559,7 @@ class SealedSearch : public SegmentQuery {
       auto accepting = [&](const auto& accept) {
         return walk(graph, rows, 0, start, width, visits_max, accept, memory, options_.stop, bound);
       };
-      if (all_match()) return accepting(EveryRow());
+      if (all_match() && !options_.left_out) return accepting(EveryRow());
       return accepting([&](uint32_t row) { return matches(row); });
     };
     return far ? go(2 * beam, Horizon<Rows>(rows, options_.k, *far)) : go(beam, Unbounded());

@@ -49,7 +49,7 @@ void add_cluster(prometheus::Registry& registry, const ClusterInfo& cluster) {
   auto& master = gauges(registry, "jade_node_is_master", "1 for the master");
   for (const NodeInfo& node : cluster.nodes) {
     prometheus::Labels labels{{"node", std::to_string(node.id)}};
-    alive.Add(labels).Set(node.alive ? 1 : 0);
+    if (node.alive_known) alive.Add(labels).Set(node.alive ? 1 : 0);
     master.Add(labels).Set(node.id == cluster.master ? 1 : 0);
   }
   gauges(registry, "jade_catalog_version", "Version of the catalog")

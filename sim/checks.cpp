@@ -251,7 +251,7 @@ void Checks::compare_replay() {
   if (cluster_.several()) cluster_.run_for(500 * ms);
   auto after = digests();
   if (!after) return;
-  auto info = cluster_.insist<ClusterInfo>([](Api& api, auto done) { api.cluster(done); });
+  auto info = cluster_.insist<ClusterInfo>(Cluster::describe);
   if (!info.ok()) return run_.fail("looking at the cluster: " + info.status().to_string());
   for (const auto& [where, digest] : *before) {
     auto same = after->find(where);

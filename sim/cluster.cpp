@@ -217,6 +217,13 @@ void Cluster::run_for(uint64_t time_ns) {
 
 // ---- what nodes have told
 
+void Cluster::describe(Api& api, const Api::Done<ClusterInfo>& done) {
+  api.cluster([done](Result<ClusterInfo> info) {
+    if (info.ok() && !info->problem.empty()) info = unavailable(info->problem);
+    done(std::move(info));
+  });
+}
+
 void Cluster::retire_removed(const ClusterInfo& info) {
   for (size_t i : members()) {
     Machine& machine = machines_[i];

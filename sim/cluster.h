@@ -86,6 +86,9 @@ class Cluster {
 
   // ---- what nodes have told
 
+  // What a node says of the cluster; unavailable where it takes no part in it any more, as it
+  // shows what it knew last.
+  static void describe(Api& api, const Api::Done<ClusterInfo>& done);
   // Machines whose node is gone from the catalog become spares.
   void retire_removed(const ClusterInfo& info);
   // Fails the run if no fault explains the error.

@@ -45,11 +45,11 @@ void Operator::look() {
   schedule();
   size_t machine = cluster_.pick_member();
   if (waits_ || !cluster_.running(machine)) return;
-  cluster_.node(machine).api().cluster(
-      answered<ClusterInfo>(machine, [this](Result<ClusterInfo>& info) {
-        if (!info.ok()) return cluster_.check_error(info.status());
-        seen_ = std::move(*info);
-      }));
+  auto seen = answered<ClusterInfo>(machine, [this](Result<ClusterInfo>& info) {
+    if (!info.ok()) return cluster_.check_error(info.status());
+    seen_ = std::move(*info);
+  });
+  Cluster::describe(cluster_.node(machine).api(), seen);
 }
 
 template <class T>

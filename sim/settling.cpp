@@ -85,7 +85,7 @@ bool await_ready(Run& run, Cluster& cluster) {
     }
     cluster.run_for(100 * ms);
     // Its removal may have become known only now.
-    auto info = cluster.ask<ClusterInfo>([](Api& api, auto done) { api.cluster(done); });
+    auto info = cluster.ask<ClusterInfo>(Cluster::describe);
     if (!info.ok()) continue;
     cluster.retire_removed(*info);
     all = cluster.members();
@@ -97,7 +97,7 @@ bool await_ready(Run& run, Cluster& cluster) {
 bool await_settled(Run& run, Cluster& cluster) {
   const uint64_t stop_ns = run.now_ns() + settling_ns_max;
   for (;;) {
-    auto info = cluster.insist<ClusterInfo>([](Api& api, auto done) { api.cluster(done); });
+    auto info = cluster.insist<ClusterInfo>(Cluster::describe);
     if (!info.ok()) {
       run.fail("looking at the cluster: " + info.status().to_string());
       return false;

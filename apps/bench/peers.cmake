@@ -12,6 +12,10 @@
 # hnswlib 0.6 reads one link behind the end of a full list, to prefetch it; that is
 # not ours to fix, and would end each sanitized benchmark.
 set(peer_options -fno-sanitize=all)
+if(JADE_SANITIZE)
+  # At -Og constants of the standard library become symbols that cannot be made local.
+  list(APPEND peer_options -O1)
+endif()
 
 function(jade_sealed_peer name)
   add_library(peer_${name} OBJECT ${CMAKE_CURRENT_SOURCE_DIR}/bench/peer_hnswlib_${name}.cpp)

@@ -10,6 +10,12 @@ std::string text_of(const json::value* value) {
   return value == nullptr ? "none" : json::serialize(*value);
 }
 
+// It may have been split since.
+bool is_more(const json::value* has, const json::value& wanted) {
+  return has != nullptr && has->is_number() && wanted.is_number() &&
+         has->to_number<double>() > wanted.to_number<double>();
+}
+
 Status compare(const json::object& wanted, const json::object* there, const std::string& path) {
   for (const auto& [key, value] : wanted) {
     std::string field = path + std::string(key);
@@ -17,7 +23,7 @@ Status compare(const json::object& wanted, const json::object* there, const std:
     if (value.is_object()) {
       JADE_RETURN_IF_ERROR(
           compare(value.get_object(), has == nullptr ? nullptr : has->if_object(), field + "."));
-    } else if (text_of(&value) != text_of(has)) {
+    } else if (text_of(&value) != text_of(has) && !(field == "shards" && is_more(has, value))) {
       return Status(Code::failed_precondition, "its " + field + " is " + text_of(has) + ", and " +
                                                    text_of(&value) + " was asked for");
     }

@@ -175,8 +175,8 @@ Status create_database(const Arguments& arguments, uint32_t dimension) {
   return there.ok() ? check_existing(form_of(arguments, dimension, true), *there) : there.status();
 }
 
-// How many vectors the database holds. Later failures may pass; that it is not
-// there is a mistake to be told at once.
+// How many vectors the database holds, at least: a shard that does not answer counts as one.
+// Later failures may pass; that it is not there is a mistake to be told at once.
 Result<uint64_t> count_vectors(const Arguments& arguments) {
   auto description = describe_database(arguments);
   if (!description.ok()) return description.status();
@@ -185,7 +185,13 @@ Result<uint64_t> count_vectors(const Arguments& arguments) {
   if (vectors == nullptr || !vectors->is_number()) {
     return corruption("the server does not say how many vectors the database holds");
   }
-  return vectors->to_number<uint64_t>();
+  uint64_t count = vectors->to_number<uint64_t>();
+  const json::value* placement = object->if_contains("placement");
+  if (placement == nullptr || !placement->is_array()) return count;
+  for (const json::value& shard : placement->get_array()) {
+    count += shard.is_object() && shard.get_object().contains("unknown") ? 1 : 0;
+  }
+  return count;
 }
 
 int finish(const Arguments& arguments, const ImportOutcome& outcome, const ImportState& state) {

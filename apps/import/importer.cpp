@@ -71,7 +71,7 @@ class Importer {
     done_below_ = options_.first_row;
     std::vector<std::thread> senders;
     for (uint32_t i = 0; i < options_.connections; ++i)
-      senders.emplace_back([this, i] { send_all(i); });
+      senders.emplace_back([this] { send_all(); });
     std::thread feeder([this] { read_all(); });
     {
       std::unique_lock lock(mutex_);
@@ -135,9 +135,8 @@ class Importer {
     changed_.notify_all();
   }
 
-  void send_all(size_t number) {
+  void send_all() {
     Sender sender;
-    sender.url = number % urls_.size();
     for (;;) {
       RowPiece piece;
       {

@@ -25,6 +25,12 @@ TEST_CASE("what was not asked for may be anything") {
   CHECK(check(R"({"named_vectors":{"title":{"dimension":4}}})", docs).empty());
 }
 
+TEST_CASE("a database may have been split since it was made as asked for") {
+  CHECK(check(R"({"shards":2})", films).empty());
+  CHECK(check(R"({"shards":1})", films).empty());
+  CHECK_FALSE(check(R"({"shards":3})", films).empty());
+}
+
 TEST_CASE("what differs is named, with both values") {
   CHECK(
       check(R"({"metric":"l2","dimension":3})", films) ==

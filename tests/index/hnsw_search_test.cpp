@@ -4,6 +4,7 @@
 
 #include "index/growing_segment.h"
 #include "index/random.h"
+#include "index/shard_view.h"
 #include "storage/vector_id.h"
 #include "tests/index/segments.h"
 
@@ -54,6 +55,37 @@ TEST_CASE("a walk that remembers only the latest rows collects what one that kno
   }
   // Else nothing was shown.
   CHECK(again > 1000);
+}
+
+TEST_CASE("a row that is left out is not found, however short the walk") {
+  uint64_t walks = 0;
+  Random random(13);
+  auto growing = std::make_shared<GrowingSegment>(3, Metric::l2, Datatype::float32,
+                                                  GrowingSegment::never_listed);
+  std::vector<std::vector<float>> rows;
+  for (uint64_t i = 0; i < 4000; ++i) {
+    std::vector<float>& row = rows.emplace_back();
+    for (int j = 0; j < 3; ++j) row.push_back(static_cast<float>(random.unit()));
+    growing->append(i + 1, VectorId(i).key(), rows.back().data(), "");
+  }
+  BuildOptions build;
+  build.metric = Metric::l2;
+  build.dimension = 3;
+  build.seed = 1;
+  build.index.m = 4;
+  auto segment = built({whole(growing)}, build);
+  SegmentView view{segment, nullptr, segment->rows(), 0};
+  for (uint32_t row = 0; row < segment->rows(); ++row) {
+    const uint32_t number = static_cast<uint32_t>(segment->row_number(row)) - 1;
+    SearchOptions options{.k = 10, .ef_search = 1};
+    options.left_out = row;
+    std::vector<SegmentExplanation> explained;
+    auto found = search_all({&view, 1}, Metric::l2, 3, rows[number], options, &explained);
+    REQUIRE(found.ok());
+    walks += explained.front().plan == SegmentPlan::walk && !explained.front().fell_back ? 1 : 0;
+    for (const Hit& hit : found->front()) CHECK(hit.offset != row);
+  }
+  CHECK(walks > 3000);
 }
 
 TEST_CASE("a walk remembers all rows where the graph is small or its beam wide") {
