@@ -143,7 +143,13 @@ gateway_actor::behavior_type gateway(gateway_actor::stateful_pointer<gateway_sta
         return promise;
       },
       [=](AlterDatabase& alter) { return change_database(alter.name, alter); },
-      [=](SplitShard& split) { return change_database(split.database, split); },
+      [=](SplitShard& split) -> caf::result<DatabaseInfo> {
+        // In the catalog it would mean that no shard is named.
+        if (split.shard == 0) {
+          return to_error(not_found("there is no shard 0 of database \"" + split.database + "\""));
+        }
+        return change_database(split.database, split);
+      },
       [=](ListDatabases list) { return self->delegate(query, list); },
       [=](DescribeDatabase& describe) { return self->delegate(query, std::move(describe)); },
       [=](UpsertRequest& request) { return admit<UpsertReply>(self, ingest, request); },

@@ -969,7 +969,7 @@ struct Description {
 
 constexpr uint64_t moves_timeout_ms = 2000;
 // Of a shard that says nothing, the rest is shown without it.
-constexpr uint64_t describe_timeout_ms = 10'000;
+constexpr uint64_t describe_timeout_ms = 5000;
 
 // What only the leaders know, of the shards that move; their silence changes nothing.
 void describe_moves(query_actor::stateful_pointer<query_state> self,

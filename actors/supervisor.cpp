@@ -723,8 +723,7 @@ node_actor::behavior_type supervisor(node_actor::stateful_pointer<supervisor_sta
         // Of all shards at once: on a full disk each has another every second.
         if (std::exchange(state.trouble_changed, false)) state.changed();
         for (auto& [group, shard] : state.shards) {
-          bool runs = shard.actor && shard.state != HostedShard::State::stopping;
-          if (runs) state.look_after(group);
+          if (shard.state == HostedShard::State::serving) state.look_after(group);
           // A damaged replica is copied from another; alone, it stays as it is, for a
           // person to mend.
           bool failed = shard.state == HostedShard::State::failed;

@@ -281,7 +281,13 @@ Result<std::string> report_of_cluster(std::string_view text, size_t width) {
   std::string out = render(cluster_table(reply, nodes), width) + warning_of_age(reply, nodes);
   out += "\n" + render(nodes_table(reply), width) + warning_of(reply);
   Table shards = shards_table(reply, nodes);
-  out += shards.rows.empty() ? "\nno databases yet\n" : "\n" + render(shards, width);
+  const json::value* problem = member(reply, "problem");
+  const bool knows = problem == nullptr || !problem->is_string() || problem->get_string().empty();
+  if (!shards.rows.empty()) {
+    out += "\n" + render(shards, width);
+  } else if (knows) {
+    out += "\nno databases yet\n";
+  }
   Table tasks = tasks_table(reply, nodes);
   if (!tasks.rows.empty()) out += "\n" + render(tasks, width);
   return out;

@@ -114,12 +114,13 @@ struct long_state {
 TEST_CASE("actors that work long keep none of the others waiting") {
   REQUIRE(works_long(long_state::name));
   Threads config(2);
-  caf::actor_system system(config);
+  // They outlive the system, some of whose actors may only begin as it ends.
   std::promise<void> release;
   std::shared_future<void> released = release.get_future().share();
   std::atomic<int> working{0};
-  auto busy = [&](caf::stateful_actor<long_state>*) -> caf::behavior {
-    return {[&, released](int) {
+  caf::actor_system system(config);
+  auto busy = [&working, released](caf::stateful_actor<long_state>*) -> caf::behavior {
+    return {[&working, released](int) {
       ++working;
       released.wait();
     }};

@@ -222,7 +222,7 @@ TEST_CASE("leaders come and go, while clients of every node go on to ask it") {
     options.patience_ms = 500;
     options.ids_per_client = 20;
     options.by_vector = seed % 5 == 0;
-    options.simulated_ms = 12'000;
+    options.simulated_ms = 30'000;
     options.fault_interval_ms = 600;
     options.faults = {Fault::crash_at_sync, Fault::election,   Fault::crash,
                       Fault::partition,     Fault::disconnect, Fault::drift};
