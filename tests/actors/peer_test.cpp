@@ -151,6 +151,12 @@ struct Peers {
     run();
   }
 
+  // In a life that the catalog has recorded, as it has one of node 2.
+  void start_known() {
+    start({{100, 4}});
+    learn({100, 4}, {12, 6});
+  }
+
   // Node 2 says something in group 7. The life is told as its peer would.
   void hear(const std::string& bytes, uint64_t life) {
     life_of_remote = life;
@@ -201,8 +207,7 @@ TEST_CASE("Raft messages of a life count when it is the recorded one, or remembe
 
 TEST_CASE("Raft messages of a node with an older disk are dropped, which is said once") {
   Peers p;
-  p.start({{100, 4}});
-  p.learn({100, 4}, {12, 6});
+  p.start_known();
   p.hear("recorded", 12);
   p.remembers_all = false;
   for (int i = 0; i < 30; ++i) {
@@ -228,8 +233,7 @@ TEST_CASE("Raft messages of a node with an older disk are dropped, which is said
 TEST_CASE("what a node's own log had counts before the catalog has come so far") {
   Peers p;
   p.context->known_lives[2] = {14, 9};
-  p.start({{100, 4}});
-  p.learn({100, 4}, {12, 6});
+  p.start_known();
   p.remembers_all = false;
   p.hear("old", 12);
   CHECK(p.delivered.empty());
@@ -291,8 +295,7 @@ TEST_CASE("a node that is asked for a life which it does not remember takes no p
 
 TEST_CASE("nodes ask each other how their shards are, and since when one is silent") {
   Peers p;
-  p.start({{100, 4}});
-  p.learn({100, 4}, {12, 6});
+  p.start_known();
   p.report = NodeReport{{{7, "disk_full: no space"}}};
   p.hear("hello", 12);
   p.advance(3000);
@@ -319,8 +322,7 @@ TEST_CASE("nodes ask each other how their shards are, and since when one is sile
 
 TEST_CASE("a node that was removed is told so by whoever it asks, and takes no part any more") {
   Peers p;
-  p.start({{100, 4}});
-  p.learn({100, 4}, {12, 6});
+  p.start_known();
   p.hear("hello", 12);
   p.report = not_found("this node was removed from cluster c");
   p.advance(1500);
@@ -342,8 +344,7 @@ TEST_CASE("a node that was removed is told so by whoever it asks, and takes no p
 
 TEST_CASE("a node that hears of its own removal by the catalog needs nobody to tell it") {
   Peers p;
-  p.start({{100, 4}});
-  p.learn({100, 4}, {12, 6});
+  p.start_known();
   CHECK(p.refusals.empty());
   p.learn({100, 4}, {12, 6}, {1});
   CHECK(p.said == Texts{removed_from("c", "a", "").message()});
