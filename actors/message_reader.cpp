@@ -36,4 +36,9 @@ caf::error MessageReader::refuse(std::string why) {
   return caf::sec::runtime_error;
 }
 
+caf::error refuse_message(caf::deserializer& source, std::string why) {
+  if (auto* reader = dynamic_cast<MessageReader*>(&source)) return reader->refuse(std::move(why));
+  return caf::sec::runtime_error;
+}
+
 }  // namespace jade

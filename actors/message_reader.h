@@ -29,6 +29,9 @@ class MessageReader final : public caf::deserializer {
   // Why what was read is not to be used; "": nothing was wrong with the bytes.
   const std::string& refusal() const { return refusal_; }
 
+  // Notes the first reason, and returns an error.
+  caf::error refuse(std::string why);
+
   caf::error begin_object(uint16_t& type, std::string& name) override;
   caf::error end_object() override { return keep(source_.end_object()); }
   caf::error begin_sequence(size_t& size) override;
@@ -56,7 +59,6 @@ class MessageReader final : public caf::deserializer {
   caf::error count_sequence();
   // That there are no more bytes: messages that are read make nothing of it.
   caf::error keep(caf::error error);
-  caf::error refuse(std::string why);
   template <class Text>
   caf::error read_text(Text& text) {
     if (auto error = count_sequence()) return error;
@@ -68,5 +70,9 @@ class MessageReader final : public caf::deserializer {
   size_t messages_left_ = messages_max;
   std::string refusal_;
 };
+
+// Of a message whose bytes make no sense, while it is read: says so to the MessageReader, if it is
+// read by one.
+caf::error refuse_message(caf::deserializer& source, std::string why);
 
 }  // namespace jade

@@ -10,8 +10,8 @@
 // A node's peer actor is all that other nodes see of it. Messages to shards and
 // masters may cross nodes and are serialisable; bulk data in them is one opaque
 // string, because CAF ships a std::vector<float> element by element, twenty times
-// slower. All others stay inside a node and may hold pointers to immutable shared
-// data; each says so.
+// slower. So are searches as a whole (actors/search_wire.h). All others stay inside a node and may
+// hold pointers to immutable shared data; each says so.
 //
 // Failures travel as caf::error of category "jade" (see actors/errors.h).
 #pragma once
@@ -21,12 +21,15 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "actors/api.h"
 #include "actors/cluster_map.h"
 #include "actors/inflow.h"
+#include "actors/message_reader.h"
 #include "actors/raft_message.h"
+#include "actors/search_wire.h"
 #include "storage/life.h"
 #include "storage/log_store.h"
 #include "storage/record.h"
@@ -254,7 +257,7 @@ struct LifeChecked {
 // Of the messages between nodes, and of what is in the logs that they share: those of another
 // version may mean something else. But
 // Hello and JoinCluster look the same in all, so that their sender is told so.
-constexpr uint32_t cluster_protocol = 7;
+constexpr uint32_t cluster_protocol = 8;
 
 // Who are you? failed_precondition: of another cluster, or another version. not_found: the node
 // that asks was a member and has been removed, which whoever knows it knows for ever; one who is
@@ -637,10 +640,6 @@ struct Wired {
 JADE_INSPECT(Route, x.group, x.node, x.hops, x.waits)
 JADE_INSPECT(ShardWrite, x.route, x.route.budget_ms, x.command, x.forwarded)
 JADE_INSPECT(ShardWritten, x.group, x.index, x.affected, x.missing, x.reached)
-JADE_INSPECT(ShardSearch, x.route, x.route.budget_ms, x.queries, x.dimension, x.vector, x.k,
-             x.ef_search, x.nprobe, x.min_recall, x.filter, x.exact, x.include_metadata,
-             x.include_values, x.has_threshold, x.distance_max, x.applied_min, x.last_child,
-             x.router, x.consistency, x.explain)
 JADE_INSPECT(ShardHit, x.id, x.distance, x.metadata, x.values)
 JADE_INSPECT(SegmentExplanation, x.segment, x.kind, x.rows, x.live, x.matching, x.matching_exact,
              x.plan, x.fell_back, x.walk_cost, x.ef_search, x.ef, x.raised, x.nprobe,
@@ -648,7 +647,31 @@ JADE_INSPECT(SegmentExplanation, x.segment, x.kind, x.rows, x.live, x.matching, 
              x.metadata_read, x.min_recall, x.calibrated, x.measured_recall, x.filter_ns, x.walk_ns,
              x.scan_ns, x.rescore_ns)
 JADE_INSPECT(ShardExplanation, x.shard, x.round, x.applied_index, x.took_ns, x.fetch_ns, x.segments)
-JADE_INSPECT(ShardHits, x.queries, x.applied_index, x.after, x.explanations)
+// As one string: actors/search_wire.h.
+template <class Inspector, class Message, class... Rest>
+typename Inspector::result_type inspect_packed(Inspector& f, const char* name, Message& x,
+                                               Rest&... rest) {
+  std::string packed;
+  if constexpr (std::is_base_of_v<caf::deserializer, Inspector>) {
+    auto read = [&] {
+      std::string wrong = unpack(packed, x);
+      return wrong.empty() ? caf::error() : refuse_message(f, std::move(wrong));
+    };
+    return f(caf::meta::type_name(name), packed, caf::meta::load_callback(read), rest...);
+  } else {
+    packed = pack(x);
+    return f(caf::meta::type_name(name), packed, rest...);
+  }
+}
+template <class Inspector>
+typename Inspector::result_type inspect(Inspector& f, ShardSearch& x) {
+  return inspect_packed(f, "jade::ShardSearch", x);
+}
+template <class Inspector>
+typename Inspector::result_type inspect(Inspector& f, ShardHits& x) {
+  return inspect_packed(f, "jade::ShardHits", x, x.explanations);
+}
+
 JADE_INSPECT(ShardGet, x.route, x.route.budget_ms, x.id, x.consistency)
 JADE_INSPECT(ShardList, x.route, x.route.budget_ms, x.after, x.prefix, x.limit, x.include_metadata,
              x.include_values, x.consistency, x.last_child)

@@ -12,9 +12,11 @@ namespace jade {
 namespace detail {
 template <class T>
 void append_little_endian(std::string& out, T value) {
+  char bytes[sizeof(T)];
   for (size_t i = 0; i < sizeof(T); ++i) {
-    out.push_back(static_cast<char>(static_cast<uint64_t>(value) >> (8 * i) & 0xff));
+    bytes[i] = static_cast<char>(static_cast<uint64_t>(value) >> (8 * i) & 0xff);
   }
+  out.append(bytes, sizeof bytes);
 }
 }  // namespace detail
 

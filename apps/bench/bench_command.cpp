@@ -8,6 +8,7 @@
 #include <fstream>
 #include <memory>
 
+#include "apps/bench/cluster_bench.h"
 #include "apps/bench/engine.h"
 #include "apps/bench/filter_bench.h"
 #include "apps/bench/growth_bench.h"
@@ -35,7 +36,9 @@ efConstruction, as ratios at equal recall; and how much faster all cores build o
 What is compared is measured in turn, in several rounds; of each ratio the median is given,
 and the least and the largest of a round. Then exact scans beside what the memory delivers,
 and searches with filters beside those without, by how many rows match and where they are,
-with made-up metadata. Without --truth the exact neighbours are computed first.
+with made-up metadata. With --cluster, three nodes in processes of their own: imports into
+three replicas beside those into one node, and searches through a node that has not got the
+shard beside those through the one that has, with 1, 8 and 32 clients. Without --truth the exact neighbours are computed first.
 
 Examples:
   jade bench --base base.fvecs --queries query.fvecs --truth truth.ivecs --metric l2
@@ -51,6 +54,7 @@ struct Arguments {
   std::vector<uint32_t> ef = {10, 16, 24, 32, 64, 128, 256};
   bool skip_peers = false, only_ours = false, skip_faiss = false;
   bool skip_node = false, skip_filters = false, skip_scans = false, growth = false;
+  bool cluster = false;
   MakeOptions make;
 };
 
@@ -255,6 +259,14 @@ Status run_bench(const Arguments& arguments) {
                            {"metric", options.metric},
                            {"k", options.k}});
   if (!arguments.skip_node) JADE_RETURN_IF_ERROR(bench_node(node, *workload, report));
+  if (arguments.cluster) {
+    ClusterBenchOptions cluster;
+    cluster.index = node.index;
+    cluster.datatype = node.datatype;
+    cluster.measure = measuring;
+    if (arguments.clients > 0) cluster.clients = {arguments.clients};
+    JADE_RETURN_IF_ERROR(bench_cluster(cluster, *workload, report));
+  }
   if (!arguments.skip_peers) {
     bench_peers(measuring, *kinds, arguments, *workload, report);
   }
@@ -322,7 +334,9 @@ void add_bench_command(CLI::App& app, int& exit_code) {
                    "As what vectors are stored: float32, float16 or uint8; the node has the first")
       ->delimiter(',')
       ->capture_default_str();
-  command->add_option("--clients", arguments->clients, "Clients at once; one a core if not given")
+  command
+      ->add_option("--clients", arguments->clients,
+                   "Clients at once; if not given one a core, and of --cluster 1, 8 and 32")
       ->check(CLI::Range(1, 256));
   command
       ->add_option("--repetitions", arguments->repetitions,
@@ -340,6 +354,9 @@ void add_bench_command(CLI::App& app, int& exit_code) {
   command->add_flag("--skip-scans", arguments->skip_scans, "Without exact scans");
   command->add_flag("--growth", arguments->growth,
                     "Also our index of a hundredth of the rows and more, to see how it slows down");
+
+  command->add_flag("--cluster", arguments->cluster,
+                    "Also imports into 3 nodes, and searches through a node without the shard");
 
   CLI::App* make = command->add_subcommand("make", "Make vectors of a known intrinsic dimension");
   make->add_option("--rows", arguments->make.rows)

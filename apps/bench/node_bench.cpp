@@ -4,21 +4,21 @@
 
 #include <atomic>
 #include <chrono>
-#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <mutex>
 #include <thread>
 
 #include "actors/jade.h"
+#include "apps/bench/bench_directory.h"
+#include "apps/bench/http_searcher.h"
+#include "apps/bench/matrix_reader.h"
 #include "apps/import/importer.h"
-#include "net/http_client.h"
 #include "net/http_server.h"
 
 namespace jade {
 namespace {
 
-namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point begin) {
@@ -32,48 +32,6 @@ size_t memory_bytes() {
   statm >> total >> resident;
   return resident * static_cast<size_t>(sysconf(_SC_PAGESIZE));
 }
-
-// A directory that goes with it.
-struct Scratch {
-  fs::path path;
-  Scratch() {
-    std::string name = (fs::temp_directory_path() / "jade-bench-XXXXXX").string();
-    path = mkdtemp(name.data());
-  }
-  ~Scratch() {
-    std::error_code error;
-    fs::remove_all(path, error);
-  }
-};
-
-// Reads rows from memory, as `jade import` reads them from a file.
-class MatrixReader final : public VectorReader {
- public:
-  explicit MatrixReader(const Matrix& matrix) : matrix_(matrix) {}
-  FileFormat format() const override { return FileFormat::fbin; }
-  ElementType element_type() const override { return ElementType::f32; }
-  uint32_t dimension() const override { return matrix_.dimension; }
-  std::optional<uint64_t> rows() const override { return matrix_.rows; }
-  uint64_t bytes_read() const override { return next_ * matrix_.dimension * 4; }
-  Status skip(uint64_t rows) override {
-    next_ += rows;
-    return {};
-  }
-  Result<RowPiece> read(size_t rows_max, size_t bytes_max) override {
-    RowPiece piece;
-    piece.first_row = next_;
-    piece.rows =
-        std::min({rows_max, bytes_max / (matrix_.dimension * 4) + 1, matrix_.rows - next_});
-    piece.values.assign(reinterpret_cast<const char*>(matrix_.row(next_)),
-                        piece.rows * matrix_.dimension * 4);
-    next_ += piece.rows;
-    return piece;
-  }
-
- private:
-  const Matrix& matrix_;
-  size_t next_ = 0;
-};
 
 class NodeBench {
  public:
@@ -103,7 +61,7 @@ class NodeBench {
  private:
   Status open() {
     NodeOptions options;
-    options.data_dir = (scratch_.path / "data").string();
+    options.data_dir = (scratch_.path() / "data").string();
     auto node = Node::open(options);
     if (!node.ok()) return node.status();
     node_ = std::move(*node);
@@ -154,9 +112,9 @@ class NodeBench {
   // Into another node, so that its memory and files are not those that are measured;
   // as many and as large requests at once as over HTTP.
   Status ingest_in_process() {
-    Scratch scratch;
+    BenchDirectory scratch;
     NodeOptions options;
-    options.data_dir = (scratch.path / "data").string();
+    options.data_dir = (scratch.path() / "data").string();
     auto node = Node::open(options);
     if (!node.ok()) return node.status();
     auto created = (*node)->create_database(spec_of("vectors"));
@@ -292,26 +250,12 @@ class NodeBench {
     return {};
   }
 
-  Searcher over_http() {
-    auto connected = HttpClient::connect(url_);
-    JADE_ASSERT(connected.ok());
-    auto client = std::shared_ptr<HttpClient>(std::move(*connected));
-    return [this, client](size_t query, uint32_t ef) {
-      std::string body = encode_search(request_for(ef), workload_.queries.row(query), 1,
-                                       workload_.queries.dimension);
-      auto response = client->request("POST", "/v1/databases/vectors/search", body,
-                                      content_type_binary, content_type_binary);
-      JADE_ASSERT(response.ok() && response->ok());
-      auto reply = decode_search_reply(response->body);
-      JADE_ASSERT(reply.ok());
-      return ids_of(reply->results.front());
-    };
-  }
+  Searcher over_http() { return http_searcher(url_, "vectors", workload_); }
 
   void search() {
     auto in_process = [this] {
       return Searcher([this](size_t query, uint32_t ef) {
-        SearchRequest request = request_for(ef);
+        SearchRequest request = bench_request(workload_.k, ef);
         request.database = "vectors";
         const float* row = workload_.queries.row(query);
         request.vector.assign(row, row + workload_.queries.dimension);
@@ -340,25 +284,10 @@ class NodeBench {
     }
   }
 
-  SearchRequest request_for(uint32_t ef) const {
-    SearchRequest request;
-    request.k = workload_.k;
-    request.ef_search = ef;
-    request.include_metadata = false;
-    return request;
-  }
-
-  static std::vector<int64_t> ids_of(const SearchReply& reply) {
-    std::vector<int64_t> out;
-    for (const SearchHit& hit : reply.results)
-      out.push_back(static_cast<int64_t>(hit.id.integer()));
-    return out;
-  }
-
   const NodeBenchOptions& options_;
   const Workload& workload_;
   Report& report_;
-  Scratch scratch_;
+  BenchDirectory scratch_;
   std::unique_ptr<Node> node_;
   std::unique_ptr<HttpServer> server_;
   std::string url_;

@@ -101,7 +101,6 @@ TEST_CASE("what costs far more memory than bytes is refused") {
   Wire wire;
   const std::string many = "more strings and lists than so few bytes can have";
   CHECK(wire.refusal_of(std::vector<std::string>(1'000'000)) == many);
-  CHECK(wire.refusal_of(hits_of(1'000'000, 0, {})) == many);
   CHECK(wire.refusal_of(std::vector<std::string>(MessageReader::sequences_min - 1)).empty());
 }
 
@@ -110,10 +109,25 @@ TEST_CASE("lengths that cannot be true are refused before anything is made for t
   const std::string no = "4294967295 elements in 3 bytes";
   CHECK(wire.refusal(message_of("@charbuf", huge + "abc")) == no);
   CHECK(wire.refusal(message_of("@strvec", huge + "abc")) == no);
-  CHECK(wire.refusal(message_of("jade::ShardHits", huge + "abc")) == no);
+  CHECK(wire.refusal(message_of("jade::ShardVectors", huge + "abc")) == no);
   for (const char* type : {"@str", "@u16str", "@u32str"}) {
     CHECK(wire.refusal(message_of(type, huge + "abc")) == "fewer bytes than it says");
   }
+}
+
+TEST_CASE("what is packed into one string is refused where that makes no sense") {
+  Wire wire;
+  for (const char* type : {"jade::ShardSearch", "jade::ShardHits"}) {
+    CHECK(wire.refusal(message_of(type, huge + "abc")) == "fewer bytes than it says");
+    CHECK(wire.refusal(message_of(type,
+                                  "\x03"
+                                  "abc")) == "fewer bytes than it says");
+  }
+  std::string hits(12, '\0');
+  hits += "\x05";  // five queries, of which nothing comes
+  hits += std::string(3, '\0');
+  CHECK(wire.refusal(message_of("jade::ShardHits", "\x10" + hits + '\0')) ==
+        "5 elements in 0 bytes");
 }
 
 TEST_CASE("messages in messages do not take the stack") {
