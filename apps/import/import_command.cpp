@@ -160,10 +160,11 @@ Status create_database(const Arguments& arguments, uint32_t dimension) {
   body["name"] = arguments.import.database;
   // To one node, and once: a refusal by another might be the answer to what this one has done.
   Status created;
-  for (const std::string& url : split_urls(arguments.import.url)) {
-    auto client = HttpClient::connect(url);
+  const std::vector<std::string> urls = split_urls(arguments.import.url);
+  for (const std::string& url : urls) {
+    auto client = connect_to_node(url, {}, &url == &urls.back() ? 0 : node_patience_ms);
     created = client.ok() ? Status() : client.status();
-    if (created.code() == Code::unavailable) continue;
+    if (may_be_asked_of_another(created.code())) continue;
     if (!created.ok()) return created;
     auto response = (*client)->request("POST", "/v1/databases", json::serialize(body));
     created = response.ok() ? check_response(*response) : response.status();

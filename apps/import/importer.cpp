@@ -381,7 +381,8 @@ class Importer {
         asked = {};
       }
       if (!sender.client) {
-        auto connected = HttpClient::connect(urls_[sender.url]);
+        auto connected =
+            connect_to_node(urls_[sender.url], {}, urls_.size() > 1 ? options_.patience_ms : 0);
         if (!connected.ok()) {
           last = connected.status();
           if (!is_transient(last.code())) return last;

@@ -1,6 +1,8 @@
 // The nodes of a cluster to ask, one after the other.
 #pragma once
 
+#include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,11 +23,27 @@ std::vector<std::string> split_urls(std::string_view urls);
 // split_urls() wants them.
 CLI::Option* add_url_option(CLI::App& command, std::string& urls, const std::string& help);
 
+// Whether a node that fails so is passed over, where the question is one for any of them.
+bool may_be_asked_of_another(Code code);
+
+// How long a node is given to say that it lives, where another could be asked in its place.
+constexpr uint32_t node_patience_ms = 3'000;
+
+// A connection to one of several nodes. Where others are left, `patience_ms` says so: a process
+// that hangs takes connections and says nothing for as long as a request may last, so it is first
+// asked whether it lives, and fails with `deadline_exceeded` where it does not say so in that
+// time. Requests that follow may last as long as `options` say. 0: it is not asked.
+Result<std::unique_ptr<HttpClient>> connect_to_node(const std::string& url,
+                                                    const HttpClientOptions& options,
+                                                    uint32_t patience_ms);
+
 // The answer to a read, which may be asked again: of the first node that answers it. Who cannot be
 // reached, does not answer in time, or says that it is unavailable is passed over. Where all are,
 // the failure names each with its reason; a URL that is none fails with `invalid_argument`.
+// All but the last are asked first whether they live: see connect_to_node().
 Result<HttpResponse> ask_any_node(std::string_view urls, const HttpClientOptions& options,
                                   std::string_view method, std::string_view target,
-                                  std::string_view body = {});
+                                  std::string_view body = {},
+                                  uint32_t patience_ms = node_patience_ms);
 
 }  // namespace jade

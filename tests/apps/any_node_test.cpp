@@ -70,4 +70,33 @@ TEST_CASE("where nobody answers each is named with its reason") {
   CHECK(ask("http://x:y").status().code() == Code::invalid_argument);
 }
 
+TEST_CASE("a node that hangs is passed over where another is left") {
+  HungServer hung;
+  std::string dead = dead_url();
+  ScriptedServer good({{200, "", "good", false}});
+  HttpClientOptions forever;
+  forever.request_timeout_ms = 3'600'000;
+  auto ask = [&](const std::string& urls) {
+    return ask_any_node(urls, forever, "POST", "/v1/databases/d/search", "{}", 50);
+  };
+  auto answer = ask(hung.url() + "," + good.url());
+  REQUIRE_MESSAGE(answer.ok(), answer.status().to_string());
+  CHECK(answer->body == "good");
+  auto none = ask(hung.url() + "," + dead);
+  REQUIRE(!none.ok());
+  CHECK(none.status().message().starts_with(
+      hung.url() + ": it has not said within 50 ms that it lives; " + dead + ": "));
+}
+
+TEST_CASE("the last node has the time that a request may take") {
+  HungServer hung;
+  HttpClientOptions options;
+  options.request_timeout_ms = 50;
+  // By the request itself, not by the question whether it lives.
+  auto answer = ask_any_node(dead_url() + "," + hung.url(), options, "GET", "/", "", 3'600'000);
+  REQUIRE(!answer.ok());
+  CHECK(answer.status().code() == Code::deadline_exceeded);
+  CHECK(answer.status().message().ends_with(hung.url() + ": the server did not answer in time"));
+}
+
 }  // namespace jade

@@ -124,6 +124,17 @@ TEST_CASE_FIXTURE(Import, "the next node takes over where one does not answer, w
   CHECK(second.keys()[1] == first.keys()[4]);
 }
 
+TEST_CASE_FIXTURE(Import, "the next node takes over where one hangs") {
+  options.patience_ms = 50;
+  HungServer hung;
+  ScriptedServer good({});
+  options.url = hung.url() + "," + good.url();
+  auto outcome = run();
+  REQUIRE_MESSAGE(outcome.ok(), outcome.status().to_string());
+  CHECK(outcome->rows == 3);
+  CHECK(good.requests() == std::vector<std::string>{a, b, c});
+}
+
 TEST_CASE_FIXTURE(Import, "what will not pass by waiting ends the import at once") {
   for (const auto& [status, code] :
        {std::pair(500, "internal"), {507, "disk_full"}, {404, "not_found"}}) {

@@ -32,7 +32,8 @@ inline Answer refusal(unsigned status, const std::string& code, const std::strin
 
 class ScriptedServer {
  public:
-  // After these answers all requests are granted.
+  // After these answers all requests are granted. That it lives it always says; this is neither
+  // among its answers nor among its requests.
   explicit ScriptedServer(std::deque<Answer> answers)
       : answers_(std::move(answers)),
         acceptor_(io_, {boost::asio::ip::address_v4::loopback(), 0}),
@@ -79,7 +80,7 @@ class ScriptedServer {
     http::read(socket, buffer, request, error);
     if (error) return false;
     Answer answer;
-    {
+    if (request.target() != "/healthz") {
       std::lock_guard lock(mutex_);
       requests_.push_back(request.body());
       keys_.emplace_back(request["Idempotency-Key"]);
@@ -103,6 +104,19 @@ class ScriptedServer {
   boost::asio::io_context io_;
   boost::asio::ip::tcp::acceptor acceptor_;
   std::thread thread_;
+};
+
+// One that hangs: the system takes its connections, and nobody answers.
+class HungServer {
+ public:
+  HungServer() : acceptor_(io_, {boost::asio::ip::address_v4::loopback(), 0}) {}
+  std::string url() const {
+    return "http://127.0.0.1:" + std::to_string(acceptor_.local_endpoint().port());
+  }
+
+ private:
+  boost::asio::io_context io_;
+  boost::asio::ip::tcp::acceptor acceptor_;
 };
 
 }  // namespace jade
