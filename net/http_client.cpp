@@ -239,9 +239,10 @@ Result<HttpResponse> HttpClient::request(std::string_view method, std::string_vi
   impl_->write_head(method, target, body.size(), content_type, accept, idempotency_key);
   bool reused = impl_->socket.has_value();
   if (!reused) JADE_RETURN_IF_ERROR(impl_->open());
+  const bool send_again = reused && impl_->options.send_again;
   bool answered = false;
   auto response = impl_->exchange(body, method == "HEAD", answered);
-  if (!response && reused && !answered && response.status().code() == Code::unavailable) {
+  if (!response && send_again && !answered && response.status().code() == Code::unavailable) {
     JADE_RETURN_IF_ERROR(impl_->open());
     response = impl_->exchange(body, method == "HEAD", answered);
   }

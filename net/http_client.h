@@ -21,6 +21,9 @@ struct HttpClientOptions {
   // wait for the disk.
   uint32_t request_timeout_ms = 120'000;
   size_t response_bytes_max = size_t{1} << 30;
+  // Whether a request is sent once more where the connection was closed before its answer. Not
+  // for what must not be done twice: the server may have done it.
+  bool send_again = true;
 };
 
 class HttpClient {
@@ -36,7 +39,7 @@ class HttpClient {
 
   // Sends one request and waits for its response. A response of any status is a
   // value; see check_response(). When the server had closed the kept-alive
-  // connection before the request, connects again and sends it once more.
+  // connection before the request, connects again and sends it once more (send_again).
   // `unavailable`: refused or broken; `deadline_exceeded`: timed out;
   // `corruption`: not HTTP; `too_large`: over response_bytes_max. After a failure
   // the next request connects anew. With an idempotency key, which is the header of that name, a

@@ -158,18 +158,10 @@ Status create_database(const Arguments& arguments, uint32_t dimension) {
   }
   json::object body = form_of(arguments, dimension, false);
   body["name"] = arguments.import.database;
-  // To one node, and once: a refusal by another might be the answer to what this one has done.
-  Status created;
-  const std::vector<std::string> urls = split_urls(arguments.import.url);
-  for (const std::string& url : urls) {
-    auto client = connect_to_node(url, {}, &url == &urls.back() ? 0 : node_patience_ms);
-    created = client.ok() ? Status() : client.status();
-    if (may_be_asked_of_another(created.code())) continue;
-    if (!created.ok()) return created;
-    auto response = (*client)->request("POST", "/v1/databases", json::serialize(body));
-    created = response.ok() ? check_response(*response) : response.status();
-    break;
-  }
+  // Once: a refusal by another might be the answer to what the first has done.
+  auto answer =
+      AnyNode(arguments.import.url).ask_once("POST", "/v1/databases", json::serialize(body));
+  Status created = answer.ok() ? check_response(*answer) : answer.status();
   // Another has made it meanwhile.
   if (created.code() != Code::already_exists) return created;
   there = describe_database(arguments);

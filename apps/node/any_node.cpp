@@ -2,6 +2,8 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <optional>
+#include <utility>
 
 namespace jade {
 namespace {
@@ -16,18 +18,6 @@ Status check_alive(const std::string& url, HttpClientOptions options, uint32_t p
   return Status(
       status.code(),
       "it has not said within " + std::to_string(options.request_timeout_ms) + " ms that it lives");
-}
-
-Result<HttpResponse> ask_node_once(const std::string& url, const HttpClientOptions& options,
-                                   uint32_t patience_ms, std::string_view method,
-                                   std::string_view target, std::string_view body) {
-  auto client = connect_to_node(url, options, patience_ms);
-  if (!client) return client.status();
-  auto response = (*client)->request(method, target, body);
-  if (!response) return response.status();
-  Status status = check_response(*response);
-  if (status.code() == Code::unavailable) return status;
-  return response;
 }
 
 }  // namespace
@@ -68,20 +58,56 @@ Result<std::unique_ptr<HttpClient>> connect_to_node(const std::string& url,
   return HttpClient::connect(url, options);
 }
 
-Result<HttpResponse> ask_any_node(std::string_view urls, const HttpClientOptions& options,
-                                  std::string_view method, std::string_view target,
-                                  std::string_view body, uint32_t patience_ms) {
-  const std::vector<std::string> nodes = split_urls(urls);
+AnyNode::AnyNode(std::string_view urls, const HttpClientOptions& options, uint32_t patience_ms)
+    : urls_(split_urls(urls)), options_(options), patience_ms_(patience_ms) {}
+
+// `question` gets a connection, and fails with what passes a node over.
+Result<HttpResponse> AnyNode::ask_in_turn(const HttpClientOptions& options,
+                                          const Question& question) {
   std::string failures;
   Status last;
-  for (const std::string& url : nodes) {
-    const bool last_one = &url == &nodes.back();
-    auto response = ask_node_once(url, options, last_one ? 0 : patience_ms, method, target, body);
-    if (response.ok() || !may_be_asked_of_another(response.status().code())) return response;
+  for (auto url = urls_.begin(); url != urls_.end(); ++url) {
+    auto client = connect_to_node(*url, options, url + 1 == urls_.end() ? 0 : patience_ms_);
+    auto response = client ? question(**client) : Result<HttpResponse>(client.status());
+    if (response.ok() || !may_be_asked_of_another(response.status().code())) {
+      std::rotate(urls_.begin(), url, url + 1);
+      return response;
+    }
     last = response.status();
-    failures += (failures.empty() ? "" : "; ") + url + ": " + last.message();
+    failures += (failures.empty() ? "" : "; ") + *url + ": " + last.message();
   }
-  return nodes.size() == 1 ? last : Status(last.code(), failures);
+  return urls_.size() == 1 ? last : Status(last.code(), failures);
+}
+
+Result<HttpResponse> AnyNode::ask(std::string_view method, std::string_view target,
+                                  std::string_view body, const Check& check) {
+  return ask_in_turn(options_, [&](HttpClient& client) -> Result<HttpResponse> {
+    auto response = client.request(method, target, body);
+    if (!response) return response.status();
+    Status status = check_response(*response);
+    if (status.code() == Code::unavailable) return status;
+    if (check) JADE_RETURN_IF_ERROR(check(*response));
+    return response;
+  });
+}
+
+Result<HttpResponse> AnyNode::ask_once(std::string_view method, std::string_view target,
+                                       std::string_view body) {
+  HttpClientOptions once = options_;
+  once.send_again = false;
+  std::optional<Result<HttpResponse>> sent;
+  auto answer = ask_in_turn(once, [&](HttpClient& client) {
+    sent = client.request(method, target, body);
+    // The nodes are not asked further, whatever has become of it.
+    return sent->ok() ? *sent : Result<HttpResponse>(HttpResponse());
+  });
+  return sent ? *sent : answer;
+}
+
+Result<HttpResponse> ask_any_node(std::string_view urls, const HttpClientOptions& options,
+                                  std::string_view method, std::string_view target,
+                                  std::string_view body) {
+  return AnyNode(urls, options).ask(method, target, body);
 }
 
 }  // namespace jade

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -37,13 +38,41 @@ Result<std::unique_ptr<HttpClient>> connect_to_node(const std::string& url,
                                                     const HttpClientOptions& options,
                                                     uint32_t patience_ms);
 
-// The answer to a read, which may be asked again: of the first node that answers it. Who cannot be
-// reached, does not answer in time, or says that it is unavailable is passed over. Where all are,
-// the failure names each with its reason; a URL that is none fails with `invalid_argument`.
-// All but the last are asked first whether they live: see connect_to_node().
+// Several nodes; the one that has answered is asked first from then on, so that what follows finds
+// what it was told.
+class AnyNode {
+ public:
+  // Whether an answer will do; `unavailable` where another node's may be better.
+  using Check = std::function<Status(const HttpResponse&)>;
+
+  explicit AnyNode(std::string_view urls, const HttpClientOptions& options = {},
+                   uint32_t patience_ms = node_patience_ms);
+
+  // The answer to what may be asked again, and of any of them: of the first node that answers it.
+  // Who cannot be reached, does not answer in time, says that it is unavailable, or does not pass
+  // `check` is passed over. Where all are, the failure names each with its reason; a URL that is
+  // none fails with `invalid_argument`. All but the last are asked first whether they live: see
+  // connect_to_node().
+  Result<HttpResponse> ask(std::string_view method, std::string_view target,
+                           std::string_view body = {}, const Check& check = {});
+
+  // The answer to what must not be asked twice: only who cannot be reached, or does not live, is
+  // passed over. Once it was sent, whatever comes of it is the result.
+  Result<HttpResponse> ask_once(std::string_view method, std::string_view target,
+                                std::string_view body = {});
+
+ private:
+  using Question = std::function<Result<HttpResponse>(HttpClient&)>;
+  Result<HttpResponse> ask_in_turn(const HttpClientOptions& options, const Question& question);
+
+  std::vector<std::string> urls_;
+  HttpClientOptions options_;
+  uint32_t patience_ms_;
+};
+
+// AnyNode::ask() for a single question.
 Result<HttpResponse> ask_any_node(std::string_view urls, const HttpClientOptions& options,
                                   std::string_view method, std::string_view target,
-                                  std::string_view body = {},
-                                  uint32_t patience_ms = node_patience_ms);
+                                  std::string_view body = {});
 
 }  // namespace jade

@@ -7,8 +7,7 @@
 #include <thread>
 
 #include "apps/commands.h"
-#include "apps/node/ask_node.h"
-#include "net/http_client.h"
+#include "apps/node/cluster_view.h"
 #include "net/url.h"
 
 namespace jade {
@@ -42,8 +41,7 @@ struct NodeState {
   bool votes = false;
 };
 
-Result<NodeState> read_node(const json::value& node) {
-  const json::object& fields = node.as_object();
+Result<NodeState> read_node(const json::object& fields) {
   const json::value* name = fields.if_contains("name");
   const json::value* state = fields.if_contains("state");
   const json::value* replicas = fields.if_contains("replicas");
@@ -55,19 +53,12 @@ Result<NodeState> read_node(const json::value& node) {
                    replicas->as_int64(), votes && votes->is_bool() && votes->as_bool()};
 }
 
-Result<NodeState> find_node(HttpClient& client, const std::string& name) {
-  auto cluster = ask_node(client, "GET", "/v1/cluster");
-  if (!cluster) return cluster.status();
-  const json::value* nodes = cluster->as_object().if_contains("nodes");
-  if (nodes == nullptr || !nodes->is_array()) {
-    return corruption("the answer is not that of a jade node");
-  }
-  for (const json::value& one : nodes->as_array()) {
-    if (!one.is_object()) continue;
-    auto node = read_node(one);
-    if (node && node->name == name) return node;
-  }
-  return not_found("the cluster has no node \"" + name + "\" any more");
+Result<NodeState> read_reply(const HttpResponse& response) {
+  JADE_RETURN_IF_ERROR(check_response(response));
+  json::error_code error;
+  json::value reply = json::parse(response.body, error);
+  if (error || !reply.is_object()) return corruption("the answer is not that of a jade node");
+  return read_node(reply.get_object());
 }
 
 void say(const NodeState& node) {
@@ -84,10 +75,20 @@ void warn_of_vote(const NodeState& node) {
 }
 
 // Until it holds nothing; says whenever that is one replica nearer.
-Status await_drained(HttpClient& client, NodeState node) {
-  while (node.state == "draining") {
-    std::this_thread::sleep_for(poll_interval);
-    auto now = find_node(client, node.name);
+Status await_drained(AnyNode& nodes, NodeState node) {
+  uint64_t version = 0;
+  for (bool first = true; node.state == "draining"; first = false) {
+    // At first at once, of who has carried the drain out: others may not know of it yet.
+    if (!first) std::this_thread::sleep_for(poll_interval);
+    auto view = ask_cluster(nodes, version);
+    if (!view) return view.status();
+    JADE_RETURN_IF_ERROR(view->outdated);
+    if (view->version < version) continue;
+    version = view->version;
+    const json::object* found = find_node(*view, node.name);
+    if (found == nullptr)
+      return not_found("the cluster has no node \"" + node.name + "\" any more");
+    auto now = read_node(*found);
     if (!now) return now.status();
     if (now->replicas != node.replicas || now->state != node.state) say(*now);
     node = *now;
@@ -99,28 +100,36 @@ Status await_drained(HttpClient& client, NodeState node) {
   return Status(Code::failed_precondition, "the drain of \"" + node.name + "\" was taken back");
 }
 
+// By its id, which no other node ever gets: so a change whose answer was lost may be asked for
+// again, of another node, even where the first has carried it out.
 Status change(const Arguments& arguments, std::string_view action) {
-  auto client = HttpClient::connect(arguments.url);
-  if (!client) return client.status();
-  std::string path = "/v1/cluster/nodes/" + percent_encode(arguments.node);
-  auto reply = action == "remove" ? ask_node(**client, "DELETE", path)
-                                  : ask_node(**client, "POST", path + "/" + std::string(action));
+  AnyNode nodes(arguments.url);
+  auto view = ask_cluster(nodes);
+  if (!view) return view.status();
+  JADE_RETURN_IF_ERROR(view->outdated);
+  const json::object* found = find_node(*view, arguments.node);
+  const json::value* id = found == nullptr ? nullptr : found->if_contains("id");
+  if (id == nullptr) return not_found("the cluster has no node \"" + arguments.node + "\"");
+  std::string path = "/v1/cluster/nodes/" + percent_encode(json::serialize(*id));
+  auto reply = action == "remove" ? nodes.ask("DELETE", path)
+                                  : nodes.ask("POST", path + "/" + std::string(action));
   if (!reply) return reply.status();
-  auto node = read_node(*reply);
-  if (!node) return node.status();
-  if (action == "remove") {
-    std::printf("%s: removed\n", node->name.c_str());
+  auto node = read_reply(*reply);
+  if (action == "remove" && (node.ok() || node.status().code() == Code::not_found)) {
+    auto removed = read_node(*found);
+    std::printf("%s: removed\n", removed ? removed->name.c_str() : arguments.node.c_str());
     return {};
   }
+  if (!node) return node.status();
   say(*node);
-  return arguments.wait ? await_drained(**client, *node) : Status();
+  return arguments.wait ? await_drained(nodes, *node) : Status();
 }
 
 void add_action(CLI::App& node, const std::string& action, const std::string& help,
                 std::shared_ptr<Arguments> arguments, int& exit_code) {
   CLI::App* command = node.add_subcommand(action, help);
   command->add_option("node", arguments->node, "Name or id of the node")->required();
-  command->add_option("--url", arguments->url, "Any node of the cluster")->capture_default_str();
+  add_url_option(*command, arguments->url, "A node of the cluster");
   if (action == "drain") {
     command->add_flag("--wait", arguments->wait, "Return when the node is empty");
   }

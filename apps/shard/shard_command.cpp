@@ -7,8 +7,7 @@
 #include <thread>
 
 #include "apps/commands.h"
-#include "apps/node/ask_node.h"
-#include "net/http_client.h"
+#include "apps/node/cluster_view.h"
 #include "net/url.h"
 
 namespace jade {
@@ -34,10 +33,8 @@ struct Arguments {
 };
 
 // The shard that is being split off, or 0.
-uint64_t child_of(const json::value& cluster, uint64_t shard) {
-  const json::value* tasks = cluster.as_object().if_contains("tasks");
-  if (tasks == nullptr || !tasks->is_array()) return 0;
-  for (const json::value& task : tasks->as_array()) {
+uint64_t child_of(const ClusterView& cluster, uint64_t shard) {
+  for (const json::value& task : array_of(cluster, "tasks")) {
     const json::object* fields = task.if_object();
     const json::value* of = fields ? fields->if_contains("shard") : nullptr;
     const json::value* child = fields ? fields->if_contains("child") : nullptr;
@@ -49,25 +46,44 @@ uint64_t child_of(const json::value& cluster, uint64_t shard) {
   return 0;
 }
 
-Status split(const Arguments& arguments) {
-  auto client = HttpClient::connect(arguments.url);
-  if (!client) return client.status();
-  std::string shard = std::to_string(arguments.shard);
-  auto reply = ask_node(
-      **client, "POST",
-      "/v1/databases/" + percent_encode(arguments.database) + "/shards/" + shard + "/split");
-  if (!reply) return reply.status();
-  std::printf("shard %s: splitting\n", shard.c_str());
-  std::fflush(stdout);
-  while (arguments.wait) {
-    auto cluster = ask_node(**client, "GET", "/v1/cluster");
+Status await_split(AnyNode& nodes, uint64_t shard) {
+  uint64_t version = 0;
+  for (;;) {
+    auto cluster = ask_cluster(nodes, version);
     if (!cluster) return cluster.status();
-    if (child_of(*cluster, arguments.shard) == 0) {
-      std::printf("shard %s: split\n", shard.c_str());
-      return {};
-    }
+    JADE_RETURN_IF_ERROR(cluster->outdated);
+    // One that is behind may not know of the split.
+    bool current = cluster->version >= version;
+    if (current && child_of(*cluster, shard) == 0) return {};
+    if (current) version = cluster->version;
     std::this_thread::sleep_for(poll_interval);
   }
+}
+
+// A split that was begun may be over a moment later, and would be begun once more by the same
+// request: that is sent once, to a node that has just answered for the database.
+Status begin_split(AnyNode& nodes, const Arguments& arguments) {
+  const std::string database = "/v1/databases/" + percent_encode(arguments.database);
+  auto there = nodes.ask("GET", database);
+  if (!there) return there.status();
+  JADE_RETURN_IF_ERROR(check_response(*there));
+  auto reply =
+      nodes.ask_once("POST", database + "/shards/" + std::to_string(arguments.shard) + "/split");
+  Status status = reply ? check_response(*reply) : reply.status();
+  if (!may_be_asked_of_another(status.code())) return status;
+  return Status(status.code(), status.message() +
+                                   "; it may have been begun all the same: see `jade status` "
+                                   "before this is done again");
+}
+
+Status split(const Arguments& arguments) {
+  AnyNode nodes(arguments.url);
+  JADE_RETURN_IF_ERROR(begin_split(nodes, arguments));
+  std::printf("shard %llu: splitting\n", static_cast<unsigned long long>(arguments.shard));
+  std::fflush(stdout);
+  if (!arguments.wait) return {};
+  JADE_RETURN_IF_ERROR(await_split(nodes, arguments.shard));
+  std::printf("shard %llu: split\n", static_cast<unsigned long long>(arguments.shard));
   return {};
 }
 
@@ -81,7 +97,7 @@ void add_shard_command(CLI::App& app, int& exit_code) {
   CLI::App* command = shard->add_subcommand("split", "Give half of a shard to a new one");
   command->add_option("shard", arguments->shard, "Number of the shard")->required();
   command->add_option("--database", arguments->database, "Its database")->required();
-  command->add_option("--url", arguments->url, "Any node of the cluster")->capture_default_str();
+  add_url_option(*command, arguments->url, "A node of the cluster");
   command->add_flag("--wait", arguments->wait, "Return when the split is over");
   command->callback([arguments, &exit_code] {
     Status status = split(*arguments);

@@ -77,7 +77,7 @@ TEST_CASE("a node that hangs is passed over where another is left") {
   HttpClientOptions forever;
   forever.request_timeout_ms = 3'600'000;
   auto ask = [&](const std::string& urls) {
-    return ask_any_node(urls, forever, "POST", "/v1/databases/d/search", "{}", 50);
+    return AnyNode(urls, forever, 50).ask("POST", "/v1/databases/d/search", "{}");
   };
   auto answer = ask(hung.url() + "," + good.url());
   REQUIRE_MESSAGE(answer.ok(), answer.status().to_string());
@@ -93,10 +93,35 @@ TEST_CASE("the last node has the time that a request may take") {
   HttpClientOptions options;
   options.request_timeout_ms = 50;
   // By the request itself, not by the question whether it lives.
-  auto answer = ask_any_node(dead_url() + "," + hung.url(), options, "GET", "/", "", 3'600'000);
+  auto answer = AnyNode(dead_url() + "," + hung.url(), options, 3'600'000).ask("GET", "/");
   REQUIRE(!answer.ok());
   CHECK(answer.status().code() == Code::deadline_exceeded);
   CHECK(answer.status().message().ends_with(hung.url() + ": the server did not answer in time"));
+}
+
+TEST_CASE("who has answered is asked first from then on") {
+  ScriptedServer busy({refusal(503, "unavailable", "")}), good({});
+  AnyNode nodes(busy.url() + "," + good.url());
+  REQUIRE(nodes.ask("GET", "/a").ok());
+  REQUIRE(nodes.ask("GET", "/b").ok());
+  CHECK(busy.targets() == Texts{"GET /a"});
+  CHECK(good.targets() == Texts{"GET /a", "GET /b"});
+}
+
+TEST_CASE("what must not be asked twice goes on only where nobody has got it") {
+  for (const Answer& lost : {Answer{200, "", "", true}, refusal(503, "unavailable", "")}) {
+    HungServer hung;
+    ScriptedServer first({lost}), second({});
+    AnyNode nodes(dead_url() + "," + hung.url() + "," + first.url() + "," + second.url(), {}, 50);
+    auto answer = nodes.ask_once("POST", "/a");
+    CHECK((answer ? check_response(*answer) : answer.status()).code() == Code::unavailable);
+    CHECK(first.targets() == Texts{"POST /a"});
+    CHECK(second.targets().empty());
+  }
+  std::string dead = dead_url();
+  auto nobody = AnyNode(dead + "," + dead).ask_once("POST", "/a");
+  REQUIRE(!nobody.ok());
+  CHECK(nobody.status().message().starts_with(dead + ": "));
 }
 
 }  // namespace jade

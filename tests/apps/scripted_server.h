@@ -54,6 +54,11 @@ class ScriptedServer {
     std::lock_guard lock(mutex_);
     return keys_;
   }
+  // The methods and targets of all requests so far, as "GET /v1/cluster".
+  std::vector<std::string> targets() {
+    std::lock_guard lock(mutex_);
+    return targets_;
+  }
   // The bodies of all requests so far.
   std::vector<std::string> requests() {
     std::lock_guard lock(mutex_);
@@ -84,6 +89,8 @@ class ScriptedServer {
       std::lock_guard lock(mutex_);
       requests_.push_back(request.body());
       keys_.emplace_back(request["Idempotency-Key"]);
+      targets_.push_back(std::string(request.method_string()) + " " +
+                         std::string(request.target()));
       if (!answers_.empty()) {
         answer = answers_.front();
         answers_.pop_front();
@@ -100,7 +107,7 @@ class ScriptedServer {
 
   std::mutex mutex_;
   std::deque<Answer> answers_;
-  std::vector<std::string> requests_, keys_;
+  std::vector<std::string> requests_, keys_, targets_;
   boost::asio::io_context io_;
   boost::asio::ip::tcp::acceptor acceptor_;
   std::thread thread_;
