@@ -7,15 +7,17 @@
 #include <string>
 
 #include "apps/commands.h"
-#include "apps/node/any_node.h"
+#include "apps/node/cluster_view.h"
 #include "apps/search/table.h"
 #include "apps/status/cluster_report.h"
-#include "net/http_client.h"
 
 namespace jade {
 namespace {
 
 constexpr const char* footer = R"(
+Of several nodes the first is shown that knows its cluster's master. Where there is none but nodes
+that take no part in the cluster any more, what such a node knew last is shown, with exit code 1.
+
 Examples:
   jade status
   jade status --url http://127.0.0.1:8081,http://127.0.0.1:8082
@@ -26,29 +28,23 @@ struct StatusArguments {
   bool json = false;
 };
 
-Result<std::string> ask(const std::string& url) {
+Status run(const StatusArguments& arguments) {
   HttpClientOptions options;
   options.request_timeout_ms = 30'000;  // a person waits
-  auto response = ask_any_node(url, options, "GET", "/v1/cluster");
-  if (!response) return response.status();
-  if (!response->ok() && parse_media_type(response->content_type) != MediaType::json) {
-    return corruption("the answer is not that of a jade node: HTTP status " +
-                      std::to_string(response->status));
-  }
-  JADE_RETURN_IF_ERROR(check_response(*response));
-  return response->body;
-}
-
-Status run(const StatusArguments& arguments) {
-  auto reply = ask(arguments.url);
-  if (!reply) return reply.status();
+  AnyNode nodes(arguments.url, options);
+  auto view = ask_cluster(nodes);
+  if (!view) return view.status();
   // What goes into a file or a pipe is not cut.
   size_t width = isatty(STDOUT_FILENO) ? terminal_width() : std::numeric_limits<size_t>::max();
-  auto report = report_of_cluster(*reply, width);
+  auto report = report_of_cluster(view->body, width);
   if (!report) return report.status();
-  std::string out = arguments.json ? *reply + "\n" : *report;
+  std::string out = arguments.json ? view->body + "\n" : *report;
   std::fwrite(out.data(), 1, out.size(), stdout);
-  return {};
+  std::fflush(stdout);
+  if (view->outdated.ok()) return {};
+  return Status(
+      view->outdated.code(),
+      "shown is what was known last, and may be long out of date: " + view->outdated.message());
 }
 
 // Another's answer may be of many lines.
