@@ -2,7 +2,6 @@
 
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
-#include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <memory>
@@ -14,6 +13,7 @@
 #include "apps/import/existing_database.h"
 #include "apps/import/import_state.h"
 #include "apps/import/importer.h"
+#include "apps/import/progress_line.h"
 #include "apps/node/any_node.h"
 #include "net/http_client.h"
 
@@ -82,32 +82,6 @@ std::string new_request_prefix() {
   char text[40];
   std::snprintf(text, sizeof text, "import-%08x%08x", device(), device());
   return text;
-}
-
-void draw(const ImportProgress& now, const VectorReader& reader, uint64_t start, bool terminal) {
-  double rate = now.seconds > 0 ? static_cast<double>(now.rows) / now.seconds : 0;
-  double megabytes = now.seconds > 0 ? static_cast<double>(now.bytes) / now.seconds / 1e6 : 0;
-  std::string line;
-  char text[160];
-  if (auto total = reader.rows()) {
-    double share =
-        *total > 0 ? static_cast<double>(now.rows_done) / static_cast<double>(*total) : 1;
-    double left =
-        rate > 0 ? static_cast<double>(*total - std::min(*total, start + now.rows)) / rate : 0;
-    std::string bar(static_cast<size_t>(share * 30), '#');
-    bar.resize(30, '.');
-    std::snprintf(text, sizeof text,
-                  "[%s] %3.0f%%  %llu of %llu rows  %.0f rows/s  %.1f MB/s  %.0f s left",
-                  bar.c_str(), share * 100, static_cast<unsigned long long>(now.rows_done),
-                  static_cast<unsigned long long>(*total), rate, megabytes, std::ceil(left));
-  } else {
-    std::snprintf(text, sizeof text, "%llu rows  %.0f rows/s  %.1f MB/s",
-                  static_cast<unsigned long long>(now.rows), rate, megabytes);
-  }
-  line = text;
-  if (now.missing > 0) line += "  " + std::to_string(now.missing) + " missing";
-  if (now.bad_rows > 0) line += "  " + std::to_string(now.bad_rows) + " bad";
-  std::fprintf(stderr, terminal ? "\r%s\033[K" : "%s\n", line.c_str());
 }
 
 // What the database is to be like; `only_given`: without what is so by default.
@@ -217,6 +191,11 @@ int finish(const Arguments& arguments, const ImportOutcome& outcome, const Impor
   return outcome.bad_rows > 0 ? 2 : 0;
 }
 
+// The row of the file that --limit leaves out first.
+uint64_t end_of(const Arguments& arguments) {
+  return arguments.skip + std::min(arguments.import.rows_max, UINT64_MAX - arguments.skip);
+}
+
 Result<int> run(Arguments& arguments) {
   std::optional<FileFormat> format;
   if (!arguments.format.empty()) {
@@ -252,6 +231,8 @@ Result<int> run(Arguments& arguments) {
   if (!vectors.ok()) return vectors.status();
   // A new database holds nothing of an earlier import, whoever created it.
   if (*vectors == 0) state.forget();
+  auto end_row = (*reader)->rows();
+  if (end_row) *end_row = std::min(*end_row, end_of(arguments));
   arguments.import.count_bad_rows = arguments.on_error == "count";
   arguments.import.first_row = arguments.skip;
   if (!arguments.no_resume && state.rows() > arguments.skip) {
@@ -276,7 +257,8 @@ Result<int> run(Arguments& arguments) {
     }
     if (arguments.quiet || now.seconds - drawn < (terminal ? 0.2 : 5)) return;
     drawn = now.seconds;
-    draw(now, **reader, arguments.import.first_row, terminal);
+    std::string line = progress_line(now, arguments.import.first_row, end_row);
+    std::fprintf(stderr, terminal ? "\r%s\033[K" : "%s\n", line.c_str());
   };
   auto complain = [&](const std::string& message) {
     std::fprintf(stderr, "%s%s\n", terminal ? "\r\033[K" : "", message.c_str());

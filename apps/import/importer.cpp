@@ -10,6 +10,8 @@
 #include <map>
 #include <mutex>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "apps/node/any_node.h"
 #include "index/half.h"
@@ -52,6 +54,36 @@ struct Batch {
 struct Sender {
   std::unique_ptr<HttpClient> client;
   size_t url = 0;  // which
+};
+
+// Why a request has not been carried out yet: what each node that was asked has said last.
+class Reasons {
+ public:
+  explicit Reasons(const std::vector<std::string>& urls) : urls_(urls), last_(urls.size()) {}
+
+  // `answered`: the node has; else it could not be asked.
+  void add(size_t url, Status why, bool answered) {
+    last_[url] = {std::move(why), answered, ++added_};
+  }
+  // An answer tells more than that another node cannot be reached; of several the latest.
+  Status best() const {
+    auto less = [](const Reason& a, const Reason& b) {
+      return std::pair(a.answered, a.when) < std::pair(b.answered, b.when);
+    };
+    auto best = std::max_element(last_.begin(), last_.end(), less);
+    if (urls_.size() == 1) return best->status;
+    return best->status.with_context(urls_[static_cast<size_t>(best - last_.begin())]);
+  }
+
+ private:
+  struct Reason {
+    Status status;
+    bool answered = false;
+    uint64_t when = 0;
+  };
+  const std::vector<std::string>& urls_;
+  std::vector<Reason> last_;
+  uint64_t added_ = 0;
 };
 
 class Importer {
@@ -101,10 +133,13 @@ class Importer {
  private:
   bool finished() const { return (reader_ended_ && queue_.empty() && busy_ == 0); }
 
+  double seconds_now() const {
+    return std::chrono::duration<double>(Clock::now() - started_).count();
+  }
+
   ImportProgress progress_now() const {
-    return {rows_,       missing_,
-            bad_rows_,   done_below_,
-            bytes_read_, std::chrono::duration<double>(Clock::now() - started_).count()};
+    return {
+        rows_, missing_, bad_rows_, done_below_, bytes_read_, seconds_now(), acknowledged_seconds_};
   }
 
   void read_all() {
@@ -210,6 +245,7 @@ class Importer {
     if (status.ok()) {
       std::lock_guard lock(mutex_);
       rows_ += batch.rows.size();
+      acknowledged_seconds_ = seconds_now();
       return {};
     }
     bool refused = status.code() == Code::invalid_argument || status.code() == Code::too_large ||
@@ -369,14 +405,14 @@ class Importer {
     const std::string key = key_of(batch);
     bool binary = batch.piece.lines.empty() && !as_json();
     const std::string path = "/v1/databases/" + options_.database + "/vectors";
-    Status last;
+    Reasons reasons(urls_);
     auto patience = wait_first;
     std::chrono::milliseconds asked{0};
     for (uint32_t attempt = 0; attempt <= options_.retries_max; ++attempt) {
       if (attempt > 0) {
-        say_that_it_lasts(attempt, last);
+        say_that_it_lasts(attempt, reasons.best());
         if (!stop_.load()) wait(asked.count() > 0 ? std::min(asked, wait_most) : patience);
-        if (stop_.load() || failure_seen()) return last;
+        if (stop_.load() || failure_seen()) return reasons.best();
         if (asked.count() == 0) patience = std::min(2 * patience, wait_most);
         asked = {};
       }
@@ -384,8 +420,8 @@ class Importer {
         auto connected =
             connect_to_node(urls_[sender.url], {}, urls_.size() > 1 ? options_.patience_ms : 0);
         if (!connected.ok()) {
-          last = connected.status();
-          if (!is_transient(last.code())) return last;
+          if (!is_transient(connected.status().code())) return connected.status();
+          reasons.add(sender.url, connected.status(), false);
           pass_over(sender);
           continue;
         }
@@ -394,11 +430,11 @@ class Importer {
       auto response = sender.client->request("POST", options_.update ? path + "/update" : path,
                                              body, binary ? content_type_binary : content_type_json,
                                              content_type_json, key);
+      Status last = response.ok() ? check_response(*response) : response.status();
+      if (!last.ok()) reasons.add(sender.url, last, response.ok());
       if (!response.ok()) {
-        last = response.status();
         pass_over(sender);
       } else {
-        last = check_response(*response);
         asked = std::chrono::seconds(response->retry_after_s);
         if (last.ok()) answered();
         if (last.ok() && options_.update) return count_missing(response->body);
@@ -407,7 +443,8 @@ class Importer {
       }
       if (last.ok() || !is_transient(last.code())) return last;
     }
-    return last.with_context("gave up after " + std::to_string(options_.retries_max) + " retries");
+    return reasons.best().with_context("gave up after " + std::to_string(options_.retries_max) +
+                                       " retries");
   }
 
   VectorReader& reader_;
@@ -427,6 +464,7 @@ class Importer {
   static constexpr uint32_t said_first = 6;  // after some 3 s
   uint32_t next_said_ = said_first;          // at which retry to say that one request lasts
   uint64_t rows_ = 0;
+  double acknowledged_seconds_ = 0;
   uint64_t missing_ = 0;
   uint64_t bad_rows_ = 0;
   uint64_t done_below_ = 0;

@@ -53,11 +53,13 @@ struct ImportProgress {
   uint64_t rows_done = 0;
   uint64_t bytes = 0;  // read from the file
   double seconds = 0;
+  double acknowledged_seconds = 0;  // when the last rows were; 0: none were
 };
 
 // Rows without an id get their number in the file. Memory is bounded by batches ×
 // connections. `report` is called from one thread, several times a second;
-// `complain` for each bad row, and while a request is tried again for long, from any. `stop` ends
+// `complain` for each bad row, and while a request is tried again for long, from any: with what a
+// node has answered where one has, rather than that another cannot be reached. `stop` ends
 // it: what is in flight is finished first. Stops with the first bad row's line and reason unless
 // count_bad_rows.
 Result<ImportOutcome> run_import(VectorReader& reader, const ImportOptions& options,

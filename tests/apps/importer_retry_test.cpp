@@ -170,6 +170,26 @@ TEST_CASE_FIXTURE(Import, "what is tried again for long is said, but not each ti
                                          "still trying (6 of 100 retries): nounavailable"});
 }
 
+TEST_CASE_FIXTURE(Import, "of several nodes the one that answers says why nothing goes on") {
+  options.retries_max = 7;
+  std::string dead = ScriptedServer({}).url();
+  ScriptedServer lost(std::deque<Answer>(9, refusal(503, "unavailable", "")));
+  for (const std::string& urls : {dead + "," + lost.url(), lost.url() + "," + dead}) {
+    options.url = urls;
+    said.clear();
+    auto outcome = run();
+    REQUIRE(!outcome.ok());
+    std::string why = lost.url() + ": nounavailable";
+    CHECK(said == std::vector<std::string>{"still trying (6 of 7 retries): " + why});
+    CHECK(outcome.status().message() == "gave up after 7 retries: " + why);
+  }
+  // Where nobody answers, the last that was asked.
+  options.url = dead;
+  auto outcome = run();
+  REQUIRE(!outcome.ok());
+  CHECK(outcome.status().message().ends_with("Connection refused"));
+}
+
 TEST_CASE_FIXTURE(Import, "a stop while it waits for a busy server ends it where it was") {
   options.wait = [this](milliseconds) { stop = true; };
   ScriptedServer server({{}, refusal(429, "resource_exhausted", "1")});
