@@ -36,7 +36,8 @@ those of one vector with --vector, or in lines of NDJSON any of "values", "metad
 "text" (null takes a field of the metadata, or one of several vectors, away). So one record
 can be brought from several files. Ids that are not there are counted, and stay away.
 
-An interrupted import goes on where it stopped when the same command is given again.
+An interrupted import goes on where it stopped when the same command is given again. With another
+--limit it does so, too: --limit counts from --skip on, and what is in already counts.
 
 With --create a database that exists already must be as the options say that are given, and have
 the file's dimension; otherwise nothing is done.
@@ -236,6 +237,14 @@ Result<int> run(Arguments& arguments) {
   arguments.import.count_bad_rows = arguments.on_error == "count";
   arguments.import.first_row = arguments.skip;
   if (!arguments.no_resume && state.rows() > arguments.skip) {
+    // By a smaller --limit than that of the import that was interrupted, which can still go on.
+    if (uint64_t end = end_of(arguments); end <= state.rows()) {
+      std::fprintf(stderr,
+                   "all rows before row %llu are in already, of an interrupted import (--no-resume "
+                   "sends them again)\n",
+                   static_cast<unsigned long long>(end));
+      return 0;
+    }
     arguments.import.first_row = state.rows();
     uint64_t done = arguments.import.first_row - arguments.skip;
     arguments.import.rows_max -= std::min(arguments.import.rows_max, done);
