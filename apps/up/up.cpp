@@ -132,13 +132,28 @@ std::vector<PlannedNode> plan_nodes(const UpOptions& options, const std::set<uns
   return nodes;
 }
 
+Status check_all_start(const UpOptions& options, const std::set<unsigned>& existing) {
+  std::string left;
+  for (unsigned node : existing) {
+    if (node > options.nodes) left += (left.empty() ? "" : ", ") + name_of(node);
+  }
+  if (left.empty()) return {};
+  unsigned last = *existing.rbegin();
+  return invalid_argument("--nodes is " + std::to_string(options.nodes) + ", but " + options.data +
+                          " has the data of " + left + " as well, which would not be there; give " +
+                          "--nodes " + std::to_string(last) +
+                          ". A node that is to leave for good: " +
+                          "`jade node drain`, `jade node remove`, then take its directory away");
+}
+
 Status up(UpOptions options) {
   auto cluster_port = cluster_port_of(options);
   if (!cluster_port) return cluster_port.status();
   options.cluster_port = *cluster_port;
   JADE_RETURN_IF_ERROR(options.validate());
-  JADE_RETURN_IF_ERROR(check_ports_free(options));
   std::set<unsigned> existing = existing_nodes(options);
+  JADE_RETURN_IF_ERROR(check_all_start(options, existing));
+  JADE_RETURN_IF_ERROR(check_ports_free(options));
   JADE_RETURN_IF_ERROR(make_directories(options));
   std::vector<PlannedNode> nodes = plan_nodes(options, existing);
   return options.in_process ? run_in_process(nodes) : run_processes(nodes);

@@ -32,6 +32,10 @@ struct PlannedNode {
 // `existing` are the numbers of the nodes, from 1, that have a directory.
 std::vector<PlannedNode> plan_nodes(const UpOptions& options, const std::set<unsigned>& existing);
 
+// Refuses fewer nodes than have a directory: what the others hold would be missing, though all that
+// are started were ready. As above; names them.
+Status check_all_start(const UpOptions& options, const std::set<unsigned>& existing);
+
 // Runs the cluster until SIGTERM or SIGINT. When every node is ready, prints their URLs
 // on standard output, one a line. The log of all is on standard error. To be called
 // from the main thread before it has started another. Fails where the cluster could not

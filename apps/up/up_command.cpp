@@ -10,7 +10,7 @@ namespace {
 
 constexpr const char* footer = R"(
 The first start founds a cluster in the directory; later ones start the same nodes again,
-and more of them where --nodes is larger. Their URLs are printed on standard output when
+and more of them where --nodes is larger; fewer are refused. Their URLs are printed on standard output when
 all are ready; the log of all goes to standard error, each line with its node's name. A
 node that dies is started again. SIGTERM and SIGINT stop all cleanly; a second one stops
 them at once. Other settings of the nodes: the JADE_ variables of `jade serve`.

@@ -58,6 +58,21 @@ TEST_CASE("a directory that is new joins those that are there, the first node's 
   CHECK(join_of(lost[0]) == "127.0.0.1:9081,127.0.0.1:9082");
 }
 
+TEST_CASE("fewer nodes than have data are refused, by name") {
+  UpOptions options = usual_options();
+  options.data = "/d";
+  CHECK(check_all_start(options, {}).ok());
+  CHECK(check_all_start(options, {1, 2, 3}).ok());
+  CHECK(check_all_start(options, {3}).ok());
+  options.nodes = 2;
+  CHECK(check_all_start(options, {2}).ok());
+  Status refused = check_all_start(options, {1, 2, 3, 5});
+  CHECK(refused.code() == Code::invalid_argument);
+  CHECK(refused.message().starts_with(
+      "--nodes is 2, but /d has the data of node-3, node-5 as well, which would not be there; give "
+      "--nodes 5."));
+}
+
 TEST_CASE("options that cannot be are refused by name") {
   UpOptions options = usual_options();
   CHECK(options.validate().ok());
