@@ -14,6 +14,7 @@
 #include "apps/import/import_state.h"
 #include "apps/import/importer.h"
 #include "apps/import/progress_line.h"
+#include "apps/import/read_ahead.h"
 #include "apps/node/any_node.h"
 #include "net/http_client.h"
 
@@ -40,7 +41,8 @@ An interrupted import goes on where it stopped when the same command is given ag
 --limit it does so, too: --limit counts from --skip on, and what is in already counts.
 
 With --create a database that exists already must be as the options say that are given, and have
-the file's dimension; otherwise nothing is done.
+the file's dimension; otherwise nothing is done. One is created once the first rows of the file were
+read and look well, and stays where the import fails later.
 
 Exit codes: 0 all rows are in; 1 failed; 2 some rows were refused and counted
 (--on-error count); 130 interrupted.
@@ -123,24 +125,47 @@ Result<json::value> describe_database(const Arguments& arguments) {
   return error ? json::value() : description;
 }
 
-// Where it exists already it must be as asked for: an import that goes on finds it made.
-Status create_database(const Arguments& arguments, uint32_t dimension) {
-  auto there = describe_database(arguments);
-  if (there.ok()) return check_existing(form_of(arguments, dimension, true), *there);
-  if (there.status().code() != Code::not_found) return there.status();
-  if (dimension == 0) {
-    return invalid_argument("--create needs --dimension: NDJSON does not say it");
-  }
+// Whether this has made it. Where another has, meanwhile, it must be as asked for.
+Result<bool> create_database(const Arguments& arguments, uint32_t dimension) {
   json::object body = form_of(arguments, dimension, false);
   body["name"] = arguments.import.database;
   // Once: a refusal by another might be the answer to what the first has done.
   auto answer =
       AnyNode(arguments.import.url).ask_once("POST", "/v1/databases", json::serialize(body));
   Status created = answer.ok() ? check_response(*answer) : answer.status();
-  // Another has made it meanwhile.
+  if (created.ok()) return true;
   if (created.code() != Code::already_exists) return created;
-  there = describe_database(arguments);
-  return there.ok() ? check_existing(form_of(arguments, dimension, true), *there) : there.status();
+  auto there = describe_database(arguments);
+  if (!there.ok()) return there.status();
+  JADE_RETURN_IF_ERROR(check_existing(form_of(arguments, dimension, true), *there));
+  return false;
+}
+
+// The database of --create: whether it was made now. Where it exists already it must be as asked
+// for: an import that goes on finds it made. `reader` is one that has read ahead then: what is no
+// file for it is told before it is made.
+Result<bool> prepare_database(const Arguments& arguments, const ImportState& state,
+                              std::unique_ptr<VectorReader>& reader) {
+  uint32_t dimension = reader->dimension();
+  if (dimension != 0 && arguments.dimension != 0 && dimension != arguments.dimension) {
+    return invalid_argument("--dimension is " + std::to_string(arguments.dimension) +
+                            ", but the vectors of the file have " + std::to_string(dimension));
+  }
+  if (dimension == 0) dimension = arguments.dimension;
+  auto there = describe_database(arguments);
+  if (there.ok()) {
+    JADE_RETURN_IF_ERROR(check_existing(form_of(arguments, dimension, true), *there));
+    return false;
+  }
+  if (there.status().code() != Code::not_found) return there.status();
+  if (dimension == 0) {
+    return invalid_argument("--create needs --dimension: NDJSON does not say it");
+  }
+  state.forget();  // that of an earlier database
+  auto ahead = read_ahead(std::move(reader), arguments.import, dimension);
+  if (!ahead.ok()) return ahead.status();
+  reader = *std::move(ahead);
+  return create_database(arguments, dimension);
 }
 
 // How many vectors the database holds, at least: a shard that does not answer counts as one.
@@ -164,7 +189,8 @@ Result<uint64_t> count_vectors(const Arguments& arguments) {
 
 int finish(const Arguments& arguments, const ImportOutcome& outcome, const ImportState& state) {
   if (outcome.interrupted) {
-    if (Status saved = state.save(outcome.rows_done); !saved.ok()) {
+    const bool some = outcome.rows_done > arguments.skip;
+    if (Status saved = some ? state.save(outcome.rows_done) : Status(); !saved.ok()) {
       std::fprintf(stderr, "interrupted; %s\n", saved.message().c_str());
       return 130;
     }
@@ -219,14 +245,13 @@ Result<int> run(Arguments& arguments) {
   if (!arguments.create && !arguments.given.empty()) {
     return invalid_argument(*arguments.given.begin() + " is for --create, which is not given");
   }
+  arguments.import.count_bad_rows = arguments.on_error == "count";
+  arguments.import.first_row = arguments.skip;
+  bool created = false;
   if (arguments.create) {
-    uint32_t dimension = (*reader)->dimension();
-    if (dimension != 0 && arguments.dimension != 0 && dimension != arguments.dimension) {
-      return invalid_argument("--dimension is " + std::to_string(arguments.dimension) +
-                              ", but the vectors of the file have " + std::to_string(dimension));
-    }
-    if (dimension == 0) dimension = arguments.dimension;
-    JADE_RETURN_IF_ERROR(create_database(arguments, dimension));
+    auto prepared = prepare_database(arguments, state, *reader);
+    if (!prepared.ok()) return prepared.status();
+    created = *prepared;
   }
   auto vectors = count_vectors(arguments);
   if (!vectors.ok()) return vectors.status();
@@ -234,8 +259,6 @@ Result<int> run(Arguments& arguments) {
   if (*vectors == 0) state.forget();
   auto end_row = (*reader)->rows();
   if (end_row) *end_row = std::min(*end_row, end_of(arguments));
-  arguments.import.count_bad_rows = arguments.on_error == "count";
-  arguments.import.first_row = arguments.skip;
   if (!arguments.no_resume && state.rows() > arguments.skip) {
     // By a smaller --limit than that of the import that was interrupted, which can still go on.
     if (uint64_t end = end_of(arguments); end <= state.rows()) {
@@ -257,12 +280,15 @@ Result<int> run(Arguments& arguments) {
   std::signal(SIGTERM, on_signal);
   bool terminal = isatty(STDERR_FILENO) != 0;
   double drawn = 0, saved = 0;
-  uint64_t done = arguments.import.first_row;
+  uint64_t done = arguments.import.first_row, acknowledged = 0;
+  // Nothing to go on with is no state.
+  auto save = [&] { return done > arguments.skip ? state.save(done) : Status(); };
   auto report = [&](const ImportProgress& now) {
     done = now.rows_done;
+    acknowledged = now.rows;
     if (now.seconds - saved >= 1) {
       saved = now.seconds;
-      (void)state.save(now.rows_done);
+      (void)save();
     }
     if (arguments.quiet || now.seconds - drawn < (terminal ? 0.2 : 5)) return;
     drawn = now.seconds;
@@ -275,8 +301,13 @@ Result<int> run(Arguments& arguments) {
   auto outcome = run_import(**reader, arguments.import, interrupted, report, complain);
   if (terminal && !arguments.quiet) std::fprintf(stderr, "\r\033[K");
   if (!outcome.ok()) {
-    (void)state.save(done);
-    return outcome.status();
+    (void)save();
+    if (!created || acknowledged > 0) return outcome.status();
+    // It is not dropped: others may have put something into it since.
+    return Status(outcome.status().code(),
+                  outcome.status().message() + "; the database \"" + arguments.import.database +
+                      "\" was created, and stays: the same command goes on with it, and DELETE " +
+                      "/v1/databases/" + arguments.import.database + " drops it");
   }
   return finish(arguments, *outcome, state);
 }

@@ -34,14 +34,12 @@ bool is_transient(Code code) {
 
 // A line as the server wants it: an object, with an id.
 Result<std::string> complete_line(const std::string& line, uint64_t row) {
-  boost::system::error_code error;
-  json::value value = json::parse(line, error);
-  if (error) return invalid_argument("is not JSON: " + error.message());
-  json::object* object = value.if_object();
-  if (object == nullptr) return invalid_argument("is not a JSON object");
-  if (object->contains("id")) return line;
-  (*object)["id"] = row;
-  return json::serialize(value);
+  auto value = parse_line(line);
+  if (!value.ok()) return value.status();
+  json::object& object = value->get_object();
+  if (object.contains("id")) return line;
+  object["id"] = row;
+  return json::serialize(*value);
 }
 
 // Rows on their way to the server.
@@ -94,11 +92,7 @@ class Importer {
 
   Result<ImportOutcome> run(const std::function<void(const ImportProgress&)>& report) {
     started_ = Clock::now();
-    if (!options_.vector_name.empty() && reader_.dimension() == 0) {
-      return invalid_argument(
-          "lines of NDJSON name their vectors themselves: as \"values\" give "
-          "an object, and no name for all");
-    }
+    JADE_RETURN_IF_ERROR(check_import(reader_, options_));
     JADE_RETURN_IF_ERROR(reader_.skip(options_.first_row));
     done_below_ = options_.first_row;
     std::vector<std::thread> senders;
@@ -473,6 +467,21 @@ class Importer {
 };
 
 }  // namespace
+
+Status check_import(const VectorReader& reader, const ImportOptions& options) {
+  if (options.vector_name.empty() || reader.dimension() != 0) return {};
+  return invalid_argument(
+      "lines of NDJSON name their vectors themselves: as \"values\" give "
+      "an object, and no name for all");
+}
+
+Result<json::value> parse_line(const std::string& line) {
+  boost::system::error_code error;
+  json::value value = json::parse(line, error);
+  if (error) return invalid_argument("is not JSON: " + error.message());
+  if (!value.is_object()) return invalid_argument("is not a JSON object");
+  return value;
+}
 
 Result<ImportOutcome> run_import(VectorReader& reader, const ImportOptions& options,
                                  const std::atomic<bool>& stop,

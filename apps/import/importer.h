@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <boost/json.hpp>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -55,6 +56,12 @@ struct ImportProgress {
   double seconds = 0;
   double acknowledged_seconds = 0;  // when the last rows were; 0: none were
 };
+
+// Whether rows of this file can be imported so at all.
+Status check_import(const VectorReader& reader, const ImportOptions& options);
+
+// A line of NDJSON; fails where it is no JSON object.
+Result<boost::json::value> parse_line(const std::string& line);
 
 // Rows without an id get their number in the file. Memory is bounded by batches ×
 // connections. `report` is called from one thread, several times a second;
