@@ -115,9 +115,8 @@ json::object form_of(const Arguments& arguments, uint32_t dimension, bool only_g
   return body;
 }
 
-Result<json::value> describe_database(const Arguments& arguments) {
-  auto response =
-      ask_any_node(arguments.import.url, {}, "GET", "/v1/databases/" + arguments.import.database);
+Result<json::value> describe_database(AnyNode& nodes, const Arguments& arguments) {
+  auto response = nodes.ask("GET", "/v1/databases/" + arguments.import.database);
   if (!response.ok()) return response.status();
   JADE_RETURN_IF_ERROR(check_response(*response));
   boost::system::error_code error;
@@ -125,17 +124,17 @@ Result<json::value> describe_database(const Arguments& arguments) {
   return error ? json::value() : description;
 }
 
-// Whether this has made it. Where another has, meanwhile, it must be as asked for.
-Result<bool> create_database(const Arguments& arguments, uint32_t dimension) {
+// Whether this has made it, by way of the node that has just answered. Where another has,
+// meanwhile, it must be as asked for.
+Result<bool> create_database(AnyNode& nodes, const Arguments& arguments, uint32_t dimension) {
   json::object body = form_of(arguments, dimension, false);
   body["name"] = arguments.import.database;
   // Once: a refusal by another might be the answer to what the first has done.
-  auto answer =
-      AnyNode(arguments.import.url).ask_once("POST", "/v1/databases", json::serialize(body));
+  auto answer = nodes.ask_once("POST", "/v1/databases", json::serialize(body));
   Status created = answer.ok() ? check_response(*answer) : answer.status();
   if (created.ok()) return true;
   if (created.code() != Code::already_exists) return created;
-  auto there = describe_database(arguments);
+  auto there = describe_database(nodes, arguments);
   if (!there.ok()) return there.status();
   JADE_RETURN_IF_ERROR(check_existing(form_of(arguments, dimension, true), *there));
   return false;
@@ -152,7 +151,8 @@ Result<bool> prepare_database(const Arguments& arguments, const ImportState& sta
                             ", but the vectors of the file have " + std::to_string(dimension));
   }
   if (dimension == 0) dimension = arguments.dimension;
-  auto there = describe_database(arguments);
+  AnyNode nodes(arguments.import.url);
+  auto there = describe_database(nodes, arguments);
   if (there.ok()) {
     JADE_RETURN_IF_ERROR(check_existing(form_of(arguments, dimension, true), *there));
     return false;
@@ -165,13 +165,14 @@ Result<bool> prepare_database(const Arguments& arguments, const ImportState& sta
   auto ahead = read_ahead(std::move(reader), arguments.import, dimension);
   if (!ahead.ok()) return ahead.status();
   reader = *std::move(ahead);
-  return create_database(arguments, dimension);
+  return create_database(nodes, arguments, dimension);
 }
 
 // How many vectors the database holds, at least: a shard that does not answer counts as one.
 // Later failures may pass; that it is not there is a mistake to be told at once.
 Result<uint64_t> count_vectors(const Arguments& arguments) {
-  auto description = describe_database(arguments);
+  AnyNode nodes(arguments.import.url);
+  auto description = describe_database(nodes, arguments);
   if (!description.ok()) return description.status();
   const json::object* object = description->if_object();
   const json::value* vectors = object == nullptr ? nullptr : object->if_contains("vectors");
