@@ -54,6 +54,7 @@ void fail_waiting(peer_pointer self, uint64_t node, const std::string& why) {
 void link_lost(peer_pointer self, uint64_t node) {
   peer_state::Link& link = self->state.links[node];
   link.remote = nullptr;
+  link.silent = false;
   link.remembered.clear();
   link.held.clear();
   link.checking = false;
@@ -83,7 +84,16 @@ void leave(peer_pointer self) {
                             context.config.data_dir));
 }
 
-void heard_of(peer_pointer self, uint64_t node) { self->state.links[node].heard_ms = now_ms(self); }
+void heard_of(peer_pointer self, uint64_t node) {
+  peer_state::Link& link = self->state.links[node];
+  link.heard_ms = now_ms(self);
+  link.silent = false;
+}
+
+// A question that it should have answered at once has failed so.
+void not_heard_of(peer_pointer self, uint64_t node, const caf::error& error) {
+  if (error == caf::sec::request_timeout) self->state.links[node].silent = true;
+}
 
 // How its shards are; that it answers, and that this node is still a member, shows as well.
 void ask_node(peer_pointer self, uint64_t node) {
@@ -102,8 +112,9 @@ void ask_node(peer_pointer self, uint64_t node) {
             over().reported = std::move(report.problems);
             heard_of(self, node);
           },
-          [self, over](const caf::error& error) {
+          [self, node, over](const caf::error& error) {
             over();
+            not_heard_of(self, node, error);
             if (to_status(error).code() == Code::not_found) leave(self);
           });
 }
@@ -120,8 +131,9 @@ void ping(peer_pointer self, uint64_t node) {
             again();
             heard_of(self, node);
           },
-          [self, node, again](const caf::error&) {
+          [self, node, again](const caf::error& error) {
             again();
+            not_heard_of(self, node, error);
             fail_waiting(self, node, "node " + std::to_string(node) + " does not answer");
           });
 }
@@ -687,6 +699,9 @@ uint64_t peer_state::reachable(uint64_t group, size_t turn) const {
     auto link = links.find(node);
     return link == links.end() || !link->second.remote || !link->second.problem.empty();
   });
+  std::vector<uint64_t> answering = others;
+  std::erase_if(answering, [this](uint64_t node) { return links.at(node).silent; });
+  if (!answering.empty()) others = std::move(answering);
   return others.empty() ? 0 : others[turn % others.size()];
 }
 

@@ -46,6 +46,7 @@ struct peer_state {
     std::string failure;               // said already
     std::string dial_failure;          // the last; "": none since it was connected
     std::optional<uint64_t> heard_ms;  // when anything came from it
+    bool silent = false;               // it owes an answer, and nothing has come from it since
     bool asking = false;               // how its shards are
     uint64_t ask_ms = 0;               // when to do so again
     std::map<uint64_t, std::string> reported;  // NodeReport::problems
@@ -100,7 +101,8 @@ struct peer_state {
   bool is_taken(const std::string& address) const;
   // What the lives of another node are to be compared with.
   std::vector<Life> known_lives(uint64_t other) const;
-  // A node that holds the group and can be reached, the one whose turn it is; 0: none.
+  // A node that holds the group and can be reached, the one whose turn it is of those that are not
+  // silent; 0: none.
   uint64_t reachable(uint64_t group, size_t turn) const;
 };
 

@@ -259,6 +259,11 @@ Result<SearchPlan> plan(const Routes& routes, const DatabaseEntry& entry,
       own.route.group = placement.group;
       own.last_child = placement.last_child;
       own.router = out.router;
+      // What must be seen is, whatever else may be missing: any replica that has it may answer.
+      bool promised = token->count(placement.group) > 0;
+      if (promised && own.consistency == Consistency::eventual) {
+        own.consistency = Consistency::session;
+      }
       for (const AppliedIndexes* indexes : {&std::as_const(*token), &required}) {
         auto seen = indexes->find(placement.group);
         if (seen != indexes->end()) own.applied_min = std::max(own.applied_min, seen->second);

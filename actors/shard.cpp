@@ -549,6 +549,8 @@ caf::result<StateChunk> shard_state::fetch(shard_pointer actor, FetchState& requ
                            request.last_index <= core.last_index() &&
                            core.term_at(request.last_index) == request.last_term);
     bool known = chunk.index >= core.first_index() - 1 && chunk.index > 0;
+    // Nothing has been written yet, so that there is no entry for the copy to follow on.
+    if (chunk.index == 0 && leads) place();
     if (!known || (ours && chunk.index < request.last_index)) {
       return to_error(
           unavailable("the state is older than the log that it would replace; "
@@ -590,6 +592,14 @@ void shard_state::hand_over() {
   }
 }
 
+void shard_state::place() {
+  if (placing || !raft->serves() || placement.version < replica->placed()) return;
+  placing = true;
+  raft->propose(encode(PlacedCommand{placement.version}),
+                [this](Result<uint64_t>) { placing = false; });
+  after_event();
+}
+
 void shard_state::reconcile_members() {
   if (!raft || !raft->serves() || !announced) {
     leading_since_ms = 0;
@@ -611,10 +621,7 @@ void shard_state::reconcile_members() {
   bool moving = !placement.leaving.empty() || !placement.joining.empty();
   if ((step.kind != MembershipStep::Kind::none || moving) &&
       placement.version > replica->placed()) {
-    placing = true;
-    raft->propose(encode(PlacedCommand{placement.version}),
-                  [this](Result<uint64_t>) { placing = false; });
-    return after_event();
+    return place();
   }
   switch (step.kind) {
     case MembershipStep::Kind::wait: return;

@@ -115,6 +115,8 @@ struct shard_state : public RaftDriver {
   void hand_over();
   // As leader: one step towards the members that the placement names; when they are
   // there, tells the master.
+  // Proposes that the members follow the placement, where that is not under way.
+  void place();
   void reconcile_members();
   // The first of the placement leads if it can, so that leaders are spread.
   void prefer_first();

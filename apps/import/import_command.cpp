@@ -68,7 +68,7 @@ struct Arguments {
   std::string metric = "cosine", datatype = "float32";
   std::string index = "hnsw";
   std::string quantization = "sq8", vectors = "memory";
-  uint32_t shards = 1;
+  uint32_t shards = 1, replicas = 1;
   uint32_t dimension = 0;
   std::string embedder;
   std::string shard_key;
@@ -98,6 +98,7 @@ json::object form_of(const Arguments& arguments, uint32_t dimension, bool only_g
   put(form, "datatype", "--datatype", json::value(arguments.datatype));
   json::object body, index;
   put(body, "shards", "--shards", arguments.shards);
+  put(body, "replicas", "--replicas", arguments.replicas);
   put(index, "type", "--index", json::value(arguments.index));
   put(index, "quantization", "--quantization", json::value(arguments.quantization));
   put(index, "vectors", "--vectors", json::value(arguments.vectors));
@@ -348,6 +349,10 @@ void add_import_command(CLI::App& app, int& exit_code) {
                    "With --create, of hnsw: where vectors are kept; memory or disk")
       ->capture_default_str();
   command->add_option("--shards", arguments->shards, "With --create")->capture_default_str();
+  command
+      ->add_option("--replicas", arguments->replicas,
+                   "With --create: nodes of a cluster that keep each shard")
+      ->capture_default_str();
   command->add_option("--dimension", arguments->dimension, "With --create, of NDJSON");
   command->add_option("--embedder", arguments->embedder,
                       "With --create: makes vectors of text; lexical");
@@ -374,7 +379,7 @@ void add_import_command(CLI::App& app, int& exit_code) {
   command->callback([arguments, command, &exit_code] {
     for (const char* option :
          {"--metric", "--datatype", "--index", "--quantization", "--vectors", "--shards",
-          "--dimension", "--embedder", "--shard-key", "--sharding"}) {
+          "--replicas", "--dimension", "--embedder", "--shard-key", "--sharding"}) {
       if (command->count(option) > 0) arguments->given.insert(option);
     }
     auto code = run(*arguments);

@@ -228,10 +228,13 @@ TEST_CASE("a search that any replica may answer is asked of a second one when th
   test::ScriptedConfig config;
   caf::actor_system system(config);
   auto asked = std::make_shared<std::vector<uint64_t>>();
+  std::vector<uint64_t> promised;  // what an answer must hold, and any that holds it may say
   // Only node 3 answers, with its number as an id.
   test::PeerScript script;
-  script.search = [asked](const ShardSearch& search) -> std::optional<Result<ShardHits>> {
+  script.search = [&](const ShardSearch& search) -> std::optional<Result<ShardHits>> {
     asked->push_back(search.route.node);
+    const bool session = search.consistency == Consistency::session;
+    promised.push_back(session ? search.applied_min : 0);
     if (search.route.node != 3) return std::nullopt;
     ShardHits hits;
     hits.queries.push_back({ShardHit{VectorId(search.route.node).key(), 0.5f, "", ""}});
@@ -262,10 +265,15 @@ TEST_CASE("a search that any replica may answer is asked of a second one when th
   search.consistency = Consistency::session;
   search.token = "7:12";
   CHECK(ask(search).ok());
+  // Also where any would do: what the token is for must be seen.
+  search.consistency = Consistency::eventual;
+  CHECK(ask(search).ok());
+  CHECK(promised == std::vector<uint64_t>{0, 0, 12, 12, 12, 12});
+  search.consistency = Consistency::session;
   // But only the leader who wants the latest: here it never answers.
   search.token = "";
   CHECK(ask(search).status().code() == Code::deadline_exceeded);
-  CHECK(*asked == std::vector<uint64_t>{0, 3, 0, 3, 0});
+  CHECK(*asked == std::vector<uint64_t>{0, 3, 0, 3, 0, 3, 0});
 }
 
 }  // namespace jade

@@ -20,8 +20,8 @@ constexpr uint64_t patience_ns = 60'000 * ms;
 
 using Nodes = std::vector<size_t>;
 
-// Some machines, and a database of one shard with a replica on each. Some of them are to miss
-// the split: so many that the others are just a majority.
+// Some machines, and a database of one shard with a replica on each, or on fewer of them. Some of
+// them are to miss the split: so many that the others are just a majority.
 struct Machines {
   static constexpr uint64_t rows = 60;
 
@@ -31,7 +31,8 @@ struct Machines {
   std::vector<std::unique_ptr<SimNode>> nodes;
   Nodes late, others;
 
-  Machines(uint64_t seed, size_t size, Nodes late_ones)
+  // `replicas`: 0: as many as machines.
+  Machines(uint64_t seed, size_t size, Nodes late_ones, uint32_t replicas = 0)
       : random(seed), network(seed, LatencyRange{}), late(std::move(late_ones)) {
     for (size_t i = 0; i < size; ++i) {
       NodeConfig config;
@@ -53,29 +54,21 @@ struct Machines {
       await_ready(i);
       if (std::count(late.begin(), late.end(), i) == 0) others.push_back(i);
     }
-    // Any majority can change the catalog.
+    // Any majority can change the catalog. Of an even number of machines one does not vote.
+    const auto voters = static_cast<long>(size - (size + 1) % 2);
     REQUIRE(await<ClusterInfo>(
         front(), [](Api& api, auto done) { api.cluster(done); },
-        [size](const ClusterInfo& info) {
+        [voters](const ClusterInfo& info) {
           auto votes = [](const NodeInfo& node) { return node.votes; };
-          return std::count_if(info.nodes.begin(), info.nodes.end(), votes) ==
-                 static_cast<long>(size);
+          return std::count_if(info.nodes.begin(), info.nodes.end(), votes) == voters;
         }));
     DatabaseSpec spec;
     spec.name = "d";
     spec.dimension = 2;
-    spec.replicas = size;
+    spec.replicas = replicas == 0 ? static_cast<uint32_t>(size) : replicas;
     REQUIRE(
         ask<DatabaseInfo>(front(), [&](Api& api, auto done) { api.create_database(spec, done); }));
-    UpsertRequest request;
-    request.database = "d";
-    request.dimension = 2;
-    for (uint64_t id = 0; id < rows; ++id) {
-      request.ids.emplace_back(id);
-      float values[2] = {static_cast<float>(id), 1};
-      request.values.append(reinterpret_cast<const char*>(values), sizeof values);
-    }
-    REQUIRE(ask<UpsertReply>(front(), [&](Api& api, auto done) { api.upsert(request, done); }));
+    REQUIRE(write(front(), 0, rows));
   }
   ~Machines() {
     for (auto& node : nodes) node->crash();
@@ -137,6 +130,20 @@ struct Machines {
     call(nodes[node]->api(), [answer](Result<T> result) { answer->emplace(std::move(result)); });
     if (!run_until([&] { return answer->has_value(); }) || !(*answer)->ok()) return std::nullopt;
     return std::move(***answer);
+  }
+
+  // Rows with the ids from `begin` on.
+  bool write(size_t node, uint64_t begin, uint64_t count) {
+    UpsertRequest request;
+    request.database = "d";
+    request.dimension = 2;
+    for (uint64_t id = begin; id < begin + count; ++id) {
+      request.ids.emplace_back(id);
+      float values[2] = {static_cast<float>(id), 1};
+      request.values.append(reinterpret_cast<const char*>(values), sizeof values);
+    }
+    return ask<UpsertReply>(node, [&](Api& api, auto done) { api.upsert(request, done); })
+        .has_value();
   }
 
   // The same, again and again until there is an answer that is good.

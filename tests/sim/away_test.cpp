@@ -1,0 +1,83 @@
+// What others are kept from by a node that is away.
+#include <doctest/doctest.h>
+
+#include "tests/sim/machines.h"
+
+namespace jade::sim {
+namespace {
+
+// The only machine without a replica.
+size_t outsider_of(Machines& machines) {
+  const auto holders = machines.shard(0).nodes;
+  for (size_t i = 0; i < machines.nodes.size(); ++i) {
+    if (std::count(holders.begin(), holders.end(), i + 1) == 0) return i;
+  }
+  FAIL("there is none");
+  return 0;
+}
+
+// Of questions that nobody answers, after how long another replica is asked.
+constexpr uint64_t silence_ns_max = 4'000 * ms;
+
+}  // namespace
+
+// It is connected still, and takes what it is sent.
+TEST_CASE("a node without a replica reaches a shard whichever of its replicas is silent") {
+  for (uint64_t seed = 1; seed <= 3; ++seed) {
+    for (size_t which = 0; which < 3; ++which) {
+      CAPTURE(seed);
+      CAPTURE(which);
+      Machines machines(seed, 4, {}, 3);
+      const size_t outsider = outsider_of(machines);
+      const ShardInfo shard = machines.shard(0);
+      const size_t silent = shard.nodes[which] - 1;
+      machines.late = {silent};
+      std::erase(machines.others, silent);
+      machines.cut_off(true);
+      // Where it led, another is elected first.
+      const uint64_t began_ns = machines.now_ns;
+      bool written = machines.write(outsider, Machines::rows, 1);
+      CHECK(written);
+      CHECK(machines.now_ns - began_ns < silence_ns_max);
+      // From then on it is known.
+      const uint64_t then_ns = machines.now_ns;
+      for (uint64_t i = 1; i <= 5; ++i) CHECK(machines.write(outsider, Machines::rows + i, 1));
+      CHECK(machines.ask<StoredVector>(outsider, [](Api& api, auto done) {
+        api.get({"d", VectorId(Machines::rows)}, done);
+      }));
+      CHECK(machines.now_ns - then_ns < 1'000 * ms);
+    }
+  }
+}
+
+TEST_CASE(
+    "a node that was away when a database was made becomes ready, also where nothing is in it") {
+  for (size_t away = 0; away < 3; ++away) {
+    CAPTURE(away);
+    Machines machines(away, 3, {away});
+    machines.nodes[away]->crash();
+    DatabaseSpec spec;
+    spec.name = "empty";
+    spec.dimension = 2;
+    spec.shards = 2;
+    spec.replicas = 3;
+    REQUIRE(machines.await<DatabaseInfo>(
+        machines.front(), [&](Api& api, auto done) { api.create_database(spec, done); },
+        [](const DatabaseInfo&) { return true; }));
+    machines.start(away);
+    machines.await_ready(away);
+    // And is of use.
+    const size_t lost = machines.others.back();
+    machines.nodes[lost]->crash();
+    CHECK(machines.await<DatabaseInfo>(
+        machines.front(), [](Api& api, auto done) { api.describe_database("empty", done); },
+        [&](const DatabaseInfo& info) {
+          auto is_led = [&](const ShardInfo& shard) {
+            return shard.leader != 0 && shard.leader != lost + 1;
+          };
+          return std::all_of(info.placement.begin(), info.placement.end(), is_led);
+        }));
+  }
+}
+
+}  // namespace jade::sim
