@@ -536,21 +536,36 @@ void tell_life(peer_pointer self) {
   }
 }
 
-// Nothing was done yet, and nobody can do it now: later.
-template <class Reply, class Request>
-caf::result<Reply> hold(peer_pointer self, Request& request, const std::string& why) {
-  Route& route = request.route;
+// Whether a shard keeps the question itself until the answer is there.
+template <class Request>
+constexpr bool is_kept =
+    std::is_same_v<Request, ShardSearch> || std::is_same_v<Request, ShardGet> ||
+    std::is_same_v<Request, ShardList> || std::is_same_v<Request, ShardRecall>;
+
+// Nobody can do it now: at the next tick, while there is time. `why`: it could not be done.
+template <class Request>
+void ask_anew(peer_pointer self, caf::response_promise promise, std::shared_ptr<Request> request,
+              const std::string& why) {
+  Route& route = request->route;
   // What cannot be asked at the next tick any more is refused now, with the reason.
   if (is_over(route, now_ms(self) + to_ms(tick_interval))) {
-    return to_error(out_of_time("while " + why));
+    return (void)promise.deliver(to_error(out_of_time("while " + why)));
   }
-  if (++route.waits > Route::waits_max) return to_error(unavailable(why + "; try again"));
+  if (++route.waits > Route::waits_max) {
+    return (void)promise.deliver(to_error(unavailable(why + "; try again")));
+  }
   route.node = 0;
   route.hops = 0;
+  self->state.held.push_back([self, promise, request]() mutable {
+    promise.delegate(peer_actor(self), std::move(*request));
+  });
+}
+
+// The same of what was not asked of anybody yet.
+template <class Reply, class Request>
+caf::result<Reply> hold(peer_pointer self, Request& request, const std::string& why) {
   auto promise = self->template make_response_promise<Reply>();
-  auto kept = std::make_shared<Request>(std::move(request));
-  self->state.held.push_back(
-      [self, promise, kept]() mutable { promise.delegate(peer_actor(self), std::move(*kept)); });
+  ask_anew(self, promise, std::make_shared<Request>(std::move(request)), why);
   return promise;
 }
 
@@ -567,9 +582,23 @@ caf::result<Reply> ask(peer_pointer self, uint64_t node, Request& request) {
   }
   auto promise = self->template make_response_promise<Reply>();
   uint64_t call = self->state.next_call++;
-  found->second.waiting[call] = [promise](const Status& status) mutable {
-    promise.deliver(to_error(status));
-  };
+  if constexpr (is_kept<Request>) {
+    // It only reads: whoever else can answer is asked in the place of one that is lost.
+    auto kept = std::make_shared<Request>(request);
+    found->second.waiting[call] = [self, promise, kept](const Status& status) mutable {
+      peer_state& state = self->state;
+      const uint64_t other = state.reachable(kept->route.group, kept->route.turn);
+      const bool here = static_cast<bool>(state.shard(kept->route.group));
+      if (!here && (other == 0 || state.links[other].silent)) {
+        return (void)promise.deliver(to_error(status));
+      }
+      ask_anew(self, std::move(promise), std::move(kept), status.message());
+    };
+  } else {
+    found->second.waiting[call] = [promise](const Status& status) mutable {
+      promise.deliver(to_error(status));
+    };
+  }
   auto first = [self, node, call] { return self->state.links[node].waiting.erase(call) > 0; };
   uint64_t now = now_ms(self);
   hand_on(request.route, now);
@@ -598,12 +627,6 @@ Status take(peer_pointer self, Route& route) {
   route.receipt = std::move(receipt);
   return {};
 }
-
-// Whether a shard keeps the question itself until the answer is there.
-template <class Request>
-constexpr bool is_kept =
-    std::is_same_v<Request, ShardSearch> || std::is_same_v<Request, ShardGet> ||
-    std::is_same_v<Request, ShardList> || std::is_same_v<Request, ShardRecall>;
 
 template <class Reply, class Request>
 caf::result<Reply> hand_over(peer_pointer self, const shard_actor& shard, Request& request) {

@@ -50,6 +50,23 @@ TEST_CASE("a node without a replica reaches a shard whichever of its replicas is
   }
 }
 
+TEST_CASE("a read that is under way when its node falls silent is answered by another") {
+  for (size_t which = 0; which < 3; ++which) {
+    CAPTURE(which);
+    Machines machines(which, 4, {}, 3);
+    const size_t outsider = outsider_of(machines);
+    const size_t silent = machines.shard(0).nodes[which] - 1;
+    machines.late = {silent};
+    std::erase(machines.others, silent);
+    machines.cut_off(true);
+    const uint64_t began_ns = machines.now_ns;
+    CHECK(machines.ask<StoredVector>(outsider, [](Api& api, auto done) {
+      api.get({"d", VectorId(uint64_t{0})}, done);
+    }));
+    CHECK(machines.now_ns - began_ns < silence_ns_max);
+  }
+}
+
 TEST_CASE(
     "a node that was away when a database was made becomes ready, also where nothing is in it") {
   for (size_t away = 0; away < 3; ++away) {
