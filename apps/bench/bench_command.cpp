@@ -38,7 +38,8 @@ and the least and the largest of a round. Then exact scans beside what the memor
 and searches with filters beside those without, by how many rows match and where they are,
 with made-up metadata. With --cluster, three nodes in processes of their own: imports into
 three replicas beside those into one node, and searches through a node that has not got the
-shard beside those through the one that has, with 1, 8 and 32 clients. Without --truth the exact neighbours are computed first.
+shard beside those through the one that has, with 1, 8 and 32 clients. Without --truth the
+exact neighbours are computed first.
 
 Examples:
   jade bench --base base.fvecs --queries query.fvecs --truth truth.ivecs --metric l2

@@ -1,7 +1,6 @@
 #include "apps/bench/cluster_bench.h"
 
 #include <poll.h>
-#include <signal.h>
 
 #include <atomic>
 #include <chrono>
@@ -26,10 +25,6 @@ using std::chrono::milliseconds;
 constexpr size_t cluster_nodes = 3;
 constexpr auto ask_interval = milliseconds(50);
 constexpr auto patience = std::chrono::seconds(60);
-
-std::string plural(uint32_t clients) {
-  return std::to_string(clients) + (clients == 1 ? " client" : " clients");
-}
 
 // A `jade serve` of its own, which ends with it.
 class ServedProcess {
@@ -189,7 +184,7 @@ class ClusterBench {
     const std::string ef = "ef " + std::to_string(options_.index.ef_search);
     report_.section("Searches of one shard through its node and another, over HTTP, " + ef);
     for (uint32_t clients : options_.clients) {
-      const std::string suffix = ", " + plural(clients);
+      const std::string suffix = ", " + clients_text(clients);
       MeasureOptions measuring = options_.measure;
       measuring.clients = clients;
       measuring.ef = {options_.index.ef_search};

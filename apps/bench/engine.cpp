@@ -6,8 +6,10 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <optional>
 
 #include "actors/segment_vectors.h"
+#include "apps/bench/bench_directory.h"
 #include "index/growing_segment.h"
 #include "index/kernels.h"
 #include "index/segment_builder.h"
@@ -27,12 +29,6 @@ class JadeIndex final : public Engine {
  public:
   JadeIndex(const EngineKind& kind, std::shared_ptr<SharedGraph> shared)
       : kind_(kind), shared_(std::move(shared)) {}
-  ~JadeIndex() override {
-    view_ = {};
-    store_.reset();
-    std::error_code ignored;
-    if (!directory_.empty()) std::filesystem::remove_all(directory_, ignored);
-  }
 
   std::string name() const override {
     std::string out = "jade index (" + std::string(to_string(kind_.quantization));
@@ -92,15 +88,14 @@ class JadeIndex final : public Engine {
       return Status();
     });
     std::error_code none;
-    auto rows =
-        sealed().stored() == nullptr ? 0 : std::filesystem::file_size(directory_ + "/rows/1", none);
+    auto rows = sealed().stored() == nullptr ? 0 : std::filesystem::file_size(rows_file(), none);
     return bytes + rows;
   }
 
   bool forget_disk() override {
     // With few vectors they are in memory nevertheless.
     if (sealed().stored() == nullptr) return false;
-    int file = open((directory_ + "/rows/1").c_str(), O_RDONLY | O_CLOEXEC);
+    int file = open(rows_file().c_str(), O_RDONLY | O_CLOEXEC);
     JADE_ASSERT(file >= 0);
     (void)posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
     close(file);
@@ -109,17 +104,17 @@ class JadeIndex final : public Engine {
 
  private:
   const SealedSegment& sealed() const { return dynamic_cast<const SealedSegment&>(*view_.segment); }
+  std::string rows_file() const { return (directory_->path() / "rows/1").string(); }
   void open_store() {
-    directory_ = (std::filesystem::temp_directory_path() / "jade-bench-XXXXXX").string();
-    JADE_ASSERT(mkdtemp(directory_.data()) != nullptr);
-    auto store = SegmentStore::open(file_system(), directory_, nullptr);
+    directory_.emplace();
+    auto store = SegmentStore::open(file_system(), directory_->path().string(), nullptr);
     JADE_ASSERT(store.ok());
     store_ = std::move(*store);
   }
 
   EngineKind kind_;
   std::shared_ptr<SharedGraph> shared_;
-  std::string directory_;
+  std::optional<BenchDirectory> directory_;  // of the store, which ends first
   std::shared_ptr<SegmentStore> store_;
   Metric metric_ = Metric::l2;
   uint32_t dimension_ = 0;

@@ -167,8 +167,7 @@ class NodeBench {
 
   // All rows are written once more while clients search without pause.
   Status search_while_importing() {
-    const std::string suffix =
-        ", " + std::to_string(options_.clients) + (options_.clients == 1 ? " client" : " clients");
+    const std::string suffix = ", " + clients_text(options_.clients);
     report_.section("Searches over HTTP beside an import, default ef" + suffix);
     std::mutex mutex;
     std::vector<double> latencies;  // of all searches since they were taken last, in ms
@@ -267,7 +266,7 @@ class NodeBench {
     std::vector<uint32_t> clients = {1};
     if (options_.clients > 1) clients.push_back(options_.clients);
     for (uint32_t n : clients) {
-      std::string suffix = ", " + std::to_string(n) + (n == 1 ? " client" : " clients");
+      std::string suffix = ", " + clients_text(n);
       report_.section("Searches" + suffix);
       MeasureOptions measuring = options_.measure;
       measuring.clients = n;

@@ -20,6 +20,10 @@ std::string padded(std::string key) {
 
 }  // namespace
 
+std::string clients_text(uint32_t clients) {
+  return std::to_string(clients) + (clients == 1 ? " client" : " clients");
+}
+
 void Report::section(const std::string& title) { print_("\n" + title + "\n"); }
 
 void Report::text(const std::string& line) { print_("  " + line + "\n"); }

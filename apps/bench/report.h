@@ -10,6 +10,9 @@
 
 namespace jade {
 
+// "1 client", "2 clients".
+std::string clients_text(uint32_t clients);
+
 class Report {
  public:
   explicit Report(std::function<void(std::string_view)> print) : print_(std::move(print)) {}

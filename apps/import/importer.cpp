@@ -13,7 +13,6 @@
 #include <utility>
 #include <vector>
 
-#include "apps/node/any_node.h"
 #include "index/half.h"
 #include "net/http_client.h"
 

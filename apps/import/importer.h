@@ -9,6 +9,7 @@
 #include <string>
 
 #include "apps/data/vector_reader.h"
+#include "apps/node/any_node.h"
 
 namespace jade {
 
@@ -29,7 +30,7 @@ struct ImportOptions {
   bool count_bad_rows = false;  // go on after rows that are refused, and count them
   uint32_t retries_max = 100;   // of one request, while the server is busy or away
   // With several URLs: how long a node may take to say that it lives, before the next is asked.
-  uint32_t patience_ms = 3'000;
+  uint32_t patience_ms = node_patience_ms;
   // Before a retry: as long as the server asks with Retry-After, else longer each
   // time, but never over 5 s. Empty: waits, until `stop` or a failure elsewhere.
   std::function<void(std::chrono::milliseconds)> wait;
