@@ -9,6 +9,9 @@
 
 namespace jade {
 
+// The JSON object of an answer; its error, or corruption where it is not that of a jade node.
+Result<boost::json::value> read_answer(const HttpResponse& response);
+
 // The JSON object that it answers; its error, or corruption where it is no jade node.
 Result<boost::json::value> ask_node(HttpClient& client, std::string_view method,
                                     const std::string& target);

@@ -3,12 +3,12 @@
 #include <optional>
 #include <utility>
 
+#include "apps/node/ask_node.h"
+
 namespace jade {
 namespace {
 
 namespace json = boost::json;
-
-constexpr const char* not_of_jade = "the answer is not that of a jade node";
 
 std::string text_of(const json::value* value) {
   if (value == nullptr) return "";
@@ -17,14 +17,13 @@ std::string text_of(const json::value* value) {
 
 Result<ClusterView> read_view(const HttpResponse& response) {
   if (!response.ok() && parse_media_type(response.content_type) != MediaType::json) {
-    return corruption(std::string(not_of_jade) + ": HTTP status " +
+    return corruption("the answer is not that of a jade node: HTTP status " +
                       std::to_string(response.status));
   }
-  JADE_RETURN_IF_ERROR(check_response(response));
+  auto answer = read_answer(response);
+  if (!answer) return answer.status();
   ClusterView view;
-  json::error_code error;
-  view.json = json::parse(response.body, error);
-  if (error || !view.json.is_object()) return corruption(not_of_jade);
+  view.json = *std::move(answer);
   view.body = response.body;
   const json::value* version = view.json.get_object().if_contains("catalog_version");
   if (version != nullptr && version->is_number()) {

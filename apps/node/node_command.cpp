@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "apps/commands.h"
+#include "apps/node/ask_node.h"
 #include "apps/node/cluster_view.h"
 #include "net/url.h"
 
@@ -54,11 +55,8 @@ Result<NodeState> read_node(const json::object& fields) {
 }
 
 Result<NodeState> read_reply(const HttpResponse& response) {
-  JADE_RETURN_IF_ERROR(check_response(response));
-  json::error_code error;
-  json::value reply = json::parse(response.body, error);
-  if (error || !reply.is_object()) return corruption("the answer is not that of a jade node");
-  return read_node(reply.get_object());
+  auto reply = read_answer(response);
+  return reply.ok() ? read_node(reply->get_object()) : reply.status();
 }
 
 void say(const NodeState& node) {
