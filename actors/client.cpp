@@ -3,25 +3,37 @@
 #include <atomic>
 
 #include "actors/errors.h"
+#include "actors/scheduler.h"
 
 namespace jade {
 namespace {
 
-caf::behavior client(caf::event_based_actor* self) {
+struct client_state {
+  static inline const char* name = "client";
+};
+
+caf::behavior client(caf::stateful_actor<client_state>* self) {
   return {[self](ClientCall& call) { call.run(self); }};
 }
 
 }  // namespace
 
+// Whether what is asked takes each actor on its way microseconds: it has one vector at most.
+template <class Request>
+constexpr bool is_brief =
+    std::is_same_v<Request, SearchRequest> || std::is_same_v<Request, GetRequest>;
+
 struct ApiClient::Impl {
+  caf::actor_system& system;
   gateway_actor gateway;
+  std::shared_ptr<const std::atomic<bool>> asks_others;
   std::vector<caf::actor> actors;
   std::atomic<size_t> next{0};
 };
 
-ApiClient::ApiClient(caf::actor_system& system, gateway_actor gateway, uint32_t actors)
-    : impl_(std::make_unique<Impl>()) {
-  impl_->gateway = std::move(gateway);
+ApiClient::ApiClient(caf::actor_system& system, gateway_actor gateway, uint32_t actors,
+                     std::shared_ptr<const std::atomic<bool>> asks_others)
+    : impl_(new Impl{system, std::move(gateway), std::move(asks_others), {}, 0}) {
   for (uint32_t i = 0; i < actors; ++i) impl_->actors.push_back(system.spawn(client));
 }
 
@@ -45,13 +57,21 @@ void ApiClient::call(Request request, Done<Reply> done) {
   };
   auto once = std::make_shared<Once>();
   once->done = std::move(done);
-  caf::anon_send(
-      actor, ClientCall{[gateway = impl_->gateway, carried, once](caf::event_based_actor* self) {
+  auto element = caf::make_mailbox_element(
+      nullptr, caf::make_message_id(), {},
+      ClientCall{[gateway = impl_->gateway, carried, once](caf::event_based_actor* self) {
         // The actors behind the gateway each bound their own time.
         self->request(gateway, caf::infinite, std::move(*carried))
             .then([once](Reply& reply) { once->finish(std::move(reply)); },
                   [once](const caf::error& error) { once->finish(to_status(error)); });
       }});
+  caf::abstract_actor* to = caf::actor_cast<caf::abstract_actor*>(actor);
+  if (is_brief<Request> && impl_->asks_others->load(std::memory_order_relaxed)) {
+    BriefTurns turns(impl_->system, BriefTurns::Thread::of_caller);
+    to->enqueue(std::move(element), &turns);
+  } else {
+    to->enqueue(std::move(element), nullptr);
+  }
 }
 
 void ApiClient::create_database(DatabaseSpec spec, Done<DatabaseInfo> done) {

@@ -1,6 +1,7 @@
 // The Api of a node: turns calls from any thread into requests to its gateway.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 
@@ -15,8 +16,11 @@ struct ClientCall {
 
 class ApiClient final : public Api {
  public:
-  // Several actors share the calls, so that callbacks run in parallel.
-  ApiClient(caf::actor_system& system, gateway_actor gateway, uint32_t actors);
+  // Several actors share the calls, so that callbacks run in parallel. `asks_others`: whether
+  // searches go to other nodes at present. Then the thread that calls carries them on their way,
+  // which saves waking one more; where the search is here, that one is to be woken at once.
+  ApiClient(caf::actor_system& system, gateway_actor gateway, uint32_t actors,
+            std::shared_ptr<const std::atomic<bool>> asks_others);
   ~ApiClient() override;
 
   void create_database(DatabaseSpec spec, Done<DatabaseInfo> done) override;

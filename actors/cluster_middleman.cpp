@@ -18,6 +18,7 @@
 #include "actors/errors.h"
 #include "actors/inflow.h"
 #include "actors/message_reader.h"
+#include "actors/scheduler.h"
 #include "actors/tls_listener.h"
 
 namespace jade {
@@ -66,6 +67,8 @@ constexpr size_t read_piece_bytes = 4u << 20;
 constexpr size_t input_bytes = 64u << 10;
 // Of what CAF's connections tell each other, the reason for which an actor has ended say.
 constexpr size_t notice_bytes_max = 64u << 10;
+// Of messages that this thread may carry to where they go: a search, or what it found.
+constexpr size_t brief_bytes_max = 64u << 10;
 constexpr size_t message_bytes_max = ClusterMiddleman::message_bytes_max;
 // A key is good for a few hundred GiB.
 constexpr uint64_t key_bytes_max = uint64_t{64} << 30;
@@ -436,7 +439,14 @@ class Broker : public caf::io::basp_broker {
     auto element =
         caf::make_mailbox_element(std::move(from), id, std::move(stages), std::move(message));
     auto receipt = std::make_shared<Receipt>(connected.inflow(), data.buf.size());
-    to->enqueue(with_receipt(std::move(element), std::move(receipt)), context());
+    element = with_receipt(std::move(element), std::move(receipt));
+    // What is long takes its time with whoever gets it.
+    if (data.buf.size() > brief_bytes_max) {
+      to->enqueue(std::move(element), context());
+    } else {
+      BriefTurns turns(system(), BriefTurns::Thread::of_node);
+      to->enqueue(std::move(element), &turns);
+    }
     return true;
   }
 

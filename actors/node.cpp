@@ -164,6 +164,8 @@ Result<std::unique_ptr<NodeRuntime>> NodeRuntime::start(caf::actor_system& syste
   QueryOptions query_options;
   query_options.fronts = node->context_->fronts;
   query_options.searchers = node->context_->searchers;
+  auto asks_others = std::make_shared<std::atomic<bool>>(false);
+  query_options.asks_others = asks_others;
   node->query_ = system.spawn(query, std::move(query_options));
   GatewayOptions gateway_options;
   gateway_options.inflight_bytes_max = config.inflight_bytes_max;
@@ -172,7 +174,8 @@ Result<std::unique_ptr<NodeRuntime>> NodeRuntime::start(caf::actor_system& syste
   Wired wired{node->gateway_, node->master_, node->node_};
   caf::anon_send(node->peer_, wired);
   caf::anon_send(node->node_, wired);
-  node->api_ = std::make_unique<ApiClient>(system, node->gateway_, std::max(1u, config.clients));
+  node->api_ = std::make_unique<ApiClient>(system, node->gateway_, std::max(1u, config.clients),
+                                           std::move(asks_others));
   return node;
 }
 

@@ -432,7 +432,9 @@ void ask(query_pointer self, const replica_actor& replica, ShardSearch question,
         [asking](const caf::error& error) { asking->answered(to_read_status(error)); });
   };
   const QueryOptions& options = self->state.options;
-  if (options.fronts && replica != self->state.routes.peer) {
+  const bool elsewhere = replica == self->state.routes.peer;
+  if (options.asks_others) options.asks_others->store(elsewhere, std::memory_order_relaxed);
+  if (options.fronts && !elsewhere) {
     if (auto task = options.fronts->admit(question, now_ms(self))) {
       size_t turn = self->state.next_searcher++;
       return ask_of(options.searchers[turn % options.searchers.size()], std::move(*task));

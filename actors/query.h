@@ -1,6 +1,9 @@
 // Reads: validates a request, asks the shards that matter, merges the answers.
 #pragma once
 
+#include <atomic>
+#include <memory>
+
 #include "actors/messages.h"
 #include "actors/retry.h"
 #include "actors/routes.h"
@@ -20,6 +23,8 @@ struct QueryOptions {
   // Of this node; null: its shards are always asked.
   std::shared_ptr<const ShardFronts> fronts;
   std::vector<searcher_actor> searchers;
+  // Becomes whether the last search went to another node; null: nobody wants to know.
+  std::shared_ptr<std::atomic<bool>> asks_others;
 };
 
 struct query_state {

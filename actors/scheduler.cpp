@@ -10,7 +10,6 @@
 #include <caf/scheduled_actor.hpp>
 #include <caf/scheduler/coordinator.hpp>
 #include <condition_variable>
-#include <deque>
 #include <mutex>
 #include <utility>
 
@@ -20,10 +19,18 @@ namespace {
 // Nice value of the workers of those that work long.
 constexpr int long_nice = 10;
 
-bool works_long(caf::resumable* job) {
-  if (job->subtype() != caf::resumable::scheduled_actor) return false;
-  return jade::works_long(static_cast<caf::scheduled_actor*>(job)->name());
+// Of another thread's time: a search needs four turns on its way, with one message each.
+constexpr size_t brief_turns_max = 16;
+constexpr size_t brief_messages_max = 4;
+
+bool is_of(caf::resumable* job, bool (*kind)(std::string_view name)) {
+  return job->subtype() == caf::resumable::scheduled_actor &&
+         kind(static_cast<caf::scheduled_actor*>(job)->name());
 }
+
+bool calls_back(std::string_view name) { return name == "client"; }
+
+bool works_long(caf::resumable* job) { return is_of(job, jade::works_long); }
 
 void lower_priority() {
   // Of this thread only: on Linux every thread has a nice value of its own. Where it is
@@ -182,6 +189,39 @@ class NodeCoordinator : public caf::scheduler::coordinator<RunQueue> {
 }  // namespace
 
 bool works_long(std::string_view name) { return name == "shard" || name == "ingest"; }
+
+bool works_briefly(std::string_view name) {
+  return calls_back(name) || name == "gateway" || name == "query" || name == "peer";
+}
+
+BriefTurns::BriefTurns(caf::actor_system& system, Thread thread)
+    : execution_unit(&system),
+      thread_(thread),
+      lends_(dynamic_cast<NodeCoordinator*>(&system.scheduler()) != nullptr) {}
+
+void BriefTurns::exec_later(caf::resumable* job) {
+  const bool answers = thread_ == Thread::of_caller && turns_ > 0 && is_of(job, calls_back);
+  if (lends_ && !answers && is_of(job, works_briefly)) return jobs_.push_back(job);
+  system().scheduler().enqueue(job);
+}
+
+void BriefTurns::run() {
+  for (; !jobs_.empty(); ++turns_) {
+    caf::resumable* job = jobs_.front();
+    jobs_.pop_front();
+    if (turns_ >= brief_turns_max) {
+      system().scheduler().enqueue(job);
+      continue;
+    }
+    const bool first = thread_ == Thread::of_caller && turns_ == 0;
+    // As a worker of CAF's does: the reference goes with the job.
+    if (job->resume(this, first ? 1 : brief_messages_max) == caf::resumable::resume_later) {
+      system().scheduler().enqueue(job);
+    } else {
+      intrusive_ptr_release(job);
+    }
+  }
+}
 
 void use_node_scheduler(caf::actor_system_config& config) {
   config.module_factories.push_back([](caf::actor_system& system) -> caf::actor_system::module* {

@@ -8,10 +8,15 @@
 // Some actors work for milliseconds at a time: those that carry writes out. They have workers of
 // their own, as many and of lower priority, so that the others wait for none of them.
 //
+// The threads that serve connections, of clients and of other nodes, lend themselves to the actors
+// that a search goes through on its way (BriefTurns), as only its last step is long.
+//
 // A node under the simulator is run by the simulator instead (sim/).
 #pragma once
 
 #include <caf/actor_system_config.hpp>
+#include <caf/execution_unit.hpp>
+#include <deque>
 #include <string_view>
 
 namespace jade {
@@ -22,5 +27,34 @@ bool works_long(std::string_view name);
 // Of systems made with this configuration. `scheduler.max-threads` counts as ever, for each of
 // both kinds of workers.
 void use_node_scheduler(caf::actor_system_config& config);
+
+// Whether actors of this name work for microseconds at a time, and never block.
+bool works_briefly(std::string_view name);
+
+// Runs in the calling thread what messages from there make runnable, as far as it works briefly,
+// so that no other thread has to be woken for it: waking one takes longer than such work. The
+// node's workers run all else. Where the scheduler is not a node's, as in the simulator, that
+// one runs everything.
+class BriefTurns final : public caf::execution_unit {
+ public:
+  // A thread of somebody who calls the node gives the first actor a turn of one message, that which
+  // it sends, and no other to an actor of that name: answers, of this or of other calls, go to
+  // functions of the caller's, which may wait for what it holds meanwhile.
+  enum class Thread { of_node, of_caller };
+
+  BriefTurns(caf::actor_system& system, Thread thread);
+  ~BriefTurns() { run(); }
+
+  // Of whom a message, sent with this, has made runnable.
+  void exec_later(caf::resumable* job) override;
+
+ private:
+  void run();
+
+  const Thread thread_;
+  const bool lends_;  // the scheduler is a node's
+  size_t turns_ = 0;
+  std::deque<caf::resumable*> jobs_;
+};
 
 }  // namespace jade

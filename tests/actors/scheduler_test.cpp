@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <caf/all.hpp>
 #include <chrono>
@@ -179,5 +180,86 @@ TEST_CASE("a system ends while messages are on their way and limits are open") {
       caf::anon_send(asker, 2);
     }
     caf::anon_send_exit(nobody, caf::exit_reason::kill);
+  }
+}
+
+namespace {
+
+struct query_state {
+  static inline const char* name = "query";
+};
+struct client_state {
+  static inline const char* name = "client";
+};
+
+using Threads_of = std::vector<std::thread::id>;
+
+// Hands on what it gets, one less, and says in which thread it did so.
+template <class State>
+caf::behavior brief(caf::stateful_actor<State>* self, std::shared_ptr<std::vector<caf::actor>> all,
+                    std::shared_ptr<Threads_of> threads, std::shared_ptr<std::promise<void>> over) {
+  return {[=](int left) {
+    threads->push_back(std::this_thread::get_id());
+    if (left == 0) return over->set_value();
+    self->send((*all)[static_cast<size_t>(left) % all->size()], left - 1);
+  }};
+}
+
+// The threads in which a chain of so many messages between actors of these kinds was worked on,
+// where this one lends itself.
+template <class First, class Second>
+Threads_of threads_of_chain(int length, BriefTurns::Thread thread) {
+  auto all = std::make_shared<std::vector<caf::actor>>();
+  auto threads = std::make_shared<Threads_of>();
+  auto over = std::make_shared<std::promise<void>>();
+  Threads config(2);
+  caf::actor_system system(config);
+  caf::actor first = system.spawn<caf::lazy_init>(brief<First>, all, threads, over);
+  caf::actor second = system.spawn<caf::lazy_init>(brief<Second>, all, threads, over);
+  *all = {first, second};
+  {
+    BriefTurns turns(system, thread);
+    auto message = caf::make_mailbox_element(nullptr, caf::make_message_id(), {}, length);
+    auto& to = (*all)[static_cast<size_t>(length + 1) % 2];
+    caf::actor_cast<caf::abstract_actor*>(to)->enqueue(std::move(message), &turns);
+  }
+  over->get_future().wait();
+  all->clear();
+  return *threads;
+}
+
+}  // namespace
+
+TEST_CASE("actors that work briefly do so in the thread that has asked") {
+  using Thread = BriefTurns::Thread;
+  const auto here = std::this_thread::get_id();
+  CHECK(threads_of_chain<query_state, query_state>(5, Thread::of_node) == Threads_of(6, here));
+
+  // Another is not one of them.
+  auto mixed = threads_of_chain<query_state, long_state>(1, Thread::of_node);
+  REQUIRE(mixed.size() == 2);
+  CHECK(mixed[0] == here);
+  CHECK(mixed[1] != here);
+}
+
+TEST_CASE("a thread lends itself for a number of turns") {
+  auto threads = threads_of_chain<query_state, query_state>(500, BriefTurns::Thread::of_node);
+  REQUIRE(threads.size() == 501);
+  const auto here = std::this_thread::get_id();
+  CHECK(threads.front() == here);
+  CHECK(threads.back() != here);
+  CHECK(std::count(threads.begin(), threads.end(), here) < 50);
+}
+
+TEST_CASE("who calls is never called back before its call has returned") {
+  const auto here = std::this_thread::get_id();
+  for (auto thread : {BriefTurns::Thread::of_node, BriefTurns::Thread::of_caller}) {
+    CAPTURE(static_cast<int>(thread));
+    // From a client to a query and back.
+    auto threads = threads_of_chain<client_state, query_state>(3, thread);
+    REQUIRE(threads.size() == 4);
+    CHECK(threads[0] == here);
+    CHECK(threads[1] == here);
+    CHECK((threads[2] == here) == (thread == BriefTurns::Thread::of_node));
   }
 }
