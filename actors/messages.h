@@ -223,7 +223,7 @@ struct SegmentDigest {
   uint64_t end_row = 0;
   // Of the rows that searches can find there. Which dead ones are left is each replica's own.
   uint64_t live = 0;
-  uint64_t digest = 0;  // CRC32C over their numbers
+  uint64_t digest = 0;  // the sum of hashes of their numbers
 
   friend bool operator==(const SegmentDigest&, const SegmentDigest&) = default;
 };

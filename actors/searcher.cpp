@@ -12,9 +12,9 @@
 #include "actors/shard_replica.h"
 #include "index/datatype.h"
 #include "index/filter.h"
+#include "index/random.h"
 #include "index/recall.h"
 #include "index/shard_view.h"
-#include "storage/crc32c.h"
 
 namespace jade {
 namespace {
@@ -253,21 +253,20 @@ Result<ShardVectors> run_sample(const SampleTask& task, Stopper&) {
   return out;
 }
 
-// Of the rows of the segment that live in the view, whatever is built of it there.
+// Of the rows of the segment that live in the view, whatever is built of it there, and in
+// whatever order.
 SegmentDigest digest_of(const SegmentMeta& decided, size_t vector,
                         const std::vector<SegmentView>& segments) {
   SegmentDigest out{decided.id, vector, decided.begin_row, decided.end_row, 0, 0};
-  uint32_t crc = 0;
   for (const SegmentView& view : segments) {
     for (uint32_t offset = 0; offset < view.visible; ++offset) {
       const uint64_t row = view.segment->row_number(offset);
       if (row < decided.begin_row || row >= decided.end_row) continue;
       if (view.is_dead(offset)) continue;
-      crc = crc32c({reinterpret_cast<const char*>(&row), sizeof row}, crc);
+      out.digest += Random(row).next();
       ++out.live;
     }
   }
-  out.digest = crc;
   return out;
 }
 

@@ -12,7 +12,7 @@ namespace jade {
 namespace {
 
 constexpr uint32_t sample_rows = 4000;
-constexpr uint32_t probes = 64;
+constexpr uint32_t probes = 256;
 
 }  // namespace
 

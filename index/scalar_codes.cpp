@@ -1,6 +1,7 @@
 #include "index/scalar_codes.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cmath>
 #include <cstring>
@@ -22,6 +23,19 @@ constexpr float peak_max = 32;
 // How many times its standard deviation a distance by codes is off at most, but for few.
 constexpr float deviations = 3;
 constexpr float infinity = std::numeric_limits<float>::infinity();
+
+// The least of some values, ascending.
+struct Extremes {
+  std::array<float, sample_rows / stray_share + 1> least;
+
+  Extremes() { least.fill(infinity); }
+  void add(float value) {
+    if (!(value < least.back())) return;
+    size_t at = least.size() - 1;
+    for (; at > 0 && value < least[at - 1]; --at) least[at] = least[at - 1];
+    least[at] = value;
+  }
+};
 
 }  // namespace
 
@@ -49,29 +63,34 @@ std::unique_ptr<const ScalarCodes> ScalarCodes::of(const EuclideanRows& rows, Me
 
 bool ScalarCodes::measure(const EuclideanRows& rows) {
   uint32_t looked = std::min(rows.rows(), sample_rows);
-  auto sample = [&](uint32_t i) { return size_t{i} * rows.rows() / looked; };
-  std::vector<float> low(rows.row(0), rows.row(0) + dimension_), high = low;
+  std::vector<Extremes> low(dimension_), high(dimension_);
   for (uint32_t i = 0; i < looked; ++i) {
-    const float* row = rows.row(sample(i));
+    const float* row = rows.row(size_t{i} * rows.rows() / looked);
     for (uint32_t j = 0; j < dimension_; ++j) {
-      low[j] = std::min(low[j], row[j]);
-      high[j] = std::max(high[j], row[j]);
+      low[j].add(row[j]);
+      high[j].add(-row[j]);
     }
   }
-  float range = 0;
-  for (uint32_t j = 0; j < dimension_; ++j) range = std::max(range, high[j] - low[j]);
-  step_ = range / most;
-  if (!(step_ > 0) || !(1 / step_ < infinity)) return false;
-  for (uint32_t j = 0; j < dimension_; ++j) {
-    middle_[j] = static_cast<uint8_t>((high[j] - low[j]) / step_ / 2);
-    middle_value_[j] = low[j] + step_ * middle_[j];
-  }
-  lowest_ = std::move(low);
-
-  // Each of two rows is off by step²/12 a dimension, in the mean of the squares.
-  float error = step_ * step_ / 6 * static_cast<float>(dimension_);
   neighbour_ = neighbour_distance(rows);
-  return neighbour_ > margin * error;
+  // Without strays, if need be: which of them are in the sample is chance.
+  for (uint32_t cut : {0u, looked / stray_share}) {
+    for (uint32_t j = 0; j < dimension_; ++j) lowest_[j] = low[j].least[cut];
+    float range = 0;
+    for (uint32_t j = 0; j < dimension_; ++j) {
+      range = std::max(range, -high[j].least[cut] - lowest_[j]);
+    }
+    step_ = range / most;
+    if (!(step_ > 0) || !(1 / step_ < infinity)) continue;
+    // Each of two rows is off by step²/12 a dimension, in the mean of the squares.
+    float error = step_ * step_ / 6 * static_cast<float>(dimension_);
+    if (!(neighbour_ > margin * error)) continue;
+    for (uint32_t j = 0; j < dimension_; ++j) {
+      middle_[j] = static_cast<uint8_t>((-high[j].least[cut] - lowest_[j]) / step_ / 2);
+      middle_value_[j] = lowest_[j] + step_ * middle_[j];
+    }
+    return true;
+  }
+  return false;
 }
 
 bool ScalarCodes::encode_rows(const EuclideanRows& rows, Workers* workers) {

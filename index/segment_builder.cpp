@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <optional>
+#include <span>
 
 #include "index/hnsw_builder.h"
 #include "index/intrinsic_dimension.h"
 #include "index/ivf.h"
+#include "index/row_order.h"
 #include "index/scalar_codes.h"
 
 namespace jade {
@@ -49,41 +51,61 @@ const SealedSegment* graph_to_extend(const BuildInput& largest, uint32_t live, u
   return dead * 5 < largest.visible && (!alone || dead == 0) ? sealed : nullptr;
 }
 
-// Gathers the columns; vectors in memory, or through `writer` where it is not null.
-class Rows {
- public:
-  Rows(uint64_t rows, const RowFormat& format, VectorWriter* writer)
-      : row_bytes_(format.row_bytes()), writer_(writer), row_(row_bytes_) {
-    columns_.datatype = format.datatype();
-    if (writer_ == nullptr) columns_.vectors = LargeArray<char>(rows * row_bytes_);
-    columns_.row_numbers.reserve(rows);
-  }
-
-  // Every visible row; the live ones only where `live_only`.
-  Status add(const BuildInput& input, bool live_only, const BuildOptions& options) {
-    const Segment& segment = *input.segment;
-    for (uint32_t row = 0; row < input.visible; ++row) {
-      if (row % 4096 == 0 && is_cancelled(options)) return cancelled();
-      if (live_only && is_dead(input, row)) continue;
-      size_t at = columns_.row_numbers.size();
-      char* out = writer_ == nullptr ? columns_.vectors.data() + at * row_bytes_ : row_.data();
-      JADE_RETURN_IF_ERROR(segment.read_row(row, out));
-      uint64_t number = segment.row_number(row);
-      if (writer_ != nullptr) JADE_RETURN_IF_ERROR(writer_->append(number, out));
-      columns_.row_numbers.push_back(number);
-      columns_.ids.append(segment.id_view(row));
-      columns_.metadata.append(segment.metadata(row));
-    }
-    return {};
-  }
-  SegmentColumns& columns() { return columns_; }
-
- private:
-  size_t row_bytes_;
-  VectorWriter* writer_;
-  std::vector<char> row_;
-  SegmentColumns columns_;
+// A row of an input.
+struct Source {
+  const Segment* segment;
+  uint32_t row;
 };
+
+// Every visible row; the live ones only where `live_only`.
+void append_rows(const BuildInput& input, bool live_only, std::vector<Source>& out) {
+  for (uint32_t row = 0; row < input.visible; ++row) {
+    if (!live_only || !is_dead(input, row)) out.push_back({input.segment.get(), row});
+  }
+}
+
+bool is_in_memory(const BuildInput& input) {
+  const auto* sealed = dynamic_cast<const SealedSegment*>(input.segment.get());
+  return sealed == nullptr || sealed->stored() == nullptr;
+}
+
+// Puts rows in memory that are near each other together.
+void put_near_together(std::span<Source> sources, const RowFormat& format,
+                       const BuildOptions& options) {
+  auto read = [&](uint32_t row, float* out) {
+    const Source& from = sources[row];
+    format.to_floats(from.segment->row(from.row), out);
+  };
+  const auto order = nearness_order(static_cast<uint32_t>(sources.size()), format.dimension(),
+                                    options.seed, options.workers, options.cancel, read);
+  std::vector<Source> ordered;
+  ordered.reserve(order.size());
+  for (uint32_t row : order) ordered.push_back(sources[row]);
+  std::copy(ordered.begin(), ordered.end(), sources.begin());
+}
+
+// Gathers the columns; vectors in memory, or through `writer` where it is not null.
+Result<SegmentColumns> gather(const std::vector<Source>& sources, const RowFormat& format,
+                              VectorWriter* writer, const BuildOptions& options) {
+  const size_t row_bytes = format.row_bytes();
+  SegmentColumns columns;
+  columns.datatype = format.datatype();
+  if (writer == nullptr) columns.vectors = LargeArray<char>(sources.size() * row_bytes);
+  columns.row_numbers.reserve(sources.size());
+  std::vector<char> written(row_bytes);
+  for (size_t i = 0; i < sources.size(); ++i) {
+    if (i % 4096 == 0 && is_cancelled(options)) return cancelled();
+    const auto [segment, row] = sources[i];
+    char* out = writer == nullptr ? columns.vectors.data() + i * row_bytes : written.data();
+    JADE_RETURN_IF_ERROR(segment->read_row(row, out));
+    const uint64_t number = segment->row_number(row);
+    if (writer != nullptr) JADE_RETURN_IF_ERROR(writer->append(number, out));
+    columns.row_numbers.push_back(number);
+    columns.ids.append(segment->id_view(row));
+    columns.metadata.append(segment->metadata(row));
+  }
+  return columns;
+}
 
 RowFormat format_of(const BuildOptions& options) {
   return {options.metric, options.dimension, options.datatype};
@@ -185,15 +207,26 @@ Result<std::shared_ptr<const SealedSegment>> build_segment(const std::vector<Bui
     if (!made.ok()) return made.status();
     writer = std::move(*made);
   }
-  Rows gathered(rows, format_of(options), writer.get());
+  std::vector<Source> sources;
+  sources.reserve(rows);
   // Rows of a graph keep their places.
-  if (base != nullptr) JADE_RETURN_IF_ERROR(gathered.add(*largest, false, options));
+  if (base != nullptr) append_rows(*largest, false, sources);
+  const size_t kept = sources.size();
+  bool in_memory = true;
   for (const BuildInput& input : inputs) {
     if (base != nullptr && &input == largest) continue;
-    JADE_RETURN_IF_ERROR(gathered.add(input, true, options));
+    append_rows(input, true, sources);
+    in_memory = in_memory && is_in_memory(input);
   }
+  // From disk they are best read in their order.
+  if (hnsw && in_memory) {
+    put_near_together(std::span(sources).subspan(kept), format_of(options), options);
+  }
+  auto gathered = gather(sources, format_of(options), writer.get(), options);
+  if (!gathered.ok()) return gathered.status();
+  SegmentColumns& columns = *gathered;
+  sources = {};
 
-  SegmentColumns& columns = gathered.columns();
   auto n = static_cast<uint32_t>(rows);
   if (writer) {
     auto stored = writer->finish();

@@ -166,7 +166,7 @@ class Disked {
         }
       }
     }
-    CHECK(found > 190);
+    CHECK(found > 185);
   }
   Metric metric() const { return options_.format.format(0).metric(); }
   SegmentInfo first_segment() const { return replica->describe().segments.front(); }

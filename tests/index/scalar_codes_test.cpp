@@ -164,6 +164,9 @@ TEST_CASE("What codes cannot express is refused") {
   other = Vectors(20000, 16, Metric::l2);
   other.row(1)[2] = 1e6f;
   CHECK(other.codes());
+  // Wherever the few are: these are looked at for the scale.
+  other.row(0)[2] = other.row(5)[3] = other.row(10)[2] = -1e6f;
+  CHECK(other.codes());
   for (uint32_t i = 0; i < 100; ++i) other.row(i * 200 + 1)[2] = 1e6f;
   CHECK(!other.codes());
   other.row(7)[2] = std::numeric_limits<float>::quiet_NaN();

@@ -259,15 +259,18 @@ TEST_CASE("Segments with vectors on disk are merged as those with them in memory
         CHECK((merged->rows() == 4200) == (every == 7));
         std::vector<float> values(24);
         for (uint32_t row = 0; row < merged->rows(); ++row) {
-          REQUIRE(merged->row_number(row) == in_memory->row_number(row));
+          auto same = in_memory->find(merged->row_number(row));
+          REQUIRE(same.has_value());
+          // Only rows that are all in memory are put near together.
+          if (every == 7) REQUIRE(*same == row);
           REQUIRE(merged->read_vector(row, values.data()).ok());
-          REQUIRE(std::memcmp(values.data(), in_memory->vector(row), 24 * sizeof(float)) == 0);
+          REQUIRE(std::memcmp(values.data(), in_memory->vector(*same), 24 * sizeof(float)) == 0);
         }
-        check_same_hits(view_of(in_memory), view_of(merged));
+        if (every == 7) check_same_hits(view_of(in_memory), view_of(merged));
         // Back into memory, as where the option were another.
         auto back = built({whole(merged)}, options);
         REQUIRE(back->stored() == nullptr);
-        check_same_hits(view_of(in_memory), view_of(back));
+        check_same_hits(view_of(merged), view_of(back));
       }
     }
   }
@@ -404,7 +407,8 @@ TEST_CASE("Vectors of float16 and uint8 on disk give what they give in memory") 
         // What is on disk is what was given, at two bytes or one a dimension.
         REQUIRE(disk->values.size() == n * 37 * element_bytes(datatype));
         CHECK(stored->codes()->kind() == quantization);
-        CHECK(std::memcmp(disk->values.data(), rows->row(0), rows->format().row_bytes()) == 0);
+        const auto first = static_cast<uint32_t>(stored->row_number(0));
+        CHECK(std::memcmp(disk->values.data(), rows->row(first), rows->format().row_bytes()) == 0);
         CHECK(stored->memory_bytes() + disk->values.size() <= memory->memory_bytes());
         check_same_hits(view_of(memory), view_of(stored));
         auto opened = segment_of(bytes_of(*stored), [&](size_t row_bytes, uint32_t) {
