@@ -251,15 +251,24 @@ class Scribe : public caf::io::scribe {
       shutdown(stream_.fd(), SHUT_RDWR);
     }
     if (*refused_) stream_.wr_buf().clear();
-    stream_.flush(this);
+    if (!std::exchange(flushing_, true)) turn_end_write();
   }
   void graceful_shutdown() override {
+    if (flushing_) write_now();
     stream_.graceful_shutdown();
     detach(&stream_.backend(), false);
   }
   void add_to_loop() override { stream_.begin(this); }
   void remove_from_loop() override { stream_.passivate(); }
   const std::shared_ptr<Inflow>& inflow() const { return inflow_; }
+  // Before the loop is told that something is to be written: mostly nothing is left then, which
+  // saves two calls of the system and a turn of the loop.
+  void write_now() {
+    flushing_ = false;
+    if (detached()) return;
+    stream_.flush(this);
+    stream_.handle_event(operation::write);
+  }
   // Nothing more of the other side counts.
   void refuse(const std::string& why) {
     *refused_ = true;
@@ -316,6 +325,8 @@ class Scribe : public caf::io::scribe {
   void read_on() {
     if (stream_.is_reading() && !resting_) stream_.handle_event(operation::read);
   }
+  // At the end of the broker's turn, so that one call of the system has all that it made.
+  void turn_end_write();
   void later(void (Scribe::*what)()) {
     stream_.backend().post([self = self_, what] {
       if (*self != nullptr) ((*self)->*what)();
@@ -331,6 +342,7 @@ class Scribe : public caf::io::scribe {
   std::shared_ptr<Inflow> inflow_;
   bool resting_ = false;
   bool launched_ = false;
+  bool flushing_ = false;
   size_t awaited_ = 0;         // bytes
   std::vector<char> arrived_;  // of a message that comes in pieces
   bool whole_ = false;         // it is there
@@ -341,6 +353,21 @@ class Scribe : public caf::io::scribe {
 class Broker : public caf::io::basp_broker {
  public:
   using basp_broker::basp_broker;
+
+  resume_result resume(caf::execution_unit* context, size_t messages_max) override {
+    in_turn_ = true;
+    auto result = basp_broker::resume(context, messages_max);
+    in_turn_ = false;
+    for (auto& scribe : std::exchange(unsent_, {})) {
+      if (*scribe != nullptr) (*scribe)->write_now();
+    }
+    return result;
+  }
+  // Whether what this scribe has is written at the end of the turn.
+  bool write_later(const std::shared_ptr<Scribe*>& scribe) {
+    if (in_turn_) unsent_.push_back(scribe);
+    return in_turn_;
+  }
 
   caf::behavior make_behavior() override {
     caf::message_handler own = {[this](caf::io::new_data_msg& data) { receive(data); }};
@@ -463,7 +490,15 @@ class Broker : public caf::io::basp_broker {
     if (change == caf::link_atom::value) known->add_link(to);
     if (change == caf::unlink_atom::value) known->remove_link(to);
   }
+
+  bool in_turn_ = false;
+  std::vector<std::shared_ptr<Scribe*>> unsent_;  // what they have, at the end of this turn
 };
+
+void Scribe::turn_end_write() {
+  auto* broker = dynamic_cast<Broker*>(parent());
+  if (broker == nullptr || !broker->write_later(self_)) later(&Scribe::write_now);
+}
 
 TlsConnection plain_connection(native_socket socket) {
   auto remote = caf::io::network::remote_addr_of_fd(socket);
