@@ -478,8 +478,9 @@ struct AlterDatabaseRequest {
 };
 
 // The asynchronous face of a node. Each call returns at once and calls `done`
-// exactly once, on a thread of the node's choosing, which must not be blocked.
-// All calls may be made from any thread. The node must outlive the callbacks.
+// exactly once, on a thread of the node's choosing, which must not be blocked, and never
+// inside of the call. What it throws is lost. All calls may be made from any thread. The node must
+// outlive the callbacks.
 class Api {
  public:
   template <class T>

@@ -51,9 +51,15 @@ void ApiClient::call(Request request, Done<Reply> done) {
   struct Once {
     Done<Reply> done;
     ~Once() {
-      if (done) done(unavailable("the node is shutting down"));
+      if (done) finish(unavailable("the node is shutting down"));
     }
-    void finish(Result<Reply> result) { std::exchange(done, nullptr)(std::move(result)); }
+    void finish(Result<Reply> result) noexcept {
+      try {
+        std::exchange(done, nullptr)(std::move(result));
+      } catch (...) {
+        // It would end the actor by which the answers to others come, too.
+      }
+    }
   };
   auto once = std::make_shared<Once>();
   once->done = std::move(done);

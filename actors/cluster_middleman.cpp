@@ -237,7 +237,7 @@ class Scribe : public caf::io::scribe {
     whole_ = true;
     bool goes_on = scribe::consume(context, arrived_.data(), arrived_.size());
     whole_ = false;
-    arrived_ = {};
+    std::vector<char>().swap(arrived_);  // gives its memory back
     return goes_on && !rest();
   }
   void ack_writes(bool enable) override { stream_.ack_writes(enable); }

@@ -20,8 +20,9 @@ namespace {
 constexpr int long_nice = 10;
 
 // Of another thread's time: a search needs four turns on its way, with one message each.
+// What came meanwhile may take longer, and is for a worker.
 constexpr size_t brief_turns_max = 16;
-constexpr size_t brief_messages_max = 4;
+constexpr size_t brief_messages_max = 1;
 
 bool is_of(caf::resumable* job, bool (*kind)(std::string_view name)) {
   return job->subtype() == caf::resumable::scheduled_actor &&
@@ -213,9 +214,8 @@ void BriefTurns::run() {
       system().scheduler().enqueue(job);
       continue;
     }
-    const bool first = thread_ == Thread::of_caller && turns_ == 0;
     // As a worker of CAF's does: the reference goes with the job.
-    if (job->resume(this, first ? 1 : brief_messages_max) == caf::resumable::resume_later) {
+    if (job->resume(this, brief_messages_max) == caf::resumable::resume_later) {
       system().scheduler().enqueue(job);
     } else {
       intrusive_ptr_release(job);

@@ -37,9 +37,9 @@ bool works_briefly(std::string_view name);
 // one runs everything.
 class BriefTurns final : public caf::execution_unit {
  public:
-  // A thread of somebody who calls the node gives the first actor a turn of one message, that which
-  // it sends, and no other to an actor of that name: answers, of this or of other calls, go to
-  // functions of the caller's, which may wait for what it holds meanwhile.
+  // A thread of somebody who calls the node gives the actor that it calls one turn, with what it
+  // sends: answers, of this or of other calls, go to functions of the caller's, which may wait for
+  // what it holds meanwhile.
   enum class Thread { of_node, of_caller };
 
   BriefTurns(caf::actor_system& system, Thread thread);

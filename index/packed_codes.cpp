@@ -19,9 +19,8 @@ constexpr double cut_shares[] = {0, 0.001, 0.003, 0.006, 0.012, 0.025, 0.05};
 // How far above the errors of two rows the distance of neighbours must be.
 constexpr float margin = 2;
 // A row is a stray where its code is farther off, squared, than so many times the distance
-// of neighbours. Of so many rows one may be.
+// of neighbours.
 constexpr float stray = 4;
-constexpr uint32_t stray_share = 1000;
 // How much of a query's squared distance from the middle may lie outside of the ranges.
 constexpr float outside_max = 0.25f;
 // Under dot, of how many dimensions a query must be made at least: of fewer, too many rows
@@ -128,7 +127,7 @@ bool PackedCodes::encode_rows(const EuclideanRows& rows, Workers* workers) {
     norms_[i] = whole < infinity ? whole : std::numeric_limits<float>::max();
     if (!(lost < stray * neighbour_)) ++strays;
   });
-  return strays <= rows.rows() / stray_share;
+  return strays <= strays_max(rows.rows(), metric_);
 }
 
 std::vector<std::span<char>> PackedCodes::parts() {

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <limits>
+#include <vector>
 
 #include "index/bit_codes.h"
 #include "index/packed_codes.h"
 #include "index/product_codes.h"
+#include "index/random.h"
 #include "index/scalar_codes.h"
 
 namespace jade {
@@ -13,6 +15,21 @@ namespace {
 
 constexpr uint32_t sample_rows = 4000;
 constexpr uint32_t probes = 256;
+
+// At most `count` of n rows, ascending. At random, not at equal steps: rows in places near each
+// other are near each other (index/row_order.h), and of those that are nearest none would be
+// taken together. By Knuth's algorithm S.
+std::vector<uint32_t> random_rows(uint32_t n, uint32_t count) {
+  Random random(n);
+  std::vector<uint32_t> out;
+  uint32_t wanted = std::min(n, count);
+  for (uint32_t row = 0; wanted > 0; ++row) {
+    if (random.below(n - row) >= wanted) continue;
+    out.push_back(row);
+    --wanted;
+  }
+  return out;
+}
 
 }  // namespace
 
@@ -79,12 +96,10 @@ Result<std::unique_ptr<const RowCodes>> RowCodes::load(
 }
 
 float RowCodes::neighbour_distance(const EuclideanRows& rows) {
-  uint32_t looked = std::min(rows.rows(), sample_rows);
+  const std::vector<uint32_t> sample = random_rows(rows.rows(), sample_rows);
+  const auto looked = static_cast<uint32_t>(sample.size());
   uint32_t probed = std::min(probes, looked);
-  auto sample = [&](uint32_t i) { return size_t{i} * rows.rows() / looked; };
-  auto probe = [&](uint32_t i) {
-    return sample(static_cast<uint32_t>(uint64_t{i} * looked / probed));
-  };
+  auto probe = [&](uint32_t i) { return sample[uint64_t{i} * looked / probed]; };
   // Rows may have to be read: the probes are kept, and the others met once.
   std::vector<float> values;
   for (uint32_t i = 0; i < probed; ++i) {
@@ -93,10 +108,10 @@ float RowCodes::neighbour_distance(const EuclideanRows& rows) {
   }
   std::vector<float> nearest(probed, std::numeric_limits<float>::infinity());
   for (uint32_t j = 0; j < looked; ++j) {
-    const float* row = rows.row(sample(j));
+    const float* row = rows.row(sample[j]);
     for (uint32_t i = 0; i < probed; ++i) {
       float d =
-          rows.l2_squared(values.data() + size_t{i} * rows.dimension(), probe(i), row, sample(j));
+          rows.l2_squared(values.data() + size_t{i} * rows.dimension(), probe(i), row, sample[j]);
       if (d > 0) nearest[i] = std::min(nearest[i], d);
     }
   }

@@ -2,6 +2,7 @@
 // ones; the best that a walk finds are then compared by their values.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -91,6 +92,13 @@ class RowCodes {
   // A small distance, squared, between neighbours among a sample of the rows; infinity
   // where no two of them differ.
   static float neighbour_distance(const EuclideanRows& rows);
+  // How many of n rows may be strays: farther from their codes than neighbours are from each
+  // other. Under dot the longest rows are, which are the best of all: no more than any search
+  // compares by values.
+  static uint64_t strays_max(uint32_t n, Metric metric) {
+    return metric == Metric::dot ? std::min<uint32_t>(10, n / stray_share) : n / stray_share;
+  }
+  static constexpr uint32_t stray_share = 1000;
   // Where what `distances` reads lies: codes of `width` bytes, whole halves of cache lines,
   // and one number of four bytes of each row; null: it is with the code.
   void set_layout(const void* codes, size_t width, const void* norms);

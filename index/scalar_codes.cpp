@@ -15,8 +15,6 @@ constexpr int most = 127;
 constexpr uint32_t sample_rows = 4000;
 // How far above the error of rounding the distance of neighbours must be.
 constexpr float margin = 8;
-// Of so many rows one may be farther from its code than neighbours are from each other.
-constexpr uint32_t stray_share = 1000;
 // A query's largest value may, squared, be so many times the mean of the squares: more,
 // and under dot rounding the query would lose more than rounding the rows.
 constexpr float peak_max = 32;
@@ -25,8 +23,9 @@ constexpr float deviations = 3;
 constexpr float infinity = std::numeric_limits<float>::infinity();
 
 // The least of some values, ascending.
+template <size_t count>
 struct Extremes {
-  std::array<float, sample_rows / stray_share + 1> least;
+  std::array<float, count> least;
 
   Extremes() { least.fill(infinity); }
   void add(float value) {
@@ -63,7 +62,7 @@ std::unique_ptr<const ScalarCodes> ScalarCodes::of(const EuclideanRows& rows, Me
 
 bool ScalarCodes::measure(const EuclideanRows& rows) {
   uint32_t looked = std::min(rows.rows(), sample_rows);
-  std::vector<Extremes> low(dimension_), high(dimension_);
+  std::vector<Extremes<sample_rows / stray_share + 1>> low(dimension_), high(dimension_);
   for (uint32_t i = 0; i < looked; ++i) {
     const float* row = rows.row(size_t{i} * rows.rows() / looked);
     for (uint32_t j = 0; j < dimension_; ++j) {
@@ -117,7 +116,7 @@ bool ScalarCodes::encode_rows(const EuclideanRows& rows, Workers* workers) {
     norms_[i] = norm;
     if (!(lost < neighbour_)) ++strays;
   });
-  return strays <= rows.rows() / stray_share;
+  return strays <= strays_max(rows.rows(), metric_);
 }
 
 std::vector<std::span<char>> ScalarCodes::parts() {

@@ -225,7 +225,7 @@ Result<std::shared_ptr<const SealedSegment>> build_segment(const std::vector<Bui
   auto gathered = gather(sources, format_of(options), writer.get(), options);
   if (!gathered.ok()) return gathered.status();
   SegmentColumns& columns = *gathered;
-  sources = {};
+  std::vector<Source>().swap(sources);  // gives its memory back
 
   auto n = static_cast<uint32_t>(rows);
   if (writer) {

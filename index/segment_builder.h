@@ -46,8 +46,9 @@ inline constexpr uint64_t auto_flat_bytes = 4u << 20;
 //
 // Vectors go to store_vectors one by one, and are read again in their order: besides what
 // the segment keeps, memory is needed for codes of 7 bits (a byte a dimension of each row)
-// and a few MiB. They stay in memory where there are fewer than indexed_rows_min rows, or
-// no codes can tell the rows apart; stored() of what is built tells.
+// and a few MiB; before that, to put rows in order (index/row_order.h), about 100 bytes a row. They
+// stay in memory where there are fewer than indexed_rows_min rows, or no codes can tell the rows
+// apart; stored() of what is built tells.
 //
 // unavailable: cancelled. invalid_argument: an input of another shape. Else what reading an
 // input's vectors or writing them failed with.

@@ -185,6 +185,39 @@ TEST_CASE("What codes cannot express is refused") {
   CHECK(!codes->encode(long_one.data(), query));
 }
 
+TEST_CASE("Codes that cannot tell the rows of a group apart are refused, wherever the rows lie") {
+  // Groups of ten that differ by less than codes do, among 40,000 rows, of which a tenth is
+  // looked at.
+  constexpr uint32_t groups = 4000, each = 10, dimension = 16;
+  std::mt19937 random(9);
+  std::normal_distribution<float> normal;
+  for (bool together : {true, false}) {
+    CAPTURE(together);
+    Vectors vectors(groups * each, dimension, Metric::l2);
+    Vectors centres(groups, dimension, Metric::l2);
+    for (uint32_t i = 0; i < vectors.rows(); ++i) {
+      const float* centre = centres.row(together ? i / each : i % groups);
+      for (uint32_t j = 0; j < dimension; ++j) {
+        vectors.row(i)[j] = centre[j] + 0.001f * normal(random);
+      }
+    }
+    CHECK(!vectors.codes());
+  }
+}
+
+TEST_CASE("Under dot few rows may be much longer than the others") {
+  for (auto [strays, accepted] : {std::pair(3u, true), {15u, false}}) {
+    CAPTURE(strays);
+    for (Metric metric : {Metric::dot, Metric::l2}) {
+      Vectors vectors(20000, 64, metric);
+      for (uint32_t i = 0; i < strays; ++i) {
+        for (uint32_t j = 0; j < 64; ++j) vectors.row(i * 1000 + 1)[j] *= 100;
+      }
+      CHECK((vectors.codes() != nullptr) == (accepted || metric == Metric::l2));
+    }
+  }
+}
+
 TEST_CASE("A beam is what sorting would give") {
   std::mt19937 random(3);
   for (size_t width : {1u, 2u, 3u, 7u, 64u, 500u}) {
