@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "index/filter_tree.h"
+#include "index/json.h"
 #include "index/metadata.h"
 
 namespace jade {
@@ -499,22 +500,14 @@ class Parser {
 }  // namespace
 
 Result<Filter> parse_filter(std::string_view text) {
-  json::parse_options options;
-  options.max_depth = 2 * filter_depth_max + 2;
-  json::stream_parser parser({}, options);
-  boost::system::error_code error;
-  size_t read = parser.write(text.data(), text.size(), error);
-  if (!error) parser.finish(error);
-  if (error) {
-    return invalid_argument("not a JSON object: " + error.message() + " at byte " +
-                            std::to_string(read));
-  }
+  auto document = parse_json(text, 2 * filter_depth_max + 2);
+  if (!document.ok()) return document.status().with_context("not a JSON object");
   if (auto place = repeated_name(text)) {
     return invalid_argument(*place +
                             " is given more than once; put all conditions on a field into one "
                             "object, or use $and");
   }
-  auto root = Parser().document(parser.release(), "filter", 1);
+  auto root = Parser().document(*document, "filter", 1);
   if (!root.ok()) return root.status();
   Filter filter;
   filter.root_ = std::make_shared<const Filter::Node>(std::move(*root));

@@ -5,6 +5,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "index/json.h"
+
 namespace jade {
 namespace {
 
@@ -94,19 +96,13 @@ bool all_finite(const json::value& value) {
 }
 
 Result<json::value> parse_object(std::string_view text) {
-  json::parse_options options;
-  options.max_depth = metadata_depth_max;
-  json::stream_parser parser({}, options);
-  boost::system::error_code error;
-  size_t read = parser.write(text.data(), text.size(), error);
-  if (!error) parser.finish(error);
-  if (error) {
-    return invalid_argument("not a JSON object of at most " + std::to_string(metadata_depth_max) +
-                            " levels: " + error.message() + " at byte " + std::to_string(read));
+  auto value = parse_json(text, metadata_depth_max);
+  if (!value.ok()) {
+    return value.status().with_context("not a JSON object of at most " +
+                                       std::to_string(metadata_depth_max) + " levels");
   }
-  json::value value = parser.release();
-  if (!value.is_object()) return invalid_argument("must be a JSON object");
-  if (!all_finite(value)) return invalid_argument("holds a number that is not finite");
+  if (!value->is_object()) return invalid_argument("must be a JSON object");
+  if (!all_finite(*value)) return invalid_argument("holds a number that is not finite");
   return value;
 }
 

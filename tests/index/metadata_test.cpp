@@ -2,7 +2,14 @@
 
 #include <doctest/doctest.h>
 
+#include <bit>
+#include <charconv>
+#include <cmath>
+#include <limits>
 #include <random>
+#include <string>
+
+#include "index/filter.h"
 
 namespace jade {
 namespace {
@@ -133,6 +140,38 @@ TEST_CASE("Reading a field of any bytes does no harm") {
     (void)find_field(bytes, "\"a\"");
     CHECK(skip_value(bytes, 0) <= bytes.size());
   }
+}
+
+TEST_CASE("Numbers come back as they were given, to the last bit") {
+  std::mt19937_64 random(17);
+  for (int i = 0; i < 20'000; ++i) {
+    double number = std::bit_cast<double>(random());
+    if (i % 2 == 0) number = static_cast<double>(random() >> 11) * 0x1p-53;
+    if (!std::isfinite(number)) continue;
+    char shortest[40];
+    auto [end, error] = std::to_chars(shortest, shortest + sizeof shortest, number);
+    const std::string text(shortest, end);
+    CAPTURE(text);
+    auto metadata = canonical_metadata("{\"x\": [" + text + "]}");
+    REQUIRE(metadata.ok());
+    double back = 0;
+    std::from_chars(metadata->data() + 6, metadata->data() + metadata->size(), back);
+    REQUIRE(back == number);
+    if (i % 100 != 0) continue;
+    auto filter = parse_filter("{\"x\": {\"$lte\": " + text + "}}");
+    REQUIRE(filter.ok());
+    CHECK(filter->matches("{\"x\":" + text + "}"));
+    const double above = std::nextafter(number, std::numeric_limits<double>::max());
+    auto [above_end, above_error] = std::to_chars(shortest, shortest + sizeof shortest, above);
+    if (above > number) CHECK(!filter->matches("{\"x\":" + std::string(shortest, above_end) + "}"));
+  }
+  // Too small to be told from 0.
+  CHECK(*canonical_metadata("{\"x\":1e-999}") == "{\"x\":0}");
+  CHECK(!canonical_metadata("{\"x\":1e999}").ok());
+  CHECK(*canonical_metadata(" {\"x\": 0.1 } \n") == "{\"x\":0.1}");
+  CHECK(!canonical_metadata("{\"x\":1} 2").ok());
+  CHECK(!canonical_metadata("{\"x\":1").ok());
+  CHECK(!canonical_metadata("").ok());
 }
 
 }  // namespace jade
