@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "index/cancel.h"
 #include "index/hnsw_search.h"
 #include "index/random.h"
 
@@ -243,7 +244,7 @@ class Builder {
   }
 
  private:
-  bool cancelled() const { return cancel_ != nullptr && cancel_->load(std::memory_order_relaxed); }
+  bool cancelled() const { return is_cancelled(cancel_); }
   bool is_above(uint32_t row) const {
     return static_cast<int32_t>(graph_.levels(row)) - 1 > graph_.level_max;
   }

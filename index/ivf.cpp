@@ -8,6 +8,7 @@
 #include <cmath>
 #include <tuple>
 
+#include "index/cancel.h"
 #include "index/top_k.h"
 
 namespace jade {
@@ -15,10 +16,6 @@ namespace {
 
 constexpr int iterations = 8;
 constexpr int points_per_centre_max = 48;
-
-bool cancelled(const std::atomic<bool>* cancel) {
-  return cancel != nullptr && cancel->load(std::memory_order_relaxed);
-}
 
 // What k-means asks for the nearest centre. Not FAISS's own: that goes through
 // BLAS, whose threads and roundings are not ours to choose.
@@ -96,7 +93,7 @@ std::optional<InvertedLists> build_lists(const float* vectors, uint32_t n, uint3
   NearestCentre centres(dimension, workers);
   // One at a time, each from the centres of the one before: so it can be left.
   for (int i = 0; i < iterations; ++i) {
-    if (cancelled(cancel)) return std::nullopt;
+    if (is_cancelled(cancel)) return std::nullopt;
     centres.reset();
     clustering.train(n, vectors, centres);
   }
@@ -106,11 +103,11 @@ std::optional<InvertedLists> build_lists(const float* vectors, uint32_t n, uint3
 
   std::vector<uint32_t> list_of(n);
   run_ranges(workers, n, 64, [&](uint32_t, size_t begin, size_t end) {
-    for (size_t i = begin; i < end && !cancelled(cancel); ++i) {
+    for (size_t i = begin; i < end && !is_cancelled(cancel); ++i) {
       list_of[i] = static_cast<uint32_t>(centres.nearest(vectors + i * dimension).second);
     }
   });
-  if (cancelled(cancel)) return std::nullopt;
+  if (is_cancelled(cancel)) return std::nullopt;
   for (uint32_t list : list_of) ++out.starts[list + 1];
   for (uint32_t list = 0; list < nlist; ++list) out.starts[list + 1] += out.starts[list];
   out.rows.resize(n);

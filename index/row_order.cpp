@@ -5,6 +5,7 @@
 #include <numeric>
 #include <utility>
 
+#include "index/cancel.h"
 #include "index/kernels.h"
 #include "index/random.h"
 
@@ -25,10 +26,6 @@ constexpr size_t shared_rows = 1024;
 
 double inner_product(const float* a, const float* b, size_t n) {
   return kernels().inner_product(a, b, n);
-}
-
-bool is_true(const std::atomic<bool>* flag) {
-  return flag != nullptr && flag->load(std::memory_order_relaxed);
 }
 
 float finite(double value) {
@@ -120,7 +117,7 @@ class Halver {
 
   std::vector<uint32_t> run(Workers* workers, const std::atomic<bool>* cancel) && {
     std::vector<Range> ranges = {{0, static_cast<uint32_t>(order_.size())}};
-    while (!ranges.empty() && !is_true(cancel)) {
+    while (!ranges.empty() && !is_cancelled(cancel)) {
       run_ranges(workers, ranges.size(), 1, [&](uint32_t, size_t begin, size_t end) {
         for (size_t i = begin; i < end; ++i) halve(ranges[i]);
       });
@@ -186,7 +183,7 @@ std::vector<uint32_t> nearness_order(uint32_t rows, uint32_t dimension, uint64_t
 
   std::vector<float> points(rows * width);
   run_ranges(workers, rows, shared_rows, [&](uint32_t, size_t begin, size_t end) {
-    if (is_true(cancel)) return;
+    if (is_cancelled(cancel)) return;
     std::vector<float> values(dimension);
     for (size_t i = begin; i < end; ++i) {
       read(static_cast<uint32_t>(i), values.data());

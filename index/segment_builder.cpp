@@ -4,6 +4,7 @@
 #include <optional>
 #include <span>
 
+#include "index/cancel.h"
 #include "index/hnsw_builder.h"
 #include "index/intrinsic_dimension.h"
 #include "index/ivf.h"
@@ -14,10 +15,6 @@ namespace jade {
 namespace {
 
 Status cancelled() { return unavailable("cancelled"); }
-
-bool is_cancelled(const BuildOptions& options) {
-  return options.cancel != nullptr && options.cancel->load(std::memory_order_relaxed);
-}
 
 bool is_dead(const BuildInput& input, uint32_t row) {
   return input.dead && row < input.dead->size() && input.dead->test(row);
@@ -94,7 +91,7 @@ Result<SegmentColumns> gather(const std::vector<Source>& sources, const RowForma
   columns.row_numbers.reserve(sources.size());
   std::vector<char> written(row_bytes);
   for (size_t i = 0; i < sources.size(); ++i) {
-    if (i % 4096 == 0 && is_cancelled(options)) return cancelled();
+    if (i % 4096 == 0 && is_cancelled(options.cancel)) return cancelled();
     const auto [segment, row] = sources[i];
     char* out = writer == nullptr ? columns.vectors.data() + i * row_bytes : written.data();
     JADE_RETURN_IF_ERROR(segment->read_row(row, out));
@@ -186,7 +183,7 @@ Result<std::shared_ptr<const SealedSegment>> build_segment(const std::vector<Bui
     if (input.segment->format() != format_of(options) || input.visible > input.segment->rows()) {
       return invalid_argument("a segment to merge has another dimension, metric, datatype or size");
     }
-    if (is_cancelled(options)) return cancelled();
+    if (is_cancelled(options.cancel)) return cancelled();
     uint32_t input_live = live_rows(input);
     live += input_live;
     if (largest == nullptr || input.visible > largest->visible) {

@@ -192,12 +192,12 @@ struct client_state {
   static inline const char* name = "client";
 };
 
-using Threads_of = std::vector<std::thread::id>;
+using ThreadIds = std::vector<std::thread::id>;
 
 // Hands on what it gets, one less, and says in which thread it did so.
 template <class State>
 caf::behavior brief(caf::stateful_actor<State>* self, std::shared_ptr<std::vector<caf::actor>> all,
-                    std::shared_ptr<Threads_of> threads, std::shared_ptr<std::promise<void>> over) {
+                    std::shared_ptr<ThreadIds> threads, std::shared_ptr<std::promise<void>> over) {
   return {[=](int left) {
     threads->push_back(std::this_thread::get_id());
     if (left == 0) return over->set_value();
@@ -208,9 +208,9 @@ caf::behavior brief(caf::stateful_actor<State>* self, std::shared_ptr<std::vecto
 // The threads in which a chain of so many messages between actors of these kinds was worked on,
 // where this one lends itself.
 template <class First, class Second>
-Threads_of threads_of_chain(int length, BriefTurns::Thread thread) {
+ThreadIds threads_of_chain(int length, BriefTurns::Thread thread) {
   auto all = std::make_shared<std::vector<caf::actor>>();
-  auto threads = std::make_shared<Threads_of>();
+  auto threads = std::make_shared<ThreadIds>();
   auto over = std::make_shared<std::promise<void>>();
   Threads config(2);
   caf::actor_system system(config);
@@ -233,7 +233,7 @@ Threads_of threads_of_chain(int length, BriefTurns::Thread thread) {
 TEST_CASE("actors that work briefly do so in the thread that has asked") {
   using Thread = BriefTurns::Thread;
   const auto here = std::this_thread::get_id();
-  CHECK(threads_of_chain<query_state, query_state>(5, Thread::of_node) == Threads_of(6, here));
+  CHECK(threads_of_chain<query_state, query_state>(5, Thread::of_node) == ThreadIds(6, here));
 
   // Another is not one of them.
   auto mixed = threads_of_chain<query_state, long_state>(1, Thread::of_node);
