@@ -2,13 +2,19 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 namespace jade {
 namespace {
 
 // Of stored rows, read at once where they are wanted one after another.
 constexpr size_t window_bytes = 1u << 20;
+// Squares of lengths above this would be infinite in sums.
+constexpr float square_max = 1e38f;
+// The shortest and the longest row, squared, are as good as equal from this share on.
+constexpr float equal_squares = 0.999f;
+// All are made as long as the longest, but at most so many times as long as half of them,
+// squared: more, and floats would not hold by how much those differ.
+constexpr float square_share = 1e4f;
 
 }  // namespace
 
@@ -38,17 +44,25 @@ EuclideanRows::EuclideanRows(const StoredVectors& stored, const uint64_t* row_nu
 }
 
 void EuclideanRows::add_dimension() {
-  if (format_.metric() != Metric::dot) return;
+  if (format_.metric() != Metric::dot || n_ == 0) return;
   Distance distance(Metric::dot, dimension_);
-  float longest = 0;
+  added_.reserve(n_);
   for (uint32_t i = 0; i < n_; ++i) {
     const float* values = row(i);
-    added_.push_back(-distance(values, values));
-    if (added_[i] < std::numeric_limits<float>::infinity()) {
-      longest = std::max(longest, added_[i]);
-    }
+    added_.push_back(std::min(-distance(values, values), square_max));
   }
-  for (float& value : added_) value = std::sqrt(std::max(0.0f, longest - value));
+  const auto [shortest, longest] = std::minmax_element(added_.begin(), added_.end());
+  lengths_differ_ = *shortest < equal_squares * *longest;
+  float square = *longest;
+  std::vector<float> squares = added_;
+  auto middle = squares.begin() + n_ / 2;
+  std::nth_element(squares.begin(), middle, squares.end());
+  // Where most are zero, there is nothing to tell apart.
+  if (*middle > 0) square = std::min(square, square_share * *middle);
+  for (float& value : added_) {
+    const float shorter = square - value;
+    value = std::copysign(std::sqrt(std::fabs(shorter)), shorter);
+  }
 }
 
 const float* EuclideanRows::loaded_row(uint32_t i) const {

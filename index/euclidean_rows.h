@@ -1,6 +1,8 @@
 // Rows as points whose Euclidean distance says how near they are.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "index/segment.h"
@@ -9,12 +11,24 @@
 
 namespace jade {
 
+// Of two rows that have these numbers for EuclideanRows::added(), what the added dimension
+// gives to their squared distance.
+inline float l2_squared_added(float a, float b) {
+  const float difference = std::max(a, 0.0f) - std::max(b, 0.0f);
+  return difference * difference;
+}
+
+// As that, but together with their squared distance without it the sum says how large their
+// product is: less is more. (With s what all are made as long as, squared: 2 s - 2 a·b.)
+inline float product_added(float a, float b) { return a * std::fabs(a) + b * std::fabs(b); }
+
 // Links of a graph follow from distances between rows, and under dot the nearest to
 // a row would be the longest rows there are: short ones would be out of reach. So
 // each row gets one more dimension that makes all equally long; a query has 0 there
 // (Bachrach et al., "Speeding up the Xbox recommender system using a Euclidean
 // transformation for inner-product spaces", 2014). After that, as under cosine, all
-// are compared by Euclidean distance.
+// are compared by Euclidean distance. Rows so long that others would differ by rounding
+// only are left longer.
 class EuclideanRows {
  public:
   // `vectors`: n × distance.dimension(); they outlive this.
@@ -30,6 +44,8 @@ class EuclideanRows {
   // Without the added one.
   uint32_t dimension() const { return dimension_; }
   bool has_added() const { return !added_.empty(); }
+  // Whether, under dot, it makes a difference that rows are not all equally long.
+  bool lengths_differ() const { return lengths_differ_; }
   const Status& status() const { return status_; }
   // Where they are not float32 in memory only until the next call.
   const float* row(size_t i) const {
@@ -55,6 +71,8 @@ class EuclideanRows {
   void prefetch(size_t i) const {
     if (stored_ == nullptr) prefetch_row(rows_ + i * format_.row_bytes(), format_.row_bytes());
   }
+  // The square root of what row i, squared, is shorter than all are made; where it is longer,
+  // minus that of how much. Then it has 0 there.
   float added(size_t i) const { return added_[i]; }
   float l2_squared(size_t i, size_t j) const {
     return vectors_ != nullptr ? l2_squared(row(i), i, row(j), j)
@@ -63,8 +81,7 @@ class EuclideanRows {
   // Of rows i and j, whose values are a and b.
   float l2_squared(const float* a, size_t i, const float* b, size_t j) const {
     float d = l2_(a, b);
-    if (added_.empty()) return d;
-    return d + (added_[i] - added_[j]) * (added_[i] - added_[j]);
+    return added_.empty() ? d : d + l2_squared_added(added_[i], added_[j]);
   }
 
  private:
@@ -90,6 +107,7 @@ class EuclideanRows {
   uint32_t dimension_;
   Distance l2_;
   std::vector<float> added_;
+  bool lengths_differ_ = false;
   // Of stored rows, those from window_begin_ on that were read last.
   mutable std::vector<char> window_;
   mutable uint32_t window_begin_ = 0;

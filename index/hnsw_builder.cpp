@@ -1,7 +1,9 @@
 #include "index/hnsw_builder.h"
 
 #include <algorithm>
+#include <iterator>
 #include <numeric>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -26,28 +28,46 @@ uint32_t random_levels(Random& random, const std::vector<double>& probabilities)
 constexpr size_t batch_share = 16;
 // More would only be more to compare with each other.
 constexpr size_t batch_rows_max = 256;
+// What is looked for by products is found in less time than the nearest.
+constexpr uint32_t product_ef_share = 2;
 // Links back, by their target: each worker takes all of some.
 constexpr size_t buckets = 64;
+
+// How rows are compared with each other.
+enum class Measure {
+  distance,  // Euclidean, as in EuclideanRows
+  product,   // as product_added() says
+};
+
+// Of two rows with this distance, which have these numbers for added().
+float by_product(float distance, float a, float b) {
+  return distance - l2_squared_added(a, b) + product_added(a, b);
+}
 
 // Rows in memory compared with one of them, as walks do it (index/hnsw_search.h).
 class ExactPoints {
  public:
   explicit ExactPoints(const EuclideanRows& rows) : rows_(rows) {}
 
+  void set_measure(Measure measure) { by_product_ = measure == Measure::product; }
   void set_query(uint32_t row) {
     query_ = row;
     values_ = rows_.row(row, query_memory_);
   }
+  bool lengths_differ() const { return rows_.lengths_differ(); }
+  float added(uint32_t row) const { return rows_.added(row); }
   void prefetch(uint32_t row) const { rows_.prefetch(row); }
   void distances(const uint32_t* rows, size_t count, float* out) const {
     for (size_t i = 0; i < count; ++i) {
       out[i] = rows_.l2_squared(values_, query_, rows_.row(rows[i], row_memory_), rows[i]);
+      if (by_product_) out[i] = by_product(out[i], added(query_), added(rows[i]));
     }
   }
 
  private:
   const EuclideanRows& rows_;
   uint32_t query_ = 0;
+  bool by_product_ = false;
   const float* values_ = nullptr;
   std::vector<float> query_memory_;
   mutable std::vector<float> row_memory_;
@@ -55,9 +75,13 @@ class ExactPoints {
 
 class CodedPoints {
  public:
-  explicit CodedPoints(const ScalarCodes& codes) : codes_(codes) {}
+  CodedPoints(const ScalarCodes& codes, bool lengths_differ)
+      : codes_(codes), lengths_differ_(lengths_differ) {}
 
+  void set_measure(Measure measure) { query_.by_product = measure == Measure::product; }
   void set_query(uint32_t row) { codes_.encode_row(row, query_); }
+  bool lengths_differ() const { return lengths_differ_; }
+  float added(uint32_t row) const { return codes_.added(row); }
   void prefetch(uint32_t row) const { codes_.prefetch(row); }
   void distances(const uint32_t* rows, size_t count, float* out) const {
     codes_.distances(query_, rows, count, out);
@@ -65,6 +89,7 @@ class CodedPoints {
 
  private:
   const ScalarCodes& codes_;
+  bool lengths_differ_;
   EncodedQuery query_;
 };
 
@@ -81,30 +106,32 @@ template <class Points>
 class alignas(64) Linker {
  public:
   Linker(HnswGraph& graph, const Points& points)
-      : graph_(graph), from_row_(points), from_kept_(points), back_links_(buckets) {}
+      : graph_(graph),
+        from_row_(points),
+        from_kept_(points),
+        by_product_too_(points.lengths_differ()),
+        back_links_(buckets) {}
 
   // Links `row` to neighbours in the graph and among `mates`, which are on at least as many
   // levels and may be without links. Writes none but the row's own, of which nobody knows yet.
   void link(uint32_t row, std::span<const uint32_t> mates) {
-    const uint32_t top = graph_.levels(row) - 1;
     from_row_.set_query(row);
     mate_distances_.resize(mates.size());
     from_row_.distances(mates.data(), mates.size(), mate_distances_.data());
-    const bool empty = graph_.entry_point < 0;
-    Candidate start;
-    if (!empty) start = descend(graph_, from_row_, static_cast<int32_t>(top), memory_);
-    for (uint32_t level = top + 1; level-- > 0;) {
-      if (!empty && static_cast<int32_t>(level) <= graph_.level_max) {
-        walk(graph_, from_row_, level, start, graph_.ef_construction(), SIZE_MAX, EveryRow(),
-             memory_);
-        // Anew: that in the beam is marked as walked on from.
-        const Candidate& nearest = memory_.beam.sorted().front();
-        start = Candidate(nearest.distance(), nearest.row());
-      } else {
-        memory_.beam.reset(graph_.ef_construction());
-      }
-      add_mates(mates);
+    std::optional<Candidate> nearest, best;
+    for (uint32_t level = graph_.levels(row); level-- > 0;) {
+      find_near(level, graph_.ef_construction(), nearest);
+      for (size_t i = 0; i < mates.size(); ++i) add_mate(Candidate(mate_distances_[i], mates[i]));
       near_.assign(memory_.beam.sorted().begin(), memory_.beam.sorted().end());
+      if (by_product_too_) {
+        from_row_.set_measure(Measure::product);
+        find_near(level, graph_.ef_construction() / product_ef_share, best);
+        for (size_t i = 0; i < mates.size(); ++i) {
+          add_mate(Candidate(product(mate_distances_[i], row, mates[i]), mates[i]));
+        }
+        from_row_.set_measure(Measure::distance);
+        add_to_near(memory_.beam.sorted());
+      }
       link_on(row, level);
     }
   }
@@ -130,18 +157,46 @@ class alignas(64) Linker {
   // Links back to be carried out while that of one more is brought from memory.
   static constexpr size_t links_ahead = 4;
 
-  // To what a walk found, as far as they are near enough.
-  void add_mates(std::span<const uint32_t> mates) {
-    for (size_t i = 0; i < mates.size(); ++i) {
-      Candidate mate(mate_distances_[i], mates[i]);
-      if (memory_.beam.wants(mate)) memory_.beam.insert(mate);
+  float product(float distance, uint32_t a, uint32_t b) const {
+    return by_product(distance, from_row_.added(a), from_row_.added(b));
+  }
+
+  // Up to `count` rows on this level that are near, by what is measured, to that which is to be
+  // linked, in memory_.beam. `start`: the nearest on the level above; then that on this one.
+  void find_near(uint32_t level, size_t count, std::optional<Candidate>& start) {
+    if (graph_.entry_point < 0 || static_cast<int32_t>(level) > graph_.level_max) {
+      memory_.beam.reset(count);
+      return;
     }
+    if (!start) start = descend(graph_, from_row_, static_cast<int32_t>(level), memory_);
+    walk(graph_, from_row_, level, *start, count, SIZE_MAX, EveryRow(), memory_);
+    // Anew: that in the beam is marked as walked on from.
+    const Candidate& nearest = memory_.beam.sorted().front();
+    start = Candidate(nearest.distance(), nearest.row());
+  }
+
+  // To what a walk found, if it is near enough.
+  void add_mate(Candidate mate) {
+    if (memory_.beam.wants(mate)) memory_.beam.insert(mate);
+  }
+
+  // With their distances.
+  void add_to_near(std::span<const Candidate> found) {
+    others_.clear();
+    for (const Candidate& candidate : found) others_.push_back(candidate.row());
+    distances_.resize(others_.size());
+    from_row_.distances(others_.data(), others_.size(), distances_.data());
+    // Anew: those of a walk are marked as walked on from.
+    for (Candidate& candidate : near_) candidate = Candidate(candidate.distance(), candidate.row());
+    for (size_t i = 0; i < others_.size(); ++i) near_.emplace_back(distances_[i], others_[i]);
+    std::sort(near_.begin(), near_.end());
+    near_.erase(std::unique(near_.begin(), near_.end()), near_.end());
   }
 
   // To those of near_ that are worth it.
   void link_on(uint32_t row, uint32_t level) {
     auto links = graph_.links(row, level);
-    select(links.size());
+    choose(row, links.size());
     for (size_t i = 0; i < near_.size(); ++i) {
       const uint32_t target = near_[i].row();
       links[i] = static_cast<int32_t>(target);
@@ -175,42 +230,69 @@ class alignas(64) Linker {
     for (const BackLink& link : added) near_.push_back(link.to);
     for (size_t i = 0; i < others_.size(); ++i) near_.emplace_back(distances_[i], others_[i]);
     std::sort(near_.begin(), near_.end());
-    select(links.size());
+    choose(from, links.size());
     for (size_t i = 0; i < links.size(); ++i) {
       links[i] = i < near_.size() ? static_cast<int32_t>(near_[i].row()) : -1;
     }
   }
 
-  // Keeps of near_, in order, up to `count` that are nearer to the row that they are
+  // Keeps of near_, which is in order, up to `count` rows for `row` to have links to. Where
+  // products are looked at as well, half of them are the best of the others by product.
+  void choose(uint32_t row, size_t count) {
+    if (near_.size() < count) return;
+    if (!by_product_too_) return select(near_, count);
+    all_ = near_;
+    select(near_, count / 2);
+    best_.clear();
+    std::set_difference(all_.begin(), all_.end(), near_.begin(), near_.end(),
+                        std::back_inserter(best_));
+    for (Candidate& candidate : best_) {
+      const uint32_t other = candidate.row();
+      candidate = Candidate(product(candidate.distance(), row, other), other);
+    }
+    std::sort(best_.begin(), best_.end());
+    from_kept_.set_measure(Measure::product);
+    select(best_, count - near_.size());
+    from_kept_.set_measure(Measure::distance);
+    for (const Candidate& candidate : all_) {
+      const bool is_best = std::any_of(best_.begin(), best_.end(), [&](const Candidate& best) {
+        return best.row() == candidate.row();
+      });
+      if (is_best) near_.push_back(candidate);
+    }
+  }
+
+  // Keeps of `near`, in order, up to `count` that are nearer to the row that they are
   // near to than to any kept before: the heuristic of the paper (algorithm 4). Each that
   // is kept is compared with all that are left at once.
-  void select(size_t count) {
-    if (near_.size() < count) return;
+  void select(std::vector<Candidate>& near, size_t count) {
+    if (near.size() < count) return;
     size_t kept = 0;
-    while (kept < near_.size()) {
+    while (kept < near.size()) {
       ++kept;
       if (kept == count) break;
       others_.clear();
-      for (size_t i = kept; i < near_.size(); ++i) others_.push_back(near_[i].row());
+      for (size_t i = kept; i < near.size(); ++i) others_.push_back(near[i].row());
       distances_.resize(others_.size());
-      from_kept_.set_query(near_[kept - 1].row());
+      from_kept_.set_query(near[kept - 1].row());
       from_kept_.distances(others_.data(), others_.size(), distances_.data());
       size_t left = kept;
-      for (size_t i = kept; i < near_.size(); ++i) {
-        Candidate candidate = near_[i];
-        near_[left] = candidate;
+      for (size_t i = kept; i < near.size(); ++i) {
+        Candidate candidate = near[i];
+        near[left] = candidate;
         left += distances_[i - kept] < candidate.distance() ? 0 : 1;
       }
-      near_.resize(left);
+      near.resize(left);
     }
-    near_.resize(kept);
+    near.resize(kept);
   }
 
   HnswGraph& graph_;
   Points from_row_, from_kept_;
+  const bool by_product_too_;
   WalkMemory memory_;
   std::vector<float> mate_distances_;
-  std::vector<Candidate> near_;
+  std::vector<Candidate> near_, all_, best_;
   std::vector<uint32_t> others_;
   std::vector<float> distances_;
   std::vector<std::vector<BackLink>> back_links_;  // by bucket
@@ -308,8 +390,9 @@ bool add_rows(HnswGraph& graph, const EuclideanRows& rows, const ScalarCodes* co
   for (size_t i = order.size() - 1; i > 0; --i) std::swap(order[i], order[random.below(i + 1)]);
   std::stable_sort(order.begin(), order.end(),
                    [&](uint32_t a, uint32_t b) { return graph.levels(a) > graph.levels(b); });
-  return codes != nullptr ? link_all(graph, order, CodedPoints(*codes), workers, cancel)
-                          : link_all(graph, order, ExactPoints(rows), workers, cancel);
+  return codes != nullptr
+             ? link_all(graph, order, CodedPoints(*codes, rows.lengths_differ()), workers, cancel)
+             : link_all(graph, order, ExactPoints(rows), workers, cancel);
 }
 
 }  // namespace jade

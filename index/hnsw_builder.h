@@ -21,6 +21,14 @@ namespace jade {
 // graph-based approximate nearest neighbor search", PPoPP 2024: the rows of a batch look for
 // their neighbours in the graph as it was before, and among those of the batch that come
 // before them; then each row that they chose takes all their links at once.
+//
+// Under dot, where rows are not equally long, half of a row's links go to the nearest, by the
+// distances of EuclideanRows, and half to those of the others with which its product is largest.
+// By the nearest alone hardly a way leads to the longest rows, which most queries look for; by
+// products alone (Morozov and Babenko, "Non-metric similarity graphs for maximum inner product
+// search", NeurIPS 2018) none to short ones, nor between regions. Both are in Liu et al.,
+// "Understanding and improving proximity graph based maximum inner product search", AAAI 2020,
+// in two graphs.
 bool add_rows(HnswGraph& graph, const EuclideanRows& rows, const ScalarCodes* codes, uint64_t seed,
               Workers* workers, const std::atomic<bool>* cancel);
 

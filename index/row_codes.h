@@ -27,7 +27,8 @@ struct EncodedQuery {
   int32_t sum = 0;           // of `values`, where a kind asks for it
   std::vector<float> table;  // of pq: distances to its centres
   bool is_row = false;
-  float added = 0;  // of a row, in the dimension that EuclideanRows adds
+  float added = 0;          // EuclideanRows::added() of a row
+  bool by_product = false;  // of a row: how others are compared with it
 };
 
 // Codes of n rows. Immutable: any thread may read.

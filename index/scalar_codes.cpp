@@ -191,13 +191,16 @@ float ScalarCodes::error(const EncodedQuery& query, float distance) const {
 
 void ScalarCodes::encode_row(uint32_t row, EncodedQuery& out) const {
   out.values.resize(width_);
-  const uint8_t* code = codes_.data() + row * width_;
-  int32_t at_middle = 0;
-  for (size_t j = 0; j < width_; ++j) {
-    int32_t value = code[j] - middle_[j];
-    out.values[j] = static_cast<int8_t>(value);
-    at_middle += value * middle_[j];
+  // Bytes might be any of the others, for all that the compiler knows.
+  const uint8_t* const __restrict code = codes_.data() + row * width_;
+  const uint8_t* const __restrict middle = middle_.data();
+  int8_t* const __restrict values = out.values.data();
+  for (size_t j = 0, width = width_; j < width; ++j) {
+    values[j] = static_cast<int8_t>(code[j] - middle[j]);
   }
+  const uint32_t first = 0;
+  int32_t at_middle;
+  products_(out.values.data(), middle_.data(), width_, &first, 1, &at_middle);
   out.base = static_cast<float>(norms_[row] + 2 * at_middle);
   out.norm = 1;
   out.product = -2;
@@ -218,8 +221,9 @@ void ScalarCodes::distances(const EncodedQuery& query, const uint32_t* rows, siz
                       query.product * static_cast<float>(products[i]);
     }
     for (size_t i = 0; i < n && query.is_row && !added_.empty(); ++i) {
-      float difference = query.added - added_[rows[done + i]];
-      out[done + i] += difference * difference;
+      const float added = added_[rows[done + i]];
+      out[done + i] += query.by_product ? product_added(query.added, added)
+                                        : l2_squared_added(query.added, added);
     }
   }
 }

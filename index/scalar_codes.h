@@ -30,7 +30,10 @@ class ScalarCodes final : public RowCodes {
   // `query`: of encode().
   float error(const EncodedQuery& query, float distance) const override;
   bool encode(const float* query, EncodedQuery& out) const override;
-  // A row as a query. Distances are then Euclidean, squared, in units of the codes.
+  // Under dot: EuclideanRows::added() of a row, in units of the codes.
+  float added(uint32_t row) const { return added_[row]; }
+  // A row as a query. Distances are then Euclidean, squared, in units of the codes; under dot,
+  // with out.by_product, those of product_added().
   void encode_row(uint32_t row, EncodedQuery& out) const;
   void distances(const EncodedQuery& query, const uint32_t* rows, size_t count,
                  float* out) const override;
@@ -54,8 +57,8 @@ class ScalarCodes final : public RowCodes {
   std::vector<uint8_t> middle_;  // code of the middle of what each dimension spans; width_
   LargeArray<uint8_t> codes_;    // rows × width_
   std::vector<int32_t> norms_;   // |code - middle|²
-  // In the dimension that EuclideanRows adds, in steps; else empty. Not a code: it may
-  // span far more than the others, and no query has it.
+  // EuclideanRows::added(), in steps; else empty. Not a code: it may span far more than the
+  // others, and no query has it.
   std::vector<float> added_;
 };
 
