@@ -143,8 +143,9 @@ bool BitCodes::encode(const float* query, EncodedQuery& out) const {
 
 float BitCodes::error(const EncodedQuery& query, float distance) const {
   if (metric_ == Metric::dot) return infinity;
-  return deviations * deviation *
-         std::sqrt(query.base * std::max(0.0f, distance) / static_cast<float>(rotated_));
+  // Two roots, as a product of squares would leave the range of float32.
+  return deviations * deviation * std::sqrt(query.base / static_cast<float>(rotated_)) *
+         std::sqrt(std::max(0.0f, distance));
 }
 
 void BitCodes::distances(const EncodedQuery& query, const uint32_t* rows, size_t count,

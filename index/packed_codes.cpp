@@ -157,8 +157,12 @@ bool PackedCodes::encode(const float* query, EncodedQuery& out) const {
     float weight = value * range.step;
     weights[j] = weight;
     largest = std::max(largest, std::fabs(weight));
-    weight_squares += weight * weight;
-    weight_fourths += weight * weight * weight * weight;
+  }
+  // Beside the largest, so that no power leaves the range of float32.
+  for (uint32_t j = 0; !centred && largest > 0 && j < dimension_; ++j) {
+    const float square = weights[j] / largest * (weights[j] / largest);
+    weight_squares += square;
+    weight_fourths += square * square;
   }
   if (!(squares < infinity) || !(std::fabs(at_middle) < infinity)) return false;
   if (centred ? outside > outside_max * squares

@@ -186,7 +186,7 @@ float ScalarCodes::error(const EncodedQuery& query, float distance) const {
   float query_step = query.product / (-2 * step_);
   float squares = (step_ * step_ + query_step * query_step) / 12;
   return squares * static_cast<float>(dimension_) +
-         deviations * 2 * std::sqrt(squares * std::max(0.0f, distance));
+         deviations * 2 * std::sqrt(squares) * std::sqrt(std::max(0.0f, distance));
 }
 
 void ScalarCodes::encode_row(uint32_t row, EncodedQuery& out) const {
