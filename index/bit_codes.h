@@ -24,8 +24,8 @@ class BitCodes final : public RowCodes {
   Quantization kind() const override { return Quantization::rabitq; }
   uint32_t rows() const override { return rows_; }
   size_t memory_bytes() const override;
-  // Mostly far fewer are, by error().
-  size_t rescored(size_t k) const override { return 24 * k + 100; }
+  // But under dot fewer are, by error().
+  size_t rescored_min(size_t k) const override { return 24 * k + 100; }
   float error(const EncodedQuery& query, float distance) const override;
   bool encode(const float* query, EncodedQuery& out) const override;
   void distances(const EncodedQuery& query, const uint32_t* rows, size_t count,

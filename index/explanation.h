@@ -31,7 +31,7 @@ struct SegmentExplanation {
   uint64_t matching = 0;
   bool matching_exact = false;
   SegmentPlan plan = SegmentPlan::none;
-  // The plan found too few, and all rows that match (or all) were scanned after it.
+  // The plan found too few, or maybe so for min_recall: all (that match) were scanned after it.
   bool fell_back = false;
   // What a walk was thought to cost, in rows of a scan, which costs `matching` of them: the
   // less decided. 0: there was no choice.
@@ -53,7 +53,7 @@ struct SegmentExplanation {
   uint64_t rows_visited = 0;
   uint64_t distances_by_codes = 0;   // computed
   uint64_t distances_by_values = 0;  // those of rescoring included
-  uint64_t rescored = 0;             // of the best by codes, by values
+  uint64_t rescored = 0;             // of those that are near by codes, by values
   uint64_t metadata_read = 0;        // rows whose metadata was read
 
   // Nanoseconds, where a clock was given: finding out what the filter selects, the walk (or

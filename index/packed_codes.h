@@ -22,7 +22,7 @@ class PackedCodes final : public RowCodes {
   Quantization kind() const override { return Quantization::sq4; }
   uint32_t rows() const override { return static_cast<uint32_t>(norms_.size()); }
   size_t memory_bytes() const override;
-  size_t rescored(size_t k) const override { return 3 * k + 20; }
+  size_t rescored_min(size_t k) const override { return 3 * k + 20; }
   bool encode(const float* query, EncodedQuery& out) const override;
   void distances(const EncodedQuery& query, const uint32_t* rows, size_t count,
                  float* out) const override;

@@ -26,7 +26,7 @@ class ProductCodes final : public RowCodes {
   Quantization kind() const override { return Quantization::pq; }
   uint32_t rows() const override { return static_cast<uint32_t>(lost_.size()); }
   size_t memory_bytes() const override;
-  size_t rescored(size_t k) const override { return 6 * k + 40; }
+  size_t rescored_min(size_t k) const override { return 6 * k + 40; }
   bool encode(const float* query, EncodedQuery& out) const override;
   void distances(const EncodedQuery& query, const uint32_t* rows, size_t count,
                  float* out) const override;

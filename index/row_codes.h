@@ -58,9 +58,10 @@ class RowCodes {
   virtual size_t memory_bytes() const = 0;
   // Of one row, as they lie in memory.
   size_t code_bytes() const { return width_; }
-  // Of how many rows that are best by their codes the true distances are to be
-  // computed, at most, to find the best k.
-  virtual size_t rescored(size_t k) const = 0;
+  // Of how many rows that are best by their codes the true distances are to be computed, to
+  // find the best k, where nothing is known of how far their codes are off: at least, as that is
+  // how it is found out.
+  virtual size_t rescored_min(size_t k) const = 0;
   // By how much what distances() gives for a row at this true distance (both as there) is
   // hardly ever more. Infinity where that is not known.
   virtual float error(const EncodedQuery&, float) const {

@@ -24,9 +24,9 @@ class ScalarCodes final : public RowCodes {
   uint32_t rows() const override { return static_cast<uint32_t>(norms_.size()); }
   uint32_t dimension() const { return dimension_; }
   size_t memory_bytes() const override;
-  // On the data sets of docs/performance.md no more than 2 k are needed; the rest is for
-  // coarser codes. Mostly fewer are, by error().
-  size_t rescored(size_t k) const override { return 2 * k + 10; }
+  // On the data sets of docs/performance.md no more than 2 k are needed. But under dot fewer are,
+  // by error().
+  size_t rescored_min(size_t k) const override { return 2 * k + 10; }
   // `query`: of encode().
   float error(const EncodedQuery& query, float distance) const override;
   bool encode(const float* query, EncodedQuery& out) const override;

@@ -25,19 +25,30 @@ constexpr double walk_cost = 25;
 // so many nanoseconds at most, whatever a row has.
 constexpr double matching_compared = 12;
 constexpr double matching_found_ns = 2700;
-// What a scan takes for a row, in nanoseconds: that of many bytes is bound by how fast they come
+// What comparing a row takes, in nanoseconds: that of many bytes is bound by how fast they come
 // from memory, one by `pq` by looking each of them up. Measured with 128 to 3,136 bytes; only
 // ratios count.
-double compare_ns(const SealedSegment& segment) {
-  const RowCodes* codes = segment.codes();
-  const double byte_ns = codes != nullptr && codes->kind() == Quantization::pq ? 0.7 : 0.05;
-  const size_t bytes = codes != nullptr ? codes->code_bytes() : segment.format().row_bytes();
-  return 8 + byte_ns * static_cast<double>(bytes);
+double compare_ns(size_t bytes, double byte_ns) { return 8 + byte_ns * static_cast<double>(bytes); }
+double value_ns(const SealedSegment& segment) {
+  return compare_ns(segment.format().row_bytes(), 0.05);
 }
+double code_ns(const RowCodes& codes) {
+  return compare_ns(codes.code_bytes(), codes.kind() == Quantization::pq ? 0.7 : 0.05);
+}
+// Whether a scan goes by codes: not where values, which are exact, are compared about as fast.
+bool scans_codes(const SealedSegment& segment) {
+  const RowCodes* codes = segment.codes();
+  if (codes == nullptr) return false;
+  return segment.stored() != nullptr || value_ns(segment) > 1.25 * code_ns(*codes);
+}
+// In rows of a scan.
 double matching_walk_cost(const SealedSegment& segment, double share) {
   // Where many match they are found nearer by: walk_matching() then gathers fewer, likewise.
   const double found_ns = matching_found_ns * std::min(1.0, 0.43 / std::sqrt(share));
-  return matching_compared + found_ns / compare_ns(segment);
+  const RowCodes* codes = segment.codes();
+  const double walk_ns = codes != nullptr ? code_ns(*codes) : value_ns(segment);
+  const double scan_ns = scans_codes(segment) ? walk_ns : value_ns(segment);
+  return (matching_compared * walk_ns + found_ns) / scan_ns;
 }
 // Rows that a walk meets for one in its beam, at most: about the links of a row.
 constexpr double visits_per_result = 32;
@@ -205,6 +216,50 @@ class Counted {
   const Rows& rows_;
   uint64_t& compared_;
   std::optional<uint32_t> left_out_;
+};
+
+// How many standard deviations a distance by codes may be too large for a row not to be looked
+// at. Few are off by more, and those rows are off by more than others: of rows that are as normal
+// numbers three lost up to 0.014 of the neighbours with pq.
+constexpr double deviations_max = 4;
+// As many as the error that a kind of codes knows of itself stands for, about.
+constexpr double deviations_known = 3;
+// Of a walk's beam, how much is looked at in any case where a kind of codes says nothing of its
+// error: so that a wider beam finds more, however codes are off.
+constexpr size_t least_of_beam = 4;
+// The least of these by which no more than 1 - recall of normally distributed numbers are off:
+// by the bound of exp(-x² / 2) / 2 for those beyond x.
+double deviations_for(double recall) { return std::sqrt(-2 * std::log(2 * (1 - recall))); }
+
+// By how much distances by codes are too large, at most. Where their kind cannot say, by what
+// those of rows were off that are best by codes: as those rows are chosen for small distances,
+// they are off by more than others.
+class CodeError {
+ public:
+  CodeError(const RowCodes& codes, const EncodedQuery& query) : codes_(codes), query_(query) {}
+
+  bool is_known() const { return codes_.error(query_, 0) < infinity; }
+  void add(float by_codes, float by_values) {
+    const double off = static_cast<double>(by_codes) - static_cast<double>(by_values);
+    if (!std::isfinite(off)) return;
+    squares_ += off * off;
+    ++seen_;
+  }
+  // Of a row at this true distance, as codes have it: so many standard deviations.
+  float at(float distance, double deviations) const {
+    const float known = codes_.error(query_, distance);
+    if (known < infinity) return known * static_cast<float>(deviations / deviations_known);
+    if (seen_ == 0) return infinity;
+    return static_cast<float>(deviations * std::sqrt(squares_ / static_cast<double>(seen_)));
+  }
+
+ private:
+  static constexpr float infinity = std::numeric_limits<float>::infinity();
+
+  const RowCodes& codes_;
+  const EncodedQuery& query_;
+  double squares_ = 0;  // of what they are off
+  uint64_t seen_ = 0;
 };
 
 // One search in one sealed segment.
@@ -392,16 +447,16 @@ class SealedSearch : public SegmentQuery {
     flush(fetching);
   }
 
-  // By codes where there are some, and the best by values.
+  // By codes where that is faster, and by values those that may be among the best.
   void scan_matching() {
     WalkMemory& memory = WalkMemory::of_this_thread();
     const RowCodes* codes = segment_.codes();
-    if (codes == nullptr || done_.matching <= codes->rescored(options_.k) ||
+    if (!scans_codes(segment_) || done_.matching <= codes->rescored_min(options_.k) ||
         !codes->encode(query_, memory.query)) {
       return scan_all();
     }
     plan(matches_ != nullptr ? SegmentPlan::matching_rows : SegmentPlan::scan);
-    memory.beam.reset(codes->rescored(options_.k));
+    memory.beam.reset(codes->rescored_min(options_.k));
     {
       Stage stage(options_, done_.scan_ns);
       CodedRows rows(*codes, memory.query);
@@ -409,43 +464,92 @@ class SealedSearch : public SegmentQuery {
         if (memory.beam.wants(found) && check(found.row())) memory.beam.insert(found);
       });
     }
-    rescore(memory);
+    CodeError error(*codes, memory.query);
+    rescore(memory, error, 0, deviations_max);
+    if (!stopped() && memory.beam.limit() <= reach_by_codes(error, deviations_max)) {
+      scan_within_reach(memory, error, deviations_max);
+    }
   }
 
-  // The order by codes is nearly that by values.
-  void rescore(WalkMemory& memory) {
+  // The distance of codes up to which a row may still be among the best.
+  float reach_by_codes(const CodeError& error, double deviations) const {
+    const auto worst = nearest_.worst();
+    if (!worst) return std::numeric_limits<float>::infinity();
+    const float scale = segment_.metric() == Metric::cosine ? 2 : 1;  // of distances by codes
+    return scale * *worst + error.at(scale * *worst, deviations);
+  }
+
+  // Compares by values the rows of the beam, best first, while they may be among the best: the
+  // order by codes is nearly that by values. `least`: so many anyhow, where no error is known.
+  void rescore(WalkMemory& memory, CodeError& error, size_t least, double deviations) {
     Stage stage(options_, done_.rescore_ns);
-    with_values([&](const auto& exact) { rescore_by(exact, memory); });
+    with_values([&](const auto& exact) { rescore_by(exact, memory, error, least, deviations); });
   }
   template <class Rows>
-  void rescore_by(const Rows& exact, WalkMemory& memory) {
-    const RowCodes& codes = *segment_.codes();
-    auto& rows = memory.fresh;
+  void rescore_by(const Rows& exact, WalkMemory& memory, CodeError& error, size_t least,
+                  double deviations) {
+    least = error.is_known() ? 0 : std::max(least, segment_.codes()->rescored_min(options_.k));
     auto candidates = memory.beam.sorted();
-    candidates = candidates.first(std::min(candidates.size(), codes.rescored(options_.k)));
     // So many at once that memory is not waited for, and that few are in vain.
     constexpr size_t batch = 8;
-    const float scale = segment_.metric() == Metric::cosine ? 2 : 1;  // of distances by codes
     size_t fetched = 0;
-    for (size_t done = 0; done < candidates.size(); done += rows.size()) {
-      if (auto worst = nearest_.worst()) {
-        float reach = scale * *worst + codes.error(memory.query, scale * *worst);
-        if (candidates[done].distance() > reach) break;
-      }
+    for (size_t done = 0, count; done < candidates.size(); done += count) {
+      const bool enough = done >= least;
+      if (enough && candidates[done].distance() > reach_by_codes(error, deviations)) break;
       // And the next while these are compared.
       for (; fetched < std::min(candidates.size(), done + 2 * batch); ++fetched) {
         exact.prefetch(candidates[fetched].row());
       }
-      rows.clear();
-      for (Candidate found : candidates.subspan(done, std::min(batch, candidates.size() - done))) {
-        rows.push_back(found.row());
-      }
-      memory.distances.resize(rows.size());
-      exact.distances(rows.data(), rows.size(), memory.distances.data());
-      done_.distances_by_values += rows.size();
-      done_.rescored += rows.size();
-      for (size_t i = 0; i < rows.size(); ++i) push(Candidate(memory.distances[i], rows[i]));
+      count = std::min({batch, candidates.size() - done, enough ? batch : least - done});
+      compare_coded(exact, candidates.subspan(done, count), memory, &error);
     }
+  }
+
+  // `error`: learns from them; may be null.
+  template <class Rows>
+  void compare_coded(const Rows& exact, std::span<const Candidate> candidates, WalkMemory& memory,
+                     CodeError* error) {
+    const float scale = segment_.metric() == Metric::cosine ? 2 : 1;
+    auto& rows = memory.fresh;
+    rows.clear();
+    for (Candidate found : candidates) rows.push_back(found.row());
+    memory.distances.resize(rows.size());
+    exact.distances(rows.data(), rows.size(), memory.distances.data());
+    done_.distances_by_values += rows.size();
+    done_.rescored += rows.size();
+    for (size_t i = 0; i < rows.size(); ++i) {
+      if (error != nullptr) error->add(candidates[i].distance(), scale * memory.distances[i]);
+      push(Candidate(memory.distances[i], rows[i]));
+    }
+  }
+
+  // Compares by values whatever matches and may be among the best, but for the rows of the beam,
+  // which were.
+  void scan_within_reach(WalkMemory& memory, const CodeError& error, double deviations) {
+    Stage stage(options_, done_.scan_ns);
+    std::vector<uint32_t> compared;
+    for (Candidate found : memory.beam.sorted()) compared.push_back(found.row());
+    std::sort(compared.begin(), compared.end());
+    std::vector<Candidate> within;
+    float reach = reach_by_codes(error, deviations);
+    with_values([&](const auto& exact) {
+      auto flush = [&] {
+        compare_coded(exact, within, memory, nullptr);
+        within.clear();
+        reach = reach_by_codes(error, deviations);
+      };
+      CodedRows rows(*segment_.codes(), memory.query);
+      compare_candidates(rows, done_.distances_by_codes, [&](Candidate found) {
+        if (found.distance() > reach || !check(found.row()) ||
+            std::binary_search(compared.begin(), compared.end(), found.row())) {
+          return;
+        }
+        exact.prefetch(found.row());
+        within.push_back(found);
+        if (within.size() == rows_at_once) flush();
+      });
+      flush();
+    });
   }
 
   // How wide a beam, or how many lists. False where no effort that was measured suffices
@@ -460,6 +564,7 @@ class SealedSearch : public SegmentQuery {
     if (options_.min_recall <= 0) return true;
     auto calibration = segment_.calibration();
     done_.calibrated = calibration != nullptr && calibration->find(options_.k) != nullptr;
+    is_measured_ = done_.calibrated && matches_ == nullptr;
     if (!done_.calibrated) {
       effort_ = usual * uncalibrated_factor;
       return true;
@@ -510,7 +615,17 @@ class SealedSearch : public SegmentQuery {
     CodedRows rows(*codes, memory.query);
     if (!collect(*segment_.graph(), rows, done_.distances_by_codes, beam, skips, memory))
       return false;
-    rescore(memory);
+    CodeError error(*codes, memory.query);
+    const double most = error.is_known() ? deviations_known : deviations_max;
+    rescore(memory, error, beam / least_of_beam, most);
+    if (options_.min_recall <= 0 || is_measured_ || stopped()) return true;
+    // Where it is not measured what a walk finds, and more rows than its beam holds may be among
+    // the best, all are looked at.
+    const double deviations = std::min(deviations_for(options_.min_recall), most);
+    if (memory.beam.full() && memory.beam.limit() <= reach_by_codes(error, deviations)) {
+      done_.fell_back = true;
+      scan_within_reach(memory, error, deviations);
+    }
     return true;
   }
 
@@ -626,7 +741,8 @@ class SealedSearch : public SegmentQuery {
   const float* query_;
   const Matches* matches_;
   bool explained_;
-  uint32_t effort_ = 0;  // ef_search or nprobe
+  uint32_t effort_ = 0;      // ef_search or nprobe
+  bool is_measured_ = true;  // that this finds the least recall, where one is asked for
   Status failed_;
 };
 

@@ -32,7 +32,7 @@ struct SearchOptions {
   uint32_t ef_search = 0;  // 0: as the segment was built
   uint32_t nprobe = 0;     // 0: as the segment was built
   // Not 0: instead of both, as much effort as finds this share of what an exact search
-  // does, by the segment's calibration (index/calibration.h). With a filter, four times as much.
+  // does, by its calibration (index/calibration.h). Filtered 4 times as much, and maybe a scan.
   double min_recall = 0;
   const Filter* filter = nullptr;  // null: every row matches
   std::optional<float> distance_max = std::nullopt;

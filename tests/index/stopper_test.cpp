@@ -93,7 +93,7 @@ TEST_CASE("every way to search ends soon after it is told to stop") {
                                    {graph, {.exact = true}, scan},
                                    {graph, {.filter = &half, .exact = true}, matching_rows},
                                    {graph, {.ef_search = 750}, walk},
-                                   {graph, {.ef_search = 150, .filter = &most}, walk_matching},
+                                   {graph, {.ef_search = 128, .filter = &most}, walk_matching},
                                    {lists, {.nprobe = 250}, probe}}) {
     CAPTURE(to_string(c.plan));
     constexpr size_t queries = 8;
