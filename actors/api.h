@@ -396,6 +396,9 @@ struct RecallReply {
   double recall = 1;           // share of the neighbours that were found; 1 where there are none
   uint64_t sampled = 0;        // vectors
   double shards_searched = 1;  // share of the database's that a search asks, in the mean
+  // Where a least recall is asked for, or the database's: whether all of it was by what was
+  // measured of the segments, so that later searches do no better.
+  std::optional<bool> calibrated = std::nullopt;
 };
 
 struct NodeInfo {

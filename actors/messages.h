@@ -169,6 +169,7 @@ struct ShardRecallCount {
   uint64_t sampled = 0;
   uint64_t expected = 0;
   uint64_t found = 0;
+  bool uncalibrated = false;  // as in RecallCount: index/recall.h
 };
 
 // Some rows of the shard, evenly spaced, with their values.
@@ -257,7 +258,7 @@ struct LifeChecked {
 // Of the messages between nodes, and of what is in the logs that they share: those of another
 // version may mean something else. But
 // Hello and JoinCluster look the same in all, so that their sender is told so.
-constexpr uint32_t cluster_protocol = 8;
+constexpr uint32_t cluster_protocol = 9;
 
 // Who are you? failed_precondition: of another cluster, or another version. not_found: the node
 // that asks was a member and has been removed, which whoever knows it knows for ever; one who is
@@ -678,7 +679,7 @@ JADE_INSPECT(ShardList, x.route, x.route.budget_ms, x.after, x.prefix, x.limit, 
 JADE_INSPECT(ShardVectors, x.rows)
 JADE_INSPECT(ShardRecall, x.route, x.route.budget_ms, x.sample, x.k, x.ef_search, x.nprobe,
              x.min_recall, x.vector, x.consistency, x.last_child)
-JADE_INSPECT(ShardRecallCount, x.sampled, x.expected, x.found)
+JADE_INSPECT(ShardRecallCount, x.sampled, x.expected, x.found, x.uncalibrated)
 JADE_INSPECT(ShardSample, x.route, x.route.budget_ms, x.count)
 JADE_INSPECT(ShardDeleteMatching, x.route, x.route.budget_ms, x.filter, x.last_child)
 JADE_INSPECT(ShardDescribe, x.route, x.route.budget_ms, x.by_leader)

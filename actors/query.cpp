@@ -845,6 +845,7 @@ void search_sample(query_pointer self, const std::shared_ptr<RecallWork>& work, 
     question.search.exact = exact;
     question.search.include_metadata = false;
     if (!exact) {
+      question.search.explain = true;
       question.search.ef_search = work->recall.ef_search;
       question.search.nprobe = work->recall.nprobe;
       question.search.min_recall = work->recall.min_recall;
@@ -857,6 +858,20 @@ void search_sample(query_pointer self, const std::shared_ptr<RecallWork>& work, 
     found(std::move(*replies));
   };
   run_searches(self, std::move(searching));
+}
+
+bool is_calibrated(const SearchReply& reply) {
+  for (const ShardExplanation& shard : reply.explanation) {
+    for (const SegmentExplanation& segment : shard.segments) {
+      if (segment.min_recall > 0 && !segment.calibrated) return false;
+    }
+  }
+  return true;
+}
+
+// Whether a least recall is asked for, or else the database's.
+bool by_min_recall(const DatabaseSpec& spec, const RecallRequest& recall) {
+  return recall.min_recall || (spec.index.min_recall > 0 && !recall.ef_search && !recall.nprobe);
 }
 
 RecallReply count_recall(Metric metric, const std::vector<SearchReply>& exact,
@@ -892,8 +907,9 @@ void run_whole_recall(query_pointer self, const DatabaseEntry& entry,
   }
   gather<ShardVectors>(
       self, work->time.deadline_ms, std::move(calls),
-      [self, work, metric = entry.spec.metric,
-       format = record_format(entry.spec)](std::vector<Result<ShardVectors>>& answers) {
+      [self, work, metric = entry.spec.metric, format = record_format(entry.spec),
+       tells_calibrated =
+           by_min_recall(entry.spec, work->recall)](std::vector<Result<ShardVectors>>& answers) {
         for (auto& answer : answers) {
           if (!answer.ok()) return work->done(given_up(answer.status()));
           for (ShardHit& row : answer->rows) {
@@ -906,7 +922,11 @@ void run_whole_recall(query_pointer self, const DatabaseEntry& entry,
         search_sample(self, work, true, [=](std::vector<SearchReply> exact) {
           work->exact = std::move(exact);
           search_sample(self, work, false, [=](const std::vector<SearchReply>& found) {
-            work->done(count_recall(metric, work->exact, found));
+            RecallReply reply = count_recall(metric, work->exact, found);
+            if (tells_calibrated) {
+              reply.calibrated = std::all_of(found.begin(), found.end(), is_calibrated);
+            }
+            work->done(std::move(reply));
           });
         });
       });
@@ -931,6 +951,7 @@ void run_recall(query_pointer self, std::shared_ptr<const RecallRequest> recall,
     };
     return run_whole_recall(self, entry, std::move(work));
   }
+  const bool tells_calibrated = by_min_recall(entry.spec, *recall);
   std::vector<std::pair<replica_actor, ShardRecall>> calls;
   auto shards = static_cast<uint32_t>(entry.shards.size());
   for (const ShardPlacement& placement : entry.shards) {
@@ -955,12 +976,15 @@ void run_recall(query_pointer self, std::shared_ptr<const RecallRequest> recall,
         }
         RecallReply reply;
         uint64_t expected = 0, found = 0;
+        bool calibrated = true;
         for (const auto& answer : answers) {
           if (!answer.ok()) return fail(given_up(answer.status()));
           reply.sampled += answer->sampled;
           expected += answer->expected;
           found += answer->found;
+          calibrated &= !answer->uncalibrated;
         }
+        if (tells_calibrated) reply.calibrated = calibrated;
         if (expected > 0) reply.recall = static_cast<double>(found) / static_cast<double>(expected);
         promise.deliver(reply);
       });

@@ -196,7 +196,7 @@ Result<ShardRecallCount> run_recall(const RecallTask& task, Stopper& stop) {
   auto count = measure_recall(view.segments[task.recall.vector], format.metric(),
                               format.dimension(), task.recall.sample, options);
   if (!count.ok()) return count.status();
-  return ShardRecallCount{count->sampled, count->expected, count->found};
+  return ShardRecallCount{count->sampled, count->expected, count->found, count->uncalibrated};
 }
 
 Result<MatchedRows> run_match(const MatchTask& task, Stopper& stop) {

@@ -862,8 +862,7 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
         return read<ShardRecallCount>(self, recall, 0, [self](ShardRecall&& asked) {
           shard_state& shard = self->state;
           auto view = shard.replica->snapshot();
-          // A row is found beside its neighbours.
-          if (min_recall_of(asked, view->index) > 0) shard.calibrate(asked.k + 1);
+          if (min_recall_of(asked, view->index) > 0) shard.calibrate(asked.k);
           return RecallTask{std::move(view), std::move(asked)};
         });
       },

@@ -201,7 +201,7 @@ class Measurement {
     options.stop = stop;
     options.k = k_;
     options.ef_search = options.nprobe = effort;
-    options.left_out = sample_[q];
+    options.left_out = {0, sample_[q]};
     std::vector<SegmentExplanation> done;
     auto found_all = search_all({&view_, 1}, segment_.metric(), segment_.dimension(),
                                 {query(q), segment_.dimension()}, options, &done);

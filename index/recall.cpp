@@ -5,11 +5,8 @@
 namespace jade {
 namespace {
 
-// Without the row itself, which comes first but among rows equal to it.
-void leave_out(std::vector<Hit>& hits, uint32_t segment, uint32_t offset, uint32_t k) {
-  std::erase_if(hits,
-                [&](const Hit& hit) { return hit.segment == segment && hit.offset == offset; });
-  if (hits.size() > k) hits.resize(k);
+bool is_uncalibrated(const SegmentExplanation& done) {
+  return done.min_recall > 0 && !done.calibrated;
 }
 
 }  // namespace
@@ -35,19 +32,19 @@ Result<RecallCount> measure_recall(std::span<const SegmentView> views, Metric me
   RecallCount out;
   if (options.k == 0) return out;
   SearchOptions walk = options, scan = options;
-  walk.k = scan.k = options.k + 1;
   scan.exact = true;
   std::vector<float> query(dimension);
   for (auto [s, row] : sample_rows(views, sample)) {
     if (options.stop != nullptr && options.stop->check()) return out;
     JADE_RETURN_IF_ERROR(views[s].segment->read_vector(row, query.data()));
+    walk.left_out = scan.left_out = {s, row};
     auto exact = search_all(views, metric, dimension, query, scan);
     if (!exact.ok()) return exact.status();
-    auto walked = search_all(views, metric, dimension, query, walk);
+    std::vector<SegmentExplanation> done;
+    auto walked = search_all(views, metric, dimension, query, walk, &done);
     if (!walked.ok()) return walked.status();
-    std::vector<Hit>&expected = exact->front(), &found = walked->front();
-    leave_out(expected, s, row, options.k);
-    leave_out(found, s, row, options.k);
+    const std::vector<Hit>&expected = exact->front(), &found = walked->front();
+    out.uncalibrated |= std::any_of(done.begin(), done.end(), is_uncalibrated);
     ++out.sampled;
     out.expected += expected.size();
     for (const Hit& hit : found) {

@@ -122,7 +122,12 @@ class SegmentQuery {
     return options_.stop != nullptr && options_.stop->after(rows);
   }
 
-  bool is_there(uint32_t row) const { return !view_.is_dead(row) && row != options_.left_out; }
+  // The row of this segment that is as if it were not there.
+  std::optional<uint32_t> left_out() const {
+    if (!options_.left_out || options_.left_out->first != position_) return std::nullopt;
+    return options_.left_out->second;
+  }
+  bool is_there(uint32_t row) const { return !view_.is_dead(row) && row != left_out(); }
   // Of the effort that one segment with all rows would take. What is looked for is rarely in a
   // small one, and is found there with less; together they find as much as that would.
   double effort_share() const { return std::pow(part_, 0.25); }
@@ -130,7 +135,7 @@ class SegmentQuery {
   // How many rows are there to be found, at most.
   uint64_t wanted() const {
     uint64_t most = done_.matching_exact ? done_.matching : view_.live();
-    return options_.left_out && most > 0 ? most - 1 : most;
+    return left_out() && most > 0 ? most - 1 : most;
   }
 
   void push(Candidate found) {

@@ -634,7 +634,7 @@ class SealedSearch : public SegmentQuery {
   bool collect(const HnswGraph& graph, const Rows& all_rows, uint64_t& computed, size_t beam,
                bool skips, WalkMemory& memory) {
     Stage stage(options_, done_.walk_ns);
-    Counted rows(all_rows, computed, options_.left_out);
+    Counted rows(all_rows, computed, left_out());
     const uint64_t computed_before = computed;
     // What matches may all be far from the query: then a scan is next.
     auto most = static_cast<size_t>(static_cast<double>(beam) / share() * visits_per_result);
@@ -674,7 +674,7 @@ class SealedSearch : public SegmentQuery {
       auto accepting = [&](const auto& accept) {
         return walk(graph, rows, 0, start, width, visits_max, accept, memory, options_.stop, bound);
       };
-      if (all_match() && !options_.left_out) return accepting(EveryRow());
+      if (all_match() && !left_out()) return accepting(EveryRow());
       return accepting([&](uint32_t row) { return matches(row); });
     };
     return far ? go(2 * beam, Horizon<Rows>(rows, options_.k, *far)) : go(beam, Unbounded());

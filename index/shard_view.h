@@ -37,9 +37,10 @@ struct SearchOptions {
   const Filter* filter = nullptr;  // null: every row matches
   std::optional<float> distance_max = std::nullopt;
   bool exact = false;  // compare with every row
-  // As if the row with this offset were in no segment, not even to be walked through: for
-  // measuring searches by rows that are there. Only without a filter.
-  std::optional<uint32_t> left_out = std::nullopt;
+  // As if this row, by the position of its segment in the views and its offset there, were not
+  // there, not even to be walked through: for measuring searches by rows that are. Only without
+  // a filter.
+  std::optional<std::pair<uint32_t, uint32_t>> left_out = std::nullopt;
   // Null: it runs to its end. Where it says stop, the search ends early and what it
   // returns is no answer.
   Stopper* stop = nullptr;

@@ -57,6 +57,8 @@ void append_uints(std::string& out, const std::vector<uint64_t>& values) {
   append_array(out, values, [&](uint64_t value) { append_uint(out, value); });
 }
 
+const char* truth(bool value) { return value ? "true" : "false"; }
+
 // 0 means none in the ids of nodes.
 void append_optional(std::string& out, const std::optional<uint64_t>& value) {
   if (value) {
@@ -305,7 +307,6 @@ namespace {
 double to_ms(uint64_t ns) { return static_cast<double>(ns) / 1e6; }
 
 void append_segment_explanation(std::string& out, const SegmentExplanation& segment) {
-  auto truth = [](bool value) { return value ? "true" : "false"; };
   JsonObject object(out);
   object.field("segment", segment.segment)
       .field("type", to_string(segment.kind))
@@ -366,6 +367,7 @@ std::string encode_recall(const RecallReply& reply) {
   append_double(object.key("recall"), reply.recall);
   object.field("sampled", reply.sampled);
   append_double(object.key("shards_searched"), reply.shards_searched);
+  if (reply.calibrated) object.key("calibrated") += truth(*reply.calibrated);
   object.close();
   return out;
 }

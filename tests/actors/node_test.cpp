@@ -1087,6 +1087,17 @@ TEST_CASE("a search may ask for a recall, for which segments are measured") {
   auto found = test.node->recall(recall);
   REQUIRE_MESSAGE(found.ok(), found.status().to_string());
   CHECK(found->recall >= 0.9);
+  CHECK(found->calibrated == true);
+  recall.k = 40;  // of which nothing is measured yet
+  CHECK(test.node->recall(recall)->calibrated == false);
+  while (test.node->recall(recall)->calibrated == false) std::this_thread::yield();
+  recall.min_recall.reset();
+  CHECK_FALSE(test.node->recall(recall)->calibrated);
+  recall.database = "by_default";
+  CHECK(test.node->recall(recall)->calibrated);
+  recall.ef_search = 50;
+  CHECK_FALSE(test.node->recall(recall)->calibrated);
+  recall.ef_search.reset();
 
   SearchRequest plain = search_of("by_default", vector);
   plain.explain = true;
@@ -1148,7 +1159,7 @@ TEST_CASE("with sharding by vector, a recall is asked of the shards that are nea
     REQUIRE_MESSAGE(found.ok(), found.status().to_string());
     CHECK(found->shards_searched == 0.5);
     CHECK(found->recall >= 0.9);
-    measured = true;
+    measured = found->calibrated.value();
     for (const ShardInfo& shard : describe().placement) measured &= shard.measured_recall >= 0;
   }
   SearchRequest search = search_of("a", vector);

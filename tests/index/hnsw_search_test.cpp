@@ -78,7 +78,7 @@ TEST_CASE("a row that is left out is not found, however short the walk") {
   for (uint32_t row = 0; row < segment->rows(); ++row) {
     const uint32_t number = static_cast<uint32_t>(segment->row_number(row)) - 1;
     SearchOptions options{.k = 10, .ef_search = 1};
-    options.left_out = row;
+    options.left_out = {0, row};
     std::vector<SegmentExplanation> explained;
     auto found = search_all({&view, 1}, Metric::l2, 3, rows[number], options, &explained);
     REQUIRE(found.ok());

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <random>
 
+#include "index/calibration.h"
 #include "index/growing_segment.h"
 #include "index/segment_builder.h"
 #include "storage/vector_id.h"
@@ -73,10 +74,9 @@ TEST_CASE("recall is what counting by hand gives, and grows with the beam") {
         std::nth_element(near.begin(), near.begin() + 9, near.end(),
                          [](const auto& a, const auto& b) { return a.first < b.first; });
         SearchOptions walk = options;
-        walk.k = 11;
+        walk.left_out = {s, row};
         auto hits = search(views, Metric::l2, dimension, query, walk);
-        std::erase_if(hits, [&](const Hit& h) { return h.segment == s && h.offset == row; });
-        if (hits.size() > 10) hits.resize(10);
+        for (const Hit& hit : hits) CHECK((hit.segment != s || hit.offset != row));
         for (size_t i = 0; i < 10; ++i) {
           found += std::any_of(hits.begin(), hits.end(), [&](const Hit& hit) {
             return hit.segment == near[i].second.segment && hit.offset == near[i].second.offset;
@@ -89,6 +89,22 @@ TEST_CASE("recall is what counting by hand gives, and grows with the beam") {
     CHECK(found == all.found);
     last = recall;
   }
+}
+
+TEST_CASE("recall is that of searches for k, by what was measured for k, and says where none was") {
+  auto views = indexed_and_growing(3000);
+  SearchOptions options;
+  options.k = 10;
+  CHECK_FALSE(measure_recall(views, Metric::l2, dimension, 50, options)->uncalibrated);
+  options.min_recall = 0.95;
+  CHECK(measure_recall(views, Metric::l2, dimension, 50, options)->uncalibrated);
+  REQUIRE(calibrate(views[0], 10).ok());
+  RecallCount count = *measure_recall(views, Metric::l2, dimension, 50, options);
+  CHECK_FALSE(count.uncalibrated);
+  CHECK(count.expected == 500);
+  CHECK(count.found >= 465);
+  options.k = 11;
+  CHECK(measure_recall(views, Metric::l2, dimension, 50, options)->uncalibrated);
 }
 
 TEST_CASE("samples are spread, and as many as asked for") {
