@@ -1125,21 +1125,15 @@ Status prepare_search(const DatabaseSpec& spec, SearchRequest& search) {
                             title_of(spec, vector) + " has dimension " +
                             std::to_string(vector.dimension));
   }
-  float norm = 0;
+  double squared = 0;
   for (size_t i = 0; i < search.vector.size(); ++i) {
     if (!std::isfinite(search.vector[i])) {
       return invalid_argument("vector[" + std::to_string(i) + "] is not a finite number");
     }
-    norm += search.vector[i] * search.vector[i];
+    squared += static_cast<double>(search.vector[i]) * search.vector[i];
   }
-  if (!std::isfinite(norm)) {
-    return invalid_argument("vector is too large: its squared length overflows");
-  }
-  if (vector.metric == Metric::cosine && norm < std::numeric_limits<float>::min()) {
-    return invalid_argument(
-        "vector is a zero vector, which has no direction; metric \"cosine\" needs one");
-  }
-  return {};
+  std::string refused = refusal_of_length(vector.metric, squared);
+  return refused.empty() ? Status() : invalid_argument("vector " + refused);
 }
 
 query_actor::behavior_type query(query_actor::stateful_pointer<query_state> self,

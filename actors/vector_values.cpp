@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "index/datatype.h"
 #include "index/metadata.h"
@@ -16,26 +15,21 @@ constexpr size_t stored_bytes_max = 64u << 20;
 // `values`: as they are stored.
 Status check_length(const RowFormat& format, const std::string& name, const RowPlace& place,
                     const std::vector<float>& values) {
-  // One pass that the compiler vectorises; the culprit is looked for only when
-  // there is one. A NaN or infinity makes the sum not finite, and so do values
-  // whose squares overflow: distances to them would not be numbers.
-  float norm = 0;
-  for (float value : values) norm += value * value;
-  if (!std::isfinite(norm)) {
-    for (size_t j = 0; j < values.size(); ++j) {
-      if (!std::isfinite(values[j])) {
-        return invalid_argument(place.values(name) + "[" + std::to_string(j) +
-                                "] is not a finite number");
-      }
-    }
-    return invalid_argument(place.values(name) + " is too large: its squared length overflows");
+  // Squares of floats do not overflow in double: what is not finite then is one of the values.
+  double squared = 0;
+  for (float value : values) squared += static_cast<double>(value) * value;
+  if (!std::isfinite(squared)) {
+    auto wrong = std::find_if_not(values.begin(), values.end(),
+                                  [](float value) { return std::isfinite(value); });
+    return invalid_argument(place.values(name) + "[" + std::to_string(wrong - values.begin()) +
+                            "] is not a finite number");
   }
-  if (format.metric() == Metric::cosine && norm < std::numeric_limits<float>::min()) {
-    return invalid_argument(
-        place.values(name) +
-        " is a zero vector, which has no direction; metric \"cosine\" needs one");
-  }
-  return {};
+  std::string refused = refusal_of_length(format.metric(), squared);
+  if (refused.empty()) return {};
+  // Values that are not 0 may be by then.
+  const char* stored =
+      format.datatype() == Datatype::float16 ? ", as datatype \"float16\" stores it," : "";
+  return invalid_argument(place.values(name) + stored + " " + refused);
 }
 
 }  // namespace

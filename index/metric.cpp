@@ -1,5 +1,6 @@
 #include "index/metric.h"
 
+#include <cmath>
 #include <cstdio>
 #include <string>
 
@@ -121,6 +122,21 @@ IndexOptions IndexChange::applied_to(IndexOptions index) const {
     if (field) value = *field;
   });
   return index;
+}
+
+std::string refusal_of_length(Metric metric, double squared_length) {
+  if (metric == Metric::cosine) {
+    if (squared_length > 0) return {};
+    return "is a zero vector, which has no direction; metric \"cosine\" needs one";
+  }
+  if (squared_length <= length_max * length_max) return {};
+  char text[128];
+  std::snprintf(
+      text, sizeof text,
+      "has a length of %.3g; with metric \"%s\" it must be at most %g, so that no distance "
+      "overflows",
+      std::sqrt(squared_length), std::string(to_string(metric)).c_str(), length_max);
+  return text;
 }
 
 Status check_min_recall(std::string_view field, double value) {

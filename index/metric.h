@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "storage/status.h"
@@ -113,6 +114,13 @@ struct IndexChange {
 };
 
 inline constexpr uint32_t dimension_max = 16384;
+
+// How long vectors that are compared by l2 or dot may be, stored ones and those of searches: no
+// distance overflows then, nor what codes and lists are made of.
+inline constexpr double length_max = 1e18;
+// "" where a vector, of this length squared, can be compared so, else what is wrong with it: as
+// "is a zero vector, ...".
+std::string refusal_of_length(Metric metric, double squared_length);
 
 // What a search may ask for. Less would be no search, and more no sample could tell.
 inline constexpr double min_recall_low = 0.5;

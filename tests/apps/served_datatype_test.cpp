@@ -96,7 +96,8 @@ TEST_CASE("Values that a datatype does not have are refused, and nothing is writ
         "vectors[1].values[1] is not between -65504 and 65504, as datatype \"float16\" asks for");
   // It would be stored as zeros.
   CHECK(served.refusal_of("/halves/vectors", two("[1e-9,0,0]")) ==
-        "vectors[1].values is a zero vector, which has no direction; metric \"cosine\" needs one");
+        "vectors[1].values, as datatype \"float16\" stores it, is a zero vector, which has no "
+        "direction; metric \"cosine\" needs one");
   for (const char* wrong : {"[1,2,256]", "[1,2,-1]", "[1,2,0.5]"}) {
     CHECK(served.refusal_of("/bytes/vectors", two(wrong)) ==
           "vectors[1].values[2] is not a whole number from 0 to 255, as datatype \"uint8\" asks "
