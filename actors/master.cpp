@@ -407,6 +407,11 @@ master_actor::behavior_type master(master_actor::stateful_pointer<master_state> 
           return self->state.change(change);
         }
         if (!alter.index) return to_error(invalid_argument("nothing is to be changed"));
+        // Not in the catalog, whose log may have changes from before this was refused.
+        if (const auto* database = self->state.catalog.state().find(alter.name)) {
+          IndexKind type = alter.index->kind.value_or(database->spec.index.kind);
+          if (Status fits = alter.index->check_type(type); !fits.ok()) return to_error(fits);
+        }
         ChangeCatalog change{{metadata_group}, reindex_command(alter.name, *alter.index)};
         return self->state.change(change);
       },

@@ -42,9 +42,15 @@ struct Question {
 
 // Of a SearchRequest or a RecallRequest.
 template <class Request>
-Status check_effort(const Request& asked) {
-  if (asked.ef_search) JADE_RETURN_IF_ERROR(check_range("ef_search", *asked.ef_search, 1, 10000));
-  if (asked.nprobe) JADE_RETURN_IF_ERROR(check_range("nprobe", *asked.nprobe, 1, 65536));
+Status check_effort(const DatabaseSpec& spec, const Request& asked) {
+  if (asked.ef_search) {
+    JADE_RETURN_IF_ERROR(check_range("ef_search", *asked.ef_search, 1, 10000));
+    JADE_RETURN_IF_ERROR(check_has_graphs("ef_search", spec.index.kind));
+  }
+  if (asked.nprobe) {
+    JADE_RETURN_IF_ERROR(check_range("nprobe", *asked.nprobe, 1, 65536));
+    JADE_RETURN_IF_ERROR(check_has_lists("nprobe", spec.index.kind));
+  }
   if (!asked.min_recall) return {};
   if (asked.ef_search || asked.nprobe) {
     return invalid_argument(std::string("min_recall and ") +
@@ -68,7 +74,7 @@ Status check_recall(const DatabaseSpec& spec, const RecallRequest& recall) {
   JADE_RETURN_IF_ERROR(check_probes(spec, recall.probes));
   JADE_RETURN_IF_ERROR(check_range("k", recall.k, 1, Limits::recall_k_max));
   JADE_RETURN_IF_ERROR(check_range("sample", recall.sample, 1, Limits::recall_sample_max));
-  return check_effort(recall);
+  return check_effort(spec, recall);
 }
 
 // All parameters of a search but its vector and its shard. `vector`: that it is for.
@@ -1092,7 +1098,7 @@ Status prepare_search(const DatabaseSpec& spec, SearchRequest& search) {
     return invalid_argument("k + offset is " + std::to_string(uint64_t{search.k} + search.offset) +
                             "; it must be at most " + std::to_string(Limits::k_max));
   }
-  JADE_RETURN_IF_ERROR(check_effort(search));
+  JADE_RETURN_IF_ERROR(check_effort(spec, search));
   JADE_RETURN_IF_ERROR(check_probes(spec, search.probes));
   if (search.score_threshold && !std::isfinite(*search.score_threshold)) {
     return invalid_argument("score_threshold is not a finite number");

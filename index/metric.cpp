@@ -75,17 +75,25 @@ Status IndexOptions::validate() const {
   JADE_RETURN_IF_ERROR(check("nprobe", nprobe, 0, 65536));
   if (min_recall != 0) JADE_RETURN_IF_ERROR(check_min_recall("index.min_recall", min_recall));
   if (vectors == VectorPlace::memory) return {};
-  if (kind != IndexKind::hnsw && kind != IndexKind::automatic) {
-    return invalid_argument(
-        "index.vectors is \"disk\", which needs index.type \"hnsw\" or \"auto\"; it is \"" +
-        std::string(jade::to_string(kind)) + "\"");
-  }
+  JADE_RETURN_IF_ERROR(check_has_graphs("index.vectors is \"disk\", which", kind));
   if (quantization == Quantization::none) {
     return invalid_argument(
         "index.vectors is \"disk\", which needs an index.quantization to walk by; it is "
         "\"none\"");
   }
   return {};
+}
+
+Status check_has_graphs(std::string_view field, IndexKind type) {
+  if (has_graphs(type)) return {};
+  return invalid_argument(std::string(field) + " needs index.type \"hnsw\" or \"auto\"; it is \"" +
+                          std::string(to_string(type)) + "\"");
+}
+
+Status check_has_lists(std::string_view field, IndexKind type) {
+  if (has_lists(type)) return {};
+  return invalid_argument(std::string(field) + " needs index.type \"ivf\"; it is \"" +
+                          std::string(to_string(type)) + "\"");
 }
 
 bool build_alike(const IndexOptions& a, const IndexOptions& b) {
@@ -114,6 +122,22 @@ uint32_t IndexChange::fields() const {
     if (field) out |= bit;
   });
   return out;
+}
+
+Status IndexChange::check_type(IndexKind type) const {
+  if (m) JADE_RETURN_IF_ERROR(check_has_graphs("index.m", type));
+  if (ef_construction) JADE_RETURN_IF_ERROR(check_has_graphs("index.ef_construction", type));
+  if (ef_search) JADE_RETURN_IF_ERROR(check_has_graphs("index.ef_search", type));
+  if (nlist) JADE_RETURN_IF_ERROR(check_has_lists("index.nlist", type));
+  if (nprobe) JADE_RETURN_IF_ERROR(check_has_lists("index.nprobe", type));
+  // Which is so without graphs, too.
+  if (quantization && *quantization != Quantization::none) {
+    JADE_RETURN_IF_ERROR(check_has_graphs("index.quantization", type));
+  }
+  if (vectors == VectorPlace::disk) {
+    JADE_RETURN_IF_ERROR(check_has_graphs("index.vectors is \"disk\", which", type));
+  }
+  return {};
 }
 
 IndexOptions IndexChange::applied_to(IndexOptions index) const {

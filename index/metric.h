@@ -90,6 +90,15 @@ struct IndexOptions {
   friend bool operator==(const IndexOptions&, const IndexOptions&) = default;
 };
 
+// Whether databases with this type of index have graphs, and lists; `auto` makes graphs as well.
+inline bool has_graphs(IndexKind type) {
+  return type == IndexKind::hnsw || type == IndexKind::automatic;
+}
+inline bool has_lists(IndexKind type) { return type == IndexKind::ivf; }
+// For `field`, an option of graphs or of lists, which would be of no effect otherwise.
+Status check_has_graphs(std::string_view field, IndexKind type);
+Status check_has_lists(std::string_view field, IndexKind type);
+
 // Whether a segment that was built as one of them says is what the other asks for: what
 // only tells searches how much effort to make does not count.
 bool build_alike(const IndexOptions& a, const IndexOptions& b);
@@ -107,6 +116,9 @@ struct IndexChange {
   static IndexChange of(const IndexOptions& values, uint32_t fields);
   // Which are there, as bits likewise.
   uint32_t fields() const;
+
+  // Where it is for an index of this type: names the first field that would be of no effect.
+  Status check_type(IndexKind type) const;
 
   // Of min_recall and the others that say how much effort to make, what is given here
   // counts from now on.

@@ -532,6 +532,7 @@ Result<DatabaseSpec> decode_create(std::string& body) {
           default: return read_string(v, at, 4 * Limits::name_bytes_max, spec.shard_key);
         }
       }));
+  JADE_RETURN_IF_ERROR(IndexChange::of(spec.index, index_fields).check_type(spec.index.kind));
   JADE_RETURN_IF_ERROR(set_sharding(sharding, spec));
   if (!has(seen, c_name)) return missing_field("name", {});
   if (!has(seen, c_named_vectors)) {

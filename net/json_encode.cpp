@@ -78,14 +78,15 @@ void append_node(std::string& out, uint64_t node) {
 
 void append_index(std::string& out, const IndexOptions& index) {
   JsonObject object(out);
-  object.field("type", to_string(index.kind))
-      .field("m", index.m)
-      .field("ef_construction", index.ef_construction)
-      .field("ef_search", index.ef_search)
-      .field("nlist", index.nlist)
-      .field("nprobe", index.nprobe)
-      .field("quantization", to_string(index.quantization))
-      .field("vectors", to_string(index.vectors));
+  object.field("type", to_string(index.kind));
+  if (has_graphs(index.kind)) {
+    object.field("m", index.m)
+        .field("ef_construction", index.ef_construction)
+        .field("ef_search", index.ef_search)
+        .field("quantization", to_string(index.quantization))
+        .field("vectors", to_string(index.vectors));
+  }
+  if (has_lists(index.kind)) object.field("nlist", index.nlist).field("nprobe", index.nprobe);
   if (index.min_recall > 0) append_double(object.key("min_recall"), index.min_recall);
   object.close();
 }

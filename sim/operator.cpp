@@ -179,8 +179,9 @@ void Operator::change_index() {
   if (!cluster_.running(machine)) return;
   IndexChange change;
   change.kind = static_cast<IndexKind>(run_.draw(static_cast<size_t>(index_kind_max) + 1));
-  change.quantization = static_cast<Quantization>(run_.draw(2));  // sq8, sq4
-  bool graph = *change.kind == IndexKind::hnsw || *change.kind == IndexKind::automatic;
+  const auto codes = static_cast<Quantization>(run_.draw(2));  // sq8, sq4
+  const bool graph = has_graphs(*change.kind);
+  if (graph) change.quantization = codes;
   change.vectors = graph && run_.draw(2) == 0 ? VectorPlace::disk : VectorPlace::memory;
   run_.say(machine, "wants the index to be " + std::string(to_string(*change.kind)));
   cluster_.node(machine).api().alter_database({own_database, std::nullopt, change},

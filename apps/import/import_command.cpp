@@ -100,8 +100,9 @@ json::object form_of(const Arguments& arguments, uint32_t dimension, bool only_g
   put(body, "shards", "--shards", arguments.shards);
   put(body, "replicas", "--replicas", arguments.replicas);
   put(index, "type", "--index", json::value(arguments.index));
-  put(index, "quantization", "--quantization", json::value(arguments.quantization));
-  put(index, "vectors", "--vectors", json::value(arguments.vectors));
+  // Not every type of index has these.
+  if (arguments.given.contains("--quantization")) index["quantization"] = arguments.quantization;
+  if (arguments.given.contains("--vectors")) index["vectors"] = arguments.vectors;
   body["index"] = std::move(index);
   if (arguments.import.vector_name.empty()) {
     body.insert(form.begin(), form.end());

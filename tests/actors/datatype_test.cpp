@@ -171,7 +171,7 @@ class Database {
       if (q % 2 == 1) request.vector[0] += 0.25f;
       if (q % 5 == 0) request.filter = R"({"n":{"$lt":5}})";
       request.include_values = true;
-      request.nprobe = 60;
+      if (spec_.index.kind == IndexKind::ivf) request.nprobe = 60;
       auto best = best_scores(request);
       auto near = node.search(request);
       REQUIRE_MESSAGE(near.ok(), near.status().to_string());

@@ -145,6 +145,33 @@ TEST_CASE(
   CHECK(v.groups_asked() == Groups{10, 13});
 }
 
+TEST_CASE("a search has options that the type of the index of its database has, and no others") {
+  for (IndexKind type : {IndexKind::hnsw, IndexKind::automatic, IndexKind::ivf, IndexKind::flat}) {
+    DatabaseSpec spec;
+    spec.name = "a";
+    spec.dimension = 1;
+    spec.metric = Metric::l2;
+    spec.index.kind = type;
+    const std::string is = "; it is \"" + std::string(to_string(type)) + "\"";
+    auto refused = [&](auto change) {
+      SearchRequest search;
+      search.vector = {1};
+      change(search);
+      return prepare_search(spec, search).message();
+    };
+    CHECK(refused([](SearchRequest& s) { s.ef_search = 5; }) ==
+          (has_graphs(type) ? "" : "ef_search needs index.type \"hnsw\" or \"auto\"" + is));
+    CHECK(refused([](SearchRequest& s) { s.nprobe = 5; }) ==
+          (has_lists(type) ? "" : "nprobe needs index.type \"ivf\"" + is));
+    CHECK(refused([](SearchRequest& s) { s.ef_search = s.nprobe = 5; }).find(is) !=
+          std::string::npos);
+    CHECK(refused([](SearchRequest& s) { s.min_recall = 0.9; }).empty());
+    CHECK(refused([](SearchRequest& s) { s.vector = {-2e18f}; }) ==
+          "vector has a length of 2e+18; with metric \"l2\" it must be at most 1e+18, so that no "
+          "distance overflows");
+  }
+}
+
 TEST_CASE("while vectors move, all shards are asked, and who asks by an old router asks again") {
   ByVector v;
   v.route(5, true);

@@ -513,6 +513,43 @@ TEST_CASE("an update is read, and one that is wrong is told where") {
         "values[1] is a string; it must be a number");
 }
 
+TEST_CASE(
+    "options that the type of an index has no use for are refused, and those it has are not") {
+  auto created = [](const std::string& index) {
+    std::string body = R"({"name":"a","dimension":1,"index":)" + index + "}";
+    return failure(decode_create, body);
+  };
+  for (const char* type : {"hnsw", "auto"}) {
+    const std::string prefix = std::string(R"({"type":")") + type + "\",";
+    CHECK(created(prefix + R"("nlist":4})") ==
+          std::string("index.nlist needs index.type \"ivf\"; it is \"") + type + "\"");
+    CHECK(created(prefix + R"("nprobe":4})") ==
+          std::string("index.nprobe needs index.type \"ivf\"; it is \"") + type + "\"");
+    std::string body =
+        R"({"name":"a","dimension":1,"index":)" + prefix +
+        R"("m":8,"ef_construction":90,"ef_search":50,"quantization":"pq","vectors":"disk"}})";
+    CHECK(decode_create(body).ok());
+  }
+  for (const char* type : {"ivf", "flat"}) {
+    const std::string prefix = std::string(R"({"type":")") + type + "\",";
+    const std::string why =
+        std::string(" needs index.type \"hnsw\" or \"auto\"; it is \"") + type + "\"";
+    CHECK(created(prefix + R"("m":8})") == "index.m" + why);
+    CHECK(created(prefix + R"("ef_construction":90})") == "index.ef_construction" + why);
+    CHECK(created(prefix + R"("ef_search":90})") == "index.ef_search" + why);
+    CHECK(created(prefix + R"("quantization":"sq8"})") == "index.quantization" + why);
+    CHECK(created(prefix + R"("vectors":"disk"})") == "index.vectors is \"disk\", which" + why);
+    // True of them.
+    std::string body = R"({"name":"a","dimension":1,"index":)" + prefix +
+                       R"("quantization":"none","vectors":"memory","min_recall":0.9}})";
+    CHECK(decode_create(body).ok());
+  }
+  std::string lists = R"({"name":"a","dimension":1,"index":{"type":"ivf","nlist":4,"nprobe":2}})";
+  CHECK(decode_create(lists).ok());
+  CHECK(created(R"({"type":"flat","nprobe":2})") ==
+        "index.nprobe needs index.type \"ivf\"; it is \"flat\"");
+}
+
 TEST_CASE("each field of an index can be changed by itself") {
   IndexOptions other;
   other.kind = IndexKind::ivf;
