@@ -7,6 +7,7 @@
 
 #include "index/hnsw_graph.h"
 #include "index/ivf.h"
+#include "index/scoring.h"
 #include "index/sealed_segment.h"
 #include "index/top_k.h"
 
@@ -143,7 +144,8 @@ class Measurement {
     }
     for (auto& of : nearest) {
       neighbours_.push_back(of.size());
-      farthest_.push_back(of.size() == 0 ? 0 : of.take_sorted().back().first);
+      farthest_.push_back(
+          of.size() == 0 ? 0 : shown_distance(segment_.metric(), of.take_sorted().back().first));
     }
     return {};
   }

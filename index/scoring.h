@@ -52,6 +52,13 @@ inline float distance_from_score(Metric metric, float score) {
   return 0;
 }
 
+// Of the distances that show the same score one stands for all, so that they are equal.
+inline float shown_distance(Metric metric, float distance) {
+  if (metric != Metric::l2) return distance;
+  const float score = score_from_distance(metric, distance);
+  return score * score;
+}
+
 // To length 1; summed in double, so that it does not depend on the kernels.
 inline void normalise(float* values, size_t d) {
   double sum = 0;

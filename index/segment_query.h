@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -13,6 +14,7 @@
 
 #include "index/hnsw_search.h"
 #include "index/row_format.h"
+#include "index/scoring.h"
 #include "index/shard_view.h"
 
 namespace jade {
@@ -20,22 +22,24 @@ namespace jade {
 // Rows that a scan compares at once, so that memory is not waited for.
 inline constexpr size_t rows_at_once = 16;
 
-// The best k hits of all segments.
+// The best k hits of all segments, in the order of what is shown: equal scores by id.
 class Nearest {
  public:
-  Nearest(std::span<const SegmentView> views, size_t k) : views_(views), k_(k) {}
+  Nearest(std::span<const SegmentView> views, size_t k)
+      : views_(views),
+        k_(k),
+        metric_(views.empty() ? Metric::dot : views.front().segment->metric()) {}
 
   // Whether a row at this distance could still be among them: asked before the
   // filter, which costs more than a distance.
-  bool wants(float distance) const {
-    return heap_.size() < k_ || distance <= heap_.front().distance;
-  }
-  // The greatest distance among k; nothing while there are fewer.
+  bool wants(float distance) const { return heap_.size() < k_ || distance <= limit_; }
+  // No row that is farther away can be among k; nothing while there are fewer.
   std::optional<float> worst() const {
     if (heap_.size() < k_) return std::nullopt;
-    return heap_.front().distance;
+    return limit_;
   }
-  void push(const Hit& hit) {
+  void push(Hit hit) {
+    hit.distance = shown_distance(metric_, hit.distance);
     auto order = [this](const Hit& a, const Hit& b) { return better(a, b); };
     if (heap_.size() < k_) {
       heap_.push_back(hit);
@@ -46,6 +50,10 @@ class Nearest {
       return;
     }
     std::push_heap(heap_.begin(), heap_.end(), order);
+    // At least the greatest distance that shows the same score.
+    const float worst = heap_.front().distance;
+    limit_ =
+        metric_ == Metric::l2 ? worst * (1 + 4 * std::numeric_limits<float>::epsilon()) : worst;
   }
   std::vector<Hit> take_sorted() {
     std::sort_heap(heap_.begin(), heap_.end(),
@@ -64,6 +72,8 @@ class Nearest {
 
   std::span<const SegmentView> views_;
   size_t k_;
+  Metric metric_;
+  float limit_ = 0;
   std::vector<Hit> heap_;  // the worst on top
 };
 

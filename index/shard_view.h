@@ -49,7 +49,7 @@ struct SearchOptions {
 };
 
 struct Hit {
-  float distance = 0;
+  float distance = 0;    // shown_distance(): index/scoring.h
   uint32_t segment = 0;  // position in the views
   uint32_t offset = 0;   // in the segment
 

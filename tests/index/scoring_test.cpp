@@ -23,6 +23,36 @@ TEST_CASE("A row whose score is the threshold meets it") {
   }
 }
 
+TEST_CASE("Of distances that show one score one stands for all, which shows it") {
+  std::mt19937 random(3);
+  int same = 0;
+  for (Metric metric : {Metric::cosine, Metric::l2, Metric::dot}) {
+    for (int i = 0; i < 100000; ++i) {
+      float d = std::ldexp(std::uniform_real_distribution<float>(1, 2)(random),
+                           static_cast<int>(random() % 200) - 100);
+      float next = std::nextafter(d, std::numeric_limits<float>::infinity());
+      if (metric == Metric::cosine) {
+        // As they are computed.
+        float product = std::uniform_real_distribution<float>(-1, 1)(random);
+        d = 1 - product;
+        next = 1 - std::nextafter(product, -2.0f);
+        if (next == d) continue;
+      }
+      float score = score_from_distance(metric, d);
+      float shown = shown_distance(metric, d);
+      REQUIRE(score_from_distance(metric, shown) == score);
+      REQUIRE(shown_distance(metric, shown) == shown);
+      bool equal = score_from_distance(metric, next) == score;
+      same += equal;
+      REQUIRE((shown_distance(metric, next) == shown) == equal);
+      if (!equal) REQUIRE(shown_distance(metric, next) > shown);
+      // What meets a score as a threshold.
+      REQUIRE(shown <= distance_from_score(metric, score));
+    }
+  }
+  CHECK(same > 20000);
+}
+
 TEST_CASE("Scores are what callers expect") {
   const float a[2] = {3, 4}, b[2] = {0, 0};
   CHECK(score_from_distance(Metric::l2, distance(Metric::l2, a, b, 2)) == 5);

@@ -106,7 +106,8 @@ class Model {
         auto live = rows_.find(id->integer());
         if (live == rows_.end() || live->second != segment.row_number(row)) continue;
         if (options.filter && !options.filter->matches(segment.metadata(row))) continue;
-        float d = distance(options_.metric, query.data(), segment.vector(row), dimension_);
+        float d = shown_distance(options_.metric, distance(options_.metric, query.data(),
+                                                           segment.vector(row), dimension_));
         all.emplace_back(d, segment.id_key(row), Hit{d, i, row});
       }
     }
@@ -764,6 +765,48 @@ TEST_CASE("Equal vectors come in the order of their ids") {
     auto exact = search({&view, 1}, Metric::l2, 4, vector, {.k = 3, .exact = true});
     REQUIRE(exact.size() == 3);
     CHECK((*built)->id_key(exact[0].offset) == VectorId(uint64_t{1}).key());
+  }
+}
+
+TEST_CASE("Equal scores come in the order of ids, in one segment as in several, also the last") {
+  // Squared distances that differ by their last bits, the greater of lesser ids.
+  constexpr uint32_t n = 400;
+  auto value = [](uint32_t row) { return 0.03f * std::sqrt(static_cast<float>(row)); };
+  for (IndexKind kind : {IndexKind::hnsw, IndexKind::flat, IndexKind::ivf}) {
+    auto first = std::make_shared<GrowingSegment>(2, Metric::l2);
+    auto second = std::make_shared<GrowingSegment>(2, Metric::l2);
+    for (uint32_t row = 0; row < n; ++row) {
+      const float vector[2] = {100, value(row)};
+      (row % 2 == 0 ? first : second)->append(row, VectorId(uint64_t{n - row}).key(), vector, "");
+    }
+    BuildOptions build;
+    build.metric = Metric::l2;
+    build.dimension = 2;
+    build.index.kind = kind;
+    auto built = build_segment({{first, nullptr, first->rows()}}, build);
+    REQUIRE(built.ok());
+    std::vector<SegmentView> views = {{*built, nullptr, n / 2, 0}, {second, nullptr, n / 2, 0}};
+    const float query[2] = {0, 0};
+    size_t ties = 0;
+    for (uint32_t k = 1; k <= n; ++k) {
+      auto hits = search(views, Metric::l2, 2, query, {.k = k, .exact = true});
+      REQUIRE(hits.size() == k);
+      // All rows, as they are to come.
+      std::vector<std::pair<float, uint64_t>> all;
+      for (uint32_t row = 0; row < n; ++row) {
+        const float vector[2] = {100, value(row)};
+        all.emplace_back(score_from_distance(Metric::l2, distance(Metric::l2, query, vector, 2)),
+                         n - row);
+      }
+      std::sort(all.begin(), all.end());
+      for (uint32_t i = 0; i < k; ++i) {
+        const Segment& segment = *views[hits[i].segment].segment;
+        REQUIRE(score_from_distance(Metric::l2, hits[i].distance) == all[i].first);
+        REQUIRE(segment.id_key(hits[i].offset) == VectorId(all[i].second).key());
+      }
+      ties += k < n && all[k - 1].first == all[k].first;
+    }
+    CHECK(ties > 10);
   }
 }
 
