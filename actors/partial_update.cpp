@@ -58,15 +58,13 @@ class Preparer {
   }
 
   // `row` with what `next`, of the same id, changes after it, but for metadata.
-  Status append(UpdateCommand::Row& row, const UpdateCommand::Row& next,
-                const RowPlace& place) const {
+  void append(UpdateCommand::Row& row, const UpdateCommand::Row& next) const {
     uint8_t set = 0;
     for (size_t v = 0; format_.named() && !next.values.empty() && v < format_.size(); ++v) {
       set = static_cast<uint8_t>(set | format_.has(next.values, v) << v);
     }
     row.values = format_.merge(row.values, next.values, next.without);
     row.without = static_cast<uint8_t>((row.without & ~set) | next.without);
-    return check_without(row, place);
   }
 
  private:
@@ -131,13 +129,7 @@ class Preparer {
       if (!v.ok()) return v.status();
       row.without = static_cast<uint8_t>(row.without | 1u << *v);
     }
-    return check_without(row, place_);
-  }
-
-  Status check_without(const UpdateCommand::Row& row, const RowPlace& place) const {
-    if (!format_.named() || row.without != (1u << format_.size()) - 1) return {};
-    return invalid_argument(place.field("values") +
-                            " takes all vectors away; a record must keep one, or be deleted");
+    return {};
   }
 
   Status put(size_t v, std::vector<float>& values, UpdateCommand::Row& row) const {
@@ -216,7 +208,7 @@ Result<PreparedUpdate> prepare_update(const DatabaseSpec& spec, UpdateRequest& r
       out.ids.push_back(std::move(request.vectors[i].id));
       metadata.emplace_back();
     } else {
-      JADE_RETURN_IF_ERROR(preparer.append(out.rows[known->second], *row, place));
+      preparer.append(out.rows[known->second], *row);
     }
     if (!patch.empty()) metadata[known->second].push_back(std::move(patch));
   }

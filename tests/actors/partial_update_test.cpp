@@ -194,8 +194,6 @@ TEST_CASE("an update that no record could take is refused, by its place") {
   one(named, {id, "", {}, {{"x", {1}}}, {"x"}}, "values.x is given twice");
   one(named, {id, "", {}, {{"y", {1, 256}}}},
       "values.y[1] is not a whole number from 0 to 255, as datatype \"uint8\" asks for");
-  one(named, {id, "", {}, {}, {"x", "y", "z"}},
-      "values takes all vectors away; a record must keep one, or be deleted");
   one(named, {id, "", {}, {{"y", {1}}}},
       "values.y has 1 values; vector \"y\" of database \"a\" has dimension 2");
 

@@ -253,6 +253,11 @@ TEST_CASE(
   CHECK(recall("/docs/recall?using=text") == unknown);
   CHECK(recall("/docs/recall?using=") == "using is empty; name a vector");
   CHECK(recall("/plain/recall?using=a").find("leave using out") != std::string::npos);
+  auto gone = R"({"values":{"title":null,"body":null}})";
+  auto no_vector = served.call("PATCH", "/docs/vectors/1", gone);
+  CHECK(no_vector.status == 409);
+  CHECK(no_vector.body.find("would take all its vectors away from vector 1") != std::string::npos);
+  CHECK(served.call("PATCH", "/docs/vectors/404", gone).status == 404);
   auto by = [&](const std::string& name) {
     SearchRequest search;
     search.vector_name = name;
