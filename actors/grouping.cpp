@@ -11,18 +11,6 @@ namespace {
 constexpr size_t vectors_per_result = 4;
 constexpr size_t vectors_per_round_min = 64;
 
-// The value of field "a.b" in canonical metadata; nothing where it is missing.
-std::optional<std::string_view> find_path(std::string_view metadata, std::string_view path) {
-  while (true) {
-    size_t dot = path.find('.');
-    auto value = find_field(metadata, canonical_string(path.substr(0, dot)));
-    if (!value || dot == std::string_view::npos) return value;
-    if (value->empty() || value->front() != '{') return std::nullopt;
-    metadata = *value;
-    path.remove_prefix(dot + 1);
-  }
-}
-
 }  // namespace
 
 Status check_grouping(const SearchRequest& search) {
@@ -108,7 +96,12 @@ std::vector<SearchRequest> Grouping::next() {
 }
 
 Status Grouping::add(SearchHit hit) {
-  auto value = find_path(hit.metadata, search_.group_by);
+  std::optional<std::string_view> value;
+  any_field(hit.metadata, std::string_view(field_).substr(1, field_.size() - 2),
+            [&](std::string_view found) {
+              value = found;
+              return true;
+            });
   if (!value) return {};
   if (value->front() == '[' || value->front() == '{') {
     return invalid_argument("group_by: field \"" + search_.group_by + "\" of vector " +

@@ -81,6 +81,10 @@ Result<std::string> stored_metadata(const std::string& metadata, const std::stri
   if (metadata.size() > most) return too_many_bytes(what, metadata.size(), most);
   auto canonical = canonical_metadata(metadata);
   if (!canonical.ok()) return canonical.status().with_context(what);
+  if (auto name = reserved_name(*canonical)) {
+    return invalid_argument(what + " has a field " + std::string(*name) +
+                            "; names that begin with $ are those of operators of filters");
+  }
   // Numbers may become longer.
   if (canonical->size() > most) {
     return too_many_bytes(what + ", as it is stored,", canonical->size(), most);

@@ -69,6 +69,12 @@ std::partial_ordering compare_numbers(const Value& a, const Value& b) {
   return std::get<double>(a) <=> std::get<double>(b);
 }
 
+// Whatever the order of fields, which does not change how long the text is.
+bool equal_composites(const std::string& a, const std::string& b) {
+  if (a.size() != b.size()) return false;
+  return a == b || with_fields_sorted(a) == with_fields_sorted(b);
+}
+
 }  // namespace
 
 std::partial_ordering compare(const Value& a, const Value& b) {
@@ -84,7 +90,7 @@ std::partial_ordering compare(const Value& a, const Value& b) {
   bool equal = std::holds_alternative<std::monostate>(a) ||
                (std::holds_alternative<bool>(a) && std::get<bool>(a) == std::get<bool>(b)) ||
                (std::holds_alternative<Composite>(a) &&
-                std::get<Composite>(a).text == std::get<Composite>(b).text);
+                equal_composites(std::get<Composite>(a).text, std::get<Composite>(b).text));
   return equal ? std::partial_ordering::equivalent : std::partial_ordering::unordered;
 }
 
@@ -184,22 +190,19 @@ bool Filter::Node::holds(const Value& value) const {
 }
 
 bool Filter::Node::matches_field(std::string_view metadata) const {
-  std::optional<std::string_view> found = metadata;
-  for (const std::string& name : path) {
-    if (found->empty() || found->front() != '{') return kind == Kind::exists && !wanted;
-    found = find_field(*found, name);
-    if (!found) return kind == Kind::exists && !wanted;
+  if (kind == Kind::exists) {
+    return any_field(metadata, field, [](std::string_view) { return true; }) == wanted;
   }
-  if (kind == Kind::exists) return wanted;
-  Value value = read_filter_value(*found);
-  if (holds(value)) return true;
-  if (!found->starts_with('[')) return false;
-  for (size_t at = 1; at < found->size() && (*found)[at] != ']';) {
-    size_t end = skip_value(*found, at);
-    if (holds(read_filter_value(found->substr(at, end - at)))) return true;
-    at = end + 1;
-  }
-  return false;
+  return any_field(metadata, field, [this](std::string_view value) {
+    if (holds(read_filter_value(value))) return true;
+    if (!value.starts_with('[')) return false;
+    for (size_t at = 1; at < value.size() && value[at] != ']';) {
+      size_t end = skip_value(value, at);
+      if (holds(read_filter_value(value.substr(at, end - at)))) return true;
+      at = end + 1;
+    }
+    return false;
+  });
 }
 
 bool Filter::Node::matches(std::string_view metadata) const {
@@ -474,11 +477,8 @@ class Parser {
     Node node;
     node.kind = kind;
     node.operands = std::move(operands);
-    for (size_t at = 0; at <= field.size();) {
-      size_t dot = std::min(field.find('.', at), field.size());
-      node.path.push_back(canonical_string(std::string_view(field).substr(at, dot - at)));
-      at = dot + 1;
-    }
+    const std::string quoted = canonical_string(field);
+    node.field = quoted.substr(1, quoted.size() - 2);
     return node;
   }
 

@@ -4,8 +4,10 @@
 //    "$or": [{"lang": "en"}, {"lang": {"$exists": false}}], "$not": {"draft": true}}
 //
 // Fields are ANDed, and so are the operators of a field. A bare value means $eq.
-// "a.b" reads field b of object a. Where a field holds an array, a comparison is
-// true when it is for any element ($eq also when it is the whole array). $ne and
+// "a.b" is field b of object a, and a field whose name is a.b; where there are both, it is true
+// when it is for one. Where a field holds an array, a comparison is
+// true when it is for any element ($eq also when it is the whole array). Objects are equal
+// whatever the order of their fields. $ne and
 // $nin are the exact negations of $eq and $in, so they hold where the field is
 // missing; so does $not. $gt, $gte, $lt and $lte compare numbers with numbers
 // (exactly, whatever their kind) and strings with strings (bytewise); anything

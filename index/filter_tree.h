@@ -49,8 +49,8 @@ struct Filter::Node {
     within
   };
   Kind kind = Kind::all;
-  std::vector<Node> children;     // all, any, none (one)
-  std::vector<std::string> path;  // canonical strings
+  std::vector<Node> children;  // all, any, none (one)
+  std::string field;           // as in any_field(): index/metadata.h
   std::vector<FilterValue> operands;
   bool wanted = true;           // exists
   std::optional<GeoArea> area;  // within

@@ -1,5 +1,6 @@
 #include "index/metadata.h"
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <charconv>
 #include <unordered_map>
@@ -203,6 +204,74 @@ size_t skip_value(std::string_view text, size_t at) {
   }
   while (at < text.size() && text[at] != ',' && text[at] != '}' && text[at] != ']') ++at;
   return at;
+}
+
+std::optional<std::string_view> reserved_name(std::string_view object) {
+  std::optional<std::string_view> found;
+  each_field(object, [&](std::string_view name, std::string_view) {
+    if (name.starts_with("\"$")) found = name;
+    return !found;
+  });
+  return found;
+}
+
+bool any_field(std::string_view object, std::string_view name,
+               const std::function<bool(std::string_view)>& use) {
+  bool used = false;
+  const bool dotted = name.find('.') != std::string_view::npos;
+  each_field(object, [&](std::string_view quoted, std::string_view value) {
+    std::string_view field = quoted.substr(1, quoted.size() - 2);
+    if (!name.starts_with(field)) return true;
+    if (field.size() == name.size()) {
+      used = use(value);
+      return dotted && !used;
+    }
+    if (name[field.size()] == '.' && value.starts_with('{')) {
+      used = any_field(value, name.substr(field.size() + 1), use);
+    }
+    return !used;
+  });
+  return used;
+}
+
+namespace {
+
+void write_sorted(std::string& out, std::string_view value) {
+  if (value.starts_with('{')) {
+    std::vector<std::pair<std::string_view, std::string_view>> fields;
+    each_field(value, [&](std::string_view name, std::string_view of_name) {
+      fields.emplace_back(name, of_name);
+      return true;
+    });
+    std::sort(fields.begin(), fields.end());
+    out.push_back('{');
+    for (const auto& [name, of_name] : fields) {
+      if (name.data() != fields.front().first.data()) out.push_back(',');
+      out.append(name).push_back(':');
+      write_sorted(out, of_name);
+    }
+    out.push_back('}');
+  } else if (value.starts_with('[')) {
+    out.push_back('[');
+    for (size_t at = 1; at < value.size() && value[at] != ']';) {
+      size_t end = skip_value(value, at);
+      if (at > 1) out.push_back(',');
+      write_sorted(out, value.substr(at, end - at));
+      at = end + 1;
+    }
+    out.push_back(']');
+  } else {
+    out += value;
+  }
+}
+
+}  // namespace
+
+std::string with_fields_sorted(std::string_view value) {
+  std::string out;
+  out.reserve(value.size());
+  write_sorted(out, value);
+  return out;
 }
 
 std::optional<std::string_view> find_field(std::string_view object, std::string_view name) {

@@ -6,6 +6,7 @@
 // read fields straight from it.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -36,6 +37,19 @@ std::string canonical_string(std::string_view text);
 // The value of a top-level field of a canonical object, as text; `name` is a
 // canonical string. "" is an object without fields.
 std::optional<std::string_view> find_field(std::string_view object, std::string_view name);
+
+// Calls use(value), as text, for the fields of a canonical object that "a.b" names: field a.b, and
+// field b of an object a; until it returns true. Whether it did. `name`: as of a canonical string,
+// without its quotes.
+bool any_field(std::string_view object, std::string_view name,
+               const std::function<bool(std::string_view)>& use);
+
+// The name of the first field of a canonical object that begins with $, as operators of filters
+// do, so that no filter could be by it; as text.
+std::optional<std::string_view> reserved_name(std::string_view object);
+
+// A canonical value with the fields of all its objects in the order of their names.
+std::string with_fields_sorted(std::string_view value);
 
 // Where the canonical value that begins at `at` ends.
 size_t skip_value(std::string_view json, size_t at);

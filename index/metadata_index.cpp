@@ -110,7 +110,7 @@ struct Block {
 }  // namespace
 
 struct MetadataIndex::Field {
-  std::string path;  // canonical strings, one after another
+  std::string name;  // as in any_field(): index/metadata.h
   RowSet exists;
   RowSet arrays;
   RowSet undecided;
@@ -153,7 +153,7 @@ struct MetadataIndex::Field {
     if (range.begin < range.end) add_listed(range, out);
   }
   size_t memory_bytes() const {
-    size_t bytes = sizeof(Field) + path.capacity() + exists.memory_bytes() + arrays.memory_bytes() +
+    size_t bytes = sizeof(Field) + name.capacity() + exists.memory_bytes() + arrays.memory_bytes() +
                    undecided.memory_bytes() + numbers.capacity() * sizeof(double) +
                    rests.capacity() * sizeof(int16_t) + strings.capacity() * sizeof(StringPlace) +
                    (moments.capacity() + cells.capacity()) * sizeof(int64_t) +
@@ -180,7 +180,7 @@ class MetadataIndex::Builder {
       draft = Draft();
     }
     std::sort(index_.fields_.begin(), index_.fields_.end(),
-              [](const Field& a, const Field& b) { return a.path < b.path; });
+              [](const Field& a, const Field& b) { return a.name < b.name; });
     index_.escaped_.shrink_to_fit();
   }
 
@@ -194,7 +194,7 @@ class MetadataIndex::Builder {
     uint32_t row;
   };
   struct Draft {
-    std::string path;
+    std::string name;
     std::vector<uint32_t> exists, arrays, undecided;
     std::vector<NumberAt> numbers;
     std::vector<At> literals;  // null, false, true
@@ -268,19 +268,21 @@ class MetadataIndex::Builder {
       of.likely = found->second + 1;
       return of.children[found->second];
     }
+    std::string_view unquoted = name.substr(1, name.size() - 2);
+    index_.dotted_ |= unquoted.find('.') != std::string_view::npos;
     if (drafts_.size() == fields_max) {
       index_.all_fields_ = false;
       return std::nullopt;
     }
-    std::string path = parent == 0 ? std::string() : drafts_[of.field].path;
-    path += name;
+    std::string whole = parent == 0 ? std::string() : drafts_[of.field].name + ".";
+    whole += unquoted;
     of.by_name.emplace(name, of.children.size());
     of.children.push_back(nodes_.size());
     of.likely = of.children.size();
     Name added;
     added.name = name;
     added.field = drafts_.size();
-    drafts_.emplace_back().path = std::move(path);
+    drafts_.emplace_back().name = std::move(whole);
     nodes_.push_back(std::move(added));
     return nodes_.size() - 1;
   }
@@ -341,7 +343,7 @@ class MetadataIndex::Builder {
 
   Field finish(Draft& draft) const {
     Field field;
-    field.path = std::move(draft.path);
+    field.name = std::move(draft.name);
     field.exists = RowSet(std::move(draft.exists), index_.rows_);
     field.arrays = RowSet(std::move(draft.arrays), index_.rows_);
     field.undecided = RowSet(std::move(draft.undecided), index_.rows_);
@@ -476,26 +478,45 @@ size_t MetadataIndex::memory_bytes() const {
   return bytes;
 }
 
-const MetadataIndex::Field* MetadataIndex::find(const std::vector<std::string>& path) const {
-  std::string joined;
-  for (const std::string& name : path) joined += name;
-  auto found = std::lower_bound(fields_.begin(), fields_.end(), joined,
-                                [](const Field& f, const std::string& p) { return f.path < p; });
-  return found != fields_.end() && found->path == joined ? &*found : nullptr;
+std::span<const MetadataIndex::Field> MetadataIndex::find(const std::string& name) const {
+  auto first = std::partition_point(fields_.begin(), fields_.end(),
+                                    [&](const Field& field) { return field.name < name; });
+  auto last =
+      std::find_if(first, fields_.end(), [&](const Field& field) { return field.name != name; });
+  return {first, last};
 }
+
+namespace {
+
+void invert(Selection& rows) {
+  rows.sure.invert();
+  if (!rows.maybe) return;
+  rows.maybe->invert();
+  std::swap(rows.sure, *rows.maybe);
+}
+
+void add(Selection& rows, const Selection& others) {
+  if (others.maybe && !rows.maybe) rows.maybe = rows.sure;
+  if (rows.maybe) rows.maybe->add(others.widest());
+  rows.sure.add(others.sure);
+}
+
+void keep(Selection& rows, const Selection& others) {
+  if (others.maybe && !rows.maybe) rows.maybe = rows.sure;
+  if (rows.maybe) rows.maybe->keep(others.widest());
+  rows.sure.keep(others.sure);
+}
+
+}  // namespace
 
 Selection MetadataIndex::evaluate(const Filter::Node& node) const {
   using Kind = Filter::Node::Kind;
   if (node.kind == Kind::none) {
     Selection inner = evaluate(node.children.front());
-    inner.sure.invert();
-    if (inner.maybe) {
-      inner.maybe->invert();
-      std::swap(inner.sure, *inner.maybe);
-    }
+    invert(inner);
     return inner;
   }
-  if (node.kind != Kind::all && node.kind != Kind::any) return evaluate_field(node);
+  if (node.kind != Kind::all && node.kind != Kind::any) return evaluate_fields(node);
   if (node.children.empty()) {
     Selection every{Bitmap(rows_), std::nullopt};
     if (node.kind == Kind::all) every.sure.invert();
@@ -505,37 +526,33 @@ Selection MetadataIndex::evaluate(const Filter::Node& node) const {
   for (size_t i = 1; i < node.children.size(); ++i) {
     if (node.kind == Kind::all && out.widest().none()) break;
     Selection next = evaluate(node.children[i]);
-    if (next.maybe && !out.maybe) out.maybe = out.sure;
-    if (node.kind == Kind::all) {
-      if (out.maybe) out.maybe->keep(next.widest());
-      out.sure.keep(next.sure);
-    } else {
-      if (out.maybe) out.maybe->add(next.widest());
-      out.sure.add(next.sure);
-    }
+    node.kind == Kind::all ? keep(out, next) : add(out, next);
   }
   return out;
 }
 
-Selection MetadataIndex::evaluate_field(const Filter::Node& node) const {
+Selection MetadataIndex::evaluate_fields(const Filter::Node& node) const {
+  Selection out{Bitmap(rows_), std::nullopt};
+  const std::span<const Field> fields = find(node.field);
+  for (const Field& field : fields) add(out, evaluate_field(field, node));
+  const bool dotted = dotted_ && node.field.find('.') != std::string::npos;
+  if (!all_fields_ && (fields.empty() || dotted)) {
+    out.maybe.emplace(rows_);
+    out.maybe->invert();
+  }
+  if (node.kind == Filter::Node::Kind::exists && !node.wanted) invert(out);
+  return out;
+}
+
+// Of $exists, that it does.
+Selection MetadataIndex::evaluate_field(const Field& field, const Filter::Node& node) const {
   using Kind = Filter::Node::Kind;
   Selection out{Bitmap(rows_), std::nullopt};
-  const Field* field = find(node.path);
-  if (field == nullptr) {
-    if (!all_fields_) {
-      out.maybe.emplace(rows_);
-      out.maybe->invert();
-    } else if (node.kind == Kind::exists && !node.wanted) {
-      out.sure.invert();
-    }
-    return out;
-  }
   if (node.kind == Kind::exists) {
-    field->exists.add_to(out.sure);
-    if (!node.wanted) out.sure.invert();
+    field.exists.add_to(out.sure);
     return out;
   }
-  if (node.kind == Kind::within) return evaluate_area(*field, *node.area);
+  if (node.kind == Kind::within) return evaluate_area(field, *node.area);
   auto view = [&](StringPlace place) {
     const std::string& bytes = place.escaped() ? escaped_ : metadata_.bytes;
     return std::string_view(bytes).substr(place.at(), place.size());
@@ -553,30 +570,30 @@ Selection MetadataIndex::evaluate_field(const Filter::Node& node) const {
       equal.begin = *truth ? true_ordinal : false_ordinal;
       equal.end = equal.begin + 1;
     } else if (const auto* text = std::get_if<std::string>(&operand)) {
-      auto below = std::partition_point(field->strings.begin(), field->strings.end(),
+      auto below = std::partition_point(field.strings.begin(), field.strings.end(),
                                         [&](StringPlace place) { return view(place) < *text; });
-      kind = {field->first_string(), field->first_moment()};
-      equal.begin = kind.begin + static_cast<uint32_t>(below - field->strings.begin());
-      bool found = below != field->strings.end() && view(*below) == *text;
+      kind = {field.first_string(), field.first_moment()};
+      equal.begin = kind.begin + static_cast<uint32_t>(below - field.strings.begin());
+      bool found = below != field.strings.end() && view(*below) == *text;
       equal.end = equal.begin + (found ? 1 : 0);
     } else if (const auto* moment = std::get_if<Timestamp>(&operand)) {
-      auto below = std::lower_bound(field->moments.begin(), field->moments.end(), moment->micros);
-      kind = {field->first_moment(), field->values()};
-      equal.begin = kind.begin + static_cast<uint32_t>(below - field->moments.begin());
-      bool found = below != field->moments.end() && *below == moment->micros;
+      auto below = std::lower_bound(field.moments.begin(), field.moments.end(), moment->micros);
+      kind = {field.first_moment(), field.values()};
+      equal.begin = kind.begin + static_cast<uint32_t>(below - field.moments.begin());
+      bool found = below != field.moments.end() && *below == moment->micros;
       equal.end = equal.begin + (found ? 1 : 0);
     } else if (auto number = to_number(operand)) {
-      kind = {first_number, field->first_string()};
-      size_t low = 0, high = field->numbers.size();
+      kind = {first_number, field.first_string()};
+      size_t low = 0, high = field.numbers.size();
       while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (field->number(middle) < *number) {
+        if (field.number(middle) < *number) {
           low = middle + 1;
         } else {
           high = middle;
         }
       }
-      bool found = low < field->numbers.size() && field->number(low) == *number;
+      bool found = low < field.numbers.size() && field.number(low) == *number;
       equal.begin = kind.begin + static_cast<uint32_t>(low);
       equal.end = equal.begin + (found ? 1 : 0);
     }
@@ -584,23 +601,23 @@ Selection MetadataIndex::evaluate_field(const Filter::Node& node) const {
     bool ordered = kind.end != 0;
     switch (node.kind) {
       case Kind::greater:
-        field->add(ordered ? Range{equal.end, kind.end} : Range{}, out.sure);
+        field.add(ordered ? Range{equal.end, kind.end} : Range{}, out.sure);
         break;
       case Kind::greater_equal:
-        field->add(ordered ? Range{equal.begin, kind.end} : equal, out.sure);
+        field.add(ordered ? Range{equal.begin, kind.end} : equal, out.sure);
         break;
       case Kind::less:
-        field->add(ordered ? Range{kind.begin, equal.begin} : Range{}, out.sure);
+        field.add(ordered ? Range{kind.begin, equal.begin} : Range{}, out.sure);
         break;
       case Kind::less_equal:
-        field->add(ordered ? Range{kind.begin, equal.end} : equal, out.sure);
+        field.add(ordered ? Range{kind.begin, equal.end} : equal, out.sure);
         break;
-      default: field->add(equal, out.sure); break;
+      default: field.add(equal, out.sure); break;
     }
   }
-  if (undecided_exists || !field->undecided.empty()) {
+  if (undecided_exists || !field.undecided.empty()) {
     out.maybe = out.sure;
-    (undecided_exists ? field->exists : field->undecided).add_to(*out.maybe);
+    (undecided_exists ? field.exists : field.undecided).add_to(*out.maybe);
   }
   return out;
 }

@@ -1,7 +1,8 @@
 // Which rows of a sealed segment have which values: an inverted index over the
 // metadata of all its rows, for every field without being told of any.
 //
-// A field is a path through objects ("a.b"). Its values, and the elements of arrays,
+// A field is a path through objects ("a.b"), or several of one name (field a.b, and field b of
+// object a). Its values, and the elements of arrays,
 // are sorted: null, false, true, numbers (exactly, whatever their kind), strings
 // (bytewise), and moments, which are the strings that name one, once more (by time). Behind them
 // are the rows of each value, one list after another, so that a range of values is one piece of it.
@@ -24,6 +25,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -65,15 +67,17 @@ class MetadataIndex {
   class Builder;
   struct Field;
 
-  const Field* find(const std::vector<std::string>& path) const;
+  std::span<const Field> find(const std::string& name) const;
   Selection evaluate(const Filter::Node& node) const;
-  Selection evaluate_field(const Filter::Node& node) const;
+  Selection evaluate_fields(const Filter::Node& node) const;
+  Selection evaluate_field(const Field& field, const Filter::Node& node) const;
   Selection evaluate_area(const Field& field, const GeoArea& area) const;
 
   uint32_t rows_;
   bool all_fields_ = true;     // there are no others
+  bool dotted_ = false;        // names with a dot occur: others may be of the name of these
   std::string escaped_;        // strings that differ from their canonical text
-  std::vector<Field> fields_;  // by path
+  std::vector<Field> fields_;  // by name
   const TextColumn& metadata_;
 };
 

@@ -15,15 +15,23 @@ namespace json = boost::json;
 // The same meaning, written from the description over parsed values.
 bool meets(const json::object& row, const json::object& filter);
 
-const json::value* at_path(const json::value* value, std::string_view path) {
-  while (value != nullptr) {
-    if (!value->is_object()) return nullptr;
-    size_t dot = path.find('.');
-    value = value->get_object().if_contains({path.data(), std::min(dot, path.size())});
-    if (dot == std::string_view::npos) return value;
-    path.remove_prefix(dot + 1);
+using Found = std::vector<const json::value*>;
+
+// Of all ways to read the dots of a path, as between names or within them.
+Found at_path(const json::value& value, std::string_view path) {
+  Found out;
+  const json::object* object = value.if_object();
+  for (size_t end = 0; object != nullptr && end <= path.size(); ++end) {
+    if (end < path.size() && path[end] != '.') continue;
+    const json::value* found = object->if_contains({path.data(), end});
+    if (found == nullptr) continue;
+    if (end == path.size()) {
+      out.push_back(found);
+    } else {
+      for (const json::value* inner : at_path(*found, path.substr(end + 1))) out.push_back(inner);
+    }
   }
-  return nullptr;
+  return out;
 }
 
 // Only of small numbers, for which double is exact.
@@ -45,17 +53,18 @@ bool equal(const json::value& a, const json::value& b) {
 }
 
 template <class Test>
-bool any_of(const json::value* value, Test test) {
-  if (value == nullptr) return false;
-  if (test(*value)) return true;
-  if (!value->is_array()) return false;
-  for (const json::value& element : value->get_array()) {
-    if (test(element)) return true;
+bool any_of(const Found& found, Test test) {
+  for (const json::value* value : found) {
+    if (test(*value)) return true;
+    if (!value->is_array()) continue;
+    for (const json::value& element : value->get_array()) {
+      if (test(element)) return true;
+    }
   }
   return false;
 }
 
-bool meets_condition(const json::value* found, const json::value& condition) {
+bool meets_condition(const Found& found, const json::value& condition) {
   const json::object* operators = condition.if_object();
   if (operators == nullptr || operators->empty() || operators->begin()->key().substr(0, 1) != "$") {
     return any_of(found, [&](const json::value& v) { return equal(v, condition); });
@@ -86,7 +95,7 @@ bool meets_condition(const json::value* found, const json::value& condition) {
                : name == "$lte"    ? compared([](int o) { return o <= 0; })
                : name == "$in"     ? in()
                : name == "$nin"    ? !in()
-               : name == "$exists" ? (found != nullptr) == operand.get_bool()
+               : name == "$exists" ? !found.empty() == operand.get_bool()
                                    : !meets_condition(found, operand);
     if (!met) return false;
   }
@@ -106,7 +115,7 @@ bool meets(const json::object& row, const json::object& filter) {
         met = name == "$and" ? met && part_met : met || part_met;
       }
     } else {
-      met = meets_condition(at_path(&whole, {name.data(), name.size()}), value);
+      met = meets_condition(at_path(whole, {name.data(), name.size()}), value);
     }
     if (!met) return false;
   }
@@ -160,7 +169,10 @@ class Generator {
   }
 
  private:
-  std::string name() { return std::string(1, static_cast<char>('p' + random_() % 3)); }
+  std::string name() {
+    if (random_() % 8 == 0) return "p.q";
+    return std::string(1, static_cast<char>('p' + random_() % 3));
+  }
   json::object operators(int depth) {
     json::object out;
     static constexpr const char* ordering[] = {"$gt", "$gte", "$lt", "$lte"};

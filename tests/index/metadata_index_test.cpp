@@ -309,6 +309,16 @@ TEST_CASE("What is not in the index is undecided, and nothing else is") {
   CHECK(undecided(R"({"text":"short","n":{"$gte":1}})").size() <= 2);
   CHECK(undecided(R"({"f3":1})").empty());
   CHECK(undecided(R"({"f299":1})").size() == 400);
+  // A name with a dot, which may be among those that are not there, too.
+  rows.push_back(R"({"o":{"p":1},"o.p":1})");
+  rows[8] = R"({"o":{"p":1}})";
+  rows[3] = R"({"text":"short","n":1,"o.q":1})";
+  TextColumn more = column_of(rows);
+  MetadataIndex dotted(more);
+  Selection found = dotted.select(filter_of(R"({"o.p":1})"));
+  CHECK(rows_of(found.sure) == std::vector<size_t>{8, 400});
+  CHECK(found.widest().count() == 401);
+  CHECK(rows_of(dotted.select(filter_of(R"({"o.p":{"$exists":false}})")).widest()).size() == 399);
 }
 
 TEST_CASE("Memory is bounded by the values; what is no JSON does no harm") {
