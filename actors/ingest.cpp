@@ -36,7 +36,7 @@ Status check_values(const DatabaseSpec& spec, const UpsertRequest& request) {
                             "\" has one vector without a name; give them as an array of numbers");
   }
   if (request.dimension != spec.dimension) {
-    return invalid_argument("the vectors have " + std::to_string(request.dimension) +
+    return invalid_argument(place(0, "values") + " has " + std::to_string(request.dimension) +
                             " values; database \"" + spec.name + "\" has dimension " +
                             std::to_string(spec.dimension));
   }

@@ -500,8 +500,8 @@ class Parser {
 }  // namespace
 
 Result<Filter> parse_filter(std::string_view text) {
-  auto document = parse_json(text, 2 * filter_depth_max + 2);
-  if (!document.ok()) return document.status().with_context("not a JSON object");
+  auto document = parse_json(text, 2 * filter_depth_max + 2, "not a JSON object");
+  if (!document.ok()) return document.status();
   if (auto place = repeated_name(text)) {
     return invalid_argument(*place +
                             " is given more than once; put all conditions on a field into one "

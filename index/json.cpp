@@ -3,6 +3,7 @@
 #include <boost/json/basic_parser_impl.hpp>
 #include <boost/json/value_stack.hpp>
 #include <charconv>
+#include <cmath>
 #include <string>
 
 namespace jade {
@@ -40,10 +41,13 @@ struct Handler {
     number.clear();
     return values.push_uint64(value), true;
   }
-  bool on_double(double near, json::string_view rest, Error&) {
+  bool on_double(double near, json::string_view rest, Error& error) {
     number.append(rest);
-    // Where it is out of range the parser's stands: infinite, or 0.
-    std::from_chars(number.data(), number.data() + number.size(), near);
+    auto [end, failed] = std::from_chars(number.data(), number.data() + number.size(), near);
+    if (failed == std::errc::result_out_of_range) {
+      if (std::fabs(near) >= 1) return error = json::error::exponent_overflow, false;
+      near = 0;
+    }
     number.clear();
     return values.push_double(near), true;
   }
@@ -58,7 +62,7 @@ struct Handler {
 
 }  // namespace
 
-Result<json::value> parse_json(std::string_view text, size_t depth_max) {
+Result<json::value> parse_json(std::string_view text, size_t depth_max, const std::string& wrong) {
   json::parse_options options;
   options.max_depth = depth_max;
   json::basic_parser<Handler> parser(options);
@@ -66,7 +70,13 @@ Result<json::value> parse_json(std::string_view text, size_t depth_max) {
   parser.handler().values.reset();
   size_t read = parser.write_some(false, text.data(), text.size(), error);
   if (!error && read < text.size()) error = json::error::extra_data;
-  if (error) return invalid_argument(error.message() + " at byte " + std::to_string(read));
+  if (error == json::error::exponent_overflow) {
+    return invalid_argument("the number at byte " + std::to_string(read) +
+                            " is out of the range of a 64-bit float");
+  }
+  if (error) {
+    return invalid_argument(wrong + ": " + error.message() + " at byte " + std::to_string(read));
+  }
   return parser.handler().values.release();
 }
 

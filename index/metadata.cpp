@@ -80,30 +80,12 @@ void write(std::string& out, const json::value& value) {
   }
 }
 
-// Infinity can be written as 1e999, and has no JSON to be given back as.
-bool all_finite(const json::value& value) {
-  if (const double* number = value.if_double()) return *number - *number == 0;
-  if (const json::array* array = value.if_array()) {
-    for (const json::value& element : *array) {
-      if (!all_finite(element)) return false;
-    }
-  }
-  if (const json::object* object = value.if_object()) {
-    for (const auto& field : *object) {
-      if (!all_finite(field.value())) return false;
-    }
-  }
-  return true;
-}
-
 Result<json::value> parse_object(std::string_view text) {
-  auto value = parse_json(text, metadata_depth_max);
-  if (!value.ok()) {
-    return value.status().with_context("not a JSON object of at most " +
-                                       std::to_string(metadata_depth_max) + " levels");
-  }
+  auto value =
+      parse_json(text, metadata_depth_max,
+                 "not a JSON object of at most " + std::to_string(metadata_depth_max) + " levels");
+  if (!value.ok()) return value.status();
   if (!value->is_object()) return invalid_argument("must be a JSON object");
-  if (!all_finite(*value)) return invalid_argument("holds a number that is not finite");
   return value;
 }
 

@@ -1,5 +1,6 @@
 #include "net/json_reader.h"
 
+#include <charconv>
 #include <cmath>
 #include <limits>
 
@@ -76,7 +77,11 @@ Status not_a_float(JsonValue& value, const JsonPath& path) {
   if (value.type().get(type) || type != json_type::number) {
     return wrong_type(value, path, "a number");
   }
-  return out_of_range(path, clip(value.raw_json_token()));
+  std::string_view token = value.raw_json_token();
+  double number = 0;
+  auto [end, error] = std::from_chars(token.data(), token.data() + token.size(), number);
+  if (error == std::errc::result_out_of_range) return out_of_range(path, clip(token));
+  return invalid_argument(path.to_string() + " is " + clip(token) + ", which is no number of JSON");
 }
 
 }  // namespace

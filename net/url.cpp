@@ -1,5 +1,6 @@
 #include "net/url.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "net/json_codec.h"
@@ -81,6 +82,10 @@ Result<Query> parse_query(std::string_view query) {
     std::string_view raw = equals == std::string_view::npos ? "" : pair.substr(equals + 1);
     auto value = percent_decode(raw, true);
     if (!value) return value.status();
+    if (std::any_of(pairs.begin(), pairs.end(),
+                    [&](const auto& other) { return other.first == *name; })) {
+      return invalid_argument("query parameter \"" + *name + "\" is given twice");
+    }
     pairs.emplace_back(*std::move(name), *std::move(value));
   }
   return pairs;

@@ -18,7 +18,8 @@ Result<std::string> percent_decode(std::string_view text, bool plus_is_space = f
 // All but letters, digits and -._~ becomes %XX.
 std::string percent_encode(std::string_view text);
 
-// "a=1&b=2" as pairs in order; a name without "=" has the value "".
+// "a=1&b=2" as pairs in order; a name without "=" has the value "". One that is given twice is
+// invalid_argument.
 using Query = std::vector<std::pair<std::string, std::string>>;
 Result<Query> parse_query(std::string_view query);
 

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
+
 #include "tests/actors/scripted_peer.h"
 
 namespace jade {
@@ -42,6 +44,46 @@ TEST_CASE("columns of named vectors become stored records, or are refused") {
   spec.named_vectors.clear();
   spec.dimension = 1;
   refused([](UpsertRequest&) {}, "has one vector without a name");
+}
+
+TEST_CASE("of vectors that do not fit, the first is named, and what would be right") {
+  auto upserted = [](const DatabaseSpec& spec, const std::vector<float>& values,
+                     const std::string& metadata = "") {
+    UpsertRequest request;
+    request.dimension = static_cast<uint32_t>(values.size());
+    for (uint64_t id = 0; id < 2; ++id) {
+      request.ids.emplace_back(id);
+      std::vector<float> row = id == 0 ? std::vector<float>(values.size(), 1) : values;
+      request.values.append(reinterpret_cast<const char*>(row.data()), row.size() * 4);
+      request.metadata.push_back(id == 0 ? "" : metadata);
+    }
+    return prepare_upsert(spec, request).message();
+  };
+  DatabaseSpec spec;
+  spec.name = "a";
+  spec.dimension = 2;
+  for (Metric metric : {Metric::l2, Metric::dot}) {
+    spec.metric = metric;
+    CHECK(upserted(spec, {7e17f, 7e17f}).empty());
+    CHECK(upserted(spec, {1e-40f, 0}).empty());
+    CHECK(upserted(spec, {-3e19f, 4e19f}) ==
+          "vectors[1].values has a length of 5e+19; with metric \"" +
+              std::string(to_string(metric)) +
+              "\" it must be at most 1e+18, so that no distance overflows");
+    CHECK(upserted(spec, {3e38f, 3e38f}).find("vectors[1].values has a length of 4.24e+38") == 0);
+  }
+  spec.metric = Metric::cosine;
+  CHECK(upserted(spec, {3e38f, 3e38f}).empty());
+  CHECK(upserted(spec, {1e-25f, -1e-45f}).empty());
+  CHECK(upserted(spec, {0, -0.0f}) ==
+        "vectors[1].values is a zero vector, which has no direction; metric \"cosine\" needs one");
+  CHECK(upserted(spec, {1, std::nanf("")}) == "vectors[1].values[1] is not a finite number");
+  CHECK(upserted(spec, {1, 2, 3}) ==
+        "vectors[0].values has 3 values; database \"a\" has dimension 2");
+  CHECK(upserted(spec, {1, 2}, R"({"a":1,"$b":2})") ==
+        "vectors[1].metadata has a field \"$b\"; names that begin with $ are those of operators of "
+        "filters");
+  CHECK(upserted(spec, {1, 2}, R"({"a":{"$b":2},"c$":1,"d.e":1})").empty());
 }
 
 TEST_CASE("what is sent again never goes to another database of the same name") {

@@ -306,7 +306,51 @@ TEST_CASE("An operand that metadata cannot hold is refused") {
   std::string deep = std::string(20, '[') + std::string(20, ']');
   CHECK(error_of("{\"a\":" + deep + "}").find("filter.a") != std::string::npos);
   CHECK(error_of("{\"a\":{\"$in\":[" + deep + "]}}").find("filter.a.$in") != std::string::npos);
-  CHECK(error_of(R"({"a":[1e999]})").find("filter.a") != std::string::npos);
+}
+
+TEST_CASE("Numbers beyond those of floats are refused, and those too near to 0 are 0") {
+  const std::string why = " is out of the range of a 64-bit float";
+  for (const char* number : {"1e400", "-1e400", "[1e999]", "{\"$gt\":1e309}", "1e99999999999"}) {
+    std::string error = error_of(std::string("{\"a\":") + number + "}");
+    CHECK_MESSAGE(error.find("the number at byte ") == 0, error);
+    CHECK_MESSAGE(error.find(why) != std::string::npos, error);
+    Status refused = canonical_metadata(std::string("{\"a\":") + number + "}").status();
+    CHECK_MESSAGE(refused.message().find(why) != std::string::npos, refused.message());
+  }
+  CHECK(matches(R"({"a":1e-400})", R"({"a":0})"));
+  CHECK(matches(R"({"a":0})", R"({"a":0e999})"));
+  CHECK(error_of(R"({"a":01})").find("not a JSON object: ") == 0);
+  CHECK(error_of(R"({"a":1e})").find(" at byte ") != std::string::npos);
+}
+
+TEST_CASE("A dot is between names or within one, and of two values one suffices") {
+  CHECK(matches(R"({"a.b":1})", R"({"a.b":1})"));
+  CHECK(matches(R"({"a.b":{"$exists":true}})", R"({"a.b":null})"));
+  CHECK(!matches(R"({"a.b":{"$exists":false}})", R"({"a.b":null})"));
+  for (const char* row :
+       {R"({"a.b.c":1})", R"({"a.b":{"c":1}})", R"({"a":{"b.c":1}})", R"({"a":{"b":{"c":1}}})"}) {
+    CAPTURE(row);
+    CHECK(matches(R"({"a.b.c":1})", row));
+    CHECK(!matches(R"({"a.b.c":{"$ne":1}})", row));
+    CHECK(!matches(R"({"a.b":1})", row));
+  }
+  const std::string both = R"({"a":{"b":2},"a.b":1})";
+  CHECK(matches(R"({"a.b":1})", both));
+  CHECK(matches(R"({"a.b":2})", both));
+  CHECK(!matches(R"({"a.b":{"$nin":[2,3]}})", both));
+  CHECK(matches(R"({"a\".\n":1})", R"({"a\".\n":1})"));
+  CHECK(matches(R"({"a.":1,".":2})", R"({"a":{"":1},".":2})"));
+}
+
+TEST_CASE("Objects are equal whatever the order of their fields") {
+  CHECK(matches(R"({"a":{"x":1,"y":2}})", R"({"a":{"y":2,"x":1}})"));
+  CHECK(matches(R"({"a":{"$in":[{"x":[{"p":"}","q":"b"}],"y":{}}]}})",
+                R"({"a":[3,{"y":{},"x":[{"q":"b","p":"}"}]}]})"));
+  CHECK(!matches(R"({"a":{"$ne":{"x":1,"y":2}}})", R"({"a":{"y":2,"x":1}})"));
+  CHECK(!matches(R"({"a":{"x":1,"y":2}})", R"({"a":{"y":1,"x":2}})"));
+  CHECK(!matches(R"({"a":[1,2]})", R"({"a":[2,1]})"));
+  CHECK(with_fields_sorted(R"({"b":[],"a":[{},{"d":1,"c":[2,{"z":"","y":null}]}]})") ==
+        R"({"a":[{},{"c":[2,{"y":null,"z":""}],"d":1}],"b":[]})");
 }
 
 TEST_CASE("Moments compare by time, and only with $date") {

@@ -34,6 +34,8 @@ TEST_CASE("queries and endpoints are taken apart") {
   REQUIRE(query.ok());
   CHECK(*query == Query{{"a", "1"}, {"b", "x&y"}, {"c", ""}, {"d", ""}});
   CHECK(!parse_query("a=%").ok());
+  CHECK(parse_query("a=1&b=2&%61=1").status() ==
+        invalid_argument("query parameter \"a\" is given twice"));
   auto check = [](const char* url, const char* host, const char* port) {
     auto endpoint = parse_endpoint(url);
     REQUIRE(endpoint.ok());
