@@ -267,6 +267,12 @@ std::optional<double> Calibration::recall_at(uint32_t effort, uint32_t k) const 
   return out;
 }
 
+uint32_t usual_effort(const SealedSegment& segment) {
+  if (segment.graph() != nullptr) return segment.options().ef_search;
+  const uint32_t nprobe = segment.options().nprobe;
+  return nprobe > 0 ? nprobe : default_nprobe(segment.lists()->lists());
+}
+
 std::optional<double> measured_recall(const SealedSegment& segment, const IndexOptions& defaults) {
   constexpr uint32_t k = 10;
   auto known = segment.calibration();
@@ -276,7 +282,7 @@ std::optional<double> measured_recall(const SealedSegment& segment, const IndexO
     return point != nullptr ? point->recall : 1;  // then all rows are compared
   }
   uint32_t effort = segment.graph() != nullptr ? defaults.ef_search : defaults.nprobe;
-  if (effort == 0) effort = default_nprobe(segment.lists()->lists());
+  if (effort == 0) effort = usual_effort(segment);
   return known->recall_at(effort, k);
 }
 

@@ -41,6 +41,9 @@ struct Calibration {
   std::optional<double> recall_at(uint32_t effort, uint32_t k) const;
 };
 
+// The effort of searches where neither they nor their database say one.
+uint32_t usual_effort(const SealedSegment& segment);
+
 // What a search with a least recall does in a segment that is not calibrated: so many times
 // the effort that its database asks for.
 inline constexpr uint32_t uncalibrated_factor = 4;

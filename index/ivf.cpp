@@ -16,6 +16,12 @@ namespace {
 
 constexpr int iterations = 8;
 constexpr int points_per_centre_max = 48;
+// For measure_nprobe(): a little more than is promised, as a sample may be off by 0.01.
+constexpr double wanted_recall = 0.96;
+constexpr uint32_t measured_k = 10;
+constexpr uint32_t sampled_rows_max = 200;
+// So many at once, with which a row is compared while it is at hand.
+constexpr size_t shared_queries = 8;
 
 // What k-means asks for the nearest centre. Not FAISS's own: that goes through
 // BLAS, whose threads and roundings are not ours to choose.
@@ -114,6 +120,49 @@ std::optional<InvertedLists> build_lists(const float* vectors, uint32_t n, uint3
   std::vector<uint32_t> next(out.starts.begin(), out.starts.end() - 1);
   for (uint32_t i = 0; i < n; ++i) out.rows[next[list_of[i]]++] = i;
   return out;
+}
+
+std::optional<uint32_t> measure_nprobe(const InvertedLists& lists, const float* vectors, uint32_t n,
+                                       uint32_t dimension, Metric metric, Workers* workers,
+                                       const std::atomic<bool>* cancel) {
+  const uint32_t sampled = std::min(n, sampled_rows_max);
+  std::vector<uint32_t> list_of(n);
+  for (uint32_t list = 0; list < lists.lists(); ++list) {
+    for (uint32_t i = lists.starts[list]; i < lists.starts[list + 1]; ++i) {
+      list_of[lists.rows[i]] = list;
+    }
+  }
+  // Of each of the sample, how many lists are visited until each of its neighbours is found.
+  std::vector<std::vector<uint32_t>> visited(sampled);
+  const Distance distance(metric, dimension);
+  run_ranges(workers, sampled, shared_queries, [&](uint32_t, size_t begin, size_t end) {
+    // Evenly spaced, so that the same rows give the same sample.
+    auto row_of = [&](size_t q) { return static_cast<uint32_t>(uint64_t{q} * n / sampled); };
+    auto vector_of = [&](uint32_t row) { return vectors + size_t{row} * dimension; };
+    std::vector<TopK<uint32_t>> nearest(end - begin, TopK<uint32_t>(measured_k));
+    for (uint32_t row = 0; row < n; ++row) {
+      if (row % 1024 == 0 && is_cancelled(cancel)) return;
+      for (size_t q = begin; q < end; ++q) {
+        if (row == row_of(q)) continue;
+        nearest[q - begin].push(distance(vector_of(row_of(q)), vector_of(row)), row);
+      }
+    }
+    std::vector<uint32_t> place(lists.lists());
+    for (size_t q = begin; q < end; ++q) {
+      auto order = nearest_lists(lists, metric, dimension, vector_of(row_of(q)), lists.lists());
+      for (uint32_t i = 0; i < order.size(); ++i) place[order[i]] = i;
+      for (auto [d, row] : nearest[q - begin].take_sorted()) {
+        visited[q].push_back(place[list_of[row]] + 1);
+      }
+    }
+  });
+  if (is_cancelled(cancel)) return std::nullopt;
+  std::vector<uint32_t> all;
+  for (const auto& of_one : visited) all.insert(all.end(), of_one.begin(), of_one.end());
+  if (all.empty()) return default_nprobe(lists.lists());
+  std::sort(all.begin(), all.end());
+  const double wanted = std::ceil(wanted_recall * static_cast<double>(all.size()));
+  return std::max(all[static_cast<size_t>(wanted) - 1], default_nprobe(lists.lists()));
 }
 
 Status InvertedLists::check(uint32_t n, uint32_t dimension) const {

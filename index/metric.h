@@ -77,7 +77,7 @@ struct IndexOptions {
   uint32_t ef_construction = 200;  // HNSW: beam width while building; m to 2,000
   uint32_t ef_search = 128;        // HNSW: default beam width of a search; 1 to 10,000
   uint32_t nlist = 0;              // IVF: number of lists; 0 chooses by size; up to 65,536
-  uint32_t nprobe = 0;             // IVF: default lists visited; 0 chooses by nlist
+  uint32_t nprobe = 0;             // IVF: default lists visited; 0: measured by each segment
   Quantization quantization = Quantization::sq8;  // HNSW
   VectorPlace vectors = VectorPlace::memory;      // disk: HNSW with a quantization
   // Share of what an exact search finds that others are to find, instead of ef_search and

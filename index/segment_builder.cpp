@@ -124,8 +124,9 @@ EuclideanRows points_of(const SegmentColumns& columns, const BuildOptions& optio
   return {columns.vectors.data(), static_cast<uint32_t>(columns.row_numbers.size()), format};
 }
 
+// `nprobe`: where 0, gets what was measured.
 std::optional<InvertedLists> lists_of(const SegmentColumns& columns, uint32_t n,
-                                      const BuildOptions& options) {
+                                      const BuildOptions& options, uint32_t& nprobe) {
   const RowFormat format = format_of(options);
   const auto* vectors = reinterpret_cast<const float*>(columns.vectors.data());
   LargeArray<float> floats;
@@ -137,8 +138,14 @@ std::optional<InvertedLists> lists_of(const SegmentColumns& columns, uint32_t n,
     }
     vectors = floats.data();
   }
-  return build_lists(vectors, n, options.dimension, options.index.nlist, options.seed,
-                     options.workers, options.cancel);
+  auto lists = build_lists(vectors, n, options.dimension, options.index.nlist, options.seed,
+                           options.workers, options.cancel);
+  if (!lists || nprobe != 0) return lists;
+  auto measured = measure_nprobe(*lists, vectors, n, options.dimension, options.metric,
+                                 options.workers, options.cancel);
+  if (!measured) return std::nullopt;
+  nprobe = *measured;
+  return lists;
 }
 
 // Links the rows from graph->rows() on, and makes the codes to walk by.
@@ -230,18 +237,19 @@ Result<std::shared_ptr<const SealedSegment>> build_segment(const std::vector<Bui
     if (!stored.ok()) return stored.status();
     columns.stored = std::move(*stored);
   }
+  IndexOptions index = options.index;
   if (hnsw) {
     columns.graph = base != nullptr ? std::make_unique<HnswGraph>(*base->graph())
                                     : std::make_unique<HnswGraph>(options.index.m,
                                                                   options.index.ef_construction);
     JADE_RETURN_IF_ERROR(build_graph(columns, options));
   } else if (indexed) {
-    auto lists = lists_of(columns, n, options);
+    auto lists = lists_of(columns, n, options, index.nprobe);
     if (!lists) return cancelled();
     columns.lists = std::make_unique<InvertedLists>(std::move(*lists));
   }
-  auto built = std::make_shared<const SealedSegment>(options.dimension, options.metric,
-                                                     options.index, std::move(columns));
+  auto built = std::make_shared<const SealedSegment>(options.dimension, options.metric, index,
+                                                     std::move(columns));
   // Here, so that no search has to wait for it.
   built->metadata_index();
   return built;

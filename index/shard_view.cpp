@@ -556,9 +556,8 @@ class SealedSearch : public SegmentQuery {
   // for the recall that is asked for.
   bool choose_effort() {
     const bool graph = segment_.graph() != nullptr;
-    uint32_t asked = graph ? options_.ef_search : options_.nprobe;
-    uint32_t usual = graph ? segment_.options().ef_search : segment_.options().nprobe;
-    if (!graph && usual == 0) usual = default_nprobe(segment_.lists()->lists());
+    const uint32_t asked = graph ? options_.ef_search : options_.nprobe;
+    const uint32_t usual = usual_effort(segment_);
     effort_ = asked > 0 ? asked : usual;
     done_.min_recall = options_.min_recall;
     if (options_.min_recall <= 0) return true;
