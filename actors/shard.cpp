@@ -347,8 +347,10 @@ const searcher_actor& shard_state::pick_searcher() {
 
 Status shard_state::check_open() const {
   if (stopping) return unavailable("the shard is closing");
-  if (!announced) return unavailable("the shard is starting; try again");
-  return {};
+  if (announced) return {};
+  // Where no other replica can answer, it is this one that is to be asked again: soon it is there,
+  // as when it came from a split.
+  return Status(follows() ? Code::unavailable : Code::moved, "the shard is starting; try again");
 }
 
 // Deletes rows, in commands of bounded size, one after another.
