@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cstring>
 #include <functional>
+#include <set>
 #include <unordered_map>
+#include <utility>
 
 #include "actors/deadline.h"
 #include "actors/errors.h"
@@ -493,13 +495,18 @@ struct Writing {
   size_t sent = 0;
   size_t missing = 0;
   uint64_t affected = 0;
+  // The entries that are counted, with their groups.
+  std::set<std::pair<uint64_t, uint64_t>> counted;
   AppliedIndexes indexes;
   std::vector<bool> missing_rows;  // of an update
   Status failure;                  // of any part
   std::function<void(Result<Written>)> done;
 
   void count(const ShardWritten& written, const Part& part) {
-    affected += written.affected;
+    // Both halves of a shard that was split since remember the whole of what it did.
+    if (counted.emplace(written.first_group, written.first_index).second) {
+      affected += written.affected;
+    }
     if (!missing_rows.empty()) {
       if (Status noted = note_missing(part, written, missing_rows); !noted.ok()) failure = noted;
     }

@@ -77,6 +77,10 @@ struct ShardWritten {
   uint64_t affected = 0;  // rows written or deleted; of an update, those that were found
   // Of an update: ShardReplica::last_missing().
   std::string missing = {};
+  // The entry that carried it out, where this one repeats it or a split brought it here: what
+  // several shards answer with the same one, they affected together.
+  uint64_t first_group = 0;
+  uint64_t first_index = 0;
   // With sharding by vector: the entries of other groups with which searches see it.
   std::map<uint64_t, uint64_t> reached = {};
 };
@@ -258,7 +262,7 @@ struct LifeChecked {
 // Of the messages between nodes, and of what is in the logs that they share: those of another
 // version may mean something else. But
 // Hello and JoinCluster look the same in all, so that their sender is told so.
-constexpr uint32_t cluster_protocol = 9;
+constexpr uint32_t cluster_protocol = 10;
 
 // Who are you? failed_precondition: of another cluster, or another version. not_found: the node
 // that asks was a member and has been removed, which whoever knows it knows for ever; one who is
@@ -640,7 +644,8 @@ struct Wired {
 
 JADE_INSPECT(Route, x.group, x.node, x.hops, x.waits)
 JADE_INSPECT(ShardWrite, x.route, x.route.budget_ms, x.command, x.forwarded)
-JADE_INSPECT(ShardWritten, x.group, x.index, x.affected, x.missing, x.reached)
+JADE_INSPECT(ShardWritten, x.group, x.index, x.affected, x.missing, x.first_group, x.first_index,
+             x.reached)
 JADE_INSPECT(ShardHit, x.id, x.distance, x.metadata, x.values)
 JADE_INSPECT(SegmentExplanation, x.segment, x.kind, x.rows, x.live, x.matching, x.matching_exact,
              x.plan, x.fell_back, x.walk_cost, x.ef_search, x.ef, x.raised, x.nprobe,

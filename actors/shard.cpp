@@ -316,7 +316,9 @@ void shard_state::propose(std::string command, std::function<void(Result<ShardWr
     // Called right after the entry was applied, so count and outcome are its own.
     if (!index.ok()) return done(index.status());
     if (Status outcome = replica->last_outcome(); !outcome.ok()) return done(outcome);
-    done(ShardWritten{group, *index, replica->last_affected(), replica->last_missing()});
+    auto [first_group, first_index] = replica->last_entry();
+    done(ShardWritten{group, *index, replica->last_affected(), replica->last_missing(), first_group,
+                      first_index});
   });
   after_event();
 }
@@ -651,7 +653,7 @@ caf::result<SplitFound> shard_state::find_split(const GetSplit& request) {
   uint64_t child = request.child;
   const SplitState& split = replica->split();
   if (split.child == child && !split.trimming) {
-    return SplitFound{std::make_shared<const SplitSource>(SplitSource{replica->snapshot(), split})};
+    return SplitFound{std::make_shared<const SplitSource>(SplitSource{group, replica->snapshot(), split})};
   }
   if (request.early && placement.child == child && replica->last_child() < child) {
     SplitState to_come;
@@ -659,7 +661,7 @@ caf::result<SplitFound> shard_state::find_split(const GetSplit& request) {
     to_come.at = placement.child_begin;
     to_come.end = replica->hash_end();
     return SplitFound{
-        std::make_shared<const SplitSource>(SplitSource{replica->snapshot(), to_come})};
+        std::make_shared<const SplitSource>(SplitSource{group, replica->snapshot(), to_come})};
   }
   if (replica->last_child() >= child) return to_error(not_found("the split is over"));
   return to_error(unavailable("the split is still in the log"));

@@ -299,9 +299,13 @@ Status ShardReplica::load_part(const SegmentMeta& listed, const Warn& warn) {
       continue;
     }
     column.damaged = true;
+    // A copy of another's records comes without its segments.
+    bool lost = sealed.status().code() == Code::not_found;
     warn("segment " + std::to_string(listed.id) + " of shard " + std::to_string(options_.group) +
          (format().named() ? ", vector \"" + format().name(v) + "\"," : "") +
-         " is damaged and will be rebuilt from its records: " + sealed.status().to_string());
+         (lost ? " is not here and will be built from its records"
+               : " is damaged and will be rebuilt from its records: " +
+                     sealed.status().to_string()));
   }
   if (!part.built()) {
     std::vector<std::shared_ptr<GrowingSegment>> segments;
@@ -352,6 +356,7 @@ Status ShardReplica::apply(uint64_t index, uint64_t term, std::string_view comma
   ShardStore::Batch batch;
   last_affected_ = 0;
   last_missing_.clear();
+  last_entry_ = {options_.group, index};
   last_outcome_ = Status();
   batch_rows_.clear();
   std::optional<Request> request;
@@ -433,8 +438,10 @@ bool ShardReplica::begin_request(std::string_view id, uint32_t fingerprint) {
   auto found = request_by_id_.find(id);
   if (found == request_by_id_.end()) return true;
   if (found->second->fingerprint == fingerprint) {
-    last_affected_ = found->second->affected;
-    last_missing_ = found->second->missing;
+    const Request& before = *found->second;
+    last_affected_ = before.affected;
+    last_missing_ = before.missing;
+    last_entry_ = {before.group != 0 ? before.group : options_.group, before.index};
   } else {
     last_outcome_ = Status(Code::failed_precondition,
                            "this idempotency key was used for another request; choose a new one "

@@ -24,6 +24,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "actors/api.h"
@@ -107,6 +108,9 @@ class ShardReplica {
   // Of an update, which of its records do not exist: Request::missing. "": all of them, where
   // it affected none, and otherwise none.
   const std::string& last_missing() const { return last_missing_; }
+  // The group and index of the entry that carried the last one's request out: an earlier one
+  // where it repeats a request, and of another group where that was before a split.
+  std::pair<uint64_t, uint64_t> last_entry() const { return last_entry_; }
   // The last entry changed nothing: failed_precondition, as its request id stands for
   // another command, a home sent something else since, or an update would leave a record
   // without a vector; too_large, as one would make its metadata so; moved, as some of its ids
@@ -282,6 +286,7 @@ class ShardReplica {
   std::unordered_map<std::string_view, const Request*> request_by_id_;
   uint64_t last_affected_ = 0;
   std::string last_missing_;
+  std::pair<uint64_t, uint64_t> last_entry_;
   Status last_outcome_;
   uint64_t live_rows_ = 0;
 };

@@ -124,7 +124,9 @@ Status copy_requests(const SplitSource& source, ShardStore& child) {
   ShardStore::Batch batch;
   Status scanned = source.view->store->scan_requests(
       [&](Request request) {
-        if (request.index <= source.split.index) batch.remember(request);
+        if (request.index > source.split.index) return;
+        if (request.group == 0) request.group = source.group;
+        batch.remember(request);
       },
       source.view->records);
   JADE_RETURN_IF_ERROR(scanned);

@@ -19,6 +19,7 @@ namespace jade {
 // What the child of a split begins with, as far as it is known: before the split has
 // happened split.index is 0. Immutable; of one node.
 struct SplitSource {
+  uint64_t group = 0;
   std::shared_ptr<const ShardSnapshot> view;
   SplitState split;
 };

@@ -106,6 +106,7 @@ void supervisor_state::adopt(ClusterMapPtr next, bool is_current) {
       self->send(known->second.actor, placed_of(*map, group));
     }
   }
+  if (current) forget_prepared(wanted);
   prepare_children();
   changed();
 }
@@ -129,14 +130,14 @@ void supervisor_state::prepare_children() {
 void supervisor_state::prepare_child(uint64_t parent, uint64_t child, int passes) {
   auto found = shards.find(parent);
   bool serves = found != shards.end() && found->second.state == HostedShard::State::serving;
-  if (!serves || stopping) return (void)preparing.erase(child);
+  if (!serves || stopping) return preparation_ended(child);
   if (passes == 0) {
-    preparing.erase(child);
     prepared.insert(child);
-    return self->send(found->second.actor, ChildPrepared{child});
+    self->send(found->second.actor, ChildPrepared{child});
+    return preparation_ended(child);
   }
-  preparing.insert(child);
-  auto stop = [this, child](const caf::error&) { preparing.erase(child); };
+  preparing[child];
+  auto stop = [this, child](const caf::error&) { preparation_ended(child); };
   self->request(found->second.actor, fetch_timeout, GetSplit{child, true})
       .then(
           [=, this](const SplitFound& source) {
@@ -148,7 +149,7 @@ void supervisor_state::prepare_child(uint64_t parent, uint64_t child, int passes
                     [=, this](const TaskDone& done) {
                       Code said = std::exchange(prepare_failure, done.status.code());
                       if (done.status.ok()) return prepare_child(parent, child, passes - 1);
-                      preparing.erase(child);  // the next tick tries again
+                      preparation_ended(child);  // the next tick tries again
                       if (said == done.status.code()) return;
                       context->say(LogLevel::warning, "node",
                                    "the rows of shard " + std::to_string(parent) +
@@ -160,12 +161,47 @@ void supervisor_state::prepare_child(uint64_t parent, uint64_t child, int passes
           stop);
 }
 
+void supervisor_state::preparation_ended(uint64_t child) {
+  auto next = std::move(preparing[child]);
+  preparing.erase(child);
+  if (next && !stopping) next();
+}
+
+bool supervisor_state::waits_for_copy(uint64_t group, std::function<void()> next) {
+  auto found = preparing.find(group);
+  if (found == preparing.end()) return false;
+  found->second = std::move(next);
+  return true;
+}
+
+void supervisor_state::forget_prepared(const std::set<uint64_t>& wanted) {
+  std::set<uint64_t> children;
+  for (const auto& [ignored, entry] : map->databases) {
+    for (const ShardPlacement& placement : entry.shards) children.insert(placement.child);
+  }
+  std::vector<uint64_t> past;
+  for (uint64_t child : prepared) {
+    if (children.count(child) == 0) past.push_back(child);
+  }
+  for (uint64_t child : past) {
+    prepared.erase(child);
+    if (wanted.count(child) == 0 && shards.count(child) == 0) remove(child);
+  }
+}
+
 void supervisor_state::open(uint64_t group) {
   if (!refused.ok()) return;
   const DatabaseEntry* entry = owner_of(*map, group);
   JADE_ASSERT(entry != nullptr);
   HostedShard& shard = shards[group];
   shard.state = HostedShard::State::opening;
+  // By a map that was not seen while this node was away, the split may be over.
+  auto again = [this, group] {
+    auto found = shards.find(group);
+    bool opens = found != shards.end() && found->second.state == HostedShard::State::opening;
+    if (opens) open(group);
+  };
+  if (waits_for_copy(group, again)) return;
   // An earlier life of the shard may have appends on their way to the log; they
   // must not arrive after it has been read.
   self->request(context->log_writer, caf::infinite, DrainLog{})
@@ -316,6 +352,7 @@ void supervisor_state::replace(uint64_t group) {
   HostedShard& shard = found->second;
   if (shard.asking) return;
   shard.state = HostedShard::State::replacing;
+  if (waits_for_copy(group, [this, group] { replace(group); })) return;
   shard.copy = nullptr;
   shard.asking = true;
   changed();
@@ -438,6 +475,7 @@ void supervisor_state::retire(uint64_t group) {
 
 void supervisor_state::remove(uint64_t group) {
   if (stopping) return;
+  if (waits_for_copy(group, [this, group] { remove(group); })) return;
   self->request(context->opener, caf::infinite, BlockingTask{[context = context, group] {
                   Status status = remove_shard(*context, group);
                   if (!status.ok()) {

@@ -2,6 +2,7 @@
 // node, restarts those that fail, and tells the gateway where they are.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <set>
 
@@ -41,7 +42,9 @@ struct supervisor_state {
   std::vector<std::pair<AwaitVersion, caf::typed_response_promise<CatalogApplied>>> waiting;
   bool stopping = false;
   bool trouble_changed = false;  // of a shard; told at the next tick
-  std::set<uint64_t> preparing;  // children whose rows are being copied
+  // Children whose rows are being copied, and what is to be done with their state after that:
+  // until then it is open.
+  std::map<uint64_t, std::function<void()>> preparing;
   std::set<uint64_t> prepared;
   Code prepare_failure = Code::ok;  // said already
   bool current = false;             // the map is; before, nothing is removed by it
@@ -63,6 +66,12 @@ struct supervisor_state {
   // Copies the rows of shards that are to be split off, as far as that can be done now.
   void prepare_children();
   void prepare_child(uint64_t parent, uint64_t child, int passes);
+  void preparation_ended(uint64_t child);
+  // Removes the copies of children that will not be, as when their database was dropped.
+  void forget_prepared(const std::set<uint64_t>& wanted);
+  // Whether rows are being copied to its state; then `next` is done after that, instead of what
+  // was to be before.
+  bool waits_for_copy(uint64_t group, std::function<void()> next);
   void child_made(uint64_t group, const std::function<Status()>& blocking);
   void opened(uint64_t group);
   void fail(uint64_t group, Status status);

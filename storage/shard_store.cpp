@@ -12,6 +12,8 @@ constexpr char id_tag = 'i';
 constexpr char record_tag = 'r';
 constexpr char tombstone_tag = 'd';
 constexpr char request_tag = 'q';
+// Marks, in a remembered request, that the group which carried it out is named.
+constexpr uint64_t inherited_request = uint64_t{1} << 63;
 constexpr char home_tag = 'h';
 constexpr char change_tag = 'o';
 
@@ -114,7 +116,10 @@ void ShardStore::Batch::forget_tombstone(uint64_t row) {
 void ShardStore::Batch::remember(const Request& request) {
   std::string key = row_key(request_tag, request.index), value;
   append_big_endian(value, request.affected);
-  append_big_endian(value, uint64_t{request.missing.size()} << 32 | request.fingerprint);
+  uint64_t inherited = request.group != 0 ? inherited_request : 0;
+  append_big_endian(value,
+                    inherited | uint64_t{request.missing.size()} << 32 | request.fingerprint);
+  if (inherited != 0) append_big_endian(value, request.group);
   value += request.id;
   value += request.missing;
   batch_.Put(key, checked(key, value));
@@ -286,13 +291,19 @@ Status ShardStore::scan_requests(const std::function<void(Request)>& each,
     auto payload = unseal(key, view_of(it->value()), "a remembered request");
     if (!payload.ok()) return payload.status();
     if (payload->size() < 16) return corruption("a remembered request has a wrong length");
-    uint64_t fingerprint = load_big_endian(payload->substr(8));
+    uint64_t sizes = load_big_endian(payload->substr(8));
     std::string_view rest = payload->substr(16);
-    uint64_t missing = fingerprint >> 32;
+    uint64_t group = 0;
+    if ((sizes & inherited_request) != 0) {
+      if (rest.size() < 8) return corruption("a remembered request has a wrong length");
+      group = load_big_endian(rest);
+      rest.remove_prefix(8);
+    }
+    uint64_t missing = (sizes & ~inherited_request) >> 32;
     if (missing > rest.size()) return corruption("a remembered request has a wrong length");
-    each({load_big_endian(key.substr(1)), load_big_endian(*payload),
-          static_cast<uint32_t>(fingerprint), std::string(rest.substr(0, rest.size() - missing)),
-          std::string(rest.substr(rest.size() - missing))});
+    each({load_big_endian(key.substr(1)), load_big_endian(*payload), static_cast<uint32_t>(sizes),
+          std::string(rest.substr(0, rest.size() - missing)),
+          std::string(rest.substr(rest.size() - missing)), group});
   }
   return from_leveldb(it->status(), "reading remembered requests");
 }

@@ -40,6 +40,8 @@ struct Request {
   // Of an update that found some of its records and not others: by the places of rows among
   // those of their part, bit i % 8 of byte i / 8 of the others. Else "".
   std::string missing = {};
+  // The group whose log carried it out, where this shard has it from there by a split. 0: its own.
+  uint64_t group = 0;
 };
 
 class ShardStore {

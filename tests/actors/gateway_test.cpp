@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "actors/errors.h"
+#include "actors/scheduler.h"
 
 namespace jade {
 namespace {
@@ -34,6 +35,7 @@ ingest_actor::behavior_type slow_ingest(
 
 TEST_CASE("what is written beyond what may be in flight is refused until there is room") {
   caf::actor_system_config config;
+  use_node_scheduler(config);
   caf::actor_system system(config);
   auto held = std::make_shared<caf::typed_response_promise<UpdateReply>>();
   auto ingest = system.spawn(slow_ingest, held);

@@ -538,6 +538,34 @@ TEST_CASE("an update that is repeated after a split has its first answer") {
   }
 }
 
+TEST_CASE("a deletion that is repeated after splits counts what it deleted once") {
+  TestNode test;
+  REQUIRE(test.node->create_database(spec_of("a", 1, Metric::l2)).ok());
+  UpsertRequest request;
+  request.database = "a";
+  for (uint64_t id = 0; id < 400; ++id) add(request, id, {1});
+  REQUIRE(test.node->upsert(request).ok());
+  DeleteRequest erase;
+  erase.database = "a";
+  erase.request_id = "before";
+  for (uint64_t id = 0; id < 100; ++id) erase.ids.emplace_back(id);
+  REQUIRE(test.node->remove(erase)->deleted == 100);
+  DeleteRequest between = erase;
+  between.request_id = "between";
+  // Those that are there no longer are not counted.
+  for (uint64_t id = 100; id < 200; ++id) between.ids.emplace_back(id);
+  for (uint64_t shard = 2; shard <= 4; ++shard) {
+    split_and_wait(*test.node, "a", shard);
+    if (shard == 2) REQUIRE(test.node->remove(between)->deleted == 100);
+    for (int round = 0; round < 2; ++round) {
+      CHECK(test.node->remove(erase)->deleted == 100);
+      CHECK(test.node->remove(between)->deleted == 100);
+      test.reopen();
+    }
+  }
+  CHECK(test.node->get({"a", VectorId(uint64_t{200})}).ok());
+}
+
 TEST_CASE("with a shard key, an update finds its record by it, and cannot change it") {
   TestNode test;
   DatabaseSpec spec = spec_of("a", 1, Metric::l2, 4);
