@@ -653,7 +653,8 @@ caf::result<SplitFound> shard_state::find_split(const GetSplit& request) {
   uint64_t child = request.child;
   const SplitState& split = replica->split();
   if (split.child == child && !split.trimming) {
-    return SplitFound{std::make_shared<const SplitSource>(SplitSource{group, replica->snapshot(), split})};
+    return SplitFound{
+        std::make_shared<const SplitSource>(SplitSource{group, replica->snapshot(), split})};
   }
   if (request.early && placement.child == child && replica->last_child() < child) {
     SplitState to_come;
