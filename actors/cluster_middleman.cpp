@@ -360,6 +360,13 @@ class Broker : public caf::io::basp_broker {
  public:
   using basp_broker::basp_broker;
 
+  // Before anything is sent to it.
+  void run_by(caf::execution_unit& unit) { unit_ = &unit; }
+
+  void enqueue(caf::mailbox_element_ptr element, caf::execution_unit*) override {
+    scheduled_actor::enqueue(std::move(element), unit_);
+  }
+
   resume_result resume(caf::execution_unit* context, size_t messages_max) override {
     in_turn_ = true;
     auto result = basp_broker::resume(context, messages_max);
@@ -497,6 +504,7 @@ class Broker : public caf::io::basp_broker {
     if (change == caf::unlink_atom::value) known->remove_link(to);
   }
 
+  caf::execution_unit* unit_ = nullptr;
   bool in_turn_ = false;
   std::vector<std::shared_ptr<Scribe*>> unsent_;  // what they have, at the end of this turn
 };
@@ -635,17 +643,23 @@ class MiddlemanActor : public caf::io::middleman_actor_impl {
 
 ClusterMiddleman::ClusterMiddleman(caf::actor_system& system, std::shared_ptr<const ClusterTls> tls,
                                    LogSink log, const Bounds& bounds)
-    : system_(system), shared_(std::make_shared<Shared>(std::move(tls), std::move(log), bounds)) {
+    : system_(system),
+      shared_(std::make_shared<Shared>(std::move(tls), std::move(log), bounds)),
+      loop_(system) {
   caf::io::middleman& plain = system.middleman();
   plain.run_later(block_sigpipe);
-  actor_ = system.spawn<MiddlemanActor, caf::detached + caf::hidden>(
-      plain.named_broker<Broker>(caf::atom("Jade")), shared_);
+  broker_ = plain.named_broker<Broker>(caf::atom("Jade"));
+  dynamic_cast<Broker&>(*caf::actor_cast<caf::abstract_actor*>(broker_)).run_by(loop_.unit());
+  actor_ = system.spawn<MiddlemanActor, caf::detached + caf::hidden>(broker_, shared_);
 }
 
 ClusterMiddleman::~ClusterMiddleman() {
   caf::scoped_actor self(system_, true);
   self->send_exit(actor_, caf::exit_reason::kill);
   self->wait_for(actor_);
+  // Nothing may be left for the loop to run.
+  self->send_exit(broker_, caf::exit_reason::kill);
+  self->wait_for(broker_);
 }
 
 caf::actor ClusterMiddleman::connector() const { return caf::actor_cast<caf::actor>(actor_); }

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "actors/cluster_tls.h"
+#include "actors/connection_loop.h"
 
 namespace jade {
 
@@ -27,11 +28,11 @@ class ClusterMiddleman {
     size_t connections_from_one_max = 128;
   };
 
-  // `system` has CAF's middleman and outlives this. `tls`: null for connections in the
-  // clear.
+  // `system` is configured by ConnectionLoop::configure() and outlives this. `tls`: null for
+  // connections in the clear.
   ClusterMiddleman(caf::actor_system& system, std::shared_ptr<const ClusterTls> tls, LogSink log,
                    const Bounds& bounds);
-  // Ends listening and dialling; connections that are up belong to CAF.
+  // Ends listening, dialling and all connections.
   ~ClusterMiddleman();
   ClusterMiddleman(const ClusterMiddleman&) = delete;
   ClusterMiddleman& operator=(const ClusterMiddleman&) = delete;
@@ -41,11 +42,16 @@ class ClusterMiddleman {
   // What others that connect get; at most once. Port 0: any. Returns the port.
   Result<uint16_t> publish(const caf::actor& actor, const std::string& host, uint16_t port);
 
+  // See ConnectionLoop::io().
+  boost::asio::io_context& loop() { return loop_.io(); }
+
   struct Shared;  // of the implementation
 
  private:
   caf::actor_system& system_;
   std::shared_ptr<Shared> shared_;
+  ConnectionLoop loop_;
+  caf::actor broker_;
   caf::io::middleman_actor actor_;
 };
 

@@ -29,7 +29,7 @@ namespace {
 // The system of a node of its own process: real threads, real time.
 struct SystemConfig : caf::actor_system_config {
   SystemConfig(uint32_t threads, bool cluster) {
-    if (cluster) load<caf::io::middleman>();
+    if (cluster) ConnectionLoop::configure(*this);
     jade::add_message_types(*this);
     set("scheduler.max-threads", static_cast<size_t>(threads));
     use_node_scheduler(*this);
@@ -306,6 +306,10 @@ Status Node::close() {
 }
 
 Api& Node::api() { return impl_->runtime->api(); }
+
+boost::asio::io_context* Node::loop() {
+  return impl_->middleman ? &impl_->middleman->loop() : nullptr;
+}
 
 Result<DatabaseInfo> Node::create_database(DatabaseSpec spec) {
   return wait_for<DatabaseInfo>(

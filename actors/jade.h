@@ -12,6 +12,10 @@
 
 #include "actors/api.h"
 
+namespace boost::asio {
+class io_context;
+}
+
 namespace jade {
 
 enum class LogLevel : uint8_t { debug, info, warning, error };
@@ -94,6 +98,11 @@ class Node {
 
   // The same operations without blocking, for servers. Valid until close().
   Api& api();
+
+  // The loop of the thread that serves the connections with other nodes, for whoever serves
+  // clients there as well (HttpServerOptions::loop), as passing requests on between threads takes
+  // longer than handling them. Runs until close(). Null where the node is alone.
+  boost::asio::io_context* loop();
 
   // Finishes what is in flight, makes it durable and releases the directory.
   Status close();

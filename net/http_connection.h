@@ -20,6 +20,7 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <unordered_set>
 
@@ -56,13 +57,16 @@ struct HttpGate {
 
 // One event loop's part: touched by its thread only, but for the gate.
 struct HttpLoop {
-  explicit HttpLoop(HttpShared& s) : shared(s), gate(std::make_shared<HttpGate>()) {
+  // `run_elsewhere`: null for a loop of its own.
+  HttpLoop(HttpShared& s, boost::asio::io_context* run_elsewhere)
+      : shared(s), io(run_elsewhere != nullptr ? *run_elsewhere : own.emplace(1)) {
     gate->io = &io;
   }
 
   HttpShared& shared;
-  boost::asio::io_context io{1};
-  std::shared_ptr<HttpGate> gate;
+  std::optional<boost::asio::io_context> own;
+  boost::asio::io_context& io;
+  std::shared_ptr<HttpGate> gate = std::make_shared<HttpGate>();
   std::unordered_set<std::shared_ptr<HttpConnection>> connections;
 };
 

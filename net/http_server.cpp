@@ -4,6 +4,7 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <future>
 #include <thread>
 
 #include "net/http_connection.h"
@@ -50,7 +51,7 @@ Status HttpServerOptions::validate() const {
 struct HttpServer::Impl {
   Impl(HttpServerOptions options, Api& api) : shared(std::move(options), api) {
     for (unsigned i = 0; i < shared.options.threads; ++i) {
-      loops.push_back(std::make_unique<HttpLoop>(shared));
+      loops.push_back(std::make_unique<HttpLoop>(shared, i == 0 ? shared.options.loop : nullptr));
       timers.push_back(std::make_unique<asio::steady_timer>(loops.back()->io));
       guards.emplace_back(loops.back()->io.get_executor());
     }
@@ -61,10 +62,11 @@ struct HttpServer::Impl {
   Status start(ListenSocket::Impl& socket) {
     JADE_RETURN_IF_ERROR(socket.listen(acceptor()));
     port = socket.endpoint.port();
-    accept();
+    started = true;
+    asio::post(loops[0]->io, [this] { accept(); });
     for (size_t i = 0; i < loops.size(); ++i) {
       sweep_later(i);
-      threads.emplace_back([this, i] { loops[i]->io.run(); });
+      if (loops[i]->own) threads.emplace_back([this, i] { loops[i]->io.run(); });
     }
     return {};
   }
@@ -156,7 +158,7 @@ struct HttpServer::Impl {
     if (stopped) return;
     stopped = true;
     shared.stopping = true;
-    if (!threads.empty()) {
+    if (started) {
       asio::post(loops[0]->io, [this] {
         error_code ignored;
         acceptor().close(ignored);
@@ -172,8 +174,21 @@ struct HttpServer::Impl {
       std::lock_guard lock(loop->gate->mutex);
       loop->gate->io = nullptr;
     }
-    for (auto& loop : loops) loop->io.stop();
+    if (started && shared.options.loop != nullptr) leave_loop(*shared.options.loop);
+    for (auto& loop : loops) {
+      if (loop->own) loop->io.stop();
+    }
     for (auto& thread : threads) thread.join();
+  }
+
+  // It goes on: what was begun there is ended first, lest that find this gone.
+  void leave_loop(asio::io_context& loop) {
+    std::promise<void> left;
+    asio::post(loop, [this, &loop, &left] {
+      timers[0]->cancel();
+      asio::post(loop, [&left] { left.set_value(); });  // behind all that was cancelled
+    });
+    left.get_future().wait();
   }
 
   template <class Duration>
@@ -191,6 +206,7 @@ struct HttpServer::Impl {
   std::vector<std::thread> threads;
   size_t next_loop = 0;
   uint16_t port = 0;
+  bool started = false;
   bool stopped = false;
 };
 

@@ -16,12 +16,19 @@
 #include "net/listen_socket.h"
 #include "storage/status.h"
 
+namespace boost::asio {
+class io_context;
+}
+
 namespace jade {
 
 struct HttpServerOptions {
   std::string host = "127.0.0.1";  // an address or name of this machine; "0.0.0.0": all
   uint16_t port = 8080;            // 0: any free one, see port()
   unsigned threads = 1;            // event loops; one carries tens of thousands requests/s
+  // The first of them, where it is run by somebody else, in one thread, until stop() has returned
+  // (Node::loop()). Null: all have threads of their own.
+  boost::asio::io_context* loop = nullptr;
   size_t body_bytes_max = size_t{64} << 20;
   size_t header_bytes_max = size_t{16} << 10;
   // Bytes of bodies being received or handled, over all connections; beyond it a

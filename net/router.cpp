@@ -1,5 +1,9 @@
 #include "net/router.h"
 
+#include <algorithm>
+#include <array>
+#include <utility>
+
 #include "net/handlers.h"
 
 namespace jade {
@@ -37,31 +41,54 @@ constexpr Route table[route_count] = {
     {RouteId::remove_node, del, "/v1/cluster/nodes/{node}", "remove_node"},
 };
 
-// Takes the first segment, of which both start with "/".
-std::string_view take_segment(std::string_view& path) {
-  size_t end = path.find('/', 1);
-  std::string_view segment = path.substr(1, end == std::string_view::npos ? end : end - 1);
-  path = end == std::string_view::npos ? std::string_view() : path.substr(end);
-  return segment;
-}
+// Of a path, what follows each "/". Without any where it does not begin with one, or has more of
+// them than a route.
+struct Segments {
+  static constexpr size_t most = 6;
 
-bool matches(std::string_view pattern, std::string_view path, RouteMatch& match) {
-  while (!pattern.empty() && !path.empty()) {
-    std::string_view expected = take_segment(pattern);
-    std::string_view found = take_segment(path);
-    if (expected == "{db}" && !found.empty()) {
-      match.database = found;
-    } else if (expected == "{id}" && !found.empty()) {
-      match.vector_id = found;
-    } else if (expected == "{node}" && !found.empty()) {
-      match.node = found;
-    } else if (expected == "{shard}" && !found.empty()) {
-      match.shard = found;
-    } else if (expected != found) {
-      return false;
+  std::array<std::string_view, most> at;
+  size_t count = 0;
+
+  constexpr explicit Segments(std::string_view path) {
+    while (path.starts_with('/')) {
+      if (count == most) {
+        count = 0;
+        return;
+      }
+      size_t end = std::min(path.find('/', 1), path.size());
+      at[count++] = path.substr(1, end - 1);
+      path.remove_prefix(end);
     }
   }
-  return pattern.empty() && path.empty();
+};
+
+template <size_t... i>
+constexpr std::array<Segments, route_count> segments_of(std::index_sequence<i...>) {
+  return {Segments(table[i].pattern)...};
+}
+// By route.
+constexpr auto patterns = segments_of(std::make_index_sequence<route_count>());
+static_assert(std::ranges::all_of(patterns, [](const Segments& s) { return s.count > 0; }));
+
+// Where a segment in braces goes.
+std::string_view& part_of(RouteMatch& match, std::string_view expected) {
+  if (expected == "{db}") return match.database;
+  if (expected == "{id}") return match.vector_id;
+  return expected == "{node}" ? match.node : match.shard;
+}
+
+bool matches(const Segments& pattern, const Segments& path, RouteMatch& match) {
+  if (pattern.count != path.count) return false;
+  for (size_t i = 0; i < path.count; ++i) {
+    std::string_view expected = pattern.at[i];
+    if (!expected.starts_with('{')) {
+      if (expected != path.at[i]) return false;
+      continue;
+    }
+    if (path.at[i].empty()) return false;
+    part_of(match, expected) = path.at[i];
+  }
+  return true;
 }
 
 void allow(std::string& list, HttpMethod method) {
@@ -79,10 +106,12 @@ std::variant<RouteMatch, HttpResponse> match_route(HttpMethod method, std::strin
   std::string_view path = target.substr(0, question);
   std::string_view query = question == std::string_view::npos ? "" : target.substr(question + 1);
   HttpMethod wanted = method == head ? get : method;
+  const Segments segments(path);
   std::string allowed;
-  for (const Route& route : table) {
+  for (size_t i = 0; i < route_count; ++i) {
+    const Route& route = table[i];
     RouteMatch match;
-    if (!path.starts_with('/') || !matches(route.pattern, path, match)) continue;
+    if (!matches(patterns[i], segments, match)) continue;
     if (route.method == wanted) {
       match.route = &route;
       match.query = query;

@@ -127,8 +127,8 @@ const std::vector<Owned>& owned() {
        {"actors/jade.cpp"}},
       {"a thread",
        R"(\bstd::(jthread|thread|async)\b(?!::hardware_concurrency))",
-       {"actors/tls_listener.h", "actors/tls_listener.cpp", "index/worker_pool.h",
-        "index/worker_pool.cpp"}},
+       {"actors/connection_loop.cpp", "actors/tls_listener.h", "actors/tls_listener.cpp",
+        "index/worker_pool.h", "index/worker_pool.cpp"}},
       {"the environment", R"(\b(getenv|setenv)\b)", {}},
   };
   return rules;

@@ -72,7 +72,9 @@ Status ServedNode::open(const ServeConfig& config) {
   auto node = Node::open(std::move(options));
   if (!node) return node.status();
   node_ = std::move(*node);
-  auto server = HttpServer::start(http_options(config, log_), std::move(*socket), node_->api());
+  HttpServerOptions http = http_options(config, log_);
+  http.loop = node_->loop();
+  auto server = HttpServer::start(std::move(http), std::move(*socket), node_->api());
   if (!server) return server.status();
   server_ = std::move(*server);
 

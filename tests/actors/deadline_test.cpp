@@ -14,7 +14,7 @@ namespace jade {
 namespace {
 
 struct VirtualConfig : test::ScriptedConfig {
-  VirtualConfig() { set("scheduler.policy", caf::atom("testing")); }
+  VirtualConfig() : ScriptedConfig(false) { set("scheduler.policy", caf::atom("testing")); }
 };
 
 // Actors whose clock goes only as a test says.

@@ -5,6 +5,8 @@
 #include <thread>
 #include <vector>
 
+#include "actors/scheduler.h"
+
 using namespace jade;
 
 namespace {
@@ -86,6 +88,7 @@ TEST_CASE("whoever pauses is told to go on, whatever others do meanwhile") {
 
 TEST_CASE("a message keeps its receipt until an actor has worked on it") {
   caf::actor_system_config config;
+  use_node_scheduler(config);
   caf::actor_system system(config);
   Line line;
   ReceiptPtr seen;

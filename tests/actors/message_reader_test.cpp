@@ -4,6 +4,7 @@
 
 #include "actors/errors.h"
 #include "actors/messages.h"
+#include "actors/scheduler.h"
 
 namespace jade {
 namespace {
@@ -11,6 +12,7 @@ namespace {
 struct Config : caf::actor_system_config {
   Config() {
     set("scheduler.max-threads", size_t{1});
+    use_node_scheduler(*this);
     set("logger.verbosity", caf::atom("quiet"));
     jade::add_message_types(*this);
   }

@@ -16,7 +16,7 @@ namespace jade {
 namespace {
 
 struct VirtualConfig : test::ScriptedConfig {
-  VirtualConfig() { set("scheduler.policy", caf::atom("testing")); }
+  VirtualConfig() : ScriptedConfig(false) { set("scheduler.policy", caf::atom("testing")); }
 };
 
 // The peer actor of node 1 among others that do as a test says.

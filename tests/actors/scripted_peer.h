@@ -5,11 +5,16 @@
 
 #include "actors/errors.h"
 #include "actors/messages.h"
+#include "actors/scheduler.h"
 
 namespace jade::test {
 
 struct ScriptedConfig : caf::actor_system_config {
-  ScriptedConfig() { jade::add_message_types(*this); }
+  // `real`: with threads, as in a node; else the scheduler is the test's.
+  explicit ScriptedConfig(bool real = true) {
+    jade::add_message_types(*this);
+    if (real) use_node_scheduler(*this);
+  }
 };
 
 // Nothing: never answered.

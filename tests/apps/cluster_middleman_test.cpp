@@ -91,7 +91,7 @@ typename Inspector::result_type inspect(Inspector& f, Piece& x) {
 
 struct Config : caf::actor_system_config {
   Config() {
-    load<caf::io::middleman>();
+    ConnectionLoop::configure(*this);
     set("scheduler.max-threads", size_t{2});
     set("middleman.workers", size_t{0});  // as a node has it
     use_node_scheduler(*this);

@@ -1,6 +1,11 @@
 #include "net/http_server.h"
 
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/json.hpp>
+#include <future>
+#include <thread>
 
 #include "net/binary_codec.h"
 #include "net/url.h"
@@ -386,6 +391,41 @@ TEST_CASE("the address of a socket of IPv6 has its host in brackets") {
     return;
   }
   CHECK(socket->address() == "[::1]:" + std::to_string(socket->port()));
+}
+
+TEST_CASE("a server on somebody else's loop leaves it as it was") {
+  boost::asio::io_context loop{1};
+  auto guard = boost::asio::make_work_guard(loop);
+  std::thread runs([&] { loop.run(); });
+  auto ran_in = [&] {
+    std::promise<std::thread::id> id;
+    boost::asio::post(loop, [&] { id.set_value(std::this_thread::get_id()); });
+    return id.get_future().get();
+  };
+  HttpServerOptions options = test::options_on_free_port();
+  options.loop = &loop;
+  SUBCASE("alone") {}
+  SUBCASE("beside one of its own") { options.threads = 2; }
+  for (int round = 0; round < 3; ++round) {
+    ServerFixture f(options);
+    f.create_db();
+    auto second = f.connect();
+    CHECK(second->request("GET", "/v1/databases/db", "")->status == 200);
+    RawSocket idle(f.server->port());
+    RawSocket begun(f.server->port());
+    begun.send("GET /v1/databases HTTP/1.1\r\nHo");
+    // One more is never answered while the server is there.
+    RawSocket busy(f.server->port());
+    f.api.hold(true);
+    busy.send("GET /v1/databases HTTP/1.1\r\nHost: x\r\n\r\n");
+    f.api.wait_for_calls(1);
+    f.server->stop(0);
+    f.server.reset();
+    f.api.hold(false);
+    CHECK(ran_in() == runs.get_id());
+  }
+  guard.reset();
+  runs.join();
 }
 
 TEST_CASE("stopping answers what is in flight and closes what is idle") {
