@@ -29,7 +29,7 @@ struct Opened {
 };
 template struct Opened<&Multiplexer::epollfd_, &Multiplexer::internally_posted_>;
 
-// Of CAF's loop, before clients have theirs.
+// Of CAF's loop, one after the other, before clients have one.
 constexpr int turns_max = 16;
 
 }  // namespace
@@ -46,31 +46,27 @@ struct ConnectionLoop::Impl : caf::execution_unit {
     asio::post(io, [this, held = caf::intrusive_ptr<caf::resumable>(job, false)]() mutable {
       multiplexer.resume(std::move(held));
       multiplexer.handle_internal_events();
-      if (has_put_off(multiplexer)) run_multiplexer();
     });
   }
 
-  void run_multiplexer() {
-    for (int i = 0; i < turns_max; ++i) {
-      if (!multiplexer.try_run_once()) return;
-    }
-    if (has_put_off(multiplexer)) asio::post(io, [this] { run_multiplexer(); });
-  }
-
   void await_events() {
-    // Told at once where there is something left.
+    // Told at once where something is left.
     events.async_wait(asio::posix::stream_descriptor::wait_read,
                       [this](const boost::system::error_code& error) {
                         if (error) return;
-                        run_multiplexer();
+                        multiplexer.try_run_once();
                         await_events();
                       });
   }
 
   void run() {
-    run_multiplexer();
+    multiplexer.try_run_once();
     await_events();
-    io.run();
+    while (!io.stopped()) {
+      // What was given to CAF in this thread has woken nobody.
+      for (int i = 0; i < turns_max && has_put_off(multiplexer); ++i) multiplexer.try_run_once();
+      has_put_off(multiplexer) ? io.poll_one() : io.run_one();
+    }
   }
 
   Multiplexer& multiplexer;

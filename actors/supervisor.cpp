@@ -106,7 +106,7 @@ void supervisor_state::adopt(ClusterMapPtr next, bool is_current) {
       self->send(known->second.actor, placed_of(*map, group));
     }
   }
-  if (current) forget_prepared(wanted);
+  if (current) forget_children(wanted);
   prepare_children();
   changed();
 }
@@ -137,6 +137,7 @@ void supervisor_state::prepare_child(uint64_t parent, uint64_t child, int passes
     return preparation_ended(child);
   }
   preparing[child];
+  copied.insert(child);
   auto stop = [this, child](const caf::error&) { preparation_ended(child); };
   self->request(found->second.actor, fetch_timeout, GetSplit{child, true})
       .then(
@@ -174,16 +175,17 @@ bool supervisor_state::waits_for_copy(uint64_t group, std::function<void()> next
   return true;
 }
 
-void supervisor_state::forget_prepared(const std::set<uint64_t>& wanted) {
+void supervisor_state::forget_children(const std::set<uint64_t>& wanted) {
   std::set<uint64_t> children;
   for (const auto& [ignored, entry] : map->databases) {
     for (const ShardPlacement& placement : entry.shards) children.insert(placement.child);
   }
   std::vector<uint64_t> past;
-  for (uint64_t child : prepared) {
+  for (uint64_t child : copied) {
     if (children.count(child) == 0) past.push_back(child);
   }
   for (uint64_t child : past) {
+    copied.erase(child);
     prepared.erase(child);
     if (wanted.count(child) == 0 && shards.count(child) == 0) remove(child);
   }
@@ -487,10 +489,13 @@ void supervisor_state::remove(uint64_t group) {
                   return status;
                 }})
       .then([this, group](const TaskDone&) {
-        shards.erase(group);
         // It may have been given back meanwhile.
+        auto found = shards.find(group);
+        if (found != shards.end() && found->second.state == HostedShard::State::stopping) {
+          shards.erase(found);
+        }
         bool wanted = groups_here(*map, context->config.node_id).count(group) > 0;
-        if (wanted && !stopping) open(group);
+        if (wanted && !stopping && shards.count(group) == 0) open(group);
         changed();
       });
 }

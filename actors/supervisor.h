@@ -46,6 +46,7 @@ struct supervisor_state {
   // until then it is open.
   std::map<uint64_t, std::function<void()>> preparing;
   std::set<uint64_t> prepared;
+  std::set<uint64_t> copied;  // wholly or in part
   Code prepare_failure = Code::ok;  // said already
   bool current = false;             // the map is; before, nothing is removed by it
   std::string out_of_touch;         // OutOfTouch
@@ -68,7 +69,7 @@ struct supervisor_state {
   void prepare_child(uint64_t parent, uint64_t child, int passes);
   void preparation_ended(uint64_t child);
   // Removes the copies of children that will not be, as when their database was dropped.
-  void forget_prepared(const std::set<uint64_t>& wanted);
+  void forget_children(const std::set<uint64_t>& wanted);
   // Whether rows are being copied to its state; then `next` is done after that, instead of what
   // was to be before.
   bool waits_for_copy(uint64_t group, std::function<void()> next);

@@ -53,7 +53,7 @@ struct HttpServer::Impl {
     for (unsigned i = 0; i < shared.options.threads; ++i) {
       loops.push_back(std::make_unique<HttpLoop>(shared, i == 0 ? shared.options.loop : nullptr));
       timers.push_back(std::make_unique<asio::steady_timer>(loops.back()->io));
-      guards.emplace_back(loops.back()->io.get_executor());
+      if (loops.back()->own) guards.emplace_back(loops.back()->io.get_executor());
     }
   }
 
@@ -127,7 +127,8 @@ struct HttpServer::Impl {
     uint32_t shortest = std::min({o.idle_timeout_ms, o.read_timeout_ms, o.write_timeout_ms});
     timers[i]->expires_after(std::chrono::milliseconds(std::clamp(shortest / 4, 1u, 500u)));
     timers[i]->async_wait([this, i](error_code cancelled) {
-      if (cancelled) return;
+      // It may have gone off right before it was cancelled.
+      if (cancelled || !timers[i]) return;
       sweep(*loops[i]);
       sweep_later(i);
     });
@@ -181,11 +182,13 @@ struct HttpServer::Impl {
     for (auto& thread : threads) thread.join();
   }
 
-  // It goes on: what was begun there is ended first, lest that find this gone.
+  // It may go on, or be gone before this is: nothing of this may stay there.
   void leave_loop(asio::io_context& loop) {
     std::promise<void> left;
     asio::post(loop, [this, &loop, &left] {
-      timers[0]->cancel();
+      timers[0].reset();
+      acceptor_.reset();
+      accept_timer.reset();
       asio::post(loop, [&left] { left.set_value(); });  // behind all that was cancelled
     });
     left.get_future().wait();

@@ -2,7 +2,6 @@
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/json.hpp>
 #include <future>
 #include <thread>
@@ -393,39 +392,35 @@ TEST_CASE("the address of a socket of IPv6 has its host in brackets") {
   CHECK(socket->address() == "[::1]:" + std::to_string(socket->port()));
 }
 
-TEST_CASE("a server on somebody else's loop leaves it as it was") {
-  boost::asio::io_context loop{1};
-  auto guard = boost::asio::make_work_guard(loop);
-  std::thread runs([&] { loop.run(); });
-  auto ran_in = [&] {
-    std::promise<std::thread::id> id;
-    boost::asio::post(loop, [&] { id.set_value(std::this_thread::get_id()); });
-    return id.get_future().get();
-  };
+TEST_CASE("a server on somebody else's loop leaves it before it stops") {
   HttpServerOptions options = test::options_on_free_port();
-  options.loop = &loop;
   SUBCASE("alone") {}
   SUBCASE("beside one of its own") { options.threads = 2; }
-  for (int round = 0; round < 3; ++round) {
+  SUBCASE("whose timers go off all the time") { options.idle_timeout_ms = 4; }
+  for (int round = 0; round < 20; ++round) {
+    auto loop = std::make_unique<boost::asio::io_context>(1);
+    auto guard =
+        std::make_unique<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>>(
+            loop->get_executor());
+    std::thread runs([&] { loop->run(); });
+    options.loop = loop.get();
     ServerFixture f(options);
-    f.create_db();
-    auto second = f.connect();
-    CHECK(second->request("GET", "/v1/databases/db", "")->status == 200);
     RawSocket idle(f.server->port());
     RawSocket begun(f.server->port());
     begun.send("GET /v1/databases HTTP/1.1\r\nHo");
-    // One more is never answered while the server is there.
+    // One is not answered while the server is there.
     RawSocket busy(f.server->port());
     f.api.hold(true);
     busy.send("GET /v1/databases HTTP/1.1\r\nHost: x\r\n\r\n");
     f.api.wait_for_calls(1);
     f.server->stop(0);
+    // Nothing keeps the loop, and it may be gone before the server is.
+    guard.reset();
+    runs.join();
+    loop.reset();
     f.server.reset();
     f.api.hold(false);
-    CHECK(ran_in() == runs.get_id());
   }
-  guard.reset();
-  runs.join();
 }
 
 TEST_CASE("stopping answers what is in flight and closes what is idle") {
