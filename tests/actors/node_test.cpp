@@ -538,6 +538,27 @@ TEST_CASE("an update that is repeated after a split has its first answer") {
   }
 }
 
+TEST_CASE("what was copied for a split goes with its database, whenever that is dropped") {
+  TestNode test;
+  for (int round = 0; round < 8; ++round) {
+    auto created = test.node->create_database(spec_of("a", 8, Metric::l2));
+    REQUIRE(created.ok());
+    UpsertRequest request;
+    request.database = "a";
+    for (uint64_t id = 0; id < 3000; ++id) {
+      add(request, id, std::vector<float>(8, static_cast<float>(id)));
+    }
+    REQUIRE(test.node->upsert(request).ok());
+    REQUIRE(test.node->split_shard({"a", created->placement[0].shard}).ok());
+    // Before, while or after rows are copied.
+    for (int i = 0; i < 40 * round; ++i) REQUIRE(test.node->list_databases().ok());
+    REQUIRE(test.node->drop_database("a").ok());
+    while (!std::filesystem::is_empty(test.dir / "data" / "shards")) {
+      REQUIRE(test.node->list_databases().ok());
+    }
+  }
+}
+
 TEST_CASE("a deletion that is repeated after splits counts what it deleted once") {
   TestNode test;
   REQUIRE(test.node->create_database(spec_of("a", 1, Metric::l2)).ok());
