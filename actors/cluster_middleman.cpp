@@ -420,7 +420,19 @@ class Broker : public caf::io::basp_broker {
         if (whole && !is_sane(data, connection.hdr)) return basp::malformed_basp_message;
         break;
     }
+    if (!whole && !has_content(data)) return basp::malformed_basp_message;
     return instance.handle(context(), data, connection.hdr, whole);
+  }
+
+  // Of a header: whether that what it announces has the content without which CAF would read what
+  // is not there.
+  bool has_content(const caf::io::new_data_msg& data) {
+    basp::header header;
+    caf::binary_deserializer reader(context(), data.buf);
+    if (reader(header)) return false;
+    if (header.payload_len > 0 || header.operation == basp::message_type::heartbeat) return true;
+    scribe_of(data).refuse("it sent a message without content");
+    return false;
   }
 
   // What CAF reads itself: who it is, and that actors have ended.

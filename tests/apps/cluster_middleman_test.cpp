@@ -124,6 +124,17 @@ struct System {
   std::unique_ptr<ClusterMiddleman> middleman;
 };
 
+// A connection of somebody who does not speak as nodes do.
+Descriptor dial(uint16_t port) {
+  Descriptor fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(port);
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  REQUIRE(connect(fd.get(), reinterpret_cast<sockaddr*>(&to), sizeof to) == 0);
+  return fd;
+}
+
 caf::behavior echo(caf::event_based_actor*) {
   return {[](std::string& text) { return std::move(text); }};
 }
@@ -296,20 +307,46 @@ TEST_CASE("one that takes nothing of what is sent to it is let go") {
   b.reset();
 }
 
+TEST_CASE("whoever sends headers of all kinds is let go, and others are heard") {
+  System a(nullptr), b(nullptr);
+  auto actor = a.system.spawn(echo);
+  auto port = a.middleman->publish(actor, "127.0.0.1", 0);
+  REQUIRE(port.ok());
+  caf::actor remote = b.connect(*port);
+  REQUIRE(remote);
+  uint64_t random = 1;
+  auto next = [&] { return random = random * 6364136223846793005u + 1442695040888963407u; };
+  for (int round = 0; round < 400; ++round) {
+    // As CAF writes it: kind, two bytes, flags, bytes that follow, three numbers.
+    std::string header(32, '\0');
+    header[0] = static_cast<char>(round % 9);
+    header[3] = static_cast<char>(round / 9 % 4);
+    if (round % 5 == 4) header[7] = static_cast<char>(next() >> 58);
+    for (size_t i : {15u, 23u, 31u}) header[i] = static_cast<char>(next() >> 61);
+    header.append(static_cast<unsigned char>(header[7]), static_cast<char>(next() >> 56));
+    if (round % 7 == 6) header += header;
+    Descriptor fd = dial(*port);
+    REQUIRE(send(fd.get(), header.data(), header.size(), MSG_NOSIGNAL) > 0);
+    shutdown(fd.get(), SHUT_WR);
+    // Until it is let go, or heard to its end.
+    char bytes[512];
+    while (recv(fd.get(), bytes, sizeof bytes, 0) > 0) {
+    }
+  }
+  caf::scoped_actor self(b.system);
+  bool answered = false;
+  self->request(remote, limit, std::string("x"))
+      .receive([&](const std::string& text) { answered = text == "x"; }, [](const caf::error&) {});
+  CHECK(answered);
+  caf::anon_send_exit(actor, caf::exit_reason::kill);
+}
+
 TEST_CASE("one address has so many connections at most, and those that end make room") {
   System a(nullptr, {.connections_from_one_max = 2});
   auto actor = a.system.spawn(echo);
   auto port = a.middleman->publish(actor, "127.0.0.1", 0);
   REQUIRE(port.ok());
-  auto dial = [&] {
-    Descriptor fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_in to{};
-    to.sin_family = AF_INET;
-    to.sin_port = htons(*port);
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    REQUIRE(connect(fd.get(), reinterpret_cast<sockaddr*>(&to), sizeof to) == 0);
-    return fd;
-  };
+  auto dial = [&] { return jade::dial(*port); };
   // Whoever is let in is greeted.
   auto greeted = [](const Descriptor& fd) {
     char byte;
