@@ -148,8 +148,12 @@ Result<std::unique_ptr<NodeRuntime>> NodeRuntime::start(caf::actor_system& syste
             ? caf::actor_cast<blocking_actor>(system.spawn(slow_blocking_worker, seams.build_ms))
             : spawn_blocking(system, detach, with_nice(builder_nice)));
   }
-  for (uint32_t i = 0; i < std::max(1u, config.searchers); ++i) {
-    context->searchers.push_back(system.spawn(searcher));
+  const uint32_t searchers = std::max(1u, config.searchers);
+  for (uint32_t i = 0; i < searchers; ++i) {
+    context->long_searchers.push_back(system.spawn(long_searcher));
+  }
+  for (uint32_t i = 0; i < searchers; ++i) {
+    context->searchers.push_back(system.spawn(searcher, context->long_searchers));
   }
   context->seams = std::move(seams);
   context->config = config;
@@ -216,6 +220,7 @@ void NodeRuntime::kill() {
   end(context_->lister);
   for (const auto& builder : context_->builders) end(builder);
   for (const auto& searcher : context_->searchers) end(searcher);
+  for (const auto& searcher : context_->long_searchers) end(searcher);
   gateway_ = nullptr;
   ingest_ = nullptr;
   query_ = nullptr;

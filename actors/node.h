@@ -138,6 +138,7 @@ struct NodeContext {
   std::vector<blocking_actor> builders;
   std::shared_ptr<Workers> workers;  // share in what builders do; null: none
   std::vector<searcher_actor> searchers;
+  std::vector<searcher_actor> long_searchers;  // for these
   std::shared_ptr<ShardFronts> fronts = std::make_shared<ShardFronts>();
 
   void say(LogLevel level, std::string_view component, std::string_view message) const {

@@ -16,8 +16,9 @@
 namespace jade {
 namespace {
 
-// Nice value of the workers of those that work long.
-constexpr int long_nice = 10;
+constexpr size_t lanes = 3;
+// Nice values of their workers.
+constexpr int nice_of[lanes] = {0, 5, 10};
 
 // Of another thread's time: a search needs four turns on its way, with one message each.
 // What came meanwhile may take longer, and is for a worker.
@@ -31,33 +32,35 @@ bool is_of(caf::resumable* job, bool (*kind)(std::string_view name)) {
 
 bool calls_back(std::string_view name) { return name == "client"; }
 
-bool works_long(caf::resumable* job) { return is_of(job, jade::works_long); }
-
-void lower_priority() {
-  // Of this thread only: on Linux every thread has a nice value of its own. Where it is
-  // refused, all goes on, at the same priority.
-  (void)setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), long_nice);
+size_t lane_of_job(caf::resumable* job) {
+  if (job->subtype() != caf::resumable::scheduled_actor) return 0;
+  return static_cast<size_t>(jade::lane_of(static_cast<caf::scheduled_actor*>(job)->name()));
 }
 
-// Which worker runs what next. There are two lanes: half of the workers run what works long,
-// the others all else. Jobs of a lane wait in one queue, but for one job of each worker: that
-// which it has made runnable last, and runs next. A worker with nothing to do takes those
-// too, of its lane, before it sleeps.
+void lower_priority(int nice) {
+  // Of this thread only: on Linux every thread has a nice value of its own. Where it is
+  // refused, all goes on, at the same priority.
+  (void)setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), nice);
+}
+
+// Which worker runs what next. Each lane has as many workers as the others. Jobs of a lane wait in
+// one queue, but for one job of each worker: that which it has made runnable last, and runs next. A
+// worker with nothing to do takes those too, of its lane, before it sleeps.
 class RunQueue : public caf::policy::unprofiled {
  public:
   using Job = caf::resumable;
 
-  struct Lane {
+  struct Queue {
     std::mutex mutex;
     std::condition_variable runnable;
-    std::deque<Job*> queue;
+    std::deque<Job*> jobs;
     size_t sleeping = 0;  // less those that are woken already
   };
 
   struct coordinator_data {
     explicit coordinator_data(caf::scheduler::abstract_coordinator*) {}
 
-    Lane quick, slow;
+    Queue of_lane[lanes];
   };
 
   struct worker_data {
@@ -73,53 +76,54 @@ class RunQueue : public caf::policy::unprofiled {
 
   template <class Coordinator>
   void central_enqueue(Coordinator* self, Job* job) {
-    put(works_long(job) ? d(self).slow : d(self).quick, job);
+    put(d(self).of_lane[lane_of_job(job)], job);
   }
 
   template <class Worker>
   void external_enqueue(Worker* self, Job* job) {
-    put(lane_of(self), job);
+    put(queue_of(self), job);
   }
 
   template <class Worker>
   void internal_enqueue(Worker* self, Job* job) {
-    if (works_long(job) != is_slow(self)) return central_enqueue(self->parent(), job);
+    if (lane_of_job(job) != lane_of(self)) return central_enqueue(self->parent(), job);
     // What was to be next has waited since then, while this worker went on: that is for
     // another.
     Job* waiting = d(self).next.exchange(job);
-    if (waiting != nullptr) put(lane_of(self), waiting);
+    if (waiting != nullptr) put(queue_of(self), waiting);
   }
 
   template <class Worker>
   void resume_job_later(Worker* self, Job* job) {
-    put(lane_of(self), job);
+    put(queue_of(self), job);
   }
 
   template <class Worker>
   Job* dequeue(Worker* self) {
     worker_data& own = d(self);
-    if (!std::exchange(own.begun, true) && is_slow(self)) lower_priority();
-    Lane& lane = lane_of(self);
+    const size_t lane = lane_of(self);
+    if (!std::exchange(own.begun, true) && nice_of[lane] > 0) lower_priority(nice_of[lane]);
+    Queue& queue = queue_of(self);
     // Actors that answer each other must not keep those in the queue waiting.
     if (++own.in_a_row < in_a_row_max) {
       if (Job* job = own.next.exchange(nullptr)) return job;
     }
     own.in_a_row = 0;
     {
-      std::lock_guard lock(lane.mutex);
-      if (Job* job = pop(lane)) return job;
+      std::lock_guard lock(queue.mutex);
+      if (Job* job = pop(queue)) return job;
     }
-    const size_t workers = self->parent()->num_workers() / 2;
-    const size_t first = is_slow(self) ? workers : 0;
+    const size_t workers = self->parent()->num_workers() / lanes;
+    const size_t first = lane * workers;
     for (size_t i = 0; i < workers; ++i) {
       size_t other = first + (self->id() + i) % workers;
       if (Job* job = d(self->parent()->worker_by_id(other)).next.exchange(nullptr)) return job;
     }
-    std::unique_lock lock(lane.mutex);
+    std::unique_lock lock(queue.mutex);
     for (;;) {
-      if (Job* job = pop(lane)) return job;
-      ++lane.sleeping;
-      lane.runnable.wait(lock);
+      if (Job* job = pop(queue)) return job;
+      ++queue.sleeping;
+      queue.runnable.wait(lock);
     }
   }
 
@@ -130,12 +134,12 @@ class RunQueue : public caf::policy::unprofiled {
 
   template <class Coordinator, class Function>
   void foreach_central_resumable(Coordinator* self, Function run) {
-    for (Lane* lane : {&d(self).quick, &d(self).slow}) {
+    for (Queue& queue : d(self).of_lane) {
       for (;;) {
         Job* job = nullptr;
         {
-          std::lock_guard lock(lane->mutex);
-          job = pop(*lane);
+          std::lock_guard lock(queue.mutex);
+          job = pop(queue);
         }
         if (job == nullptr) break;
         run(job);
@@ -146,32 +150,32 @@ class RunQueue : public caf::policy::unprofiled {
  private:
   static constexpr int in_a_row_max = 32;
 
-  // The first half of them is quick.
+  // By their numbers: one lane after the other.
   template <class Worker>
-  static bool is_slow(Worker* self) {
-    return self->id() >= self->parent()->num_workers() / 2;
+  static size_t lane_of(Worker* self) {
+    return self->id() / (self->parent()->num_workers() / lanes);
   }
   template <class Worker>
-  Lane& lane_of(Worker* self) {
-    return is_slow(self) ? d(self->parent()).slow : d(self->parent()).quick;
+  Queue& queue_of(Worker* self) {
+    return d(self->parent()).of_lane[lane_of(self)];
   }
 
-  static void put(Lane& lane, Job* job) {
+  static void put(Queue& queue, Job* job) {
     bool wake = false;
     {
-      std::lock_guard lock(lane.mutex);
-      lane.queue.push_back(job);
-      wake = lane.sleeping > 0;
-      if (wake) --lane.sleeping;
+      std::lock_guard lock(queue.mutex);
+      queue.jobs.push_back(job);
+      wake = queue.sleeping > 0;
+      if (wake) --queue.sleeping;
     }
     // Not under the lock, or the first that it meets is the lock.
-    if (wake) lane.runnable.notify_one();
+    if (wake) queue.runnable.notify_one();
   }
 
-  static Job* pop(Lane& lane) {
-    if (lane.queue.empty()) return nullptr;
-    Job* job = lane.queue.front();
-    lane.queue.pop_front();
+  static Job* pop(Queue& queue) {
+    if (queue.jobs.empty()) return nullptr;
+    Job* job = queue.jobs.front();
+    queue.jobs.pop_front();
     return job;
   }
 };
@@ -183,13 +187,16 @@ class NodeCoordinator : public caf::scheduler::coordinator<RunQueue> {
  protected:
   void init(caf::actor_system_config& config) override {
     coordinator<RunQueue>::init(config);
-    num_workers_ *= 2;  // for each lane
+    num_workers_ *= lanes;
   }
 };
 
 }  // namespace
 
-bool works_long(std::string_view name) { return name == "shard" || name == "ingest"; }
+Lane lane_of(std::string_view name) {
+  if (name == "shard" || name == "ingest") return Lane::writes;
+  return name == "long_searcher" ? Lane::searches : Lane::quick;
+}
 
 bool works_briefly(std::string_view name) {
   return calls_back(name) || name == "gateway" || name == "query" || name == "peer";

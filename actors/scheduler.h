@@ -5,8 +5,9 @@
 // runnable to itself, and only wakes another for what it cannot do next. The idea of the slot
 // is that of Go's scheduler ("runnext"). The clock is CAF's (but see actors/timers.h).
 //
-// Some actors work for milliseconds at a time: those that carry writes out. They have workers of
-// their own, as many and of lower priority, so that the others wait for none of them.
+// Some actors work for milliseconds at a time, or for seconds: those that carry writes out, and those
+// that run long searches. Each of both kinds has workers of its own, as many and of lower priority,
+// so that the others wait for none of them, nor they for each other.
 //
 // The threads that serve connections, of clients and of other nodes, lend themselves to the actors
 // that a search goes through on its way (BriefTurns), as only its last step is long.
@@ -21,11 +22,12 @@
 
 namespace jade {
 
-// Whether actors of this name (of their state) have the workers of lower priority.
-bool works_long(std::string_view name);
+// The workers of a kind of actors.
+enum class Lane : uint8_t { quick, searches, writes };
+// Of actors of this name (of their state).
+Lane lane_of(std::string_view name);
 
-// Of systems made with this configuration. `scheduler.max-threads` counts as ever, for each of
-// both kinds of workers.
+// Of systems made with this configuration. `scheduler.max-threads` counts as ever, for each lane.
 void use_node_scheduler(caf::actor_system_config& config);
 
 // Whether actors of this name work for microseconds at a time, and never block.

@@ -311,11 +311,23 @@ caf::result<T> answer(searcher_actor::pointer self, uint64_t deadline_ms, const 
   return reply(std::move(found));
 }
 
-}  // namespace
+// Whom to hand what is long; none: nobody.
+class LongSearchers {
+ public:
+  explicit LongSearchers(std::vector<searcher_actor> all) : all_(std::move(all)) {}
+  explicit operator bool() const { return !all_.empty(); }
+  const searcher_actor& next() { return all_[turn_++ % all_.size()]; }
 
-searcher_actor::behavior_type searcher(searcher_actor::pointer self) {
+ private:
+  std::vector<searcher_actor> all_;
+  size_t turn_ = 0;
+};
+
+searcher_actor::behavior_type run(searcher_actor::pointer self,
+                                  const std::shared_ptr<LongSearchers>& others) {
   return {
-      [=](const SearchTask& task) {
+      [=](SearchTask& task) -> caf::result<ShardHits> {
+        if (*others && is_long(task)) return self->delegate(others->next(), std::move(task));
         auto run = [self](const SearchTask& search, Stopper& stop) {
           return run_search(search, stop, [self] { return now_ns(self); });
         };
@@ -327,19 +339,62 @@ searcher_actor::behavior_type searcher(searcher_actor::pointer self) {
       [=](const ListTask& task) {
         return answer<ShardVectors>(self, task.list.route.deadline_ms, task, run_list);
       },
-      [=](const RecallTask& task) {
+      [=](RecallTask& task) -> caf::result<ShardRecallCount> {
+        if (*others) return self->delegate(others->next(), std::move(task));
         return answer<ShardRecallCount>(self, task.recall.route.deadline_ms, task, run_recall);
       },
       [=](const SampleTask& task) {
         return answer<ShardVectors>(self, task.deadline_ms, task, run_sample);
       },
-      [=](const MatchTask& task) {
+      [=](MatchTask& task) -> caf::result<MatchedRows> {
+        if (*others) return self->delegate(others->next(), std::move(task));
         return answer<MatchedRows>(self, task.deadline_ms, task, run_match);
       },
-      [](const TrimTask& task) { return reply(run_trim(task)); },
-      [](const DigestTask& task) { return reply(run_digest(task)); },
+      [=](TrimTask& task) -> caf::result<MatchedRows> {
+        if (*others) return self->delegate(others->next(), std::move(task));
+        return reply(run_trim(task));
+      },
+      [=](DigestTask& task) -> caf::result<ShardDigest> {
+        if (*others) return self->delegate(others->next(), std::move(task));
+        return reply(run_digest(task));
+      },
       [](ExportTask& task) { return reply(run_export(task)); },
   };
+}
+
+}  // namespace
+
+bool is_long(const SearchTask& task) {
+  // About 5 ms of a core.
+  constexpr double values_max = 16e6;
+  // A walk compares so many rows for each that it keeps; an index by lists is similar.
+  constexpr double rows_per_kept = 24;
+  const ShardSearch& search = task.search;
+  if (!task.view || search.vector >= task.view->segments.size() || search.dimension == 0)
+    return false;
+  double rows = 0;
+  for (const SegmentView& segment : task.view->segments[search.vector]) rows += segment.visible;
+  double compared = rows;
+  if (!search.exact) {
+    const IndexOptions& index = task.view->index;
+    double kept = std::max(search.k, search.ef_search > 0 ? search.ef_search : index.ef_search);
+    // With more effort where it cannot be known how much it takes.
+    if (min_recall_of(search, index) > 0) kept *= 4;
+    compared = std::min(rows, rows_per_kept * kept);
+  }
+  const double queries =
+      static_cast<double>(search.queries.size()) / (sizeof(float) * search.dimension);
+  return queries * compared * search.dimension > values_max;
+}
+
+searcher_actor::behavior_type searcher(searcher_actor::pointer self,
+                                       std::vector<searcher_actor> long_searchers) {
+  return run(self, std::make_shared<LongSearchers>(std::move(long_searchers)));
+}
+
+searcher_actor::behavior_type long_searcher(
+    searcher_actor::stateful_pointer<long_searcher_state> self) {
+  return run(self, std::make_shared<LongSearchers>(std::vector<searcher_actor>()));
 }
 
 }  // namespace jade

@@ -196,7 +196,10 @@ TEST_CASE("what waits for a shard that nobody can reach says so when its time is
 TEST_CASE("a searcher does not begin what nobody waits for any more") {
   VirtualSystem v;
   v.advance(1000);
-  auto searcher = v.spawn(jade::searcher);
+  std::vector<searcher_actor> others;
+  SUBCASE("alone") {}
+  SUBCASE("that hands on what is long") { others.push_back(v.spawn(jade::long_searcher)); }
+  auto searcher = v.spawn(jade::searcher, others);
   SearchTask search;
   search.search.route.deadline_ms = v.now();
   auto refused = v.ask<ShardHits>(searcher, search);

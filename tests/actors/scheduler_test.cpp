@@ -105,38 +105,46 @@ TEST_CASE("what a thread put off while it goes on is done by another") {
 
 namespace {
 
-// Of a name that works long.
-struct long_state {
+// Of names that work long.
+struct write_state {
   static inline const char* name = "shard";
+};
+struct search_state {
+  static inline const char* name = "long_searcher";
 };
 
 }  // namespace
 
-TEST_CASE("actors that work long keep none of the others waiting") {
-  REQUIRE(works_long(long_state::name));
+TEST_CASE("actors that work long keep none of other kinds waiting") {
+  REQUIRE(lane_of(write_state::name) == Lane::writes);
+  REQUIRE(lane_of(search_state::name) == Lane::searches);
   Threads config(2);
   // They outlive the system, some of whose actors may only begin as it ends.
   std::promise<void> release;
   std::shared_future<void> released = release.get_future().share();
-  std::atomic<int> working{0};
+  std::atomic<int> writing{0}, searching{0};
   caf::actor_system system(config);
-  auto busy = [&working, released](caf::stateful_actor<long_state>*) -> caf::behavior {
-    return {[&working, released](int) {
-      ++working;
+  auto work = [released](std::atomic<int>& count) -> caf::behavior {
+    return {[&count, released](int) {
+      ++count;
       released.wait();
     }};
   };
+  auto write = [&](caf::stateful_actor<write_state>*) { return work(writing); };
+  auto search = [&](caf::stateful_actor<search_state>*) { return work(searching); };
   auto echo = [](caf::event_based_actor*) -> caf::behavior { return {[](int n) { return n; }}; };
-  // More than there are threads of either kind.
+  // More than there are threads of any kind.
   std::vector<caf::actor> workers;
-  for (int i = 0; i < 8; ++i) workers.push_back(system.spawn(busy));
+  for (int i = 0; i < 8; ++i) workers.push_back(system.spawn(write));
+  for (int i = 0; i < 8; ++i) workers.push_back(system.spawn(search));
   for (const caf::actor& worker : workers) caf::anon_send(worker, 1);
-  while (working < 2) std::this_thread::yield();
+  while (writing < 2 || searching < 2) std::this_thread::yield();
   caf::scoped_actor self(system);
   auto quick = system.spawn(echo);
   self->request(quick, caf::infinite, 5)
       .receive([](int n) { CHECK(n == 5); }, [](const caf::error&) { CHECK(false); });
-  CHECK(working == 2);
+  CHECK(writing == 2);
+  CHECK(searching == 2);
   release.set_value();
   workers.clear();
 }
@@ -236,7 +244,7 @@ TEST_CASE("actors that work briefly do so in the thread that has asked") {
   CHECK(threads_of_chain<query_state, query_state>(5, Thread::of_node) == ThreadIds(6, here));
 
   // Another is not one of them.
-  auto mixed = threads_of_chain<query_state, long_state>(1, Thread::of_node);
+  auto mixed = threads_of_chain<query_state, write_state>(1, Thread::of_node);
   REQUIRE(mixed.size() == 2);
   CHECK(mixed[0] == here);
   CHECK(mixed[1] != here);
