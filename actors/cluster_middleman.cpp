@@ -690,7 +690,11 @@ Result<uint16_t> ClusterMiddleman::publish(const caf::actor& actor, const std::s
                 caf::actor_cast<caf::strong_actor_ptr>(actor), system_.message_types(actor), host,
                 true)
       .receive([&](uint16_t listened) { published = listened; },
-               [&](const caf::error& error) { published = unavailable(system_.render(error)); });
+               [&](const caf::error& error) {
+                 bool taken = error == caf::sec::cannot_open_port;
+                 published =
+                     unavailable(taken ? "the port cannot be opened" : system_.render(error));
+               });
   return published;
 }
 
