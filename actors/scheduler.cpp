@@ -25,17 +25,15 @@ constexpr int nice_of[lanes] = {0, 5, 10};
 constexpr size_t brief_turns_max = 16;
 constexpr size_t brief_messages_max = 1;
 
-bool is_of(caf::resumable* job, bool (*kind)(std::string_view name)) {
-  return job->subtype() == caf::resumable::scheduled_actor &&
-         kind(static_cast<caf::scheduled_actor*>(job)->name());
+// Of the actor; "": it is none.
+std::string_view name_of(caf::resumable* job) {
+  if (job->subtype() != caf::resumable::scheduled_actor) return "";
+  return static_cast<caf::scheduled_actor*>(job)->name();
 }
 
 bool calls_back(std::string_view name) { return name == "client"; }
 
-size_t lane_of_job(caf::resumable* job) {
-  if (job->subtype() != caf::resumable::scheduled_actor) return 0;
-  return static_cast<size_t>(jade::lane_of(static_cast<caf::scheduled_actor*>(job)->name()));
-}
+size_t lane_of_job(caf::resumable* job) { return static_cast<size_t>(lane_of(name_of(job))); }
 
 void lower_priority(int nice) {
   // Of this thread only: on Linux every thread has a nice value of its own. Where it is
@@ -208,8 +206,8 @@ BriefTurns::BriefTurns(caf::actor_system& system, Thread thread)
       lends_(dynamic_cast<NodeCoordinator*>(&system.scheduler()) != nullptr) {}
 
 void BriefTurns::exec_later(caf::resumable* job) {
-  const bool answers = thread_ == Thread::of_caller && turns_ > 0 && is_of(job, calls_back);
-  if (lends_ && !answers && is_of(job, works_briefly)) return jobs_.push_back(job);
+  const bool answers = thread_ == Thread::of_caller && turns_ > 0 && calls_back(name_of(job));
+  if (lends_ && !answers && works_briefly(name_of(job))) return jobs_.push_back(job);
   system().scheduler().enqueue(job);
 }
 
