@@ -242,7 +242,6 @@ void HttpConnection::handle_message() {
   deadline_ = Clock::time_point::max();
   state_ = State::handling;
   shared_.metrics->request_started();
-  if (shared_.stopping) last_ = true;
   if (request_.refusal) return send(std::move(*request_.refusal));
   if (parser_.request().body.size() > shared_.options.inline_body_bytes) {
     // The request stays here, untouched by this thread, until it is answered.
@@ -295,7 +294,8 @@ void HttpConnection::deliver(HttpResponse response) {
 }
 
 void HttpConnection::send(HttpResponse response) {
-  bool keep = !last_ && request_.complete && parser_.keep_alive();
+  // A stop may not have reached this loop yet.
+  bool keep = !last_ && !shared_.stopping && request_.complete && parser_.keep_alive();
   last_ = !keep;
   finish_metrics(response.status, response.body.size());
   output_head_.clear();
