@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <deque>
 #include <functional>
+#include <iterator>
 #include <set>
 #include <unordered_map>
 #include <utility>
@@ -211,6 +213,8 @@ struct Part {
   std::string command;
   // Of an update, the first row of its part of the request: places of rows count from there.
   size_t first_row = 0;
+  // When it is no longer sent again, by the actor clock; set as it is sent first.
+  uint64_t retry_until_ms = 0;
 };
 
 bool is_empty(const UpsertCommand& command) { return command.ids.empty(); }
@@ -455,7 +459,8 @@ Result<std::vector<Part>> split_again(const DatabaseEntry& database, const Part&
   for (size_t shard = 0; shard < database.shards.size(); ++shard) {
     const uint64_t group = database.shards[shard].group;
     auto add = [&](const auto& command) {
-      if (!is_empty(command)) parts.push_back({group, encode(command, request), part.first_row});
+      if (is_empty(command)) return;
+      parts.push_back({group, encode(command, request), part.first_row, part.retry_until_ms});
     };
     add(upserts[shard]);
     add(updates[shard]);
@@ -486,14 +491,19 @@ Status note_missing(const Part& part, const ShardWritten& written, std::vector<b
   return visit_command(part.command, visitor);
 }
 
-// One request: its parts are written at once, and those whose answer is lost again,
-// while time remains.
+// Parts of one request that are on their way to their shards at once. It keeps disks busy;
+// more would only wait, on connections by which leaders say that they are still there.
+constexpr size_t underway_bytes_max = 4u << 20;
+
+// One request: its parts are written in order, several at once, and those whose answer is
+// lost again, while time remains. After a failure no more are sent.
 struct Writing {
   std::string database;
   uint64_t deadline_ms = 0;  // by the actor clock
-  uint64_t retry_until_ms = 0;
-  size_t sent = 0;
-  size_t missing = 0;
+  std::deque<Part> waiting;
+  size_t underway_bytes = 0;
+  size_t parts = 0;
+  size_t missing = 0;  // that have no answer yet, or wait
   uint64_t affected = 0;
   // The entries that are counted, with their groups.
   std::set<std::pair<uint64_t, uint64_t>> counted;
@@ -521,7 +531,7 @@ struct Writing {
     if (failure.ok()) {
       return done(Written{affected, encode_token(indexes), std::move(missing_rows)});
     }
-    if (sent == 1) return done(failure);
+    if (parts == 1) return done(failure);
     done(Status(failure.code(),
                 failure.message() +
                     " (other parts of this request may have been written; sending it again is "
@@ -529,11 +539,29 @@ struct Writing {
   }
   void fail(const Status& status) {
     failure = status;
+    missing -= waiting.size();
+    waiting.clear();
     finish_one();
   }
 };
 
+// Of what is sent now.
+uint64_t retry_until_ms(ingest_pointer self, const Writing& all) {
+  return std::min(all.deadline_ms, now_ms(self) + to_ms(self->state.options.retry_for));
+}
+
 void write(ingest_pointer self, std::shared_ptr<Writing> all, Part part);
+
+void write_more(ingest_pointer self, const std::shared_ptr<Writing>& all) {
+  while (!all->waiting.empty()) {
+    size_t bytes = all->waiting.front().command.size();
+    if (all->underway_bytes > 0 && all->underway_bytes + bytes > underway_bytes_max) return;
+    Part part = std::move(all->waiting.front());
+    all->waiting.pop_front();
+    part.retry_until_ms = retry_until_ms(self, *all);
+    write(self, all, std::move(part));
+  }
+}
 
 // A shard keeps its group when it is split, so the database that a part was for is gone;
 // one that has its name now is another.
@@ -561,20 +589,24 @@ void write(ingest_pointer self, std::shared_ptr<Writing> all, Part part) {
   auto shard = routes.shard(*placement);
   if (!shard.ok()) return all->fail(shard.status());
   auto kept = std::make_shared<const Part>(std::move(part));
+  all->underway_bytes += kept->command.size();
   ShardWrite message;
   message.route.group = kept->group;
   message.command = kept->command;
   message.route.deadline_ms = all->deadline_ms;
   ask_until<ShardWritten>(
       self, self->state.timers, *shard, all->deadline_ms, std::move(message),
-      [all, kept](const ShardWritten& written) {
+      [=](const ShardWritten& written) {
+        all->underway_bytes -= kept->command.size();
         all->count(written, *kept);
         all->finish_one();
+        write_more(self, all);
       },
       [=](const caf::error& error) {
+        all->underway_bytes -= kept->command.size();
         Status status = to_status(error);
         bool again = status.code() == Code::unavailable || status.code() == Code::moved;
-        if (!again || now_ms(self) >= all->retry_until_ms) return all->fail(given_up(status));
+        if (!again || now_ms(self) >= kept->retry_until_ms) return all->fail(given_up(status));
         run_later(self, retry_interval, [=] { write_again(self, all, *kept); });
       });
 }
@@ -582,9 +614,7 @@ void write(ingest_pointer self, std::shared_ptr<Writing> all, Part part) {
 std::shared_ptr<Writing> begin_writing(ingest_pointer self, const std::string& database) {
   auto all = std::make_shared<Writing>();
   all->database = database;
-  uint64_t now = now_ms(self);
-  all->deadline_ms = now + to_ms(self->state.options.write_timeout);
-  all->retry_until_ms = std::min(all->deadline_ms, now + to_ms(self->state.options.retry_for));
+  all->deadline_ms = now_ms(self) + to_ms(self->state.options.write_timeout);
   return all;
 }
 
@@ -593,9 +623,10 @@ void write_all(ingest_pointer self, const std::string& database, std::vector<Par
                std::function<void(Result<Written>)> done, size_t updated_rows = 0) {
   auto all = begin_writing(self, database);
   all->missing_rows.resize(updated_rows);
-  all->sent = all->missing = parts.size();
+  all->parts = all->missing = parts.size();
   all->done = std::move(done);
-  for (Part& part : parts) write(self, all, std::move(part));
+  std::move(parts.begin(), parts.end(), std::back_inserter(all->waiting));
+  write_more(self, all);
 }
 
 auto deliver_deleted(caf::typed_response_promise<DeleteReply> promise) {
@@ -622,7 +653,7 @@ auto deliver_updated(caf::typed_response_promise<UpdateReply> promise, std::vect
 }
 
 // Deletes by filter, in every shard, and in those that were split meanwhile again.
-void delete_matching(ingest_pointer self, std::shared_ptr<Writing> all,
+void delete_matching(ingest_pointer self, std::shared_ptr<Writing> all, uint64_t retry_until,
                      std::shared_ptr<const DeleteRequest> request) {
   const Routes& routes = self->state.routes;
   auto database = routes.database(all->database);
@@ -642,7 +673,7 @@ void delete_matching(ingest_pointer self, std::shared_ptr<Writing> all,
   gather<ShardWritten>(
       self, all->deadline_ms, std::move(calls), [=](std::vector<Result<ShardWritten>>& answers) {
         bool moved = false;
-        all->sent = answers.size();
+        all->parts = answers.size();
         all->missing = 1;
         all->failure = Status();
         for (const auto& answer : answers) {
@@ -655,8 +686,8 @@ void delete_matching(ingest_pointer self, std::shared_ptr<Writing> all,
           uint64_t& index = all->indexes[answer->group];
           index = std::max(index, answer->index);
         }
-        if (!moved || now_ms(self) >= all->retry_until_ms) return all->finish_one();
-        run_later(self, retry_interval, [=] { delete_matching(self, all, request); });
+        if (!moved || now_ms(self) >= retry_until) return all->finish_one();
+        run_later(self, retry_interval, [=] { delete_matching(self, all, retry_until, request); });
       });
 }
 
@@ -742,7 +773,8 @@ ingest_actor::behavior_type ingest(ingest_actor::stateful_pointer<ingest_state> 
           auto promise = self->make_response_promise<DeleteReply>();
           auto all = begin_writing(self, request.database);
           all->done = deliver_deleted(promise);
-          delete_matching(self, all, std::make_shared<const DeleteRequest>(std::move(request)));
+          delete_matching(self, all, retry_until_ms(self, *all),
+                          std::make_shared<const DeleteRequest>(std::move(request)));
           return promise;
         }
         if (request.ids.empty()) {

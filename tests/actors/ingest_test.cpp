@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <cmath>
 
 #include "tests/actors/scripted_peer.h"
@@ -114,6 +115,49 @@ TEST_CASE("what is sent again never goes to another database of the same name") 
                [&](const caf::error& error) { status = to_status(error); });
   CHECK(status == not_found("database \"a\" has been dropped"));
   CHECK(*asked == std::vector<uint64_t>{7});
+}
+
+TEST_CASE("a large request is on its way to its shard a few parts at a time") {
+  test::ScriptedConfig config;
+  caf::actor_system system(config);
+  constexpr uint32_t dimension = 1024;
+  constexpr uint64_t rows = 4000;
+  constexpr size_t underway_max = 4u << 20;  // of 16 MB
+  std::atomic<size_t> sent = 0;
+  std::optional<Result<ShardWritten>> answer;
+  SUBCASE("while nobody answers") {}
+  SUBCASE("all of them where each is written") { answer = ShardWritten{7, 1}; }
+  SUBCASE("no more after a failure") { answer = internal_error("not this one"); }
+  test::PeerScript script;
+  script.write = [&](const ShardWrite& write) {
+    sent += write.command.size();
+    return answer;
+  };
+  auto peer = system.spawn(test::scripted_peer, script);
+  IngestOptions options;
+  if (!answer) options.write_timeout = std::chrono::milliseconds(500);
+  auto actor = system.spawn(ingest, options);
+  caf::scoped_actor self(system);
+  self->send(actor, test::routes_to(peer, 7, dimension, {2}));
+  UpsertRequest request;
+  request.database = "a";
+  request.dimension = dimension;
+  for (uint64_t id = 0; id < rows; ++id) request.ids.emplace_back(id);
+  request.values = std::string(rows * dimension * 4, '\0');
+  Result<UpsertReply> reply = unavailable("none");
+  self->request(actor, caf::infinite, request)
+      .receive([&](const UpsertReply& written) { reply = written; },
+               [&](const caf::error& error) { reply = to_status(error); });
+  if (answer && answer->ok()) {
+    REQUIRE_MESSAGE(reply.ok(), reply.status().to_string());
+    CHECK(reply->upserted == rows);
+    CHECK(sent > rows * dimension * 4);
+  } else {
+    CHECK(reply.status().code() == (answer ? Code::internal : Code::deadline_exceeded));
+    CHECK(reply.status().message().find("other parts of this request") != std::string::npos);
+    CHECK(sent > underway_max / 2);
+    CHECK(sent <= underway_max);
+  }
 }
 
 }  // namespace jade
