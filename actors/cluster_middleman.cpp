@@ -14,6 +14,7 @@
 #include <caf/policy/tcp.hpp>
 #include <cerrno>
 #include <cstring>
+#include <map>
 
 #include "actors/errors.h"
 #include "actors/inflow.h"
@@ -234,7 +235,9 @@ class Scribe : public caf::io::scribe {
              std::to_string(message_bytes_max) + " are allowed");
     }
     await_piece(std::min(awaited_, read_piece_bytes));
-    if (!std::exchange(launched_, true)) stream_.begin(this);
+    if (std::exchange(launched_, true)) return;
+    stream_.begin(this);
+    await_greeting();
   }
   bool consume(caf::execution_unit* context, const void* data, size_t size) override {
     if (awaited_ <= read_piece_bytes) return scribe::consume(context, data, size) && !rest();
@@ -333,6 +336,7 @@ class Scribe : public caf::io::scribe {
   }
   // At the end of the broker's turn, so that one call of the system has all that it made.
   void turn_end_write();
+  void await_greeting();
   void later(void (Scribe::*what)()) {
     stream_.backend().post([self = self_, what] {
       if (*self != nullptr) ((*self)->*what)();
@@ -354,6 +358,8 @@ class Scribe : public caf::io::scribe {
   bool whole_ = false;         // it is there
   Stream stream_;
 };
+
+using GreetingDue = caf::atom_constant<caf::atom("GreetDue")>;
 
 // CAF's protocol between nodes, but what comes for an actor counts until that has worked on it.
 class Broker : public caf::io::basp_broker {
@@ -382,8 +388,25 @@ class Broker : public caf::io::basp_broker {
     return in_turn_;
   }
 
+  // Whoever is at the other end says by then who it is, or is let go.
+  void await_greeting(caf::io::connection_handle connection, std::chrono::milliseconds limit) {
+    strangers_[connection] = ++connections_;
+    delayed_send(this, limit, GreetingDue::value, connection, connections_);
+  }
+
   caf::behavior make_behavior() override {
-    caf::message_handler own = {[this](caf::io::new_data_msg& data) { receive(data); }};
+    caf::message_handler own = {
+        [this](caf::io::new_data_msg& data) { receive(data); },
+        [this](GreetingDue, caf::io::connection_handle connection, uint64_t number) {
+          auto stranger = strangers_.find(connection);
+          // It may be another's handle by now.
+          if (stranger == strangers_.end() || stranger->second != number) return;
+          strangers_.erase(stranger);
+          auto scribe = by_id(connection);
+          if (!scribe) return;
+          dynamic_cast<Scribe&>(*scribe).refuse("it has not said who it is");
+          let_go(connection, caf::sec::disconnect_during_handshake);
+        }};
     return own.or_else(basp_broker::make_behavior());
   }
 
@@ -393,16 +416,19 @@ class Broker : public caf::io::basp_broker {
     set_context(data.handle);
     caf::io::basp::endpoint_context& connection = *this_context;
     basp::connection_state next = handle(data, connection);
-    if (basp::requires_shutdown(next)) {
-      connection_cleanup(data.handle, basp::to_sec(next));
-      close(data.handle);
-      return;
-    }
+    if (basp::requires_shutdown(next)) return let_go(data.handle, basp::to_sec(next));
+    // It has been understood.
+    if (connection.cstate == basp::await_payload) strangers_.erase(data.handle);
     if (next == connection.cstate) return;
     connection.cstate = next;
     configure_read(data.handle, caf::io::receive_policy::exactly(next == basp::await_payload
                                                                      ? connection.hdr.payload_len
                                                                      : basp::header_size));
+  }
+
+  void let_go(caf::io::connection_handle connection, caf::sec why) {
+    connection_cleanup(connection, why);
+    close(connection);
   }
 
   basp::connection_state handle(caf::io::new_data_msg& data, basp::endpoint_context& connection) {
@@ -519,11 +545,19 @@ class Broker : public caf::io::basp_broker {
   caf::execution_unit* unit_ = nullptr;
   bool in_turn_ = false;
   std::vector<std::shared_ptr<Scribe*>> unsent_;  // what they have, at the end of this turn
+  // Connections by which nothing has come yet, each with its number.
+  std::map<caf::io::connection_handle, uint64_t> strangers_;
+  uint64_t connections_ = 0;  // that there have been
 };
 
 void Scribe::turn_end_write() {
   auto* broker = dynamic_cast<Broker*>(parent());
   if (broker == nullptr || !broker->write_later(self_)) later(&Scribe::write_now);
+}
+
+void Scribe::await_greeting() {
+  auto* broker = dynamic_cast<Broker*>(parent());
+  if (broker != nullptr) broker->await_greeting(hdl(), shared_->bounds.greeting_limit);
 }
 
 TlsConnection plain_connection(native_socket socket) {

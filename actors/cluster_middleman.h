@@ -6,6 +6,7 @@
 
 #include <caf/all.hpp>
 #include <caf/io/middleman_actor.hpp>
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -26,6 +27,8 @@ class ClusterMiddleman {
     // Connections opened from one address that are up at once: each may have as much waiting
     // here as actors/inflow.h says. A node opens one to each other; many may share a machine.
     size_t connections_from_one_max = 128;
+    // Of a connection, until the other side has said who it is: it is let go then.
+    std::chrono::milliseconds greeting_limit{10'000};
   };
 
   // `system` is configured by ConnectionLoop::configure() and outlives this. `tls`: null for

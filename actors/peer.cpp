@@ -306,6 +306,13 @@ void join(peer_pointer self) {
   connect(self, target, [self, over](Result<peer_actor> remote) {
     if (!remote.ok()) return over(remote.status().message());
     const NodeConfig& config = self->state.context->config;
+    if (remote->node() == self->node()) {
+      // All nodes may have been given the same list.
+      if (config.join.size() > 1) return over("");
+      return over(config.join.front() +
+                  " is this node itself: give the address of a member, or no join to found a "
+                  "cluster");
+    }
     JoinCluster ask{
         {metadata_group}, "",          config.node_id, config.name, config.cluster_address,
         config.address,   config.roles};

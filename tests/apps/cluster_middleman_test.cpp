@@ -360,8 +360,51 @@ TEST_CASE("one address has so many connections at most, and those that end make 
   first = Descriptor();
   // Until that is noticed.
   Descriptor next = dial();
-  while (!greeted(next)) next = dial();
+  const auto end = std::chrono::steady_clock::now() + limit;
+  while (!greeted(next) && std::chrono::steady_clock::now() < end) next = dial();
   CHECK(!greeted(dial()));
+  caf::anon_send_exit(actor, caf::exit_reason::kill);
+}
+
+TEST_CASE("one that does not say who it is is let go, whoever opened the connection") {
+  System a(nullptr, {.greeting_limit = std::chrono::milliseconds(50)}), b(nullptr);
+  auto actor = a.system.spawn(echo);
+  auto port = a.middleman->publish(actor, "127.0.0.1", 0);
+  REQUIRE(port.ok());
+  caf::actor known = b.connect(*port);
+  REQUIRE(known);
+  // Until it is closed.
+  auto end_of = [](const Descriptor& fd) {
+    char bytes[512];
+    ssize_t got;
+    while ((got = recv(fd.get(), bytes, sizeof bytes, 0)) > 0) {
+    }
+    return got == 0;
+  };
+  SUBCASE("it says nothing") { CHECK(end_of(dial(*port))); }
+  SUBCASE("it begins to") {
+    Descriptor fd = dial(*port);
+    const std::string part(31, '\0');
+    REQUIRE(send(fd.get(), part.data(), part.size(), MSG_NOSIGNAL) > 0);
+    CHECK(end_of(fd));
+  }
+  SUBCASE("it was dialled") {
+    Descriptor silent(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in at{};
+    at.sin_family = AF_INET;
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof at;
+    REQUIRE(bind(silent.get(), reinterpret_cast<sockaddr*>(&at), size) == 0);
+    REQUIRE(listen(silent.get(), 8) == 0);
+    REQUIRE(getsockname(silent.get(), reinterpret_cast<sockaddr*>(&at), &size) == 0);
+    CHECK(!a.connect(ntohs(at.sin_port)));
+  }
+  // Who has said so stays.
+  caf::scoped_actor self(b.system);
+  bool answered = false;
+  self->request(known, limit, std::string("x"))
+      .receive([&](const std::string& text) { answered = text == "x"; }, [](const caf::error&) {});
+  CHECK(answered);
   caf::anon_send_exit(actor, caf::exit_reason::kill);
 }
 
