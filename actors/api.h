@@ -27,6 +27,9 @@ struct Limits {
   static constexpr uint32_t vectors_per_upsert_max = 100000;
   static constexpr uint32_t shards_max = 256;
   static constexpr uint32_t replicas_max = 7;
+  // Of ids, metadata and values that one shard may answer with, and all shards together.
+  static constexpr size_t answer_bytes_max = size_t{64} << 20;
+  static constexpr size_t answers_bytes_max = size_t{128} << 20;
   static constexpr size_t metadata_bytes_max = 64 * 1024;  // of one vector, as JSON text
   static constexpr size_t text_bytes_max = 64 * 1024;      // of one vector or search
   static constexpr size_t name_bytes_max = 128;            // of a database

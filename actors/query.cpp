@@ -5,6 +5,7 @@
 #include <set>
 #include <tuple>
 
+#include "actors/answer_size.h"
 #include "actors/deadline.h"
 #include "actors/errors.h"
 #include "actors/examples.h"
@@ -577,10 +578,15 @@ void run_searches(query_pointer self, std::shared_ptr<Searching> work) {
     }
     run_later(self, moving_interval, again);
   });
+  auto size = std::make_shared<AnswerSize>(Limits::answers_bytes_max);
   for (size_t i = 0; i < calls.size(); ++i) {
     calls[i].question.route.deadline_ms = work->time.deadline_ms;
-    ask_hedged(self, std::move(calls[i]),
-               [arrived, i](Result<ShardHits> answer) { arrived(i, std::move(answer)); });
+    ask_hedged(self, std::move(calls[i]), [arrived, size, i](Result<ShardHits> answer) {
+      if (answer.ok()) {
+        if (Status fits = size->add(*answer); !fits.ok()) answer = fits;
+      }
+      arrived(i, std::move(answer));
+    });
   }
 }
 

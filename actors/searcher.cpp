@@ -6,6 +6,7 @@
 #include <set>
 #include <span>
 
+#include "actors/answer_size.h"
 #include "actors/deadline.h"
 #include "actors/errors.h"
 #include "actors/random.h"
@@ -98,6 +99,7 @@ Result<ShardHits> run_search(const SearchTask& task, Stopper& stop,
                           search.explain ? &explained : nullptr);
   if (!found.ok()) return found.status();
   const uint64_t searched = search.explain ? clock_ns() : 0;
+  AnswerSize size(Limits::answer_bytes_max);
   for (const std::vector<Hit>& best : *found) {
     if (stop.stopped()) return out;
     auto& hits = out.queries.emplace_back();
@@ -113,6 +115,7 @@ Result<ShardHits> run_search(const SearchTask& task, Stopper& stop,
         Status status = add_stored(view, segment.row_number(row.offset), false, true, hit);
         if (!status.ok()) return status;
       }
+      JADE_RETURN_IF_ERROR(size.add(hit));
       hits.push_back(std::move(hit));
     }
   }
@@ -157,16 +160,19 @@ Result<ShardVectors> run_list(const ListTask& task, Stopper& stop) {
   const ShardSnapshot& view = *task.view;
   const ShardList& list = task.list;
   ShardVectors out;
+  AnswerSize size(Limits::answer_bytes_max);
+  Status failure;
   if (view.by_vector) {
     Status scanned = view.store->scan_homes(list.after, view.records, [&](HomeRecord record) {
       if (out.rows.size() >= list.limit) return false;
       out.rows.push_back(to_hit(std::move(record), list.include_metadata, list.include_values));
-      return true;
+      failure = size.add(out.rows.back());
+      return failure.ok();
     });
     JADE_RETURN_IF_ERROR(scanned);
+    if (!failure.ok()) return failure;
     return out;
   }
-  Status failure;
   Status scanned =
       view.store->scan_ids(list.after, view.records, [&](std::string_view id, uint64_t row) {
         if (out.rows.size() >= list.limit || !id.starts_with(list.prefix)) return false;
@@ -177,6 +183,7 @@ Result<ShardVectors> run_list(const ListTask& task, Stopper& stop) {
         if (list.include_metadata || list.include_values) {
           failure = add_stored(view, row, list.include_metadata, list.include_values, hit);
         }
+        if (failure.ok()) failure = size.add(hit);
         out.rows.push_back(std::move(hit));
         return failure.ok();
       });

@@ -301,6 +301,42 @@ TEST_CASE("paging lists every vector once, in the order of ids") {
   CHECK(seen.back() == VectorId(std::string("x")));
 }
 
+TEST_CASE("an answer that would be too large is refused, whatever it consists of") {
+  TestNode test;
+  const std::string text(60'000, 'x');
+  for (uint32_t shards : {1u, 3u}) {
+    const std::string name = "db" + std::to_string(shards);
+    REQUIRE(test.node->create_database(spec_of(name, 1, Metric::l2, shards)).ok());
+    UpsertRequest request;
+    request.database = name;
+    for (uint64_t i = 0; i < 60; ++i) add(request, i, {float(i)}, "{\"t\":\"" + text + "\"}");
+    REQUIRE(test.node->upsert(request).ok());
+    auto batch = [&](size_t searches, bool metadata) {
+      SearchBatchRequest asked;
+      asked.database = name;
+      asked.searches.assign(searches, search_of(name, {0}, 60));
+      for (SearchRequest& search : asked.searches) search.include_metadata = metadata;
+      return test.node->search_batch(asked);
+    };
+    // Each has 3.6 MB of metadata: a shard may answer with 64 MiB, all together with 128.
+    const size_t fit = shards == 1 ? 18 : 37;
+    auto found = batch(fit, true);
+    REQUIRE_MESSAGE(found.ok(), found.status().to_string());
+    CHECK(found->results.back().results.size() == 60);
+    auto refused = batch(fit + 1, true).status();
+    CHECK(refused.code() == Code::too_large);
+    CHECK(refused.message() ==
+          "the answer would have more than " + std::string(shards == 1 ? "64" : "128") +
+              " MiB; ask for less at once: fewer results, fewer searches, or without metadata or "
+              "values");
+    CHECK(batch(1000, false).ok());
+  }
+  ListRequest page;
+  page.database = "db1";
+  page.limit = 60;
+  CHECK(test.node->list(page).ok());
+}
+
 TEST_CASE("bad requests are refused with a reason and change nothing") {
   TestNode test;
   REQUIRE(test.node->create_database(spec_of("v", 2, Metric::cosine)).ok());
