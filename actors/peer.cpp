@@ -62,7 +62,7 @@ void link_lost(peer_pointer self, uint64_t node) {
   link.problem.clear();
   link.reported.clear();
   put_off(self, node);
-  fail_waiting(self, node, "the connection to node " + std::to_string(node) + " was lost");
+  fail_waiting(self, node, "the connection to " + self->state.title(node) + " was lost");
 }
 
 // From here on this node takes no part: what it would say may contradict what it has
@@ -134,7 +134,7 @@ void ping(peer_pointer self, uint64_t node) {
           [self, node, again](const caf::error& error) {
             again();
             not_heard_of(self, node, error);
-            fail_waiting(self, node, "node " + std::to_string(node) + " does not answer");
+            fail_waiting(self, node, self->state.title(node) + " does not answer");
           });
 }
 
@@ -585,7 +585,7 @@ caf::result<Reply> ask(peer_pointer self, uint64_t node, Request& request) {
   }
   auto found = self->state.links.find(node);
   if (found == self->state.links.end() || !found->second.remote) {
-    return hold<Reply>(self, request, "node " + std::to_string(node) + " cannot be reached");
+    return hold<Reply>(self, request, self->state.title(node) + " cannot be reached");
   }
   auto promise = self->template make_response_promise<Reply>();
   uint64_t call = self->state.next_call++;
@@ -617,10 +617,10 @@ caf::result<Reply> ask(peer_pointer self, uint64_t node, Request& request) {
       [promise, first, receipt](Reply& reply) mutable {
         if (first()) promise.deliver(std::move(reply));
       },
-      [promise, first, receipt, node](const caf::error& error) mutable {
+      [self, promise, first, receipt, node](const caf::error& error) mutable {
         if (!first()) return;
         bool late = error == caf::sec::request_timeout;
-        std::string where = "before node " + std::to_string(node) + " had answered";
+        std::string where = "before " + self->state.title(node) + " had answered";
         promise.deliver(late ? to_error(out_of_time(where)) : error);
       });
   return promise;
@@ -696,6 +696,15 @@ shard_actor peer_state::shard(uint64_t group) const {
   if (!shards) return {};
   auto found = shards->find(group);
   return found == shards->end() ? shard_actor() : found->second;
+}
+
+std::string peer_state::title(uint64_t node) const {
+  if (map) {
+    if (auto entry = map->nodes.find(node); entry != map->nodes.end()) {
+      return "node \"" + entry->second.name + "\"";
+    }
+  }
+  return "node " + std::to_string(node);
 }
 
 NodeReport peer_state::report() const {

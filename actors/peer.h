@@ -93,6 +93,8 @@ struct peer_state {
   uint64_t id() const { return context->config.node_id; }
   uint64_t life() const { return lives.empty() ? 0 : lives.back().id; }
   shard_actor shard(uint64_t group) const;
+  // For people, by its name where that is known.
+  std::string title(uint64_t node) const;
   NodeReport report() const;
   // not_found: that node has been removed from this cluster.
   Status check_asker(const std::string& cluster_id, uint64_t node) const;
