@@ -494,6 +494,16 @@ TEST_CASE("a question goes on from who has no replica yet to the next, until one
   CHECK(peer_of(5).reachable(8, 0) == 0);
 }
 
+TEST_CASE("a node is called by its name where that is known") {
+  peer_state state;
+  CHECK(state.title(7) == "node 7");
+  auto map = std::make_shared<ClusterMap>();
+  map->nodes[7].name = "east-1";
+  state.map = map;
+  CHECK(state.title(7) == "node \"east-1\"");
+  CHECK(state.title(8) == "node 8");
+}
+
 TEST_CASE("questions by one connection count until they were dealt with, and more are refused") {
   std::vector<Status> answers;  // also those at the end of the actors
   std::vector<ShardSearch> searches;
