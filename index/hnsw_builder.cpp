@@ -5,11 +5,14 @@
 #include <numeric>
 #include <optional>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "index/cancel.h"
 #include "index/hnsw_search.h"
 #include "index/random.h"
+#include "index/row_copies.h"
 
 namespace jade {
 namespace {
@@ -240,9 +243,9 @@ class alignas(64) Linker {
   // products are looked at as well, half of them are the best of the others by product.
   void choose(uint32_t row, size_t count) {
     if (near_.size() < count) return;
-    if (!by_product_too_) return select(near_, count);
+    if (!by_product_too_) return select(row, near_, count);
     all_ = near_;
-    select(near_, count / 2);
+    select(row, near_, count / 2);
     best_.clear();
     std::set_difference(all_.begin(), all_.end(), near_.begin(), near_.end(),
                         std::back_inserter(best_));
@@ -252,7 +255,7 @@ class alignas(64) Linker {
     }
     std::sort(best_.begin(), best_.end());
     from_kept_.set_measure(Measure::product);
-    select(best_, count - near_.size());
+    select(row, best_, count - near_.size());
     from_kept_.set_measure(Measure::distance);
     for (const Candidate& candidate : all_) {
       const bool is_best = std::any_of(best_.begin(), best_.end(), [&](const Candidate& best) {
@@ -262,11 +265,12 @@ class alignas(64) Linker {
     }
   }
 
-  // Keeps of `near`, in order, up to `count` that are nearer to the row that they are
-  // near to than to any kept before: the heuristic of the paper (algorithm 4). Each that
-  // is kept is compared with all that are left at once.
-  void select(std::vector<Candidate>& near, size_t count) {
+  // Keeps of `near`, in order, up to `count` that are nearer to `row`, which they are near to,
+  // than to any kept before: the heuristic of the paper (algorithm 4). Each that is kept is
+  // compared with all that are left at once.
+  void select(uint32_t row, std::vector<Candidate>& near, size_t count) {
     if (near.size() < count) return;
+    const bool mixed = mix_equal(row, near);
     size_t kept = 0;
     while (kept < near.size()) {
       ++kept;
@@ -285,6 +289,25 @@ class alignas(64) Linker {
       near.resize(left);
     }
     near.resize(kept);
+    if (mixed) std::sort(near.begin(), near.end());
+  }
+
+  // Those that are equally near come in an order that is another for each row. In that of their
+  // numbers all rows would have links to the same few, and none would lead to the others, where
+  // many are equally far from each other. True: there were some.
+  static bool mix_equal(uint32_t row, std::vector<Candidate>& near) {
+    bool mixed = false;
+    for (size_t begin = 0, end; begin < near.size(); begin = end) {
+      end = begin + 1;
+      while (end < near.size() && near[end].distance() == near[begin].distance()) ++end;
+      if (end == begin + 1) continue;
+      mixed = true;
+      Random random(row);
+      for (size_t i = end - begin - 1; i > 0; --i) {
+        std::swap(near[begin + i], near[begin + random.below(i + 1)]);
+      }
+    }
+    return mixed;
   }
 
   HnswGraph& graph_;
@@ -365,10 +388,72 @@ class Builder {
 };
 
 template <class Points>
-bool link_all(HnswGraph& graph, std::span<const uint32_t> order, Points points, Workers* workers,
-              const std::atomic<bool>* cancel) {
-  return Builder<Points>(graph, std::move(points), workers, cancel)
-      .link_all(order, graph.rows() - order.size());
+bool link_all(HnswGraph& graph, std::span<const uint32_t> order, size_t linked, Points points,
+              Workers* workers, const std::atomic<bool>* cancel) {
+  return Builder<Points>(graph, std::move(points), workers, cancel).link_all(order, linked);
+}
+
+void append_bytes(std::string& out, float value) {
+  out.append(reinterpret_cast<const char*>(&value), sizeof value);
+}
+
+// Steps 1, b, b², ... by which a ring of `count` is gone round: at most `steps_max` of them, with
+// the least b of which so many reach every place.
+std::vector<size_t> ring_steps(size_t count, size_t steps_max) {
+  std::vector<size_t> out;
+  for (size_t base = 2; out.empty(); ++base) {
+    for (size_t step = 1; step < count; step *= base) out.push_back(step);
+    if (out.size() > steps_max) out.clear();
+    if (count == 1) break;
+  }
+  return out;
+}
+
+// By what rows are compared.
+std::string_view compared_bytes(const EuclideanRows& rows, const ScalarCodes* codes, uint32_t row,
+                                std::string& memory) {
+  if (codes != nullptr) {
+    auto code = codes->code(row);
+    memory.assign(code.begin(), code.end());
+    if (rows.has_added()) append_bytes(memory, codes->added(row));
+    return memory;
+  }
+  std::vector<float> values;
+  const float* from = rows.row(row, values);
+  memory.assign(reinterpret_cast<const char*>(from), rows.dimension() * sizeof(float));
+  if (rows.has_added()) append_bytes(memory, rows.added(row));
+  return memory;
+}
+
+// Links rows from `linked` on that are equal to `same.first`, which is in the graph, and have no
+// links yet. They stand in a ring, in which each leads to a few at growing distances, so that all
+// are soon found whatever a filter leaves out; one that has been found before leads to it. All of
+// them are on level 0 only.
+void link_copies(HnswGraph& graph, const RowCopies& same, uint32_t linked) {
+  const auto first_new = std::lower_bound(same.copies.begin(), same.copies.end(), linked);
+  const std::span<const uint32_t> ring(first_new, same.copies.end());
+  if (ring.empty()) return;
+  // An older copy has room, where there is one; else one of the longest links makes it, not
+  // always the last, lest all rows that are equally far give up the same one.
+  uint32_t host = same.first;
+  for (auto old = same.copies.begin(); old != first_new; ++old) {
+    if (graph.links(*old, 0).back() < 0) host = *old;
+  }
+  auto of_host = graph.links(host, 0);
+  auto free = std::find_if(of_host.begin(), of_host.end(), [](int32_t link) { return link < 0; });
+  if (free == of_host.end()) {
+    free -= 1 + static_cast<ptrdiff_t>(Random(host).below((of_host.size() + 3) / 4));
+  }
+  *free = static_cast<int32_t>(ring.front());
+  const auto steps = ring_steps(ring.size(), of_host.size() - 1);
+  for (size_t i = 0; i < ring.size(); ++i) {
+    auto links = graph.links(ring[i], 0);
+    size_t next = 0;
+    links[next++] = static_cast<int32_t>(same.first);
+    for (size_t step : steps) {
+      links[next++] = static_cast<int32_t>(ring[(i + step) % ring.size()]);
+    }
+  }
 }
 
 }  // namespace
@@ -378,10 +463,22 @@ bool add_rows(HnswGraph& graph, const EuclideanRows& rows, const ScalarCodes* co
   uint32_t old = graph.rows(), n = rows.rows();
   if (n <= old) return true;
   JADE_ASSERT(n <= static_cast<uint32_t>(INT32_MAX));
+  const auto equal = find_copies(n, workers, cancel, [&](uint32_t row, std::string& memory) {
+    return compared_bytes(rows, codes, row, memory);
+  });
+  std::vector<bool> is_copy(n - old);
+  for (const RowCopies& same : equal) {
+    for (uint32_t row : same.copies) {
+      if (row >= old) is_copy[row - old] = true;
+    }
+  }
   Random random(seed ^ old);
   const auto probabilities = level_probabilities(graph.m());
   graph.reserve(n);
-  for (uint32_t i = old; i < n; ++i) graph.add_row(random_levels(random, probabilities));
+  for (uint32_t i = old; i < n; ++i) {
+    const uint32_t levels = random_levels(random, probabilities);
+    graph.add_row(is_copy[i - old] ? 1 : levels);
+  }
 
   // Highest levels first: later rows find the long links ready. Otherwise shuffled, as
   // rows often come in clusters.
@@ -390,9 +487,14 @@ bool add_rows(HnswGraph& graph, const EuclideanRows& rows, const ScalarCodes* co
   for (size_t i = order.size() - 1; i > 0; --i) std::swap(order[i], order[random.below(i + 1)]);
   std::stable_sort(order.begin(), order.end(),
                    [&](uint32_t a, uint32_t b) { return graph.levels(a) > graph.levels(b); });
-  return codes != nullptr
-             ? link_all(graph, order, CodedPoints(*codes, rows.lengths_differ()), workers, cancel)
-             : link_all(graph, order, ExactPoints(rows), workers, cancel);
+  std::erase_if(order, [&](uint32_t row) { return is_copy[row - old]; });
+  bool done =
+      codes != nullptr
+          ? link_all(graph, order, old, CodedPoints(*codes, rows.lengths_differ()), workers, cancel)
+          : link_all(graph, order, old, ExactPoints(rows), workers, cancel);
+  if (!done || is_cancelled(cancel)) return false;
+  for (const RowCopies& same : equal) link_copies(graph, same, old);
+  return true;
 }
 
 }  // namespace jade

@@ -29,6 +29,9 @@ namespace jade {
 // search", NeurIPS 2018) none to short ones, nor between regions. Both are in Liu et al.,
 // "Understanding and improving proximity graph based maximum inner product search", AAAI 2020,
 // in two graphs.
+//
+// Of rows that are equal, one is linked so, and leads to the others (index/row_copies.h): with
+// more copies than links, those of each would all go to the others, and no way lead out.
 bool add_rows(HnswGraph& graph, const EuclideanRows& rows, const ScalarCodes* codes, uint64_t seed,
               Workers* workers, const std::atomic<bool>* cancel);
 

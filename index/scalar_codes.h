@@ -30,6 +30,10 @@ class ScalarCodes final : public RowCodes {
   // `query`: of encode().
   float error(const EncodedQuery& query, float distance) const override;
   bool encode(const float* query, EncodedQuery& out) const override;
+  // The code of a row, with what it is filled up with.
+  std::span<const uint8_t> code(uint32_t row) const {
+    return {codes_.data() + row * width_, width_};
+  }
   // Under dot: EuclideanRows::added() of a row, in units of the codes.
   float added(uint32_t row) const { return added_[row]; }
   // A row as a query. Distances are then Euclidean, squared, in units of the codes; under dot,

@@ -8,6 +8,7 @@
 #include "index/hnsw_builder.h"
 #include "index/intrinsic_dimension.h"
 #include "index/ivf.h"
+#include "index/row_copies.h"
 #include "index/row_order.h"
 #include "index/scalar_codes.h"
 
@@ -66,7 +67,8 @@ bool is_in_memory(const BuildInput& input) {
   return sealed == nullptr || sealed->stored() == nullptr;
 }
 
-// Puts rows in memory that are near each other together.
+// Puts rows in memory that are near each other together, and those that are equal to others
+// behind all the rest: where many are equally far from a query, walks go to the first of them.
 void put_near_together(std::span<Source> sources, const RowFormat& format,
                        const BuildOptions& options) {
   auto read = [&](uint32_t row, float* out) {
@@ -78,7 +80,20 @@ void put_near_together(std::span<Source> sources, const RowFormat& format,
   std::vector<Source> ordered;
   ordered.reserve(order.size());
   for (uint32_t row : order) ordered.push_back(sources[row]);
-  std::copy(ordered.begin(), ordered.end(), sources.begin());
+  auto bytes = [&](uint32_t row, std::string&) -> std::string_view {
+    return {ordered[row].segment->row(ordered[row].row), format.row_bytes()};
+  };
+  std::vector<bool> is_copy(ordered.size());
+  for (const RowCopies& same :
+       find_copies(static_cast<uint32_t>(ordered.size()), options.workers, options.cancel, bytes)) {
+    for (uint32_t row : same.copies) is_copy[row] = true;
+  }
+  auto next = sources.begin();
+  for (bool copies : {false, true}) {
+    for (size_t i = 0; i < ordered.size(); ++i) {
+      if (is_copy[i] == copies) *next++ = ordered[i];
+    }
+  }
 }
 
 // Gathers the columns; vectors in memory, or through `writer` where it is not null.

@@ -79,7 +79,55 @@ double recall(const SealedSegment& segment, uint32_t step, uint32_t ef) {
   return found / wanted;
 }
 
+// One of `kinds` unit vectors for each row, in an order by chance.
+Rows unit_vectors(uint32_t n, uint32_t kinds, Metric metric, uint32_t seed) {
+  std::mt19937 random(seed);
+  auto rows = std::make_shared<GrowingSegment>(kinds, metric);
+  for (uint32_t i = 0; i < n; ++i) {
+    std::vector<float> vector(kinds);
+    vector[random() % kinds] = 1;
+    rows->append(seed * 1'000'000 + i + 1, VectorId(uint64_t{i}).key(), vector.data(), "");
+  }
+  return rows;
+}
+
 }  // namespace
+
+TEST_CASE("Of rows that are equal many are found, and those that are not among them") {
+  WorkerPool pool(2);
+  constexpr uint32_t kinds = 64;
+  for (Metric metric : {Metric::l2, Metric::cosine, Metric::dot}) {
+    CAPTURE(to_string(metric));
+    auto rows = unit_vectors(12000, kinds, metric, 1);
+    BuildOptions options = options_for(rows, &pool);
+    auto segment = built({whole(rows)}, options);
+    // How many kinds are found, and how many of each.
+    auto check = [&](const SealedSegment& searched, const Filter* filter, size_t least) {
+      auto shared = std::shared_ptr<const Segment>(&searched, [](const Segment*) {});
+      SegmentView view{shared, nullptr, searched.rows(), 0};
+      size_t found = 0;
+      for (uint32_t kind = 0; kind < kinds; ++kind) {
+        std::vector<float> query(kinds);
+        query[kind] = 1;
+        auto hits = search({&view, 1}, metric, kinds, query.data(),
+                           {.k = 100, .ef_search = 128, .filter = filter});
+        auto exact = search({&view, 1}, metric, kinds, query.data(),
+                            {.k = 100, .filter = filter, .exact = true});
+        REQUIRE(hits.size() == exact.size());
+        bool all = true;
+        for (size_t i = 0; i < hits.size(); ++i) all &= hits[i].distance <= exact[i].distance;
+        found += all ? 1 : 0;
+      }
+      CHECK(found >= least);
+    };
+    check(*segment, nullptr, kinds);
+    // A merge goes on with the graph that there is.
+    auto more = unit_vectors(2000, kinds, metric, 2);
+    auto merged = built({whole(segment), whole(more)}, options);
+    CHECK(merged->rows() == 14000);
+    check(*merged, nullptr, kinds);
+  }
+}
 
 TEST_CASE("However many threads build a segment, it is the same byte for byte") {
   WorkerPool two(2), seven(7);
