@@ -628,12 +628,30 @@ class SealedSearch : public SegmentQuery {
     return true;
   }
 
+  // The row that walks must not come by, as it is as if it were not there. Not one that leads to
+  // rows that equal it: no other does (index/row_copies.h).
+  template <class Rows>
+  std::optional<uint32_t> hidden(const HnswGraph& graph, const Rows& rows) const {
+    const auto row = left_out();
+    if (!row) return row;
+    std::vector<uint32_t> compared{*row};
+    for (int32_t link : graph.links(*row, 0)) {
+      if (link < 0) break;
+      compared.push_back(static_cast<uint32_t>(link));
+    }
+    std::vector<float> distances(compared.size());
+    rows.distances(compared.data(), compared.size(), distances.data());
+    const bool leads_to_equal =
+        std::count(distances.begin() + 1, distances.end(), distances[0]) > 0;
+    return leads_to_equal ? std::nullopt : row;
+  }
+
   // False where the walk did not find k rows.
   template <class Rows>
   bool collect(const HnswGraph& graph, const Rows& all_rows, uint64_t& computed, size_t beam,
                bool skips, WalkMemory& memory) {
     Stage stage(options_, done_.walk_ns);
-    Counted rows(all_rows, computed, left_out());
+    Counted rows(all_rows, computed, hidden(graph, all_rows));
     const uint64_t computed_before = computed;
     // What matches may all be far from the query: then a scan is next.
     auto most = static_cast<size_t>(static_cast<double>(beam) / share() * visits_per_result);
