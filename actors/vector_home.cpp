@@ -280,9 +280,10 @@ void VectorHome::sweep() {
             shard_.raft->propose(encode(found->command),
                                  [this, over, term](Result<uint64_t> index) {
                                    sweeping_ = false;
-                                   // Of an unknown outcome: all over again.
-                                   if (!index.ok()) swept_router_ = 0;
-                                   if (index.ok() && leads_in(term)) over();
+                                   // Of an unknown outcome: all over again, at the next tick,
+                                   // as it fails at once while the leadership is handed over.
+                                   if (!index.ok()) return void(swept_router_ = 0);
+                                   if (leads_in(term)) over();
                                    advance();
                                  });
             shard_.after_event();

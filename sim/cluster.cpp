@@ -24,6 +24,7 @@ std::unique_ptr<SimNode> Cluster::make_node(uint32_t index) {
         prepare_connection(index, host, port);
       },
       [this, index](LogLevel, std::string_view component, std::string_view message) {
+        hear(index, message);
         for (const auto& told : when_logged_) told(index, message);
         run_.say(index, std::string(component) + ": " + std::string(message));
       },
@@ -92,7 +93,7 @@ size_t Cluster::pick_member() {
 
 std::optional<size_t> Cluster::pick_spare() const {
   for (size_t i = 0; i < machines_.size(); ++i) {
-    if (!machines_[i].member) return i;
+    if (!machines_[i].member && !machines_[i].leaving) return i;
   }
   return std::nullopt;
 }
@@ -224,7 +225,53 @@ void Cluster::describe(Api& api, const Api::Done<ClusterInfo>& done) {
   });
 }
 
+void Cluster::hear(size_t machine, std::string_view message) {
+  const NodeConfig& config = node(machine).config();
+  // In the middle of it is the cluster's id.
+  machines_[machine].told =
+      machines_[machine].told ||
+      (message.find("node \"" + config.name + "\" was removed from cluster ") == 0);
+}
+
+bool Cluster::await_left() {
+  const uint64_t stop_ns = run_.now_ns() + removal_ns_max;
+  for (;;) {
+    auto info = insist<ClusterInfo>(describe);
+    if (!info.ok()) {
+      run_.fail("looking at the cluster: " + info.status().to_string());
+      return false;
+    }
+    retire_removed(*info);
+    auto back = std::find_if(info->nodes.begin(), info->nodes.end(),
+                             [this](const NodeInfo& one) { return removals_.count(one.id) > 0; });
+    if (back == info->nodes.end() || !run_.ok()) break;
+    if (run_.now_ns() >= stop_ns) {
+      run_.fail("node " + std::to_string(back->id) + " was removed, and is still a member");
+      return false;
+    }
+    run_for(100 * ms);
+  }
+  if (!run_.ok()) return false;
+  for (size_t i = 0; i < machines_.size(); ++i) {
+    if (!machines_[i].leaving) continue;
+    if (!running(i)) start(i);
+    if (!run_until([&] { return machines_[i].told; }, removal_ns_max)) {
+      run_.fail("node " + std::to_string(node(i).config().node_id) +
+                " was removed, and does not know it");
+      return false;
+    }
+    replace_disk(i, false);
+  }
+  return true;
+}
+
 void Cluster::retire_removed(const ClusterInfo& info) {
+  for (const NodeInfo& one : info.nodes) {
+    auto gone = removed_.find(one.id);
+    if (gone != removed_.end() && info.catalog_version > gone->second) {
+      run_.fail("node " + std::to_string(one.id) + " was removed, and is a member again");
+    }
+  }
   for (size_t i : members()) {
     Machine& machine = machines_[i];
     bool known = std::any_of(info.nodes.begin(), info.nodes.end(), [&](const NodeInfo& one) {
@@ -234,7 +281,9 @@ void Cluster::retire_removed(const ClusterInfo& info) {
       machine.seen_version = std::max(machine.seen_version, info.catalog_version);
     } else if (machine.seen_version > 0 && info.catalog_version > machine.seen_version) {
       run_.say(i, "was removed");
-      replace_disk(i, false);
+      removed_[node(i).config().node_id] = info.catalog_version;
+      machine.member = false;
+      machine.leaving = true;
     }
   }
 }
@@ -325,6 +374,7 @@ void Cluster::replace_disk(size_t machine, bool member) {
   Machine& one = machines_[machine];
   ++one.life;
   one.member = member;
+  one.leaving = one.told = false;
   one.seen_version = 0;
   one.node->replace_disk(config(static_cast<uint32_t>(machine)));
   ended(machine, true);

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -25,6 +26,8 @@ namespace jade::sim {
 
 // Without faults a node serves again, and answers, within this.
 constexpr uint64_t recovery_ns_max = 30'000 * ms;
+// And a node that was removed has heard of that.
+constexpr uint64_t removal_ns_max = 60'000 * ms;
 
 class Cluster {
  public:
@@ -89,8 +92,14 @@ class Cluster {
   // What a node says of the cluster; unavailable where it takes no part in it any more, as it
   // shows what it knew last.
   static void describe(Api& api, const Api::Done<ClusterInfo>& done);
-  // Machines whose node is gone from the catalog become spares.
+  // Machines whose node is gone from the catalog are members no more, and spares once that node
+  // has been told. Fails the run if one that was gone is in a later catalog.
   void retire_removed(const ClusterInfo& info);
+  // An operator was told that it was removed.
+  void note_removal(uint64_t node_id) { removals_.insert(node_id); }
+  // Waits until nodes that were removed are gone from the catalog, and say so themselves, on the
+  // disks that they had. False: one does not in time, and the run has failed.
+  bool await_left();
   // Fails the run if no fault explains the error.
   void check_error(const Status& status);
 
@@ -132,6 +141,8 @@ class Cluster {
   struct Machine {
     std::unique_ptr<SimNode> node;
     bool member = true;
+    bool leaving = false;       // its node was removed, and has not been seen to know that
+    bool told = false;          // it does
     uint64_t life = 0;          // of its disk: each is another node
     uint64_t seen_version = 0;  // of a catalog that knew the node; 0: none yet
     uint64_t restart_ns = 0;    // when it does not run
@@ -150,6 +161,7 @@ class Cluster {
   // What its process wrote is on disk now. True: it died of that.
   bool after_turn(size_t machine);
   void ended(size_t machine, bool new_disk);
+  void hear(size_t machine, std::string_view message);
   bool both_run(size_t one, size_t other) const { return running(one) && running(other); }
   bool is_cut(size_t from, size_t to) const { return cut_.count({from, to}) > 0; }
   void set_speed(uint64_t slower_by_ns);
@@ -158,6 +170,8 @@ class Cluster {
   Run& run_;
   SimNetwork network_;  // outlives the nodes
   std::vector<Machine> machines_;
+  std::map<uint64_t, uint64_t> removed_;     // nodes, with a version of the catalog without them
+  std::set<uint64_t> removals_;              // of nodes, that were answered
   std::set<std::pair<size_t, size_t>> cut_;  // from, to
   std::pair<size_t, size_t> slow_link_;      // the same; equal: there is none
   uint64_t slower_by_ns_ = 0;

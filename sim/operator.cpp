@@ -66,9 +66,10 @@ Api::Done<T> Operator::answered(size_t machine, std::function<void(Result<T>&)> 
 }
 
 template <class T>
-Api::Done<T> Operator::changed(size_t machine, Fault kind) {
-  return answered<T>(machine, [this, kind](Result<T>& result) {
+Api::Done<T> Operator::changed(size_t machine, Fault kind, std::function<void()> then) {
+  return answered<T>(machine, [this, kind, then](Result<T>& result) {
     if (result.ok()) ++run_.report().faults[kind];
+    if (result.ok() && then) then();
     // What was true when the operator looked need not be true any more.
     const Code code = result.status().code();
     bool refused = code == Code::failed_precondition || code == Code::not_found;
@@ -117,8 +118,11 @@ void Operator::change_node(const NodeInfo& node, NodeChange change, Fault kind) 
   size_t machine = cluster_.pick_member();
   if (!cluster_.running(machine)) return;
   run_.say(machine, verb_of(change) + node.name);
-  cluster_.node(machine).api().change_node({std::to_string(node.id), change},
-                                           changed<NodeInfo>(machine, kind));
+  cluster_.node(machine).api().change_node(
+      {std::to_string(node.id), change},
+      changed<NodeInfo>(machine, kind, [this, change, id = node.id] {
+        if (change == NodeChange::remove) cluster_.note_removal(id);
+      }));
 }
 
 void Operator::join_spare() {

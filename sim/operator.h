@@ -47,9 +47,9 @@ class Operator {
   // Wraps the answer of the machine asked: ignores that of a process that has died.
   template <class T>
   Api::Done<T> answered(size_t machine, std::function<void(Result<T>&)> check);
-  // The same, of a change.
+  // The same, of a change; `then`: once it was carried out.
   template <class T>
-  Api::Done<T> changed(size_t machine, Fault kind);
+  Api::Done<T> changed(size_t machine, Fault kind, std::function<void()> then = {});
 
   const SimulationOptions& options_;
   Run& run_;

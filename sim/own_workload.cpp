@@ -17,6 +17,7 @@ OwnWorkload::OwnWorkload(const SimulationOptions& options, Run& run, Cluster& cl
 
 void OwnWorkload::ask(uint32_t client, uint64_t dice) {
   if (acknowledged_[client].upsert && run_.draw(12) == 0) return repeat(client);
+  if (!acknowledged_[client].latest.empty() && run_.draw(4) == 0) return search(client);
   if (dice < 33) return upsert(client);
   if (dice < 48) return update(client);
   if (dice < 60) return remove(client);
@@ -33,6 +34,7 @@ uint64_t OwnWorkload::pick_id(uint32_t client) {
 // ---- writes
 
 void OwnWorkload::upsert(uint32_t client) {
+  acknowledged_[client].latest.clear();
   UpsertRequest request;
   request.database = own_database;
   Ledger::Numbers written;
@@ -53,12 +55,15 @@ void OwnWorkload::upsert(uint32_t client) {
                      ++run_.report().writes_acknowledged;
                      ledger_.acknowledge(written);
                      acknowledged_[client].upsert = std::make_shared<const UpsertRequest>(request);
+                     for (auto [id, at] : written) acknowledged_[client].latest.push_back(id);
+                     acknowledged_[client].token = reply->token;
                    }));
 }
 
 // Some records get another version, with the vectors of that and without others; some another
 // mark. Whatever else they have stays.
 void OwnWorkload::update(uint32_t client) {
+  acknowledged_[client].latest.clear();
   UpdateRequest request;
   request.database = own_database;
   Ledger::Numbers revised, marked;
@@ -102,6 +107,7 @@ void OwnWorkload::update(uint32_t client) {
 // changes nothing.
 void OwnWorkload::repeat(uint32_t client) {
   if (acknowledged_[client].update && run_.draw(2) == 0) return repeat_update(client);
+  if (acknowledged_[client].removal && run_.draw(2) == 0) return repeat_remove(client);
   clients_.api(client).upsert(
       *acknowledged_[client].upsert,
       clients_.answered<UpsertReply>(client, [this](Result<UpsertReply>& reply) {
@@ -123,23 +129,47 @@ void OwnWorkload::repeat_update(uint32_t client) {
       }));
 }
 
+void OwnWorkload::repeat_remove(uint32_t client) {
+  const uint64_t first = acknowledged_[client].deleted;
+  clients_.api(client).remove(
+      *acknowledged_[client].removal,
+      clients_.answered<DeleteReply>(client, [this, first](Result<DeleteReply>& reply) {
+        if (!reply.ok()) return cluster_.check_error(reply.status());
+        if (reply->deleted != first) {
+          run_.fail("a deletion that was sent again has another answer: " +
+                    std::to_string(reply->deleted) + " deleted, and before " +
+                    std::to_string(first));
+        }
+      }));
+}
+
 void OwnWorkload::remove(uint32_t client) {
+  acknowledged_[client].latest.clear();
   DeleteRequest request;
   request.database = own_database;
   Ledger::Numbers written;
+  uint64_t version = 0;
   for (uint64_t i = 0; i < 1 + run_.draw(4); ++i) {
     uint64_t id = pick_id(client);
     if (written.count(id) > 0) continue;
-    written[id] = clients_.next_version();
-    ledger_.begin_delete(id, written[id]);
+    written[id] = version = clients_.next_version();
+    ledger_.begin_delete(id, version);
     request.ids.emplace_back(id);
   }
+  request.request_id = "delete-" + std::to_string(version);
   clients_.api(client).remove(
-      std::move(request),
-      clients_.answered<DeleteReply>(client, [this, written](Result<DeleteReply>& reply) {
+      request, clients_.answered<DeleteReply>(client, [=, this](Result<DeleteReply>& reply) {
         if (!reply.ok()) return clients_.check_write_error(reply.status());
         ++run_.report().writes_acknowledged;
+        if (reply->deleted > request.ids.size()) {
+          return run_.fail("a deletion of " + std::to_string(request.ids.size()) + " ids counts " +
+                           std::to_string(reply->deleted));
+        }
         ledger_.acknowledge(written);
+        // An older one now and then, of before a split.
+        if (acknowledged_[client].removal && run_.draw(3) > 0) return;
+        acknowledged_[client].removal = std::make_shared<const DeleteRequest>(request);
+        acknowledged_[client].deleted = reply->deleted;
       }));
 }
 
@@ -175,10 +205,21 @@ void OwnWorkload::search(uint32_t client) {
   uint64_t bucket = run_.draw(10);
   bool filtered = run_.draw(2) == 0;
   if (filtered) request.filter = "{\"bucket\":" + std::to_string(bucket) + "}";
-  if (run_.draw(2) == 0) sought.id = seek_own(client, sought.vector, request);
+  const Acknowledged& last = acknowledged_[client];
+  const bool token = !last.latest.empty() && run_.draw(2) == 0;
+  if (token) {
+    sought.id = seek(last.latest[run_.draw(last.latest.size())], sought.vector, request);
+  } else if (run_.draw(2) == 0) {
+    sought.id = seek_own(client, sought.vector, request);
+  }
+  if (token && sought.id) {
+    request.consistency = Consistency::session;
+    request.token = last.token;
+  }
   if (filtered && !sought.id) sought.bucket = bucket;
-  // While a vector moves, one of its shards may show it as it was.
-  sought.settled = !options_.by_vector || request.exact;
+  // While a vector moves, one of its shards may show it as it was. A replica that is as new as
+  // the token says may be older than what was seen elsewhere.
+  sought.settled = (!options_.by_vector || request.exact) && request.token.empty();
   clients_.api(client).search(
       std::move(request),
       clients_.answered<SearchReply>(client, [this, sought](Result<SearchReply>& reply) {
@@ -193,7 +234,10 @@ void OwnWorkload::search(uint32_t client) {
 // found: no other is as near. Nothing: there is none that it is sure of.
 std::optional<uint64_t> OwnWorkload::seek_own(uint32_t client, size_t vector,
                                               SearchRequest& request) {
-  uint64_t id = pick_id(client);
+  return seek(pick_id(client), vector, request);
+}
+
+std::optional<uint64_t> OwnWorkload::seek(uint64_t id, size_t vector, SearchRequest& request) {
   const Model& model = ledger_.versions();
   auto certain = model.certain().find(id);
   bool there = certain != model.certain().end() && certain->second.exists;

@@ -29,6 +29,11 @@ class OwnWorkload {
     std::shared_ptr<const UpsertRequest> upsert;
     std::shared_ptr<const UpdateRequest> update;
     UpdateReply updated;  // the answer to that
+    std::shared_ptr<const DeleteRequest> removal;
+    uint64_t deleted = 0;  // the answer to that
+    // Of the last write, where that was an upsert: which ids, and what makes it visible.
+    std::vector<uint64_t> latest;
+    std::string token;
   };
   // What the hits of a search must be like.
   struct Sought {
@@ -45,10 +50,12 @@ class OwnWorkload {
   void update(uint32_t client);
   void repeat(uint32_t client);
   void repeat_update(uint32_t client);
+  void repeat_remove(uint32_t client);
   void remove(uint32_t client);
   void get(uint32_t client);
   void search(uint32_t client);
   std::optional<uint64_t> seek_own(uint32_t client, size_t vector, SearchRequest& request);
+  std::optional<uint64_t> seek(uint64_t id, size_t vector, SearchRequest& request);
   void check_hits(const Sought& sought, const std::vector<SearchHit>& hits);
   void check_hit(const Sought& sought, const SearchHit& hit);
   void search_everything(uint32_t client);

@@ -135,7 +135,7 @@ class Simulation {
       return false;
     }
     settle();
-    if (!run_.ok() || !await_ready(run_, cluster_)) return false;
+    if (!run_.ok() || !await_ready(run_, cluster_) || !cluster_.await_left()) return false;
     // Whatever was given up on its way has arrived by now, or never will.
     if (cluster_.several()) cluster_.run_for(2000 * ms);
     // By what arrived last another router may have become due.
