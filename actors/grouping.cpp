@@ -11,6 +11,16 @@ namespace {
 constexpr size_t vectors_per_result = 4;
 constexpr size_t vectors_per_round_min = 64;
 
+// Of a field, whose name is given as canonical JSON.
+std::optional<std::string_view> value_of(std::string_view metadata, std::string_view name) {
+  std::optional<std::string_view> value;
+  any_field(metadata, name.substr(1, name.size() - 2), [&](std::string_view found) {
+    value = found;
+    return true;
+  });
+  return value;
+}
+
 }  // namespace
 
 Status check_grouping(const SearchRequest& search) {
@@ -36,8 +46,18 @@ Status check_grouping(const SearchRequest& search) {
   return {};
 }
 
-Grouping::Grouping(SearchRequest search, Metric metric)
-    : search_(std::move(search)), metric_(metric), field_(canonical_string(search_.group_by)) {}
+Grouping::Grouping(SearchRequest search, const DatabaseSpec& spec, Metric metric)
+    : search_(std::move(search)),
+      metric_(metric),
+      field_(canonical_string(search_.group_by)),
+      shard_key_(spec.shard_key.empty() ? "" : canonical_string(spec.shard_key)) {}
+
+// With a shard key, ids are unique within its values.
+bool Grouping::is_same(const SearchHit& a, const SearchHit& b) const {
+  if (a.id != b.id) return false;
+  return shard_key_.empty() ||
+         find_field(a.metadata, shard_key_) == find_field(b.metadata, shard_key_);
+}
 
 bool Grouping::is_better(const SearchHit& a, const SearchHit& b) const {
   if (a.score != b.score) return metric_ == Metric::l2 ? a.score < b.score : a.score > b.score;
@@ -96,12 +116,7 @@ std::vector<SearchRequest> Grouping::next() {
 }
 
 Status Grouping::add(SearchHit hit) {
-  std::optional<std::string_view> value;
-  any_field(hit.metadata, std::string_view(field_).substr(1, field_.size() - 2),
-            [&](std::string_view found) {
-              value = found;
-              return true;
-            });
+  const auto value = value_of(hit.metadata, field_);
   if (!value) return {};
   if (value->front() == '[' || value->front() == '{') {
     return invalid_argument("group_by: field \"" + search_.group_by + "\" of vector " +
@@ -118,7 +133,7 @@ Status Grouping::add(SearchHit hit) {
   }
   auto& results = group->found.results;
   bool known = std::any_of(results.begin(), results.end(),
-                           [&](const SearchHit& other) { return other.id == hit.id; });
+                           [&](const SearchHit& other) { return is_same(other, hit); });
   if (known) return {};
   auto place = std::find_if(results.begin(), results.end(),
                             [&](const SearchHit& other) { return is_better(hit, other); });

@@ -17,8 +17,8 @@ Status check_grouping(const SearchRequest& search);
 // uses it carries the searches out.
 class Grouping {
  public:
-  // `search`: checked, with group_by.
-  Grouping(SearchRequest search, Metric metric);
+  // `search`: checked, with group_by; of a database as `spec` says. `metric`: of its vectors.
+  Grouping(SearchRequest search, const DatabaseSpec& spec, Metric metric);
 
   // What to search for next; nothing: it is over.
   std::vector<SearchRequest> next();
@@ -34,6 +34,7 @@ class Grouping {
   };
 
   bool is_better(const SearchHit& a, const SearchHit& b) const;
+  bool is_same(const SearchHit& a, const SearchHit& b) const;
   Group* find(const std::string& value);
   Status add(SearchHit hit);
   size_t wanted() const { return size_t{search_.k} + search_.offset; }
@@ -41,7 +42,8 @@ class Grouping {
 
   SearchRequest search_;
   Metric metric_;
-  std::string field_;  // in canonical form
+  std::string field_;      // in canonical form
+  std::string shard_key_;  // the same; "": ids are unique
   std::vector<Group> groups_;
   std::vector<size_t> filled_;  // groups that the round at hand asks for; empty: for new ones
   uint32_t asked_ = 0;          // vectors, of the round at hand

@@ -34,6 +34,8 @@ Status check_range(const char* field, uint64_t value, uint64_t low, uint64_t hig
 struct Question {
   SearchRequest search;
   std::vector<VectorId> excluded;
+  // Prepared already, and its filter may be longer than that of a client.
+  bool prepared = false;
 
   // How many hits are needed to have enough without those.
   uint32_t hits() const {
@@ -238,7 +240,9 @@ Result<SearchPlan> plan(const Routes& routes, const DatabaseEntry& entry,
   const RouterRecord* router = entry.router_of_searches();
   out.router = router == nullptr ? 0 : router->version;
   for (size_t i = 0; i < searches.size(); ++i) {
-    if (Status status = prepare_search(entry.spec, searches[i].search); !status.ok()) {
+    Status status;
+    if (!searches[i].prepared) status = prepare_search(entry.spec, searches[i].search);
+    if (!status.ok()) {
       return batch ? status.with_context("searches[" + std::to_string(i) + "]") : status;
     }
     if (i > 0 && same_parameters(searches[i - 1], searches[i])) {
@@ -653,8 +657,9 @@ void run_groups(query_pointer self, const std::shared_ptr<SearchWork>& request, 
                 std::shared_ptr<Grouping> groups, std::shared_ptr<const Question> asked,
                 std::function<void(Result<SearchReply>)> done) {
   std::vector<Question> round;
-  for (SearchRequest& search : groups->next())
-    round.push_back({std::move(search), asked->excluded});
+  for (SearchRequest& search : groups->next()) {
+    round.push_back({std::move(search), asked->excluded, true});
+  }
   if (round.empty()) return done(groups->finish());
   run_vectors(self, request, std::move(round), [=](Result<std::vector<SearchReply>> replies) {
     if (!replies.ok()) return done(replies.status());
@@ -689,8 +694,8 @@ void run_questions(query_pointer self, std::shared_ptr<SearchWork> request,
   for (size_t g = 0; g < grouped.size(); ++g) {
     auto asked = std::make_shared<const Question>(std::move(questions[grouped[g]]));
     Metric metric = vectors_of(spec)[*find_vector(spec, asked->search.vector_name)].metric;
-    run_groups(self, request, grouped[g], std::make_shared<Grouping>(asked->search, metric), asked,
-               [=, place = grouped[g]](Result<SearchReply> reply) {
+    run_groups(self, request, grouped[g], std::make_shared<Grouping>(asked->search, spec, metric),
+               asked, [=, place = grouped[g]](Result<SearchReply> reply) {
                  if (!reply.ok()) return arrived(g, reply.status());
                  (*replies)[place] = std::move(*reply);
                  arrived(g, true);
@@ -747,7 +752,8 @@ void run_asked(query_pointer self, std::shared_ptr<SearchWork> request) {
                    [](const SearchRequest& s) { return has_examples(s) || !s.group_by.empty(); });
   if (simple) {
     std::vector<Question> questions;
-    for (SearchRequest& search : request->searches) questions.push_back({std::move(search), {}});
+    for (SearchRequest& search : request->searches)
+      questions.push_back({std::move(search), {}, false});
     return run_vectors(self, request, std::move(questions), request->done);
   }
   auto database = self->state.routes.database(request->database);

@@ -75,7 +75,7 @@ Result<ShardHits> run_search(const SearchTask& task, Stopper& stop,
   const std::vector<SegmentView>& segments = view.segments[search.vector];
   std::optional<Filter> filter;
   if (!search.filter.empty()) {
-    auto parsed = parse_filter(search.filter);
+    auto parsed = parse_filter(search.filter, composed_filter);
     if (!parsed.ok()) return parsed.status();
     filter = std::move(*parsed);
   }
@@ -208,7 +208,7 @@ Result<ShardRecallCount> run_recall(const RecallTask& task, Stopper& stop) {
 
 Result<MatchedRows> run_match(const MatchTask& task, Stopper& stop) {
   const ShardSnapshot& view = *task.view;
-  auto filter = parse_filter(task.filter);
+  auto filter = parse_filter(task.filter, composed_filter);
   if (!filter.ok()) return filter.status();
   MatchedRows out{std::make_shared<std::vector<std::pair<std::string, uint64_t>>>()};
   if (view.by_vector) {

@@ -273,9 +273,11 @@ std::optional<std::string> repeated_name(std::string_view text) {
 
 class Parser {
  public:
+  explicit Parser(const FilterLimits& limits) : limits_(limits) {}
+
   Result<Node> document(const json::value& value, const std::string& place, size_t depth) {
-    if (depth > filter_depth_max) {
-      return invalid_argument(place + " is nested deeper than " + std::to_string(filter_depth_max) +
+    if (depth > limits_.depth) {
+      return invalid_argument(place + " is nested deeper than " + std::to_string(limits_.depth) +
                               " levels");
     }
     const json::object* object = value.if_object();
@@ -328,8 +330,8 @@ class Parser {
                                  [](const auto& entry) { return entry.key().starts_with('$'); });
     if (object != nullptr && !operators) JADE_RETURN_IF_ERROR(check_no_operator(*object, place));
     if (!operators || is_date(value)) return comparison(field, Kind::equal, value, place);
-    if (depth > filter_depth_max) {
-      return invalid_argument(place + " is nested deeper than " + std::to_string(filter_depth_max) +
+    if (depth > limits_.depth) {
+      return invalid_argument(place + " is nested deeper than " + std::to_string(limits_.depth) +
                               " levels");
     }
     Node all;
@@ -470,9 +472,9 @@ class Parser {
   Result<Node> compare_node(const std::string& field, Kind kind, std::vector<Value> operands,
                             const std::string& place) {
     clauses_ += 1 + operands.size();
-    if (clauses_ > filter_clauses_max) {
+    if (clauses_ > limits_.clauses) {
       return invalid_argument(place + ": the filter has more than " +
-                              std::to_string(filter_clauses_max) + " clauses and values");
+                              std::to_string(limits_.clauses) + " clauses and values");
     }
     Node node;
     node.kind = kind;
@@ -494,20 +496,21 @@ class Parser {
     return negate(std::move(*inner));
   }
 
+  const FilterLimits& limits_;
   size_t clauses_ = 0;
 };
 
 }  // namespace
 
-Result<Filter> parse_filter(std::string_view text) {
-  auto document = parse_json(text, 2 * filter_depth_max + 2, "not a JSON object");
+Result<Filter> parse_filter(std::string_view text, const FilterLimits& limits) {
+  auto document = parse_json(text, 2 * limits.depth + 2, "not a JSON object");
   if (!document.ok()) return document.status();
   if (auto place = repeated_name(text)) {
     return invalid_argument(*place +
                             " is given more than once; put all conditions on a field into one "
                             "object, or use $and");
   }
-  auto root = Parser().document(*document, "filter", 1);
+  auto root = Parser(limits).document(*document, "filter", 1);
   if (!root.ok()) return root.status();
   Filter filter;
   filter.root_ = std::make_shared<const Filter::Node>(std::move(*root));

@@ -30,6 +30,14 @@
 
 namespace jade {
 
+// How long a filter may be.
+struct FilterLimits {
+  size_t depth = 16;
+  size_t clauses = 1024;  // and values
+};
+// Of one that was made of a client's by adding to it: a shard key, and groups that are known.
+constexpr FilterLimits composed_filter{20, 2048};
+
 class Filter {
  public:
   // `metadata`: canonical (index/metadata.h), or "" for none. Any thread.
@@ -39,14 +47,11 @@ class Filter {
   const Node& root() const { return *root_; }
 
  private:
-  friend Result<Filter> parse_filter(std::string_view json);
+  friend Result<Filter> parse_filter(std::string_view json, const FilterLimits& limits);
   std::shared_ptr<const Node> root_;
 };
 
-constexpr size_t filter_depth_max = 16;
-constexpr size_t filter_clauses_max = 1024;
-
 // invalid_argument names what is wrong, where, and what is allowed.
-Result<Filter> parse_filter(std::string_view json);
+Result<Filter> parse_filter(std::string_view json, const FilterLimits& limits = {});
 
 }  // namespace jade

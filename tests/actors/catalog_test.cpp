@@ -61,6 +61,26 @@ TEST_CASE("a node joins, comes back under another address, and keeps its name to
   CHECK(copy.encode() == catalog.encode());
 }
 
+TEST_CASE("a node that was removed is never taken back, also by a catalog that was restored") {
+  Catalog catalog;
+  REQUIRE(catalog.apply(3, join_command(node_of(7, "a"))).ok());
+  REQUIRE(catalog.apply(4, join_command(node_of(8, "b"))).ok());
+  REQUIRE(catalog.apply(5, encode(CatalogCommand(RemoveRecord{7}))).ok());
+  CHECK(catalog.map()->nodes.count(7) == 0);
+  Catalog restored;
+  REQUIRE(restored.restore(catalog.encode()).ok());
+  for (Catalog* one : {&catalog, &restored}) {
+    CHECK(one->map()->removed == std::set<uint64_t>{7});
+    Status back = one->apply(6, join_command(node_of(7, "a")));
+    CHECK(back.code() == Code::failed_precondition);
+    CHECK(back.message().find("was removed from this cluster") != std::string::npos);
+    CHECK(one->map()->nodes.count(7) == 0);
+    CHECK(one->apply(7, encode(CatalogCommand(RemoveRecord{7}))).code() == Code::not_found);
+    // Its name is free for another.
+    CHECK(one->apply(8, join_command(node_of(9, "a"))).ok());
+  }
+}
+
 TEST_CASE("the latest life of a node is recorded, and one that does not remember it is refused") {
   Catalog catalog;
   REQUIRE(catalog.apply(3, join_command(node_of(7, "a"))).ok());

@@ -19,7 +19,7 @@ struct Row {
 
 // What a database answers that has these rows, best first.
 SearchReply answer(const std::vector<Row>& rows, const SearchRequest& search) {
-  auto filter = parse_filter(search.filter);
+  auto filter = parse_filter(search.filter, composed_filter);
   REQUIRE_MESSAGE(filter.ok(), filter.status().to_string());
   SearchReply reply;
   for (const Row& row : rows) {
@@ -37,10 +37,11 @@ struct Run {
   size_t searches = 0;
 };
 
-Run run(const std::vector<Row>& rows, const SearchRequest& search, Metric metric = Metric::dot) {
+Run run(const std::vector<Row>& rows, const SearchRequest& search, Metric metric = Metric::dot,
+        const DatabaseSpec& spec = {}) {
   Run out;
   REQUIRE(check_grouping(search).ok());
-  Grouping groups(search, metric);
+  Grouping groups(search, spec, metric);
   while (true) {
     auto round = groups.next();
     if (round.empty()) break;
@@ -133,6 +134,42 @@ TEST_CASE("under l2 less is better; metadata comes back only if asked for") {
   CHECK(found[0].results[0].metadata == R"({"g":true})");
   search.include_metadata = false;
   CHECK(run(rows, search, Metric::l2).reply.groups[0].results[0].metadata.empty());
+}
+
+TEST_CASE("with a shard key, the same id of two values of it is two vectors") {
+  std::vector<Row> rows{
+      {1, 3, R"({"g":1,"t":"x"})"}, {1, 2, R"({"g":1,"t":"y"})"}, {2, 1, R"({"g":1,"t":"x"})"}};
+  DatabaseSpec spec;
+  spec.shard_key = "t";
+  // Also where rounds find them again.
+  for (uint32_t size : {2u, 3u, 50u}) {
+    auto found = run(rows, search_of("g", 1, size), Metric::dot, spec).reply.groups;
+    REQUIRE(found.size() == 1);
+    CHECK(found[0].results.size() == std::min(size, 3u));
+    CHECK(found[0].results[1].metadata == rows[1].metadata);
+  }
+}
+
+TEST_CASE("a filter as long as any may be can be added to") {
+  std::vector<Row> rows;
+  for (uint64_t i = 0; i < 4000; ++i) {
+    rows.push_back({i, -static_cast<float>(i), R"({"g":)" + std::to_string(i / 8) + "}"});
+  }
+  SearchRequest search = search_of("g", Limits::groups_max, 8);
+  search.filter = R"({"g":{"$nin":[)";
+  for (size_t i = 0; i < FilterLimits().clauses - 1; ++i) {
+    search.filter += (i == 0 ? "" : ",") + std::to_string(100'000 + i);
+  }
+  search.filter += "]}}";
+  std::string deep = search.filter, deeper = deep;
+  for (; parse_filter(deeper).ok(); deeper = R"({"$or":[)" + deep + "]}") deep = deeper;
+  for (const std::string& filter : {search.filter, deep}) {
+    REQUIRE(parse_filter(filter).ok());
+    search.filter = filter;
+    auto found = run(rows, search);
+    CHECK(found.status.ok());
+    CHECK(found.reply.groups.size() == Limits::groups_max);
+  }
 }
 
 TEST_CASE("groups that cannot be are refused") {
