@@ -298,6 +298,73 @@ TEST_CASE("A filter that matches only far from the query finds its rows") {
   }
 }
 
+TEST_CASE("What matches all around the query, and no nearer, is found") {
+  constexpr uint32_t n = 20000, dimension = 24;
+  constexpr size_t queries = 20;
+  std::mt19937 random(5);
+  std::normal_distribution<float> normal;
+  std::vector<float> vectors(n * dimension);
+  for (float& value : vectors) value = normal(random);
+  // Of each query, the rank of each row by distance from it.
+  std::vector<std::vector<uint32_t>> ranks(queries, std::vector<uint32_t>(n));
+  for (size_t q = 0; q < queries; ++q) {
+    std::vector<std::pair<float, uint32_t>> order;
+    for (uint32_t row = 0; row < n; ++row) {
+      float distance = 0;
+      for (uint32_t i = 0; i < dimension; ++i) {
+        const float off = vectors[row * dimension + i] - vectors[q * dimension + i];
+        distance += off * off;
+      }
+      order.emplace_back(distance, row);
+    }
+    std::sort(order.begin(), order.end());
+    for (uint32_t rank = 0; rank < n; ++rank) ranks[q][order[rank].second] = rank;
+  }
+  auto rows = std::make_shared<GrowingSegment>(dimension, Metric::l2);
+  for (uint32_t row = 0; row < n; ++row) {
+    std::string metadata = "{";
+    for (size_t q = 0; q < queries; ++q) {
+      metadata +=
+          (q == 0 ? "\"r" : ",\"r") + std::to_string(q) + "\":" + std::to_string(ranks[q][row]);
+    }
+    rows->append(row + 1, VectorId(uint64_t{row}).key(), vectors.data() + row * dimension,
+                 metadata + "}");
+  }
+  BuildOptions options;
+  options.metric = Metric::l2;
+  options.dimension = dimension;
+  options.index.kind = IndexKind::hnsw;
+  for (Quantization quantization : {Quantization::sq8, Quantization::none}) {
+    CAPTURE(to_string(quantization));
+    options.index.quantization = quantization;
+    auto segment = build_segment({{rows, nullptr, n}}, options);
+    REQUIRE(segment.ok());
+    SegmentView view{*segment, nullptr, n, 0};
+    for (uint32_t share : {90, 70, 50}) {
+      CAPTURE(share);
+      double found = 0;
+      for (size_t q = 0; q < queries; ++q) {
+        auto filter = parse_filter("{\"r" + std::to_string(q) +
+                                   "\":{\"$gte\":" + std::to_string(n - n / 100 * share) + "}}");
+        REQUIRE(filter.ok());
+        std::vector<float> query(vectors.begin() + q * dimension,
+                                 vectors.begin() + (q + 1) * dimension);
+        std::vector<SegmentExplanation> explained;
+        auto hits = search_all({&view, 1}, Metric::l2, dimension, query,
+                               {.k = 10, .ef_search = 16, .filter = &*filter}, &explained);
+        REQUIRE(hits.ok());
+        REQUIRE((*hits)[0].size() == 10);
+        for (const Hit& hit : (*hits)[0]) {
+          found +=
+              ranks[q][(*segment)->row_number(hit.offset) - 1] < n - n / 100 * share + 10 ? 1 : 0;
+        }
+        CHECK(explained[0].plan == SegmentPlan::walk_matching);
+      }
+      CHECK(found / (10 * queries) >= 0.9);  // 0.04 to 0.09 by the walk alone
+    }
+  }
+}
+
 TEST_CASE("Each plan finds what it should, and says what it did") {
   // Rows around 20 places; "near" is the distance from the first one.
   constexpr uint32_t n = 30000, dimension = 8;
