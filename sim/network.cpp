@@ -5,6 +5,12 @@
 #include "actors/random.h"
 
 namespace jade::sim {
+namespace {
+
+// After how long bytes are offered again that were not taken.
+constexpr uint64_t retry_low_ns = 100'000, retry_high_ns = 100'000'000;
+
+}  // namespace
 
 void SimNetwork::listen(SimSystem& server, uint16_t port) {
   auto acceptor = caf::io::accept_handle::from_int(next_handle_++);
@@ -142,6 +148,11 @@ void SimNetwork::schedule_arrivals(uint64_t now_ns) {
       uint64_t spread = latency_.high_ns - latency_.low_ns + 1;
       direction.due_ns =
           now_ns + direction.slower_by_ns + latency_.low_ns + next_random(random_) % spread;
+      if (direction.receiver->virtual_network_buffer(direction.handle).size() == direction.unread) {
+        *direction.due_ns += direction.later_ns;
+      } else {
+        direction.later_ns = 0;
+      }
     }
   }
 }
@@ -187,7 +198,12 @@ bool SimNetwork::deliver(uint64_t now_ns) {
       size_t before = buffer.size();
       bool read = direction.receiver->read_data(direction.handle);
       bytes_delivered_ += before - std::min(before, buffer.size());
-      if (read) return true;
+      if (read) {
+        direction.later_ns = 0;
+        return true;
+      }
+      direction.unread = buffer.size();
+      direction.later_ns = std::clamp(2 * direction.later_ns, retry_low_ns, retry_high_ns);
     }
   }
   return false;

@@ -62,6 +62,10 @@ class SimNetwork {
     uint64_t slower_by_ns = 0;
     std::optional<uint64_t> due_ns;  // of what waits in the receiver's buffer
     bool attached = false;           // the receiver has, or had, an actor for it
+    // Of bytes that nobody reads, as of a connection that CAF has forgotten: how many there
+    // were, and how much later it is tried again.
+    size_t unread = 0;
+    uint64_t later_ns = 0;
   };
   struct State {
     std::string host;  // as the client knows the server
