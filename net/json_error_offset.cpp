@@ -37,12 +37,14 @@ struct Ignore {
 
 }  // namespace
 
-std::optional<size_t> json_error_offset(std::string_view text) {
+std::optional<JsonError> find_json_error(std::string_view text) {
   boost::json::basic_parser<Ignore> parser{boost::json::parse_options{}};
   boost::json::error_code error;
   size_t read = parser.write_some(false, text.data(), text.size(), error);
-  if (!error) return std::nullopt;
-  return error == boost::json::error::incomplete ? text.size() : read;
+  if (error) return JsonError{error == boost::json::error::incomplete ? text.size() : read};
+  const size_t rest = text.find_first_not_of(" \t\r\n", read);
+  if (rest == std::string_view::npos) return std::nullopt;
+  return JsonError{rest, true};
 }
 
 }  // namespace jade

@@ -36,6 +36,11 @@ std::string subject(const JsonPath& path) {
   return text.empty() ? "the body" : text;
 }
 
+Status more_bytes(size_t offset) {
+  return invalid_argument("the body has more bytes after its JSON object, from byte " +
+                          std::to_string(offset) + " on, counted from 0");
+}
+
 // Brackets outside strings; the text is one balanced object already.
 bool nested_too_deep(std::string_view json) {
   uint32_t depth = 0;
@@ -258,15 +263,17 @@ Status JsonDocument::open(simdjson::ondemand::object& object) {
 
 Status JsonDocument::with_place(const Status& status) const {
   if (!status.message().starts_with(not_json)) return status;
-  auto offset = json_error_offset(body_);
-  if (!offset) return status;
+  auto error = find_json_error(body_);
+  if (!error) return status;
+  if (error->after) return more_bytes(error->offset);
   return Status(status.code(),
-                status.message() + " (byte " + std::to_string(*offset) + ", counted from 0)");
+                status.message() + " (byte " + std::to_string(error->offset) + ", counted from 0)");
 }
 
 Status JsonDocument::close() {
   if (document_.current_location().error() == simdjson::OUT_OF_BOUNDS) return {};
-  return invalid_argument("the body has more bytes after its JSON object");
+  auto error = find_json_error(body_);
+  return more_bytes(error ? error->offset : body_.size());
 }
 
 Result<std::string> decode_json_string(std::string_view text) {
