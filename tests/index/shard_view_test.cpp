@@ -333,10 +333,18 @@ TEST_CASE("What matches all around the query, and no nearer, is found") {
   BuildOptions options;
   options.metric = Metric::l2;
   options.dimension = dimension;
-  options.index.kind = IndexKind::hnsw;
-  for (Quantization quantization : {Quantization::sq8, Quantization::none}) {
-    CAPTURE(to_string(quantization));
-    options.index.quantization = quantization;
+  struct Case {
+    IndexKind kind;
+    Quantization quantization;
+    SegmentPlan plan;
+  };
+  for (const Case& one : {Case{IndexKind::hnsw, Quantization::sq8, SegmentPlan::walk_matching},
+                          Case{IndexKind::hnsw, Quantization::none, SegmentPlan::walk_matching},
+                          Case{IndexKind::ivf, Quantization::none, SegmentPlan::probe}}) {
+    CAPTURE(to_string(one.kind));
+    CAPTURE(to_string(one.quantization));
+    options.index.kind = one.kind;
+    options.index.quantization = one.quantization;
     auto segment = build_segment({{rows, nullptr, n}}, options);
     REQUIRE(segment.ok());
     SegmentView view{*segment, nullptr, n, 0};
@@ -350,15 +358,16 @@ TEST_CASE("What matches all around the query, and no nearer, is found") {
         std::vector<float> query(vectors.begin() + q * dimension,
                                  vectors.begin() + (q + 1) * dimension);
         std::vector<SegmentExplanation> explained;
-        auto hits = search_all({&view, 1}, Metric::l2, dimension, query,
-                               {.k = 10, .ef_search = 16, .filter = &*filter}, &explained);
+        auto hits =
+            search_all({&view, 1}, Metric::l2, dimension, query,
+                       {.k = 10, .ef_search = 16, .nprobe = 8, .filter = &*filter}, &explained);
         REQUIRE(hits.ok());
         REQUIRE((*hits)[0].size() == 10);
         for (const Hit& hit : (*hits)[0]) {
           found +=
               ranks[q][(*segment)->row_number(hit.offset) - 1] < n - n / 100 * share + 10 ? 1 : 0;
         }
-        CHECK(explained[0].plan == SegmentPlan::walk_matching);
+        CHECK(explained[0].plan == one.plan);
       }
       CHECK(found / (10 * queries) >= 0.9);  // 0.04 to 0.09 by the walk alone
     }
