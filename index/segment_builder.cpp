@@ -75,25 +75,21 @@ void put_near_together(std::span<Source> sources, const RowFormat& format,
     const Source& from = sources[row];
     format.to_floats(from.segment->row(from.row), out);
   };
-  const auto order = nearness_order(static_cast<uint32_t>(sources.size()), format.dimension(),
-                                    options.seed, options.workers, options.cancel, read);
+  const auto count = static_cast<uint32_t>(sources.size());
+  auto order = nearness_order(count, format.dimension(), options.seed, options.workers,
+                              options.cancel, read);
+  auto bytes = [&](uint32_t row, std::string&) -> std::string_view {
+    return {sources[row].segment->row(sources[row].row), format.row_bytes()};
+  };
+  std::vector<bool> is_copy(count);
+  for (const RowCopies& same : find_copies(count, options.workers, options.cancel, bytes)) {
+    for (uint32_t row : same.copies) is_copy[row] = true;
+  }
+  std::stable_partition(order.begin(), order.end(), [&](uint32_t row) { return !is_copy[row]; });
   std::vector<Source> ordered;
   ordered.reserve(order.size());
   for (uint32_t row : order) ordered.push_back(sources[row]);
-  auto bytes = [&](uint32_t row, std::string&) -> std::string_view {
-    return {ordered[row].segment->row(ordered[row].row), format.row_bytes()};
-  };
-  std::vector<bool> is_copy(ordered.size());
-  for (const RowCopies& same :
-       find_copies(static_cast<uint32_t>(ordered.size()), options.workers, options.cancel, bytes)) {
-    for (uint32_t row : same.copies) is_copy[row] = true;
-  }
-  auto next = sources.begin();
-  for (bool copies : {false, true}) {
-    for (size_t i = 0; i < ordered.size(); ++i) {
-      if (is_copy[i] == copies) *next++ = ordered[i];
-    }
-  }
+  std::copy(ordered.begin(), ordered.end(), sources.begin());
 }
 
 // Gathers the columns; vectors in memory, or through `writer` where it is not null.
