@@ -139,6 +139,24 @@ caf::behavior echo(caf::event_based_actor*) {
   return {[](std::string& text) { return std::move(text); }};
 }
 
+// Whether an echo() is heard from there.
+bool echoes(System& from, const caf::actor& remote) {
+  caf::scoped_actor self(from.system);
+  bool answered = false;
+  self->request(remote, limit, std::string("x"))
+      .receive([&](const std::string& text) { answered = text == "x"; }, [](const caf::error&) {});
+  return answered;
+}
+
+// Takes what comes until the connection ends; whether it was closed in order.
+bool ends(const Descriptor& fd) {
+  char bytes[512];
+  ssize_t got;
+  while ((got = recv(fd.get(), bytes, sizeof bytes, 0)) > 0) {
+  }
+  return got == 0;
+}
+
 }  // namespace
 
 TEST_CASE("messages of all sizes pass, many at a time and both ways") {
@@ -328,16 +346,9 @@ TEST_CASE("whoever sends headers of all kinds is let go, and others are heard") 
     Descriptor fd = dial(*port);
     REQUIRE(send(fd.get(), header.data(), header.size(), MSG_NOSIGNAL) > 0);
     shutdown(fd.get(), SHUT_WR);
-    // Until it is let go, or heard to its end.
-    char bytes[512];
-    while (recv(fd.get(), bytes, sizeof bytes, 0) > 0) {
-    }
+    (void)ends(fd);  // it is let go, or heard to its end
   }
-  caf::scoped_actor self(b.system);
-  bool answered = false;
-  self->request(remote, limit, std::string("x"))
-      .receive([&](const std::string& text) { answered = text == "x"; }, [](const caf::error&) {});
-  CHECK(answered);
+  CHECK(echoes(b, remote));
   caf::anon_send_exit(actor, caf::exit_reason::kill);
 }
 
@@ -373,20 +384,12 @@ TEST_CASE("one that does not say who it is is let go, whoever opened the connect
   REQUIRE(port.ok());
   caf::actor known = b.connect(*port);
   REQUIRE(known);
-  // Until it is closed.
-  auto end_of = [](const Descriptor& fd) {
-    char bytes[512];
-    ssize_t got;
-    while ((got = recv(fd.get(), bytes, sizeof bytes, 0)) > 0) {
-    }
-    return got == 0;
-  };
-  SUBCASE("it says nothing") { CHECK(end_of(dial(*port))); }
+  SUBCASE("it says nothing") { CHECK(ends(dial(*port))); }
   SUBCASE("it begins to") {
     Descriptor fd = dial(*port);
     const std::string part(31, '\0');
     REQUIRE(send(fd.get(), part.data(), part.size(), MSG_NOSIGNAL) > 0);
-    CHECK(end_of(fd));
+    CHECK(ends(fd));
   }
   SUBCASE("it was dialled") {
     Descriptor silent(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -400,11 +403,7 @@ TEST_CASE("one that does not say who it is is let go, whoever opened the connect
     CHECK(!a.connect(ntohs(at.sin_port)));
   }
   // Who has said so stays.
-  caf::scoped_actor self(b.system);
-  bool answered = false;
-  self->request(known, limit, std::string("x"))
-      .receive([&](const std::string& text) { answered = text == "x"; }, [](const caf::error&) {});
-  CHECK(answered);
+  CHECK(echoes(b, known));
   caf::anon_send_exit(actor, caf::exit_reason::kill);
 }
 
@@ -453,11 +452,7 @@ TEST_CASE("one that sends what costs far more memory than bytes is let go, other
     std::lock_guard lock(mutex);
     CHECK(said.find(why) != std::string::npos);
   }
-  caf::scoped_actor other(c.system);
-  bool answered = false;
-  other->request(of_c, limit, std::string("x"))
-      .receive([&](const std::string& text) { answered = text == "x"; }, [](const caf::error&) {});
-  CHECK(answered);
+  CHECK(echoes(c, of_c));
   for (const caf::actor& each : {actor, door}) {
     caf::anon_send_exit(each, caf::exit_reason::kill);
   }
