@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "index/kernels.h"
+
 namespace jade {
 
 class Bitmap {
@@ -22,11 +24,7 @@ class Bitmap {
     return fresh;
   }
   size_t size() const { return size_; }
-  size_t count() const {
-    size_t total = 0;
-    for (uint64_t word : words_) total += static_cast<size_t>(std::popcount(word));
-    return total;
-  }
+  size_t count() const { return kernels().count_bits(words_.data(), words_.size()); }
   bool none() const {
     return std::all_of(words_.begin(), words_.end(), [](uint64_t word) { return word == 0; });
   }
@@ -36,6 +34,16 @@ class Bitmap {
   void add(const Bitmap& other) {
     for (size_t i = 0; i < common(other); ++i) words_[i] |= other.words_[i];
     trim();
+  }
+  // With what is in `other`, but not in `without`; all are of one size.
+  void add_difference(const Bitmap& other, const Bitmap& without) {
+    for (size_t i = 0; i < words_.size(); ++i) words_[i] |= other.words_[i] & ~without.words_[i];
+  }
+  // Whether one is in both.
+  bool intersects(const Bitmap& other) const {
+    uint64_t both = 0;
+    for (size_t i = 0; i < common(other); ++i) both |= words_[i] & other.words_[i];
+    return both != 0;
   }
   void remove(const Bitmap& other) {
     for (size_t i = 0; i < common(other); ++i) words_[i] &= ~other.words_[i];

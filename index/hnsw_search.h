@@ -155,6 +155,7 @@ class WalkMemory {
   }
 
   Beam beam;
+  Beam found;                     // of NearMatches
   std::vector<Candidate> passed;  // a heap, the nearest on top
   std::vector<uint32_t> fresh;
   std::vector<uint32_t> between;  // of walk_matching()
@@ -221,7 +222,11 @@ class CodedRows {
 // As far as a walk goes: to the end of its beam.
 struct Unbounded {
   float operator()(const Beam&) const { return std::numeric_limits<float>::infinity(); }
+  void met(Candidate) const {}
 };
+
+// How many times as far as the k-th nearest, squared, a walk looks at most.
+inline constexpr double walk_stretch_max = 1e6;
 
 // Or less far: while the next row is at most so many times as far as the k-th nearest that was
 // found. So a walk takes longer where near rows are many, and is over soon where they are few:
@@ -238,10 +243,13 @@ class Horizon {
   float operator()(const Beam& beam) const {
     auto found = beam.sorted();
     if (found.size() < nearest_) return std::numeric_limits<float>::infinity();
-    const float reach = found[nearest_ - 1].distance();
-    // What is not farther but for the error of what is compared is not left out.
-    return std::max(std::max(reach, 0.0f) * stretch_, reach + rows_.error(reach));
+    return reach(rows_, found[nearest_ - 1].distance(), stretch_);
   }
+  static float reach(const Rows& rows, float distance, float stretch) {
+    // What is not farther but for the error of what is compared is not left out.
+    return std::max(std::max(distance, 0.0f) * stretch, distance + rows.error(distance));
+  }
+  void met(Candidate) const {}
 
  private:
   const Rows& rows_;
@@ -263,7 +271,8 @@ Candidate descend(const HnswGraph& graph, const Rows& rows, int32_t level, WalkM
 // which accept(row), called once for a row, is true, in memory.beam; others are walked
 // through. Ends when no nearer rows are in sight. False when more than `visits_max` rows
 // were compared before that, or `stop` (null: never) said so: what was collected may then
-// be far from best. `bound`: Unbounded or a Horizon, which may end it earlier.
+// be far from best. `bound`: Unbounded, or what may end it earlier: bound(beam) says of each step
+// what is too far to be looked at, and bound.met(candidate) is told of each row that is not.
 //
 // Accepting EveryRow, it may compare a row again: in a large graph it remembers only the
 // latest rows that it came to, in few bytes that stay near the processor. What it collects
@@ -271,7 +280,7 @@ Candidate descend(const HnswGraph& graph, const Rows& rows, int32_t level, WalkM
 template <class Rows, class Accept, class Bound = Unbounded>
 bool walk(const HnswGraph& graph, const Rows& rows, uint32_t level, Candidate start, size_t width,
           size_t visits_max, Accept accept, WalkMemory& memory, Stopper* stop = nullptr,
-          const Bound& bound = Bound());
+          Bound&& bound = Bound());
 
 // How far a walk goes before it asks whether to go on.
 class Pace {
@@ -330,7 +339,7 @@ Candidate descend(const HnswGraph& graph, const Rows& rows, int32_t level, WalkM
 
 template <class Rows, class Accept, class Bound>
 bool walk(const HnswGraph& graph, const Rows& rows, uint32_t level, Candidate start, size_t width,
-          size_t visits_max, Accept accept, WalkMemory& memory, Stopper* stop, const Bound& bound) {
+          size_t visits_max, Accept accept, WalkMemory& memory, Stopper* stop, Bound&& bound) {
   Beam& beam = memory.beam;
   auto& passed = memory.passed;
   auto& fresh = memory.fresh;
@@ -348,6 +357,7 @@ bool walk(const HnswGraph& graph, const Rows& rows, uint32_t level, Candidate st
   };
 
   recent ? memory.visit_recent(start.row()) : memory.visit(start.row());
+  bound.met(start);
   reach(start);
   Pace pace(visits_max, stop);
   for (size_t visits = 1;;) {
@@ -378,7 +388,9 @@ bool walk(const HnswGraph& graph, const Rows& rows, uint32_t level, Candidate st
     rows.distances(fresh.data(), count, memory.distances.data());
     for (size_t i = 0; i < count; ++i) {
       if (memory.distances[i] > std::min(reach_max, beam.limit())) continue;
-      reach(Candidate(memory.distances[i], fresh[i]));
+      const Candidate candidate(memory.distances[i], fresh[i]);
+      bound.met(candidate);
+      reach(candidate);
     }
   }
 }

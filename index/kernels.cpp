@@ -209,11 +209,17 @@ __attribute__((always_inline)) inline void hadamard_by_halves(float* values, siz
 
 void hadamard_portable(float* values, size_t n) { hadamard_by_halves(values, n); }
 
-constexpr Kernels portable{SimdLevel::portable,   l2_portable<float>,     ip_portable<float>,
-                           l2_portable<uint16_t>, ip_portable<uint16_t>,  l2_portable<uint8_t>,
-                           ip_portable<uint8_t>,  l2_u8_portable,         ip_u8_portable,
-                           products_portable,     packed_portable,        bits_portable,
-                           within_portable,       insert_sorted_portable, hadamard_portable};
+size_t count_bits_portable(const uint64_t* words, size_t count) {
+  size_t total = 0;
+  for (size_t i = 0; i < count; ++i) total += static_cast<size_t>(std::popcount(words[i]));
+  return total;
+}
+
+constexpr Kernels portable{
+    SimdLevel::portable,   l2_portable<float>,     ip_portable<float>,   l2_portable<uint16_t>,
+    ip_portable<uint16_t>, l2_portable<uint8_t>,   ip_portable<uint8_t>, l2_u8_portable,
+    ip_u8_portable,        products_portable,      packed_portable,      bits_portable,
+    within_portable,       insert_sorted_portable, count_bits_portable,  hadamard_portable};
 
 #if defined(__x86_64__)
 
@@ -682,6 +688,12 @@ __attribute__((target("avx512f,popcnt"))) size_t insert_sorted_avx512(uint64_t* 
   return place;
 }
 
+__attribute__((target("popcnt"))) size_t count_bits_popcnt(const uint64_t* words, size_t count) {
+  size_t total = 0;
+  for (size_t i = 0; i < count; ++i) total += static_cast<size_t>(__builtin_popcountll(words[i]));
+  return total;
+}
+
 __attribute__((target("avx2"))) void hadamard_avx2(float* values, size_t n) {
   hadamard_by_halves(values, n);
 }
@@ -691,10 +703,10 @@ __attribute__((target("avx512f"))) void hadamard_avx512(float* values, size_t n)
 }
 
 constexpr Kernels avx2{
-    SimdLevel::avx2,   l2_avx2<float>,         ip_avx2<float>,   l2_avx2<uint16_t>,
-    ip_avx2<uint16_t>, l2_avx2<uint8_t>,       ip_avx2<uint8_t>, l2_u8_avx2,
-    ip_u8_avx2,        products_avx2,          packed_avx2,      bits_avx2,
-    within_avx2,       insert_sorted_portable, hadamard_avx2};
+    SimdLevel::avx2,   l2_avx2<float>,         ip_avx2<float>,    l2_avx2<uint16_t>,
+    ip_avx2<uint16_t>, l2_avx2<uint8_t>,       ip_avx2<uint8_t>,  l2_u8_avx2,
+    ip_u8_avx2,        products_avx2,          packed_avx2,       bits_avx2,
+    within_avx2,       insert_sorted_portable, count_bits_popcnt, hadamard_avx2};
 
 Kernels best_avx512() {
   Kernels out = avx2;

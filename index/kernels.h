@@ -53,6 +53,8 @@ struct Kernels {
   // Puts `value` into `size` ascending numbers, before those that are equal, and returns where.
   // There is room for one more.
   size_t (*insert_sorted)(uint64_t* sorted, size_t size, uint64_t value);
+  // How many bits of `count` words are set.
+  size_t (*count_bits)(const uint64_t* words, size_t count);
   // Fast Walsh-Hadamard transform in place, not scaled: the same at every level. `n`: a
   // power of two.
   void (*hadamard)(float* values, size_t n);

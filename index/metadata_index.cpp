@@ -14,7 +14,7 @@ namespace jade {
 namespace {
 
 // A value, or values that follow each other, get a set of bits from one row in so many.
-constexpr size_t dense_share = 16;
+constexpr size_t dense_share = 32;
 // Below that lists are shorter.
 constexpr size_t list_share = 32;
 
@@ -102,9 +102,12 @@ struct Range {
   uint32_t end = 0;
 };
 
+// Blocks that have no row in common are summed up one after another, so that any number of them
+// is the difference of two sums.
 struct Block {
   Range values;
-  Bitmap rows;
+  Bitmap rows;       // of these values, and of the blocks before it from `first` on
+  size_t first = 0;  // where its sum begins: the number of a block
 };
 
 }  // namespace
@@ -134,22 +137,39 @@ struct MetadataIndex::Field {
   void add_listed(Range range, Bitmap& out) const {
     for (uint32_t i = starts[range.begin]; i < starts[range.end]; ++i) out.set(rows[i]);
   }
-  void add(Range range, Bitmap& out) const {
-    auto block = std::partition_point(blocks.begin(), blocks.end(),
-                                      [&](const Block& b) { return b.values.end <= range.begin; });
-    for (; range.begin < range.end && block != blocks.end(); ++block) {
-      if (block->values.begin >= range.end) break;
-      if (block->values.begin < range.begin || block->values.end > range.end) {
-        // In part: its values have lists, as do those around it.
-        Range part{range.begin, std::min(range.end, block->values.end)};
-        add_listed(part, out);
-        range.begin = part.end;
-        continue;
+  // The blocks [begin, end).
+  void add_blocks(size_t begin, size_t end, Bitmap& out) const {
+    while (begin < end) {
+      // Those of one sum.
+      size_t last = begin;
+      while (last + 1 < end && blocks[last + 1].first == blocks[begin].first) ++last;
+      if (begin == blocks[begin].first) {
+        out.add(blocks[last].rows);
+      } else {
+        out.add_difference(blocks[last].rows, blocks[begin - 1].rows);
       }
-      add_listed({range.begin, block->values.begin}, out);
-      out.add(block->rows);
-      range.begin = block->values.end;
+      begin = last + 1;
     }
+  }
+  void add(Range range, Bitmap& out) const {
+    auto block = static_cast<size_t>(
+        std::partition_point(blocks.begin(), blocks.end(),
+                             [&](const Block& b) { return b.values.end <= range.begin; }) -
+        blocks.begin());
+    size_t whole = block;  // the first that is in it as a whole
+    for (; block < blocks.size() && blocks[block].values.begin < range.end; ++block) {
+      const Range values = blocks[block].values;
+      // In part: its values have lists, as do those around it.
+      if (values.end > range.end) break;
+      if (values.begin < range.begin) {
+        add_listed({range.begin, values.end}, out);
+        whole = block + 1;
+      } else {
+        add_listed({range.begin, values.begin}, out);
+      }
+      range.begin = values.end;
+    }
+    add_blocks(whole, block, out);
     if (range.begin < range.end) add_listed(range, out);
   }
   size_t memory_bytes() const {
@@ -406,6 +426,15 @@ class MetadataIndex::Builder {
     }
   }
 
+  static void add_block(Field& field, Block block) {
+    block.first = field.blocks.size();
+    if (!field.blocks.empty() && !field.blocks.back().rows.intersects(block.rows)) {
+      block.first = field.blocks.back().first;
+      block.rows.add(field.blocks.back().rows);
+    }
+    field.blocks.push_back(std::move(block));
+  }
+
   // Fills starts, rows and blocks. Of each value, `all` has the rows in their order.
   void list(Field& field, const std::vector<At>& all) const {
     uint32_t values = field.values();
@@ -427,7 +456,7 @@ class MetadataIndex::Builder {
       if (field.rows.size() - run_start < dense) return;
       Block block{run, Bitmap(index_.rows_)};
       for (size_t i = run_start; i < field.rows.size(); ++i) block.rows.set(field.rows[i]);
-      field.blocks.push_back(std::move(block));
+      add_block(field, std::move(block));
     };
     auto begin_run = [&](uint32_t begin) {
       run.begin = begin;
@@ -441,7 +470,7 @@ class MetadataIndex::Builder {
         end_run(v);
         Block block{{v, v + 1}, Bitmap(index_.rows_)};
         for (auto row = begin; row != end; ++row) block.rows.set(*row);
-        field.blocks.push_back(std::move(block));
+        add_block(field, std::move(block));
         begin_run(v + 1);
         continue;
       }
@@ -532,9 +561,12 @@ Selection MetadataIndex::evaluate(const Filter::Node& node) const {
 }
 
 Selection MetadataIndex::evaluate_fields(const Filter::Node& node) const {
-  Selection out{Bitmap(rows_), std::nullopt};
   const std::span<const Field> fields = find(node.field);
-  for (const Field& field : fields) add(out, evaluate_field(field, node));
+  Selection out = fields.empty() ? Selection{Bitmap(rows_), std::nullopt}
+                                 : evaluate_field(fields.front(), node);
+  for (const Field& field : fields.subspan(fields.empty() ? 0 : 1)) {
+    add(out, evaluate_field(field, node));
+  }
   const bool dotted = dotted_ && node.field.find('.') != std::string::npos;
   if (!all_fields_ && (fields.empty() || dotted)) {
     out.maybe.emplace(rows_);

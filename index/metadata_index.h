@@ -6,9 +6,10 @@
 // are sorted: null, false, true, numbers (exactly, whatever their kind), strings
 // (bytewise), and moments, which are the strings that name one, once more (by time). Behind them
 // are the rows of each value, one list after another, so that a range of values is one piece of it.
-// Values and runs of values that are on more than one row in 16 are sets of bits instead, so that
+// Values and runs of values that are on more than one row in 32 are sets of bits instead, so that
 // large ranges are put together from few of them: the bins of Wu, Otoo and Shoshani, "Optimizing
-// bitmap indices with efficient compression", 2006. Places, which are objects with numbers "lat"
+// bitmap indices with efficient compression", 2006. Sets that follow one another are summed up, so
+// that any range of them is the difference of two. Places, which are objects with numbers "lat"
 // and "lon", are sorted by their cells (index/geo.h), so that an area is pieces of that order;
 // those at its edge are undecided.
 //
@@ -18,7 +19,7 @@
 //   than elements_max, in that field,
 // - paths beyond the first fields_max that occur.
 //
-// Memory: at most about 4 + 2 bytes for each value of a row, and 12 for each different
+// Memory: at most about 4 + 4 bytes for each value of a row, and 12 for each different
 // value of a field; less for values that many rows share. As much again for moments, and 12
 // bytes for each place of a row.
 #pragma once

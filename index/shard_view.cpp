@@ -41,21 +41,27 @@ bool scans_codes(const SealedSegment& segment) {
   if (codes == nullptr) return false;
   return segment.stored() != nullptr || value_ns(segment) > 1.25 * code_ns(*codes);
 }
-// In rows of a scan.
-double matching_walk_cost(const SealedSegment& segment, double share) {
-  // Where many match they are found nearer by: walk_matching() then gathers fewer, likewise.
-  const double found_ns = matching_found_ns * std::min(1.0, 0.43 / std::sqrt(share));
+// Of a walk that compares so many rows for one in its beam and takes so many nanoseconds more, for
+// one in its beam: in rows of a scan.
+double cost_of(const SealedSegment& segment, double compared, double found_ns) {
   const RowCodes* codes = segment.codes();
   const double walk_ns = codes != nullptr ? code_ns(*codes) : value_ns(segment);
   const double scan_ns = scans_codes(segment) ? walk_ns : value_ns(segment);
-  return (matching_compared * walk_ns + found_ns) / scan_ns;
+  return (compared * walk_ns + found_ns) / scan_ns;
 }
+double matching_walk_cost(const SealedSegment& segment, double share) {
+  // Where many match they are found nearer by: walk_matching() then gathers fewer, likewise.
+  return cost_of(segment, matching_compared,
+                 matching_found_ns * std::min(1.0, 0.43 / std::sqrt(share)));
+}
+// A walk among all rows compares about so many rows for one in its beam, and takes so many
+// nanoseconds more, whatever a row has.
+constexpr double near_compared = 20;
+constexpr double near_found_ns = 500;
 // Rows that a walk meets for one in its beam, at most: about the links of a row.
 constexpr double visits_per_result = 32;
 // Matching rows, from all over a segment, that a walk from match to match begins at.
 constexpr size_t seeds_max = 16;
-// How many times as far as the k-th nearest, squared, a walk looks at most.
-constexpr double stretch_max = 1e6;
 // Rows of so many bytes are compared with one query after another, from the first cache.
 constexpr size_t block_bytes = 24u << 10;
 
@@ -71,7 +77,7 @@ constexpr double matches_met_min = 0.75;
 // How much narrower the beam of a walk from match to match is, where such a share of all rows
 // matches: measured, so that recall stays above 0.95 where what matches is far from the query.
 double narrower_beam(double share) {
-  return std::min(std::pow(share, 0.3), std::max(std::pow(share, 0.36), 0.5));
+  return std::min(std::pow(share, 0.3), std::max(std::pow(share, 0.41), 0.46));
 }
 
 // The rows of a sealed segment that live, are visible and match a filter.
@@ -601,27 +607,48 @@ class SealedSearch : public SegmentQuery {
     if (narrower) scaled *= skips ? narrower_beam(share()) : std::sqrt(share());
     // What a recall takes was measured for this segment alone.
     if (options_.min_recall <= 0) scaled *= effort_share();
-    size_t beam =
-        std::max({k + k / 2, static_cast<size_t>(std::round(scaled)), std::min<size_t>(ef, 2 * k)});
+    auto at_least_k = [&](double rows) {
+      return std::max(
+          {k + k / 2, static_cast<size_t>(std::round(rows)), std::min<size_t>(ef, 2 * k)});
+    };
+    size_t beam = at_least_k(scaled);
     const RowCodes* codes = segment_.codes();
     double cost = static_cast<double>(beam) *
                   (skips ? matching_walk_cost(segment_, share()) : walk_cost / share());
-    done_.walk_cost = cost;
-    if (cost > static_cast<double>(done_.matching)) return false;
-    plan(skips ? SegmentPlan::walk_matching : SegmentPlan::walk);
-    done_.ef = static_cast<uint32_t>(beam);
-    done_.raised = beam > ef;
+    // Where enough rows match, those near the query are looked at, and what matches among them.
+    const size_t near = at_least_k(ef * effort_share());
+    const double near_wanted = static_cast<double>(rows_per_nearer * k) / share();
+    const double near_cost = std::max(static_cast<double>(near), near_wanted) *
+                             cost_of(segment_, near_compared, near_found_ns);
+    const bool looks_near = options_.min_recall <= 0 && !all_match() && !left_out() &&
+                            (matches_ == nullptr || matches_->exact()) &&
+                            near_wanted <= static_cast<double>(near_beam(near)) &&
+                            near_cost <= static_cast<double>(done_.matching);
+    done_.walk_cost = looks_near ? near_cost : cost;
+    if (done_.walk_cost > static_cast<double>(done_.matching)) return false;
     WalkMemory& memory = WalkMemory::of_this_thread();
     auto collect_matches = [&](const auto& rows, uint64_t& computed) {
       const HnswGraph& graph = *segment_.graph();
-      if (!collect(graph, rows, computed, beam, skips, memory)) return false;
+      std::optional<Candidate> start;  // near the query
+      if (looks_near) {
+        plan(SegmentPlan::walk);
+        done_.ef = static_cast<uint32_t>(near);
+        done_.raised = near > ef;
+        if (collect_near(graph, rows, computed, near, start, memory)) return true;
+        if (stopped() || cost > static_cast<double>(done_.matching)) return false;
+        done_.plan = SegmentPlan::none;  // which is another
+      }
+      plan(skips ? SegmentPlan::walk_matching : SegmentPlan::walk);
+      done_.ef = static_cast<uint32_t>(beam);
+      done_.raised = beam > ef;
+      if (!collect(graph, rows, computed, beam, skips, start, memory)) return false;
       if (!leaves_out_nearer(memory.beam.sorted())) return true;
       // A scan misses none, and is worth some more.
       if (2 * wider_around * cost > static_cast<double>(done_.matching)) return false;
       beam *= wider_around;
       done_.ef = static_cast<uint32_t>(beam);
       done_.raised = true;
-      return collect(graph, rows, computed, beam, skips, memory);
+      return collect(graph, rows, computed, beam, skips, start, memory);
     };
     if (codes == nullptr || !codes->encode(query_, memory.query)) {
       bool ended = with_values(
@@ -680,10 +707,45 @@ class SealedSearch : public SegmentQuery {
     return leads_to_equal ? std::nullopt : row;
   }
 
-  // False where the walk did not find k rows.
+  static size_t near_beam(size_t near) { return 2 * near; }
+
+  // By a walk among all rows near the query. False where too few of these match, and then `start`
+  // is one of them, or where it was to stop.
+  template <class Rows>
+  bool collect_near(const HnswGraph& graph, const Rows& all_rows, uint64_t& computed, size_t near,
+                    std::optional<Candidate>& start, WalkMemory& memory) {
+    Stage stage(options_, done_.walk_ns);
+    Counted rows(all_rows, computed, std::nullopt);
+    const uint64_t computed_before = computed;
+    auto match = [&](uint32_t row) { return matches(row); };
+    NearOptions options;
+    options.k = options_.k;
+    // As many as are compared by values.
+    const RowCodes* codes = segment_.codes();
+    options.width = codes == nullptr
+                        ? options_.k
+                        : std::max(codes->rescored_min(options_.k), near / least_of_beam);
+    options.near = near;
+    options.beam = near_beam(near);
+    options.dimensions = horizon_dimensions();
+    NearMatches bound(rows, match, options, memory.found);
+    walk(graph, rows, 0, descend(graph, rows, 0, memory), options.beam, view_.visible, EveryRow(),
+         memory, options_.stop, bound);
+    if (explained_) done_.rows_visited += memory.visited();
+    // Of many short walks together.
+    if (stopped_after(computed - computed_before)) return false;
+    if (bound.few(memory.beam)) {
+      start = memory.beam.sorted().front();
+      return false;
+    }
+    std::swap(memory.beam, memory.found);
+    return true;
+  }
+
+  // False where the walk did not find k rows. `start`: nothing where it is to descend to one.
   template <class Rows>
   bool collect(const HnswGraph& graph, const Rows& all_rows, uint64_t& computed, size_t beam,
-               bool skips, WalkMemory& memory) {
+               bool skips, std::optional<Candidate> start, WalkMemory& memory) {
     Stage stage(options_, done_.walk_ns);
     Counted rows(all_rows, computed, hidden(graph, all_rows));
     const uint64_t computed_before = computed;
@@ -694,9 +756,9 @@ class SealedSearch : public SegmentQuery {
       // Nor is more compared in vain than the scan compares.
       visits_max = std::min(visits_max, matches_->widest().count());
     }
-    Candidate start = descend(graph, rows, 0, memory);
-    bool ended = skips ? walk_through_matches(graph, rows, start, beam, memory)
-                       : walk_all(graph, rows, start, beam, visits_max, memory);
+    if (!start) start = descend(graph, rows, 0, memory);
+    bool ended = skips ? walk_through_matches(graph, rows, *start, beam, memory)
+                       : walk_all(graph, rows, *start, beam, visits_max, memory);
     if (explained_) done_.rows_visited += memory.visited();
     // Of many short walks together.
     if (stopped_after(computed - computed_before)) return false;
@@ -706,14 +768,19 @@ class SealedSearch : public SegmentQuery {
   // How many times as far as the k-th nearest, squared, a walk with a beam of so many rows
   // looks; nothing where it is to go to the end of its beam.
   std::optional<float> stretch(size_t beam) const {
-    const RowCodes* codes = segment_.codes();
-    const double m = segment_.columns().intrinsic_dimension;
-    // By coarser codes what is farther is told too badly from what is nearer.
-    const bool fine = codes == nullptr || codes->kind() == Quantization::sq8;
-    if (m == 0 || !fine) return std::nullopt;
+    const double m = horizon_dimensions();
+    if (m == 0) return std::nullopt;
     // Of rows that fill m dimensions evenly, so far are as many as the beam would hold.
     const double farther = std::pow(static_cast<double>(beam) / options_.k, 1 / m);
-    return static_cast<float>(std::min(farther * farther, stretch_max));
+    return static_cast<float>(std::min(farther * farther, walk_stretch_max));
+  }
+
+  // That rows fill, by which walks may end; 0 where they may not.
+  double horizon_dimensions() const {
+    const RowCodes* codes = segment_.codes();
+    // By coarser codes what is farther is told too badly from what is nearer.
+    const bool fine = codes == nullptr || codes->kind() == Quantization::sq8;
+    return fine ? segment_.columns().intrinsic_dimension : 0;
   }
 
   // Through whatever does not match, too.

@@ -252,6 +252,25 @@ TEST_CASE("Every level of kernels inserts into ascending numbers as the standard
   }
 }
 
+TEST_CASE("Every level of kernels counts the same bits") {
+  std::mt19937_64 random(6);
+  for (size_t count = 0; count < 70; ++count) {
+    CAPTURE(count);
+    std::vector<uint64_t> words(count);
+    for (uint64_t& word : words) word = count % 3 == 0 ? UINT64_MAX : random() & random();
+    size_t expected = 0;
+    for (uint64_t word : words) {
+      for (int i = 0; i < 64; ++i) expected += word >> i & 1;
+    }
+    for (SimdLevel level : {SimdLevel::portable, SimdLevel::avx2, SimdLevel::avx512}) {
+      const Kernels* tested = kernels_at(level);
+      if (tested == nullptr) continue;
+      CAPTURE(to_string(level));
+      CHECK(tested->count_bits(words.data(), count) == expected);
+    }
+  }
+}
+
 TEST_CASE("Every level of kernels has the same products of bits") {
   std::mt19937 random(4);
   constexpr uint32_t rows = 7;

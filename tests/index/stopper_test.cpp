@@ -81,6 +81,7 @@ TEST_CASE("every way to search ends soon after it is told to stop") {
   SegmentView graph = indexed(rows, IndexKind::hnsw);
   SegmentView lists = indexed(rows, IndexKind::ivf);
   Filter half = filter_of(R"({"any":{"$lt":500}})");
+  Filter many = filter_of(R"({"any":{"$lt":640}})");
   Filter most = filter_of(R"({"any":{"$lt":900}})");
   struct Case {
     SegmentView view;
@@ -88,13 +89,14 @@ TEST_CASE("every way to search ends soon after it is told to stop") {
     SegmentPlan plan;
   };
   using enum SegmentPlan;
-  for (Case c :
-       std::initializer_list<Case>{{growing, {}, scan},
-                                   {graph, {.exact = true}, scan},
-                                   {graph, {.filter = &half, .exact = true}, matching_rows},
-                                   {graph, {.ef_search = 750}, walk},
-                                   {graph, {.ef_search = 128, .filter = &most}, walk_matching},
-                                   {lists, {.nprobe = 250}, probe}}) {
+  for (Case c : std::initializer_list<Case>{
+           {growing, {}, scan},
+           {graph, {.exact = true}, scan},
+           {graph, {.filter = &half, .exact = true}, matching_rows},
+           {graph, {.ef_search = 750}, walk},
+           {graph, {.ef_search = 210, .filter = &most}, walk},
+           {graph, {.k = 50, .ef_search = 50, .filter = &many}, walk_matching},
+           {lists, {.nprobe = 250}, probe}}) {
     CAPTURE(to_string(c.plan));
     constexpr size_t queries = 8;
     const float query[queries * dimension] = {};
@@ -144,6 +146,7 @@ TEST_CASE("a walk among few matches does not end in a scan once it is told to st
   auto rows = some_rows();
   SegmentView graph = indexed(rows, IndexKind::hnsw);
   const float query[dimension] = {};
+  Filter many = filter_of(R"({"any":{"$lt":640}})");
   Filter most = filter_of(R"({"any":{"$lt":990}})");
   int asked = 0;
   Stopper stop([&] { return ++asked == 2; });
