@@ -10,8 +10,10 @@
 #include <caf/all.hpp>
 #include <caf/io/all.hpp>
 #include <chrono>
+#include <condition_variable>
 #include <future>
 #include <iostream>
+#include <mutex>
 #include <random>
 #include <thread>
 
@@ -195,9 +197,45 @@ struct Node::Impl {
   std::unique_ptr<ClusterMiddleman> middleman;  // null: it is alone
   std::unique_ptr<NodeRuntime> runtime;
 
+  std::mutex mutex;  // of what follows
+  std::condition_variable changed;
+  size_t asking = 0;     // threads that use `runtime`
+  bool closing = false;  // calls are refused
+  bool closed = false;
+
   Status open_middleman(const NodeOptions& options, const LogSink& log);
   Status publish(const std::string& listen);
+  // ask(api, done), and what done() is called with.
+  template <class Reply, class Ask>
+  Result<Reply> call(Ask ask);
 };
+
+namespace {
+
+// A thread that has made a system or spawned in one holds its logger from then on, and a system
+// ends only when nobody does: whoever closes a node would wait for the thread that opened it.
+struct LetGoOfSystem {
+  ~LetGoOfSystem() { caf::logger::set_current_actor_system(nullptr); }
+};
+
+Status is_closed() { return unavailable("the node is closed"); }
+
+}  // namespace
+
+template <class Reply, class Ask>
+Result<Reply> Node::Impl::call(Ask ask) {
+  {
+    std::lock_guard lock(mutex);
+    if (closing) return is_closed();
+    ++asking;
+  }
+  return wait_for<Reply>([&](auto done) {
+    ask(runtime->api(), std::move(done));
+    // From now on it is answered whatever becomes of the node.
+    std::lock_guard lock(mutex);
+    if (--asking == 0) changed.notify_all();
+  });
+}
 
 Status Node::Impl::open_middleman(const NodeOptions& options, const LogSink& log) {
   std::shared_ptr<const ClusterTls> tls;
@@ -228,6 +266,7 @@ Result<std::unique_ptr<Node>> Node::open(NodeOptions options) {
   JADE_RETURN_IF_ERROR(options.validate());
   uint32_t cores = std::max(1u, std::thread::hardware_concurrency());
   uint32_t workers = options.worker_threads > 0 ? options.worker_threads : std::max(2u, cores);
+  LetGoOfSystem at_end;
   std::unique_ptr<Node> node(new Node());
   Impl& impl = *node->impl_;
   impl.config = std::make_unique<SystemConfig>(workers, !options.cluster_listen.empty());
@@ -295,13 +334,27 @@ Node::~Node() { (void)close(); }
 
 Status Node::close() {
   Impl& impl = *impl_;
-  if (!impl.runtime) return {};
-  std::promise<void> stopped;
-  impl.runtime->stop([&stopped] { stopped.set_value(); });
-  stopped.get_future().wait();
-  impl.runtime.reset();
+  std::unique_lock lock(impl.mutex);
+  if (std::exchange(impl.closing, true)) {
+    impl.changed.wait(lock, [&] { return impl.closed; });
+    return {};
+  }
+  impl.changed.notify_all();
+  lock.unlock();
+  if (impl.runtime) {
+    std::promise<void> stopped;
+    impl.runtime->stop([&stopped] { stopped.set_value(); });
+    stopped.get_future().wait();
+  }
+  lock.lock();
+  impl.changed.wait(lock, [&] { return impl.asking == 0; });
+  lock.unlock();
+  impl.runtime.reset();  // which answers what is left
   impl.middleman.reset();
   impl.system.reset();
+  lock.lock();
+  impl.closed = true;
+  impl.changed.notify_all();
   return {};
 }
 
@@ -312,85 +365,70 @@ boost::asio::io_context* Node::loop() {
 }
 
 Result<DatabaseInfo> Node::create_database(DatabaseSpec spec) {
-  return wait_for<DatabaseInfo>(
-      [&](auto done) { api().create_database(std::move(spec), std::move(done)); });
+  return impl_->call<DatabaseInfo>(
+      [&](Api& api, auto done) { api.create_database(std::move(spec), std::move(done)); });
 }
 Result<std::vector<DatabaseInfo>> Node::list_databases() {
-  return wait_for<std::vector<DatabaseInfo>>(
-      [&](auto done) { api().list_databases(std::move(done)); });
+  return impl_->call<std::vector<DatabaseInfo>>(
+      [&](Api& api, auto done) { api.list_databases(std::move(done)); });
 }
 Result<DatabaseInfo> Node::describe_database(std::string name) {
-  return wait_for<DatabaseInfo>(
-      [&](auto done) { api().describe_database(std::move(name), std::move(done)); });
+  return impl_->call<DatabaseInfo>(
+      [&](Api& api, auto done) { api.describe_database(std::move(name), std::move(done)); });
 }
 Result<DatabaseInfo> Node::drop_database(std::string name) {
-  return wait_for<DatabaseInfo>(
-      [&](auto done) { api().drop_database(std::move(name), std::move(done)); });
+  return impl_->call<DatabaseInfo>(
+      [&](Api& api, auto done) { api.drop_database(std::move(name), std::move(done)); });
 }
 Result<DatabaseInfo> Node::split_shard(SplitShardRequest request) {
-  return wait_for<DatabaseInfo>(
-      [&](auto done) { api().split_shard(std::move(request), std::move(done)); });
+  return impl_->call<DatabaseInfo>(
+      [&](Api& api, auto done) { api.split_shard(std::move(request), std::move(done)); });
 }
 Result<UpsertReply> Node::upsert(UpsertRequest request) {
-  return wait_for<UpsertReply>(
-      [&](auto done) { api().upsert(std::move(request), std::move(done)); });
+  return impl_->call<UpsertReply>(
+      [&](Api& api, auto done) { api.upsert(std::move(request), std::move(done)); });
 }
 Result<UpdateReply> Node::update(UpdateRequest request) {
-  return wait_for<UpdateReply>(
-      [&](auto done) { api().update(std::move(request), std::move(done)); });
+  return impl_->call<UpdateReply>(
+      [&](Api& api, auto done) { api.update(std::move(request), std::move(done)); });
 }
 Result<DeleteReply> Node::remove(DeleteRequest request) {
-  return wait_for<DeleteReply>(
-      [&](auto done) { api().remove(std::move(request), std::move(done)); });
+  return impl_->call<DeleteReply>(
+      [&](Api& api, auto done) { api.remove(std::move(request), std::move(done)); });
 }
 Result<StoredVector> Node::get(GetRequest request) {
-  return wait_for<StoredVector>([&](auto done) { api().get(std::move(request), std::move(done)); });
+  return impl_->call<StoredVector>(
+      [&](Api& api, auto done) { api.get(std::move(request), std::move(done)); });
 }
 Result<ListReply> Node::list(ListRequest request) {
-  return wait_for<ListReply>([&](auto done) { api().list(std::move(request), std::move(done)); });
+  return impl_->call<ListReply>(
+      [&](Api& api, auto done) { api.list(std::move(request), std::move(done)); });
 }
 Result<RecallReply> Node::recall(RecallRequest request) {
-  return wait_for<RecallReply>(
-      [&](auto done) { api().recall(std::move(request), std::move(done)); });
+  return impl_->call<RecallReply>(
+      [&](Api& api, auto done) { api.recall(std::move(request), std::move(done)); });
 }
 
 Result<SearchReply> Node::search(SearchRequest request) {
-  return wait_for<SearchReply>(
-      [&](auto done) { api().search(std::move(request), std::move(done)); });
+  return impl_->call<SearchReply>(
+      [&](Api& api, auto done) { api.search(std::move(request), std::move(done)); });
 }
 Result<SearchBatchReply> Node::search_batch(SearchBatchRequest request) {
-  return wait_for<SearchBatchReply>(
-      [&](auto done) { api().search_batch(std::move(request), std::move(done)); });
+  return impl_->call<SearchBatchReply>(
+      [&](Api& api, auto done) { api.search_batch(std::move(request), std::move(done)); });
 }
 
 Status Node::wait_until_indexed(const std::string& database) {
-  // The actors' own clock wakes it: describe, and again after a while.
-  struct Waiter {
-    static caf::behavior run(caf::event_based_actor* self, gateway_actor gateway, std::string name,
-                             std::shared_ptr<std::promise<Status>> done) {
-      self->send(self, caf::tick_atom::value);
-      return {[=](caf::tick_atom) {
-        self->request(gateway, caf::infinite, DescribeDatabase{name})
-            .then(
-                [=](const DatabaseInfo& info) {
-                  if (info.index_state == "ready") {
-                    done->set_value(Status());
-                    self->quit();
-                  } else {
-                    self->delayed_send(self, std::chrono::milliseconds(50), caf::tick_atom::value);
-                  }
-                },
-                [=](const caf::error& error) {
-                  done->set_value(to_status(error));
-                  self->quit();
-                });
-      }};
+  constexpr std::chrono::milliseconds pause(50);
+  while (true) {
+    auto info = describe_database(database);
+    if (!info.ok()) return info.status();
+    if (info->index_state == "ready") return {};
+    std::unique_lock lock(impl_->mutex);
+    if (impl_->changed.wait_for(lock, pause, [this] { return impl_->closing; })) {
+      return is_closed();
     }
-  };
-  auto promise = std::make_shared<std::promise<Status>>();
-  auto future = promise->get_future();
-  impl_->system->spawn(Waiter::run, impl_->runtime->gateway(), database, promise);
-  return future.get();
+  }
 }
 
 }  // namespace jade

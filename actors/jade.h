@@ -1,6 +1,5 @@
 // JadeVectorDB in your own process: open a node on a directory, create a
-// database, upsert, search, close. No CAF, FAISS or LevelDB type appears here;
-// a host that speaks CAF finds the typed actor handles in actors/messages.h.
+// database, upsert, search, close. No CAF, FAISS or LevelDB type appears here.
 #pragma once
 
 #include <cstdint>
@@ -63,7 +62,8 @@ struct NodeOptions {
 };
 
 // A running node. All functions may be called from any thread but the one of a
-// callback given to api(); each blocks until it has its answer.
+// callback given to api(); each blocks until it has its answer. Calls during close() are answered
+// or fail with unavailable, as all do after it.
 class Node {
  public:
   // Fails, changing nothing, when the directory is locked by another process,
@@ -96,7 +96,8 @@ class Node {
   // Blocks until all vectors of the database are in their final indexes.
   Status wait_until_indexed(const std::string& database);
 
-  // The same operations without blocking, for servers. Valid until close().
+  // The same operations without blocking, for servers. Valid until close(), and not to be called
+  // after that has begun.
   Api& api();
 
   // The loop of the thread that serves the connections with other nodes, for whoever serves
@@ -104,7 +105,8 @@ class Node {
   // longer than handling them. Runs until close(). Null where the node is alone.
   boost::asio::io_context* loop();
 
-  // Finishes what is in flight, makes it durable and releases the directory.
+  // Finishes what is in flight, makes it durable and releases the directory. If it is called more
+  // than once, each call returns when that is done.
   Status close();
 
  private:
