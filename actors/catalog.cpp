@@ -214,8 +214,10 @@ Status validate_named_vectors(const DatabaseSpec& spec) {
     if (!names.insert(vector.name).second) {
       return invalid_argument("named_vectors has \"" + vector.name + "\" twice");
     }
-    JADE_RETURN_IF_ERROR(
-        validate_dimension("named_vectors." + vector.name + ".dimension", vector.dimension));
+    const std::string field = "named_vectors." + vector.name;
+    JADE_RETURN_IF_ERROR(validate_dimension(field + ".dimension", vector.dimension));
+    JADE_RETURN_IF_ERROR(check_is_known(field + ".metric", vector.metric, Metric::dot));
+    JADE_RETURN_IF_ERROR(check_is_known(field + ".datatype", vector.datatype, datatype_max));
     bytes += vector.dimension * element_bytes(vector.datatype);
   }
   if (bytes > dimension_max * sizeof(float)) {
@@ -259,6 +261,9 @@ Status validate(const DatabaseSpec& spec) {
         "name must be 1 to 128 characters of A-Z, a-z, 0-9, '_', '.' and '-', the first a letter "
         "or digit");
   }
+  JADE_RETURN_IF_ERROR(check_is_known("metric", spec.metric, Metric::dot));
+  JADE_RETURN_IF_ERROR(check_is_known("datatype", spec.datatype, datatype_max));
+  JADE_RETURN_IF_ERROR(check_is_known("sharding", spec.sharding, Sharding::vector));
   JADE_RETURN_IF_ERROR(spec.named_vectors.empty() ? validate_dimension("dimension", spec.dimension)
                                                   : validate_named_vectors(spec));
   if (spec.shards < 1 || spec.shards > Limits::shards_max) {

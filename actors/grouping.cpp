@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "actors/shard_key.h"
 #include "index/metadata.h"
+#include "storage/row_key.h"
 
 namespace jade {
 namespace {
@@ -48,20 +50,23 @@ Status check_grouping(const SearchRequest& search) {
 
 Grouping::Grouping(SearchRequest search, const DatabaseSpec& spec, Metric metric)
     : search_(std::move(search)),
+      spec_(spec),
       metric_(metric),
-      field_(canonical_string(search_.group_by)),
-      shard_key_(spec.shard_key.empty() ? "" : canonical_string(spec.shard_key)) {}
+      field_(canonical_string(search_.group_by)) {}
 
 // With a shard key, ids are unique within its values.
 bool Grouping::is_same(const SearchHit& a, const SearchHit& b) const {
-  if (a.id != b.id) return false;
-  return shard_key_.empty() ||
-         find_field(a.metadata, shard_key_) == find_field(b.metadata, shard_key_);
+  return a.id == b.id && (spec_.shard_key.empty() || order_of(a) == order_of(b));
+}
+
+std::string Grouping::order_of(const SearchHit& hit) const {
+  auto key = key_of_metadata(spec_, hit.metadata);
+  return row_key(key.ok() ? *key : std::nullopt, hit.id);
 }
 
 bool Grouping::is_better(const SearchHit& a, const SearchHit& b) const {
   if (a.score != b.score) return metric_ == Metric::l2 ? a.score < b.score : a.score > b.score;
-  return a.id.key() < b.id.key();
+  return order_of(a) < order_of(b);
 }
 
 Grouping::Group* Grouping::find(const std::string& value) {

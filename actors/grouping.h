@@ -35,15 +35,17 @@ class Grouping {
 
   bool is_better(const SearchHit& a, const SearchHit& b) const;
   bool is_same(const SearchHit& a, const SearchHit& b) const;
+  // In which hits of equal scores come, as searches have them: the key of its row.
+  std::string order_of(const SearchHit& hit) const;
   Group* find(const std::string& value);
   Status add(SearchHit hit);
   size_t wanted() const { return size_t{search_.k} + search_.offset; }
   SearchRequest ask(uint32_t k, const std::vector<std::string>& conditions) const;
 
   SearchRequest search_;
+  DatabaseSpec spec_;
   Metric metric_;
-  std::string field_;      // in canonical form
-  std::string shard_key_;  // the same; "": ids are unique
+  std::string field_;  // in canonical form
   std::vector<Group> groups_;
   std::vector<size_t> filled_;  // groups that the round at hand asks for; empty: for new ones
   uint32_t asked_ = 0;          // vectors, of the round at hand

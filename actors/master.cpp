@@ -9,6 +9,8 @@ namespace {
 
 // A node that was heard of since is alive.
 constexpr uint64_t alive_ms = 3000;
+// Nodes answer every heartbeat, which are a third of that apart.
+constexpr uint64_t answers_ms = 300;
 // So many election timeouts after a leader was last heard of there is none: those who do not vote
 // hold no elections, and would know the old one for ever.
 constexpr uint64_t leader_timeouts = 3;
@@ -103,7 +105,8 @@ void master_state::restart() {
 void master_state::after_event() {
   if (stopping || !raft) return;
   if (raft->failed()) {
-    context->say(LogLevel::error, "master", "starting anew: " + raft->failure().to_string());
+    failure = raft->failure().to_string();
+    context->say(LogLevel::error, "master", "starting anew: " + failure);
     raft->close();
     raft.reset();
     return;
@@ -137,6 +140,7 @@ void master_state::publish() {
 }
 
 void master_state::lead() {
+  settle_creations();
   if (!raft || !raft->serves()) {
     serving_since_ms = 0;
     return settle_removals();
@@ -179,6 +183,20 @@ MasterInfo master_state::describe() {
   if (heard) info.leader = leader;
   if (info.leader != 0) info.leaderless_ms.reset();
   return info;
+}
+
+void master_state::tell_trouble() {
+  if (caught_up && raft) failure.clear();
+  CatalogTrouble now;
+  now.failed = !failure.empty();
+  if (now.failed) {
+    now.why = "it cannot be kept: " + failure;
+  } else if (raft && caught_up && describe().leader == 0) {
+    now.why = "no master has been heard of for a while";
+  }
+  if (now.why == trouble) return;
+  trouble = now.why;
+  self->send(node, std::move(now));
 }
 
 void master_state::reconcile_members() {
@@ -332,9 +350,11 @@ caf::result<CatalogApplied> master_state::change(ChangeCatalog& request) {
   // Whether the name is free is the better complaint.
   auto created = created_by(*command);
   if (created && catalog.state().find(created->name) == nullptr) {
-    auto placed = place(*created, catalog.state(), health());
-    if (!placed.ok()) return to_error(placed.status());
-    request.command = create_command(*created, *placed);
+    Creation creation{std::move(request), stateful->make_response_promise<CatalogApplied>(),
+                      now_ms(self)};
+    auto promise = creation.promise;
+    if (!settle(creation)) creations.push_back(std::move(creation));
+    return promise;
   }
   if (const auto* gone = std::get_if<RemoveRecord>(&*command)) return remove(*gone, request);
   const auto* drain = std::get_if<DrainRecord>(&*command);
@@ -347,6 +367,62 @@ caf::result<CatalogApplied> master_state::change(ChangeCatalog& request) {
     promise.deliver(CatalogApplied{catalog.version()});
   });
   return promise;
+}
+
+Result<std::optional<std::vector<ShardPlacement>>> master_state::place_asked(
+    const DatabaseSpec& spec, uint64_t asked_ms) const {
+  const uint64_t now = now_ms(self);
+  NodeHealth heard;
+  size_t workers = 0, workers_heard = 0;
+  for (const auto& [id, entry] : catalog.state().nodes) {
+    auto found = raft->core()->progress().find(id);
+    const bool is_heard =
+        id == context->config.node_id ||
+        (found != raft->core()->progress().end() && found->second.heard_ms >= asked_ms);
+    if (is_heard) heard.alive.insert(id);
+    if (entry.draining || !has_role(entry, NodeRole::worker)) continue;
+    ++workers;
+    workers_heard += is_heard ? 1 : 0;
+  }
+  auto placed = place(spec, catalog.state(), heard);
+  if (!placed.ok()) return placed.status();
+  // Those that died a moment ago are told from the others by not answering any more.
+  const bool enough = workers_heard == workers ||
+                      (now >= asked_ms + answers_ms && workers_heard >= spec.replicas) ||
+                      now >= asked_ms + alive_ms;
+  if (!enough) return std::optional<std::vector<ShardPlacement>>();
+  return std::optional(std::move(*placed));
+}
+
+bool master_state::settle(Creation& creation) {
+  auto promise = creation.promise;
+  if (stopping) {
+    promise.deliver(to_error(unavailable("the master is stopping; try again")));
+    return true;
+  }
+  if (!raft || !raft->serves()) {
+    creation.request.route.node = Route::nobody;
+    promise.delegate(peer, std::move(creation.request));
+    return true;
+  }
+  const auto created = created_by(*decode_catalog_command(creation.request.command));
+  auto placed = place_asked(*created, creation.asked_ms);
+  if (!placed.ok()) {
+    promise.deliver(to_error(placed.status()));
+    return true;
+  }
+  if (!*placed) return false;
+  propose(create_command(*created, **placed), [this, promise](Result<uint64_t> index) mutable {
+    if (!index.ok()) return (void)promise.deliver(to_error(index.status()));
+    promise.deliver(CatalogApplied{catalog.version()});
+  });
+  return true;
+}
+
+void master_state::settle_creations() {
+  for (Creation& creation : std::exchange(creations, {})) {
+    if (!settle(creation)) creations.push_back(std::move(creation));
+  }
 }
 
 caf::result<JoinedCluster> master_state::join(JoinCluster& request) {
@@ -401,12 +477,17 @@ master_actor::behavior_type master(master_actor::stateful_pointer<master_state> 
         return self->state.change(change);
       },
       [self](AlterDatabase& alter) -> caf::result<CatalogApplied> {
+        if (alter.replicas && alter.index) {
+          return to_error(invalid_argument("replicas and index are changed one after the other"));
+        }
         if (alter.replicas) {
           ReplicasRecord replicas{std::move(alter.name), *alter.replicas};
           ChangeCatalog change{{metadata_group}, encode(CatalogCommand(std::move(replicas)))};
           return self->state.change(change);
         }
         if (!alter.index) return to_error(invalid_argument("nothing is to be changed"));
+        Status known = check_is_known(alter.index->applied_to(IndexOptions()));
+        if (!known.ok()) return to_error(known);
         // Not in the catalog, whose log may have changes from before this was refused.
         if (const auto* database = self->state.catalog.state().find(alter.name)) {
           IndexKind type = alter.index->kind.value_or(database->spec.index.kind);
@@ -438,6 +519,7 @@ master_actor::behavior_type master(master_actor::stateful_pointer<master_state> 
       [self](DescribeMaster) { return self->state.describe(); },
       [self](Stop) {
         self->state.stopping = true;
+        self->state.settle_creations();
         self->state.settle_removals();
         if (self->state.raft) self->state.raft->close();
         self->quit();
@@ -452,6 +534,7 @@ master_actor::behavior_type master(master_actor::stateful_pointer<master_state> 
         } else {
           self->state.restart();
         }
+        self->state.tell_trouble();
         self->delayed_send(self, interval, Tick{});
       },
   };

@@ -24,6 +24,13 @@ struct master_state : public RaftDriver {
     bool proposed = false;  // is on its way into the catalog
   };
 
+  // A database to be placed once it is known which nodes are there.
+  struct Creation {
+    ChangeCatalog request;
+    caf::typed_response_promise<CatalogApplied> promise;
+    uint64_t asked_ms = 0;
+  };
+
   static inline const char* name = "master";
 
   explicit master_state(master_actor::pointer actor) : self(actor) {}
@@ -50,6 +57,9 @@ struct master_state : public RaftDriver {
   bool planned = false;                  // a plan is on its way into the catalog
   bool changing = false;                 // so is a change of members
   std::map<uint64_t, Removal> removals;  // by node; each waits for it to vote no more
+  std::vector<Creation> creations;
+  std::string failure;  // of the group, until what it knows is current again
+  std::string trouble;  // that the node was told last
   bool stopping = false;
 
   Status start();
@@ -68,7 +78,16 @@ struct master_state : public RaftDriver {
   // As leader: one step towards the replicas that there should be, where they should be.
   void plan();
   NodeHealth health() const;
+  // As leader: where to put what was asked for at that time; nothing while nodes may yet be heard
+  // of. Fails where there never will be a place.
+  Result<std::optional<std::vector<ShardPlacement>>> place_asked(const DatabaseSpec& spec,
+                                                                 uint64_t asked_ms) const;
+  // Carries out the creation, passes it on where another leads now, or leaves it for later: false.
+  bool settle(Creation& creation);
+  void settle_creations();
   MasterInfo describe();
+  // Tells the node why there may be a newer catalog.
+  void tell_trouble();
   // As leader: why the node must not leave now; ok when it may.
   Status check_removal(uint64_t leaver) const;
   void propose(const std::string& command, std::function<void(Result<uint64_t>)> done);

@@ -344,6 +344,13 @@ struct OutOfTouch {
   std::string why;
 };
 
+// Why the catalog of this node may be older than that of others, for a person; "": it is not.
+// Master to node.
+struct CatalogTrouble {
+  std::string why;
+  bool failed = false;  // it cannot be kept; else there is no master to hear of
+};
+
 // Make these entries durable. Answered by LogAppended.
 struct AppendLog {
   uint64_t request = 0;
@@ -572,7 +579,8 @@ using node_actor =
     caf::typed_actor<caf::reacts_to<Wired>, caf::reacts_to<MapChanged>, caf::reacts_to<ShardFailed>,
                      caf::reacts_to<ShardServes>, caf::reacts_to<ShardBehind>,
                      caf::reacts_to<NodeRefused>, caf::reacts_to<OutOfTouch>,
-                     caf::reacts_to<MakeChild>, caf::replies_to<AwaitVersion>::with<CatalogApplied>,
+                     caf::reacts_to<CatalogTrouble>, caf::reacts_to<MakeChild>,
+                     caf::replies_to<AwaitVersion>::with<CatalogApplied>,
                      caf::replies_to<CheckReady>::with<std::string>,
                      caf::replies_to<DescribeCluster>::with<ClusterInfo>,
                      caf::replies_to<ChangeNodeRequest>::with<NodeInfo>,
@@ -626,6 +634,7 @@ struct RoutesChanged {
   Status refused = {};  // why this node answers nothing any more
   // Why replicas of this node do not serve, by group: failures, and copies that are being made.
   std::map<uint64_t, std::string> problems = {};
+  std::string map_trouble = {};  // CatalogTrouble
 };
 
 struct Wired {
@@ -728,6 +737,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::DescribePeers)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::PeerStates)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::NodeRefused)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::OutOfTouch)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::CatalogTrouble)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::LogAppended)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::DrainLog)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(jade::BlockingTask)

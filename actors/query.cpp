@@ -97,7 +97,8 @@ ShardSearch shard_search(const DatabaseSpec& spec, uint32_t vector, const Questi
   out.include_values = search.include_values;
   out.consistency = search.consistency;
   out.explain = search.explain;
-  if (search.score_threshold) {
+  // With shards by vector, whether others are to be asked depends on how many there are without it.
+  if (search.score_threshold && spec.sharding != Sharding::vector) {
     out.has_threshold = true;
     out.distance_max = distance_from_score(of.metric, *search.score_threshold);
   }
@@ -360,6 +361,16 @@ Result<std::vector<SearchReply>> merge_answers(const SearchPlan& plan,
   return replies;
 }
 
+// Leaves out what is not as good as was asked for.
+void keep_within(std::optional<float> score_threshold, Metric metric,
+                 std::vector<SearchHit>& results) {
+  if (!score_threshold) return;
+  auto first = std::find_if(results.begin(), results.end(), [&](const SearchHit& hit) {
+    return metric == Metric::l2 ? hit.score > *score_threshold : hit.score < *score_threshold;
+  });
+  results.erase(first, results.end());
+}
+
 // Whether searches have found too little in the shards that they asked; those are to ask
 // all of them.
 bool widen(std::vector<Question>& searches, const std::vector<SearchReply>& replies) {
@@ -367,7 +378,7 @@ bool widen(std::vector<Question>& searches, const std::vector<SearchReply>& repl
   for (size_t i = 0; i < searches.size(); ++i) {
     SearchRequest& search = searches[i].search;
     const SearchReply& reply = replies[i];
-    bool enough = reply.results.size() >= search.k || search.score_threshold;
+    bool enough = reply.results.size() >= search.k;
     if (enough || reply.shards_searched == reply.shards || !reply.missing_shards.empty()) continue;
     search.probes = reply.shards;
     widened = true;
@@ -573,7 +584,11 @@ void run_searches(query_pointer self, std::shared_ptr<Searching> work) {
       work->take_explanations(*replies);
       if (widen(work->searches, *replies)) return again();
       for (size_t i = 0; i < replies->size(); ++i) {
-        (*replies)[i].explanation = std::move(work->explanations[i]);
+        SearchReply& reply = (*replies)[i];
+        if (plan.spec.sharding == Sharding::vector) {
+          keep_within(work->searches[i].search.score_threshold, plan.spec.metric, reply.results);
+        }
+        reply.explanation = std::move(work->explanations[i]);
       }
       return work->done(std::move(replies));
     }

@@ -13,8 +13,9 @@ struct Routes {
       std::make_shared<const std::map<uint64_t, shard_actor>>();
   std::shared_ptr<const std::map<uint64_t, Status>> failures =
       std::make_shared<const std::map<uint64_t, Status>>();
-  replica_actor peer;  // for shards that are elsewhere
-  uint64_t node = 0;   // this one
+  replica_actor peer;       // for shards that are elsewhere
+  uint64_t node = 0;        // this one
+  std::string map_trouble;  // why there may be a newer map
 
   void change(RoutesChanged& changed) {
     map = std::move(changed.map);
@@ -22,6 +23,7 @@ struct Routes {
     failures = std::move(changed.failures);
     peer = std::move(changed.peer);
     node = changed.node;
+    map_trouble = std::move(changed.map_trouble);
   }
 
   Status known() const {
@@ -31,7 +33,10 @@ struct Routes {
   Result<const DatabaseEntry*> database(const std::string& name) const {
     JADE_RETURN_IF_ERROR(known());
     if (const DatabaseEntry* entry = map->find(name)) return entry;
-    return not_found("database \"" + name + "\" does not exist");
+    if (map_trouble.empty()) return not_found("database \"" + name + "\" does not exist");
+    return unavailable("this node knows no database \"" + name +
+                       "\", but its catalog may be old: " + map_trouble +
+                       "; try again, or ask another node");
   }
 
   // A replica of this node where one serves, otherwise the way to another's, where a

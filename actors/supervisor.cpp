@@ -512,7 +512,8 @@ void supervisor_state::changed() {
     if (shard.state == HostedShard::State::failed) failures->emplace(group, shard.failure);
   }
   RoutesChanged routes{
-      context->config.node_id, peer, map, handles, replicas, failures, refused, problems()};
+      context->config.node_id, peer, map, handles, replicas, failures, refused, problems(),
+      catalog_trouble.why};
   self->send(peer, routes);
   if (gateway) self->send(gateway, routes);
   auto still_waiting = std::move(waiting);
@@ -552,6 +553,7 @@ Status supervisor_state::readiness(const std::string& database) const {
   if (context->membership->cluster_id().empty()) {
     return unavailable("the node is not a member of its cluster yet" + why);
   }
+  if (catalog_trouble.failed) return unavailable(catalog_trouble.why);
   if (!map) return unavailable("the catalog is still being read" + why);
   if (map->nodes.count(context->config.node_id) == 0) {
     return unavailable("the cluster does not know this node yet");
@@ -669,6 +671,8 @@ std::map<uint64_t, std::string> supervisor_state::problems() const {
 
 caf::result<NodeInfo> supervisor_state::change_node(const ChangeNodeRequest& request) {
   if (!map) return to_error(readiness(""));
+  Status known = check_is_known("change", request.change, NodeChange::remove);
+  if (!known.ok()) return to_error(known);
   auto found = std::find_if(map->nodes.begin(), map->nodes.end(), [&](const auto& node) {
     return node.second.name == request.node || std::to_string(node.first) == request.node;
   });
@@ -734,6 +738,10 @@ node_actor::behavior_type supervisor(node_actor::stateful_pointer<supervisor_sta
       [self](ShardFailed& failed) { self->state.fail(failed.group, std::move(failed.status)); },
       [self](NodeRefused& message) { self->state.refuse(std::move(message.why)); },
       [self](OutOfTouch& message) { self->state.out_of_touch = std::move(message.why); },
+      [self](CatalogTrouble& message) {
+        self->state.catalog_trouble = std::move(message);
+        if (!self->state.stopping) self->state.changed();
+      },
       [self](ShardServes serves) { self->state.opened(serves.group); },
       [self](ShardBehind behind) { self->state.replace(behind.group); },
       [self](MakeChild child) {

@@ -50,6 +50,7 @@ struct supervisor_state {
   Code prepare_failure = Code::ok;  // said already
   bool current = false;             // the map is; before, nothing is removed by it
   std::string out_of_touch;         // OutOfTouch
+  CatalogTrouble catalog_trouble;
   Status refused;                   // why the node takes no part any more; ok: it does
 
   node_actor::stateful_pointer<supervisor_state> self;

@@ -62,7 +62,14 @@ Result<VectorPlace> parse_vector_place(std::string_view name) {
                           "\" is unknown; use \"memory\" or \"disk\"");
 }
 
+Status check_is_known(const IndexOptions& index) {
+  JADE_RETURN_IF_ERROR(check_is_known("index.type", index.kind, IndexKind::automatic));
+  JADE_RETURN_IF_ERROR(check_is_known("index.quantization", index.quantization, Quantization::pq));
+  return check_is_known("index.vectors", index.vectors, VectorPlace::disk);
+}
+
 Status IndexOptions::validate() const {
+  JADE_RETURN_IF_ERROR(check_is_known(*this));
   auto check = [](const char* field, uint32_t value, uint32_t low, uint32_t high) -> Status {
     if (value >= low && value <= high) return {};
     return invalid_argument("index." + std::string(field) + " is " + std::to_string(value) +

@@ -127,6 +127,18 @@ struct IndexChange {
 
 inline constexpr uint32_t dimension_max = 16384;
 
+// Of an enumeration whose last value is `last`: whether `value` is one of it, as what a program
+// passes, or a file says, may be none. `field` names it in the error.
+template <class Enum>
+Status check_is_known(std::string_view field, Enum value, Enum last) {
+  if (value <= last) return {};
+  return invalid_argument(std::string(field) + " is " + std::to_string(static_cast<int>(value)) +
+                          ", which stands for nothing; the last that does is " +
+                          std::to_string(static_cast<int>(last)));
+}
+// Of all enumerations of `index`.
+Status check_is_known(const IndexOptions& index);
+
 // How long vectors that are compared by l2 or dot may be, stored ones and those of searches: no
 // distance overflows then, nor what codes and lists are made of.
 inline constexpr double length_max = 1e18;

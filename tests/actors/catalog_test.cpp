@@ -457,6 +457,10 @@ TEST_CASE("named vectors are kept, and checked one by one and together") {
   refused([](DatabaseSpec& spec) { spec.named_vectors[1].name = ""; }, "a name must be 1 to 128");
   refused([](DatabaseSpec& spec) { spec.named_vectors[1].name = "a b"; },
           "named_vectors has \"a b\"; a name must be");
+  refused([](DatabaseSpec& spec) { spec.named_vectors[1].metric = static_cast<Metric>(9); },
+          ".metric is 9");
+  refused([](DatabaseSpec& spec) { spec.named_vectors[1].datatype = static_cast<Datatype>(9); },
+          ".datatype is 9");
   refused([](DatabaseSpec& spec) { spec.named_vectors[2].dimension = 0; },
           "named_vectors.0.dimension is 0; it must be 1 to " + std::to_string(dimension_max));
   refused(
@@ -511,6 +515,16 @@ TEST_CASE("what cannot be created is refused with what would be right") {
   refused([](DatabaseSpec& spec) { spec.shards = 0; }, "shards is 0; it must be 1 to 256");
   refused([](DatabaseSpec& spec) { spec.shards = 257; }, "shards is 257; it must be 1 to 256");
   refused([](DatabaseSpec& spec) { spec.replicas = 8; }, "replicas is 8; it must be 1 to 7");
+  // What a program may pass, and HTTP cannot.
+  refused([](DatabaseSpec& spec) { spec.metric = static_cast<Metric>(3); }, "metric is 3");
+  refused([](DatabaseSpec& spec) { spec.datatype = static_cast<Datatype>(9); }, "datatype is 9");
+  refused([](DatabaseSpec& spec) { spec.sharding = static_cast<Sharding>(9); }, "sharding is 9");
+  refused([](DatabaseSpec& spec) { spec.index.kind = static_cast<IndexKind>(9); },
+          "index.type is 9");
+  refused([](DatabaseSpec& spec) { spec.index.quantization = static_cast<Quantization>(9); },
+          "index.quantization is 9");
+  refused([](DatabaseSpec& spec) { spec.index.vectors = static_cast<VectorPlace>(9); },
+          "index.vectors is 9");
   refused([](DatabaseSpec& spec) { spec.index.m = 3; }, "index.m is 3; it must be 4 to 64");
   refused([](DatabaseSpec& spec) { spec.index.ef_construction = 23; },
           "index.ef_construction is 23; it must be 24 to 2000");

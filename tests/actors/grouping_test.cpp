@@ -150,6 +150,27 @@ TEST_CASE("with a shard key, the same id of two values of it is two vectors") {
   }
 }
 
+TEST_CASE("with a shard key, equal scores come in the order of it, and only then of ids") {
+  // As a search has them.
+  const std::vector<Row> rows{{10, 1, R"({"g":1,"t":"a"})"},
+                              {11, 1, R"({"g":2,"t":"a"})"},
+                              {1, 1, R"({"g":3,"t":"b"})"},
+                              {2, 1, R"({"g":4,"t":"b"})"},
+                              {0, 1, R"({"g":4,"t":"c"})"}};
+  DatabaseSpec spec;
+  spec.shard_key = "t";
+  std::string pages;
+  for (uint32_t offset : {0u, 2u}) {
+    SearchRequest search = search_of("g", 2, 2);
+    search.offset = offset;
+    for (const SearchGroup& group : run(rows, search, Metric::dot, spec).reply.groups) {
+      pages += group.value + ":";
+      for (const SearchHit& hit : group.results) pages += hit.id.to_string() + ",";
+    }
+  }
+  CHECK(pages == "1:10,2:11,3:1,4:2,0,");
+}
+
 TEST_CASE("a filter as long as any may be can be added to") {
   std::vector<Row> rows;
   for (uint64_t i = 0; i < 4000; ++i) {

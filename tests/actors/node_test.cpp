@@ -932,6 +932,13 @@ TEST_CASE("with sharding by vector, vectors move between shards and searches ask
   CHECK(info.vectors == rows);
   for (const ShardInfo& shard : info.placement) CHECK(shard.vectors == rows / 4);
 
+  // More than the nearest shard has, where a threshold leaves out none, and where it does.
+  SearchRequest wide = search_of("a", stored[0], rows / 2);
+  wide.score_threshold = 1000;
+  CHECK(test.node->search(wide)->results.size() == rows / 2);
+  wide.score_threshold = 5;
+  CHECK(test.node->search(wide)->results.size() == rows / 4);
+
   // One shard of four has all neighbours.
   auto found = test.node->search(search_of("a", {0, 10, 0}, 50));
   REQUIRE(found.ok());
@@ -1439,6 +1446,47 @@ TEST_CASE("calls in flight are answered when the node is closed") {
   }
   CHECK(test.node->close().ok());
   CHECK(answers == calls);
+}
+
+TEST_CASE("calls of threads are answered while others close the node, and refused after that") {
+  for (int round = 0; round < 5; ++round) {
+    TestNode test;
+    REQUIRE(test.node->create_database(spec_of("d", 2, Metric::l2, 2)).ok());
+    std::atomic<int> begun{0};
+    std::vector<std::thread> threads;
+    auto until_closed = [&](auto&& call) {
+      threads.emplace_back([&begun, call] {
+        ++begun;
+        for (Status status; status.code() != Code::unavailable;) status = call();
+      });
+    };
+    Node& node = *test.node;
+    until_closed([&] { return node.upsert(upsert_of("d", 1, {1, 1})).status(); });
+    until_closed([&] { return node.search(search_of("d", {1, 1}, 1)).status(); });
+    until_closed([&] { return node.wait_until_indexed("d"); });
+    until_closed([&] { return node.list_databases().status(); });
+    while (begun < 4) std::this_thread::yield();
+    for (int i = 0; i < 2; ++i) threads.emplace_back([&] { CHECK(node.close().ok()); });
+    for (std::thread& thread : threads) thread.join();
+    CHECK(node.search(search_of("d", {1, 1}, 1)).status().code() == Code::unavailable);
+    CHECK(node.close().ok());
+  }
+}
+
+TEST_CASE("a program that passes what stands for nothing is told so, and nothing is damaged") {
+  TestNode test;
+  DatabaseSpec spec = spec_of("bad", 2, static_cast<Metric>(3));
+  CHECK(test.node->create_database(spec).status().code() == Code::invalid_argument);
+  REQUIRE(test.node->create_database(spec_of("d", 2, Metric::l2)).ok());
+  AlterDatabaseRequest alter;
+  alter.name = "d";
+  alter.index.emplace().quantization = static_cast<Quantization>(9);
+  std::promise<Status> altered;
+  test.node->api().alter_database(
+      alter, [&](Result<DatabaseInfo> info) { altered.set_value(info.status()); });
+  CHECK(altered.get_future().get().code() == Code::invalid_argument);
+  test.reopen();
+  CHECK(test.node->list_databases()->size() == 1);
 }
 
 TEST_CASE("a second node cannot open the directory; a foreign one is refused") {
