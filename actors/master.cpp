@@ -190,7 +190,7 @@ void master_state::tell_trouble() {
   CatalogTrouble now;
   now.failed = !failure.empty();
   if (now.failed) {
-    now.why = "it cannot be kept: " + failure;
+    now.why = "the catalog of this node cannot be kept: " + failure;
   } else if (raft && caught_up && describe().leader == 0) {
     now.why = "no master has been heard of for a while";
   }
@@ -272,6 +272,14 @@ void master_state::propose(const std::string& command, std::function<void(Result
     done(*index);
   });
   after_event();
+}
+
+void master_state::propose(const std::string& command,
+                           caf::typed_response_promise<CatalogApplied> promise) {
+  propose(command, [this, promise](Result<uint64_t> index) mutable {
+    if (!index.ok()) return (void)promise.deliver(to_error(index.status()));
+    promise.deliver(CatalogApplied{catalog.version()});
+  });
 }
 
 namespace {
@@ -362,10 +370,7 @@ caf::result<CatalogApplied> master_state::change(ChangeCatalog& request) {
     if (Status may = check_removal(drain->node); !may.ok()) return to_error(may);
   }
   auto promise = stateful->make_response_promise<CatalogApplied>();
-  propose(request.command, [this, promise](Result<uint64_t> index) mutable {
-    if (!index.ok()) return (void)promise.deliver(to_error(index.status()));
-    promise.deliver(CatalogApplied{catalog.version()});
-  });
+  propose(request.command, promise);
   return promise;
 }
 
@@ -412,10 +417,7 @@ bool master_state::settle(Creation& creation) {
     return true;
   }
   if (!*placed) return false;
-  propose(create_command(*created, **placed), [this, promise](Result<uint64_t> index) mutable {
-    if (!index.ok()) return (void)promise.deliver(to_error(index.status()));
-    promise.deliver(CatalogApplied{catalog.version()});
-  });
+  propose(create_command(*created, **placed), promise);
   return true;
 }
 

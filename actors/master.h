@@ -91,6 +91,8 @@ struct master_state : public RaftDriver {
   // As leader: why the node must not leave now; ok when it may.
   Status check_removal(uint64_t leaver) const;
   void propose(const std::string& command, std::function<void(Result<uint64_t>)> done);
+  // The same, with the version that the catalog then has as its answer.
+  void propose(const std::string& command, caf::typed_response_promise<CatalogApplied> promise);
   // As leader: gives the command what only the master knows, and carries it out.
   caf::result<CatalogApplied> change(ChangeCatalog& request);
   // As leader: a node that is removed is switched off as soon as that is answered, so it
