@@ -33,6 +33,8 @@ constexpr uint32_t lists_met = 128;
 // ... and a query with so many times those that it is to find.
 constexpr uint32_t lists_met_factor = 8;
 constexpr uint32_t lists_met_min = 1024;
+// From the distances of so many lists at least it is told which are near enough.
+constexpr size_t looked_at_min = 512;
 constexpr auto consecutive = [] {
   std::array<uint32_t, CodedVectors::most> numbers{};
   for (uint32_t i = 0; i < CodedVectors::most; ++i) numbers[i] = i;
@@ -119,15 +121,32 @@ void encode_tables(CodedQuery& out) {
 class Steps {
  public:
   static constexpr size_t most = 512;
+  static constexpr size_t lanes = 16;
 
+  // `distances`: a multiple of `lanes`, which are compared at once, and not none.
   explicit Steps(std::span<const float> distances) {
-    auto [least, greatest] = std::minmax_element(distances.begin(), distances.end());
-    const float scale = (most - 1) / (*greatest - *least);
+    std::array<float, lanes> least, greatest;
+    std::copy_n(distances.begin(), lanes, least.begin());
+    greatest = least;
+    for (size_t i = lanes; i < distances.size(); i += lanes) {
+      for (size_t j = 0; j < lanes; ++j) {
+        const float distance = distances[i + j];
+        least[j] = distance < least[j] ? distance : least[j];
+        greatest[j] = distance > greatest[j] ? distance : greatest[j];
+      }
+    }
+    const float first = *std::min_element(least.begin(), least.end());
+    const float last = *std::max_element(greatest.begin(), greatest.end());
+    const float scale = (most - 1) / (last - first);
     if (!(scale < infinity)) return;  // all in one
-    least_ = *least;
+    least_ = first;
     scale_ = scale;
   }
   size_t of(float distance) const { return static_cast<size_t>((distance - least_) * scale_); }
+  // of(distance) < end, without a whole number.
+  bool before(size_t end, float distance) const {
+    return (distance - least_) * scale_ < static_cast<float>(end);
+  }
 
  private:
   float least_ = 0;
@@ -273,8 +292,8 @@ std::pair<float, float> CodedVectors::set(uint32_t at, const float* values) {
   }
   const float squares = square_of(from_centre.data(), dimension_);
   const float step = largest / largest_code;
-  steps_[at] = step;
-  constants_[at] = squares + 2 * kernels().inner_product(from_centre.data(), centre(), dimension_);
+  const float product = kernels().inner_product(from_centre.data(), centre(), dimension_);
+  scales_[at] = {step, squares + 2 * product};
   if (sign_width_ > 0) set_signs(at, from_centre.data(), squares);
   return {squares, step * step};
 }
@@ -308,8 +327,7 @@ std::pair<float, float> CodedVectors::add(uint32_t number, const float* values) 
 void CodedVectors::add(uint32_t number, const CodedVectors& from, uint32_t at) {
   const uint32_t size = size_.load(std::memory_order_relaxed);
   std::memcpy(code(size), from.code(at), width_);
-  steps_[size] = from.steps_[at];
-  constants_[size] = from.constants_[at];
+  scales_[size] = from.scales_[at];
   numbers_[size] = number;
   size_.store(size + 1, std::memory_order_release);
 }
@@ -346,8 +364,8 @@ void CodedVectors::distances(const CodedQuery& query, float of_centre, const uin
   products_of(query.code.values.data(), code(0), width_, at, count, products);
   for (uint32_t i = 0; i < count; ++i) {
     auto product = static_cast<float>(products[i] - zero * query.code.sum);
-    out[i] =
-        of_centre + constant * constants_[at[i]] + query.code.product * steps_[at[i]] * product;
+    const Scale& scale = scales_[at[i]];
+    out[i] = of_centre + constant * scale.constant + query.code.product * scale.step * product;
   }
 }
 
@@ -356,9 +374,9 @@ void CodedVectors::distances(const CodedQuery& query, uint32_t count, float* out
 }
 
 float CodedVectors::deviation(const CodedQuery& query, uint32_t at) const {
-  const auto step = static_cast<double>(steps_[at]);
+  const auto step = static_cast<double>(scales_[at].step);
   // The constant of a centre at 0 is the squared length.
-  return deviation_of(query, step * step, static_cast<double>(constants_[at]));
+  return deviation_of(query, step * step, static_cast<double>(scales_[at].constant));
 }
 
 void CodedVectors::prefetch_bytes(const void* begin, size_t count) {
@@ -413,32 +431,51 @@ GrowingLists::Directory::Place GrowingLists::Directory::nearest_list(
 void GrowingLists::Directory::nearest(const CodedQuery& query, uint32_t count,
                                       std::vector<NearList>& out) const {
   thread_local std::vector<float> distances;
-  distances.resize(lists_);
+  thread_local std::vector<Place> places;
   const auto near = nearest_blocks(query, std::max(lists_met_min, count * lists_met_factor));
   size_t met = 0;
+  distances.resize(near.size() * CodedVectors::most);
   for (uint32_t at : near) {
     const Block& block = *blocks_[at];
     const auto size = static_cast<uint32_t>(block.lists.size());
     block.centres->distances(query, size, distances.data() + met);
     met += size;
   }
-  const Steps steps({distances.data(), met});
-  // Where those of a step begin, from how many there are in it.
+  const size_t padded = (met + Steps::lanes - 1) / Steps::lanes * Steps::lanes;
+  std::fill(distances.begin() + met, distances.begin() + padded, distances[0]);
+  const Steps steps({distances.data(), padded});
+
+  // In how many steps there are `count`, told from some of them.
+  const size_t stride = std::max<size_t>(1, met / looked_at_min);
   std::array<uint32_t, Steps::most> next{};
-  for (size_t i = 0; i < met; ++i) ++next[steps.of(distances[i])];
-  uint32_t kept = 0;
+  for (size_t i = 0; i < met; i += stride) ++next[steps.of(distances[i])];
   size_t end = 0;
-  for (; end < next.size() && kept < count; ++end) kept += std::exchange(next[end], kept);
-  out.resize(kept);
-  const float* distance = distances.data();
+  for (size_t kept = 0; end < next.size() && kept < count; ++end) kept += next[end] * stride;
+
+  places.resize(met);
+  size_t kept = 0;
+  const float* of_block = distances.data();
   for (uint32_t at : near) {
-    const Block& block = *blocks_[at];
-    for (uint32_t i = 0; i < block.lists.size(); ++i, ++distance) {
-      const size_t step = steps.of(*distance);
-      if (step >= end) continue;
-      out[next[step]++] = {*distance, deviations * block.centres->deviation(query, i),
-                           block.lists[i].get()};
+    const auto size = static_cast<uint32_t>(blocks_[at]->lists.size());
+    for (uint32_t i = 0; i < size; ++i) {
+      // About one of ten: a branch could not be foreseen.
+      places[kept] = {at, i};
+      distances[kept] = of_block[i];
+      kept += steps.before(end, of_block[i]) ? 1 : 0;
     }
+    of_block += size;
+  }
+  // Where those of a step begin, from how many there are in it.
+  std::fill_n(next.begin(), end, 0u);
+  for (size_t i = 0; i < kept; ++i) ++next[steps.of(distances[i])];
+  uint32_t before = 0;
+  for (size_t i = 0; i < end; ++i) before += std::exchange(next[i], before);
+  out.resize(kept);
+  for (size_t i = 0; i < kept; ++i) {
+    const Block& block = *blocks_[places[i].block];
+    out[next[steps.of(distances[i])]++] = {
+        distances[i], deviations * block.centres->deviation(query, places[i].list),
+        block.lists[places[i].list].get()};
   }
 }
 

@@ -32,7 +32,7 @@ struct CodedQuery {
 // a third of the memory to read: most need no more. In one piece of
 // memory, so that it can be on its way before anything of it is known. One thread changes
 // them; others may read those that there were before.
-class CodedVectors {
+class alignas(64) CodedVectors {
  public:
   static constexpr uint32_t most = 64;
   // `bits`: 7 or 4. `dimension`: a multiple of 128. `centre`: as many values; null: 0.
@@ -62,7 +62,10 @@ class CodedVectors {
   void prefetch() const;
   // That distance() is wanted soon, and distances() of it.
   void prefetch_centre() const { prefetch_bytes(centre(), dimension_ * sizeof(float)); }
-  void prefetch_code(uint32_t at) const { prefetch_bytes(code(at), width_); }
+  void prefetch_code(uint32_t at) const {
+    __builtin_prefetch(&scales_[at]);
+    prefetch_bytes(code(at), width_);
+  }
 
   // `values`: finite. Returns |values - centre|² and the squared unit of the code.
   std::pair<float, float> add(uint32_t number, const float* values);
@@ -89,10 +92,14 @@ class CodedVectors {
   }
   const uint8_t* code(uint32_t at) const { return const_cast<CodedVectors*>(this)->code(at); }
 
-  std::array<uint32_t, most> numbers_;
-  std::array<float, most> steps_;  // what 1 of a code is
   // With c the centre and r the vector from it: |y - c - r|² = |y - c|² + constant - 2 y · r.
-  std::array<float, most> constants_;
+  struct Scale {
+    float step;  // what 1 of a code is
+    float constant;
+  };
+
+  std::array<uint32_t, most> numbers_;
+  std::array<Scale, most> scales_;
   const size_t dimension_;
   const int bits_;
   const size_t width_;       // bytes of a code
