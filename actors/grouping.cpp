@@ -13,14 +13,15 @@ namespace {
 constexpr size_t vectors_per_result = 4;
 constexpr size_t vectors_per_round_min = 64;
 
-// Of a field, whose name is given as canonical JSON.
-std::optional<std::string_view> value_of(std::string_view metadata, std::string_view name) {
-  std::optional<std::string_view> value;
+// Of a field, whose name is given as canonical JSON: more than one where "a.b" is the name of a
+// field, and object a has a field b.
+std::vector<std::string_view> values_of(std::string_view metadata, std::string_view name) {
+  std::vector<std::string_view> values;
   any_field(metadata, name.substr(1, name.size() - 2), [&](std::string_view found) {
-    value = found;
-    return true;
+    values.push_back(found);
+    return false;
   });
-  return value;
+  return values;
 }
 
 }  // namespace
@@ -121,8 +122,15 @@ std::vector<SearchRequest> Grouping::next() {
 }
 
 Status Grouping::add(SearchHit hit) {
-  const auto value = value_of(hit.metadata, field_);
-  if (!value) return {};
+  const auto values = values_of(hit.metadata, field_);
+  if (values.empty()) return {};
+  const auto value = values.begin();
+  if (std::count(values.begin(), values.end(), *value) < std::ssize(values)) {
+    return invalid_argument("group_by: vector " + hit.id.to_string() + " has a field \"" +
+                            search_.group_by +
+                            "\" and another one in an object, with different values; groups are "
+                            "told by one");
+  }
   if (value->front() == '[' || value->front() == '{') {
     return invalid_argument("group_by: field \"" + search_.group_by + "\" of vector " +
                             hit.id.to_string() + " is an " +

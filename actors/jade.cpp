@@ -321,10 +321,7 @@ Result<std::unique_ptr<Node>> Node::open(NodeOptions options) {
   while (future.wait_for(std::chrono::seconds(10)) != std::future_status::ready) {
     auto ready = wait_for<std::string>([&](auto done) { node->api().ready(std::move(done)); });
     if (ready.ok()) continue;
-    log(LogLevel::warning, "node",
-        "not ready yet: " + ready.status().message() +
-            "; a member of a cluster of several needs its cluster address "
-            "(--cluster-listen) at every start");
+    log(LogLevel::warning, "node", "not ready yet: " + ready.status().message());
   }
   if (Status status = future.get(); !status.ok()) return status;
   return node;

@@ -16,6 +16,8 @@ constexpr uint64_t answers_ms = 300;
 constexpr uint64_t leader_timeouts = 3;
 // For so long a removal waits for its node to lose its vote.
 constexpr uint64_t removal_ms_max = 10'000;
+// The same trouble is told to the log so often.
+constexpr uint64_t tell_interval_ms = 10'000;
 
 }  // namespace
 
@@ -106,7 +108,11 @@ void master_state::after_event() {
   if (stopping || !raft) return;
   if (raft->failed()) {
     failure = raft->failure().to_string();
-    context->say(LogLevel::error, "master", "starting anew: " + failure);
+    // At every tick, as long as the log cannot be written.
+    if (failure != std::exchange(told_failure, failure) || now_ms(self) >= tell_ms) {
+      context->say(LogLevel::error, "master", "starting anew: " + failure);
+      tell_ms = now_ms(self) + tell_interval_ms;
+    }
     raft->close();
     raft.reset();
     return;

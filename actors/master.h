@@ -58,8 +58,10 @@ struct master_state : public RaftDriver {
   bool changing = false;                 // so is a change of members
   std::map<uint64_t, Removal> removals;  // by node; each waits for it to vote no more
   std::vector<Creation> creations;
-  std::string failure;  // of the group, until what it knows is current again
-  std::string trouble;  // that the node was told last
+  std::string failure;       // of the group, until what it knows is current again
+  std::string told_failure;  // which the log was told last
+  uint64_t tell_ms = 0;      // from when on it is told the same again
+  std::string trouble;       // that the node was told last
   bool stopping = false;
 
   Status start();

@@ -55,14 +55,28 @@ Status take_name(NodeConfig& config, const std::map<uint64_t, NodeEntry>& nodes)
                     "directory");
 }
 
-// This start is another life of the node: on disk before anybody hears of it.
-Status begin_life(NodeContext& context, NodeConfig& config, uint64_t seed) {
+// `alone`: it reaches no other node.
+Status check_company(const NodeConfig& config, const std::map<uint64_t, NodeEntry>& nodes,
+                     bool alone) {
+  if (!alone || nodes.size() < 2) return {};
+  return Status(Code::failed_precondition,
+                "data directory " + config.data_dir + " is that of a member of a cluster of " +
+                    std::to_string(nodes.size()) +
+                    " nodes. Start it with its cluster address (cluster_listen), at which they "
+                    "reach each other, as at every start; to leave the cluster it is drained and "
+                    "removed first");
+}
+
+// This start is another life of the node: on disk before anybody hears of it. `alone`: it reaches
+// no other node.
+Status begin_life(NodeContext& context, NodeConfig& config, uint64_t seed, bool alone) {
   auto lives = context.log->lives();
   if (!lives.ok()) return lives.status();
   auto loaded = context.log->load(metadata_group);
   if (!loaded.ok()) return loaded.status();
   auto nodes = nodes_in(*loaded);
   if (!nodes.ok()) return nodes.status();
+  JADE_RETURN_IF_ERROR(check_company(config, *nodes, alone));
   JADE_RETURN_IF_ERROR(take_name(config, *nodes));
   uint64_t random = mix(seed, 0x11feu);
   uint64_t id = new_life(*lives, random);
@@ -119,7 +133,7 @@ Result<std::unique_ptr<NodeRuntime>> NodeRuntime::start(caf::actor_system& syste
       [log = seams.log](std::string_view message) { log(LogLevel::warning, "log", message); });
   if (!log.ok()) return log.status().with_context("opening the log");
   context->log = std::move(*log);
-  if (Status begun = begin_life(*context, config, seams.seed); !begun.ok()) {
+  if (Status begun = begin_life(*context, config, seams.seed, !seams.connector); !begun.ok()) {
     bool refused = begun.code() == Code::failed_precondition;
     return refused ? begun : begun.with_context("reading and writing the log");
   }

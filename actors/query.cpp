@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <set>
 #include <tuple>
 
@@ -191,6 +192,9 @@ struct SearchPlan {
   std::vector<Call> calls;  // of the reachable ones
 };
 
+// Of a search that may be answered without a shard: it waits a second for somebody who has it.
+constexpr uint8_t partial_waits = Route::waits_max - 10;
+
 // Whether it need not be the leader who answers.
 bool any_may_answer(const ShardSearch& search) {
   return search.consistency == Consistency::eventual ||
@@ -232,10 +236,11 @@ std::vector<std::vector<uint32_t>> choose_shards(const DatabaseEntry& entry,
   return out;
 }
 
-// `required`: by Raft group, entries that its answer must hold.
+// `required`: by Raft group, entries that its answer must hold. `lost`: groups that did not
+// answer just now, and are not asked again.
 Result<SearchPlan> plan(const Routes& routes, const DatabaseEntry& entry,
                         std::vector<Question>& searches, bool batch, size_t turn,
-                        const AppliedIndexes& required) {
+                        const AppliedIndexes& required, const std::map<uint64_t, Status>& lost) {
   SearchPlan out;
   out.spec = entry.spec;
   const RouterRecord* router = entry.router_of_searches();
@@ -262,9 +267,11 @@ Result<SearchPlan> plan(const Routes& routes, const DatabaseEntry& entry,
       if (asked[s].empty()) continue;
       const ShardPlacement& placement = entry.shards[s];
       auto handle = routes.shard(placement);
+      if (auto known = lost.find(placement.group); known != lost.end()) handle = known->second;
       out.parts.push_back({g, placement.group, std::move(asked[s]), handle.status()});
       if (!handle.ok()) continue;
       ShardSearch own = question;
+      if (searches[group.first].search.partial) own.route.waits = partial_waits;
       for (uint32_t i : out.parts.back().queries) {
         append_floats(own.queries, searches[group.first + i].search.vector);
       }
@@ -291,10 +298,12 @@ bool is_absence(const Status& status) {
   return status.code() == Code::unavailable || status.code() == Code::deadline_exceeded;
 }
 
-// `answers`: of the calls.
+// `answers`: of the calls. `may_widen`: whether there is time to ask more shards. `lost` gets
+// which groups did not answer, and why.
 Result<std::vector<SearchReply>> merge_answers(const SearchPlan& plan,
                                                const std::vector<Question>& searches,
-                                               std::vector<Result<ShardHits>>& answers) {
+                                               std::vector<Result<ShardHits>>& answers,
+                                               bool may_widen, std::map<uint64_t, Status>& lost) {
   struct Found {
     std::vector<std::vector<std::vector<ShardHit>*>> hits;    // by search
     std::vector<std::vector<ShardExplanation>> explanations;  // by search
@@ -304,6 +313,7 @@ Result<std::vector<SearchReply>> merge_answers(const SearchPlan& plan,
     Status failure;
   };
   std::vector<Found> found(plan.groups.size());
+  std::map<uint64_t, Status> failures;
   size_t call = 0;
   for (const Part& part : plan.parts) {
     Found& of = found[part.group];
@@ -335,14 +345,22 @@ Result<std::vector<SearchReply>> merge_answers(const SearchPlan& plan,
     if (status.ok()) continue;
     if (!is_absence(status)) return status;
     of.missing.push_back(part.shard);
-    of.failure = status.with_context("shard " + std::to_string(part.shard) + " of database \"" +
-                                     plan.spec.name + "\"");
+    // Once: what is lost already says it.
+    of.failure = lost.count(part.shard) == 0
+                     ? status.with_context("shard " + std::to_string(part.shard) +
+                                           " of database \"" + plan.spec.name + "\"")
+                     : status;
+    failures.emplace(part.shard, of.failure);
   }
   std::vector<SearchReply> replies;
   const RecordFormat format = record_format(plan.spec);
   for (size_t g = 0; g < plan.groups.size(); ++g) {
     const Group& group = plan.groups[g];
-    bool enough = searches[group.first].search.partial && found[g].answers > 0;
+    const auto& asked = found[g].asked;
+    // Where others were not asked yet, they may have something.
+    bool others = may_widen && plan.spec.sharding == Sharding::vector &&
+                  *std::min_element(asked.begin(), asked.end()) < plan.spec.shards;
+    bool enough = searches[group.first].search.partial && (found[g].answers > 0 || others);
     if (!found[g].missing.empty() && !enough) return found[g].failure;
     for (size_t i = 0; i < group.count; ++i) {
       auto merged = merge_hits(plan.spec, format, format.format(group.vector).metric(),
@@ -358,6 +376,7 @@ Result<std::vector<SearchReply>> merge_answers(const SearchPlan& plan,
       replies.push_back(std::move(*merged));
     }
   }
+  lost.merge(failures);
   return replies;
 }
 
@@ -379,7 +398,7 @@ bool widen(std::vector<Question>& searches, const std::vector<SearchReply>& repl
     SearchRequest& search = searches[i].search;
     const SearchReply& reply = replies[i];
     bool enough = reply.results.size() >= search.k;
-    if (enough || reply.shards_searched == reply.shards || !reply.missing_shards.empty()) continue;
+    if (enough || reply.shards_searched == reply.shards) continue;
     search.probes = reply.shards;
     widened = true;
   }
@@ -546,8 +565,9 @@ struct Searching {
   std::vector<Question> searches;
   bool batch = false;
   Time time;
-  AppliedIndexes required;  // found out by asking
-  uint32_t round = 0;       // more than one where too few shards were asked at first
+  AppliedIndexes required;          // found out by asking
+  std::map<uint64_t, Status> lost;  // the same: which groups do not answer, and why
+  uint32_t round = 0;               // more than one where too few shards were asked at first
   std::vector<std::vector<ShardExplanation>> explanations;  // by search, of all rounds
   std::function<void(Result<std::vector<SearchReply>>)> done;
 
@@ -568,8 +588,8 @@ void run_searches(query_pointer self, std::shared_ptr<Searching> work) {
   const Routes& routes = self->state.routes;
   auto database = routes.database(work->database);
   if (!database.ok()) return work->done(database.status());
-  auto planned =
-      plan(routes, **database, work->searches, work->batch, self->state.turn++, work->required);
+  auto planned = plan(routes, **database, work->searches, work->batch, self->state.turn++,
+                      work->required, work->lost);
   if (!planned.ok()) return work->done(planned.status());
   auto calls = std::move(planned->calls);
   auto arrived = collect<ShardHits>(calls.size(), [self, work, plan = std::move(*planned)](
@@ -579,10 +599,11 @@ void run_searches(query_pointer self, std::shared_ptr<Searching> work) {
       return run_later(self, retry_interval, again);
     }
     if (belong_together(plan, work->searches, answers, work->required)) {
-      auto replies = merge_answers(plan, work->searches, answers);
+      const bool may_widen = now_ms(self) < work->time.deadline_ms;
+      auto replies = merge_answers(plan, work->searches, answers, may_widen, work->lost);
       if (!replies.ok()) return work->done(replies.status());
       work->take_explanations(*replies);
-      if (widen(work->searches, *replies)) return again();
+      if (may_widen && widen(work->searches, *replies)) return again();
       for (size_t i = 0; i < replies->size(); ++i) {
         SearchReply& reply = (*replies)[i];
         if (plan.spec.sharding == Sharding::vector) {
@@ -1032,8 +1053,16 @@ struct Description {
 };
 
 constexpr uint64_t moves_timeout_ms = 2000;
-// Of a shard that says nothing, the rest is shown without it.
+// Of a shard that says nothing, the rest is shown without it; also of one that nobody who is
+// reachable has, for which others would wait until there is somebody.
 constexpr uint64_t describe_timeout_ms = 5000;
+constexpr uint8_t describe_waits = Route::waits_max - 5;
+
+ShardDescribe describe_question(uint64_t group, bool by_leader) {
+  ShardDescribe out{{group}, by_leader};
+  out.route.waits = describe_waits;
+  return out;
+}
 
 // What only the leaders know, of the shards that move; their silence changes nothing.
 void describe_moves(query_actor::stateful_pointer<query_state> self,
@@ -1074,10 +1103,10 @@ void describe(query_actor::stateful_pointer<query_state> self,
         shard.unknown = handle.status().message();
       } else {
         std::pair where(all->infos.size(), info.placement.size());
-        calls.emplace_back(*handle, ShardDescribe{{placement.group}});
+        calls.emplace_back(*handle, describe_question(placement.group, false));
         all->asked.push_back(where);
         if (!placement.joining.empty() || !placement.leaving.empty()) {
-          move_calls.emplace_back(*handle, ShardDescribe{{placement.group}, true});
+          move_calls.emplace_back(*handle, describe_question(placement.group, true));
           moving->asked.push_back(where);
         }
       }

@@ -243,7 +243,15 @@ Status ShardReplica::load(const Warn& warn) {
   auto store = ShardStore::open(options_.env, data_directory(dir), options_.cache, warn);
   if (!store.ok()) return store.status();
   store_ = std::move(*store);
-  auto blobs = SegmentStore::open(options_.env, segments_directory(dir), options_.cache, warn);
+  const std::string segments = segments_directory(dir);
+  auto blobs = SegmentStore::open(options_.env, segments, options_.cache, warn);
+  if (blobs.status().code() == Code::corruption) {
+    // All that is in them is made of the records.
+    warn("the segments of shard " + std::to_string(options_.group) +
+         " are damaged and will be built from its records: " + blobs.status().to_string());
+    JADE_RETURN_IF_ERROR(remove_tree(options_.env, segments));
+    blobs = SegmentStore::open(options_.env, segments, options_.cache, warn);
+  }
   if (!blobs.ok()) return blobs.status();
   blobs_ = std::move(*blobs);
 

@@ -199,6 +199,10 @@ TEST_CASE("groups that cannot be are refused") {
     CHECK(status.code() == Code::invalid_argument);
     CHECK(status.message().find("field \"g\" of vector 1 is an ") != std::string::npos);
   }
+  // Both are the field by its name.
+  Status twice = run({{1, 1, R"({"a":{"b":1},"a.b":2})"}}, search_of("a.b", 2, 1)).status;
+  CHECK(twice.message().find("vector 1 has a field \"a.b\" and another one") != std::string::npos);
+  CHECK(run({{1, 1, R"({"a":{"b":1},"a.b":1})"}}, search_of("a.b", 2, 1)).status.ok());
   auto refused = [](SearchRequest search, const char* why) {
     CHECK(check_grouping(search).message().find(why) != std::string::npos);
   };

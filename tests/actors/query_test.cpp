@@ -145,6 +145,49 @@ TEST_CASE(
   CHECK(v.groups_asked() == Groups{10, 13});
 }
 
+TEST_CASE("with sharding by vector, others are asked in the place of shards that do not answer") {
+  ByVector v;
+  std::set<uint64_t> lost{10};
+  v.answer = [&](const ShardSearch& search) -> Result<ShardHits> {
+    if (lost.count(search.route.group) > 0) return unavailable("no replica leads");
+    return ByVector::hits_of(search, {{search.route.group, 1}});
+  };
+  auto search = ByVector::near(0.2f, 1, 3);
+  // What is lost is asked once, and those that answered once more.
+  search.partial = true;
+  for (uint32_t probes : {1u, 2u}) {
+    CAPTURE(probes);
+    search.probes = probes;
+    auto found = v.ask(search);
+    REQUIRE_MESSAGE(found.ok(), found.status().to_string());
+    CHECK(found->results.size() == 3);
+    CHECK(found->shards_searched == 4);
+    CHECK(found->missing_shards == std::vector<uint64_t>{10});
+    CHECK(v.groups_asked() == (probes == 1 ? Groups{10, 11, 12, 13} : Groups{10, 11, 11, 12, 13}));
+  }
+  // Enough was found without it.
+  search.k = 1;
+  auto found = v.ask(search);
+  REQUIRE(found.ok());
+  CHECK(found->shards_searched == 2);
+  CHECK(found->missing_shards == std::vector<uint64_t>{10});
+  CHECK(v.groups_asked() == Groups{10, 11});
+
+  // Nobody answers, or what is missing matters: the reason, once.
+  auto refused = [&] {
+    auto answer = v.ask(search);
+    REQUIRE(answer.status().code() == Code::unavailable);
+    const std::string& why = answer.status().message();
+    CHECK(why.find("shard 1") != std::string::npos);
+    CHECK(why.find("shard") == why.rfind("shard"));
+  };
+  search.partial = false;
+  refused();
+  lost = {10, 11, 12, 13};
+  search.partial = true;
+  refused();
+}
+
 TEST_CASE("a search has options that the type of the index of its database has, and no others") {
   for (IndexKind type : {IndexKind::hnsw, IndexKind::automatic, IndexKind::ivf, IndexKind::flat}) {
     DatabaseSpec spec;

@@ -424,6 +424,26 @@ TEST_CASE("damaged vectors on disk are never answered with, and built again from
   shard.check_searches();
 }
 
+TEST_CASE("a damaged store of segments is made anew from the records") {
+  Disked shard(Metric::l2);
+  shard.upsert(0, 3000);
+  shard.maintain();
+  for (const std::string kind : {"CURRENT", "MANIFEST"}) {
+    CAPTURE(kind);
+    const std::string rows = shard.rows_path();
+    shard.replica.reset();
+    shard.env.flip(shard.env.only(rows.substr(0, rows.find("/rows/")), kind), 15);
+    shard.open();
+    CHECK(shard.warnings.find("are damaged and will be built from its records") !=
+          std::string::npos);
+    shard.check_searches();
+    CHECK(shard.build() == 1);
+    shard.open();
+    CHECK(shard.warnings.empty());
+    shard.check_searches();
+  }
+}
+
 TEST_CASE("replicas take the same seals and merges, however late they build or were opened") {
   struct Replica {
     FaultEnv env;
