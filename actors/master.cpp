@@ -14,6 +14,10 @@ constexpr uint64_t answers_ms = 300;
 // So many election timeouts after a leader was last heard of there is none: those who do not vote
 // hold no elections, and would know the old one for ever.
 constexpr uint64_t leader_timeouts = 3;
+// Of silence of this node's own timers, after which it was paused, and for how long then what comes
+// may be old.
+constexpr uint64_t away_ms = 1000;
+constexpr uint64_t settling_ms = 500;
 // For so long a removal waits for its node to lose its vote.
 constexpr uint64_t removal_ms_max = 10'000;
 // The same trouble is told to the log so often.
@@ -189,6 +193,23 @@ MasterInfo master_state::describe() {
   if (heard) info.leader = leader;
   if (info.leader != 0) info.leaderless_ms.reset();
   return info;
+}
+
+void master_state::keep_current() {
+  const uint64_t now = now_ms(self);
+  // Where this node did not run, what the master said first is still on its way through it.
+  const uint64_t ran = std::exchange(ran_ms, now);
+  if (ran > 0 && now > ran + away_ms) trusted_ms = now + settling_ms;
+  if (!raft || raft->core() == nullptr) return;
+  const uint64_t timeout = leader_timeouts * context->config.raft_election_timeout_ms;
+  uint64_t until = 0;
+  if (raft->serves() && raft->core()->configuration().members.size() == 1) {
+    until = UINT64_MAX;
+  } else if (now >= trusted_ms) {
+    // Whom it leads were in touch with it as long as its lease held.
+    until = timeout + (raft->serves() ? raft->leads_until_ms() : led_ms.value_or(0));
+  }
+  *context->current_until_ms = until;
 }
 
 void master_state::tell_trouble() {
@@ -522,6 +543,7 @@ master_actor::behavior_type master(master_actor::stateful_pointer<master_state> 
         }
         master.raft->receive(*message);
         if (master.raft->leader() == wire.from) master.led_ms = now_ms(self);
+        master.keep_current();
         master.after_event();
       },
       [self](DescribeMaster) { return self->state.describe(); },
@@ -538,6 +560,7 @@ master_actor::behavior_type master(master_actor::stateful_pointer<master_state> 
         if (self->state.raft) {
           self->state.raft->tick();
           self->state.lead();
+          self->state.keep_current();
           self->state.after_event();
         } else {
           self->state.restart();

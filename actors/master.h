@@ -48,6 +48,8 @@ struct master_state : public RaftDriver {
   bool published_current = false;
   uint64_t life = 0;  // how often the group was started; answers to earlier ones are void
   uint64_t started_ms = 0;
+  uint64_t ran_ms = 0;             // at the latest message
+  uint64_t trusted_ms = 0;         // from when on what comes is of now
   std::optional<uint64_t> led_ms;  // when a leader was last heard of, or this node was it
   uint64_t members_index = 0;      // of the configuration that the peer knows; 0: none
   bool members_known = false;
@@ -90,6 +92,8 @@ struct master_state : public RaftDriver {
   MasterInfo describe();
   // Tells the node why there may be a newer catalog.
   void tell_trouble();
+  // Sets NodeContext::current_until_ms.
+  void keep_current();
   // As leader: why the node must not leave now; ok when it may.
   Status check_removal(uint64_t leaver) const;
   void propose(const std::string& command, std::function<void(Result<uint64_t>)> done);

@@ -16,6 +16,7 @@
 // Failures travel as caf::error of category "jade" (see actors/errors.h).
 #pragma once
 
+#include <atomic>
 #include <caf/all.hpp>
 #include <functional>
 #include <memory>
@@ -635,6 +636,8 @@ struct RoutesChanged {
   // Why replicas of this node do not serve, by group: failures, and copies that are being made.
   std::map<uint64_t, std::string> problems = {};
   std::string map_trouble = {};  // CatalogTrouble
+  // NodeContext::current_until_ms; null: for ever.
+  std::shared_ptr<const std::atomic<uint64_t>> map_current_until_ms = {};
 };
 
 struct Wired {

@@ -586,7 +586,7 @@ struct Searching {
 
 void run_searches(query_pointer self, std::shared_ptr<Searching> work) {
   const Routes& routes = self->state.routes;
-  auto database = routes.database(work->database);
+  auto database = routes.database(work->database, now_ms(self));
   if (!database.ok()) return work->done(database.status());
   auto planned = plan(routes, **database, work->searches, work->batch, self->state.turn++,
                       work->required, work->lost);
@@ -634,7 +634,7 @@ using GetDone = std::function<void(Result<StoredVector>)>;
 
 void run_get(query_pointer self, std::shared_ptr<const GetRequest> get, Time time, GetDone done) {
   const Routes& routes = self->state.routes;
-  auto database = routes.database(get->database);
+  auto database = routes.database(get->database, now_ms(self));
   if (!database.ok()) return done(database.status());
   const DatabaseEntry& entry = **database;
   if (Status valid = get->id.validate(); !valid.ok()) return done(valid);
@@ -752,7 +752,7 @@ void run_questions(query_pointer self, std::shared_ptr<SearchWork> request,
 // `stored`: the vectors that the examples name.
 void run_examples(query_pointer self, const std::shared_ptr<SearchWork>& request,
                   std::vector<Result<StoredVector>>& stored) {
-  auto database = self->state.routes.database(request->database);
+  auto database = self->state.routes.database(request->database, now_ms(self));
   if (!database.ok()) return request->done(database.status());
   const DatabaseSpec& spec = (*database)->spec;
   std::vector<Question> questions;
@@ -792,7 +792,7 @@ void run_asked(query_pointer self, std::shared_ptr<SearchWork> request) {
       questions.push_back({std::move(search), {}, false});
     return run_vectors(self, request, std::move(questions), request->done);
   }
-  auto database = self->state.routes.database(request->database);
+  auto database = self->state.routes.database(request->database, now_ms(self));
   if (!database.ok()) return request->done(database.status());
   std::vector<std::shared_ptr<const GetRequest>> gets;
   for (size_t i = 0; i < request->searches.size(); ++i) {
@@ -840,7 +840,7 @@ void run_list(query_pointer self, std::shared_ptr<const ListRequest> list, Time 
               caf::typed_response_promise<ListReply> promise) {
   auto fail = [promise](const Status& status) mutable { promise.deliver(to_error(status)); };
   const Routes& routes = self->state.routes;
-  auto database = routes.database(list->database);
+  auto database = routes.database(list->database, now_ms(self));
   if (!database.ok()) return fail(database.status());
   const DatabaseEntry& entry = **database;
   Status valid = check_range("limit", list->limit, 1, Limits::page_limit_max);
@@ -990,7 +990,7 @@ void run_recall(query_pointer self, std::shared_ptr<const RecallRequest> recall,
                 caf::typed_response_promise<RecallReply> promise) {
   auto fail = [promise](const Status& status) mutable { promise.deliver(to_error(status)); };
   const Routes& routes = self->state.routes;
-  auto database = routes.database(recall->database);
+  auto database = routes.database(recall->database, now_ms(self));
   if (!database.ok()) return fail(database.status());
   const DatabaseEntry& entry = **database;
   if (Status valid = check_recall(entry.spec, *recall); !valid.ok()) return fail(valid);
@@ -1272,7 +1272,7 @@ query_actor::behavior_type query(query_actor::stateful_pointer<query_state> self
         return promise;
       },
       [self](DescribeDatabase& what) -> caf::result<DatabaseInfo> {
-        auto database = self->state.routes.database(what.name);
+        auto database = self->state.routes.database(what.name, now_ms(self));
         if (!database.ok()) return to_error(database.status());
         auto promise = self->make_response_promise<DatabaseInfo>();
         describe(self, {*database}, [promise](DatabaseInfos infos) mutable {

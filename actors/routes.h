@@ -16,6 +16,9 @@ struct Routes {
   replica_actor peer;       // for shards that are elsewhere
   uint64_t node = 0;        // this one
   std::string map_trouble;  // why there may be a newer map
+  // The same without a reason, from then on by the actor clock: so that a node that was paused
+  // knows it at once. Null: never.
+  std::shared_ptr<const std::atomic<uint64_t>> map_current_until_ms;
 
   void change(RoutesChanged& changed) {
     map = std::move(changed.map);
@@ -24,19 +27,24 @@ struct Routes {
     peer = std::move(changed.peer);
     node = changed.node;
     map_trouble = std::move(changed.map_trouble);
+    map_current_until_ms = std::move(changed.map_current_until_ms);
   }
 
   Status known() const {
     return map ? Status() : unavailable("the catalog is still being read; try again");
   }
 
-  Result<const DatabaseEntry*> database(const std::string& name) const {
+  Result<const DatabaseEntry*> database(const std::string& name, uint64_t now) const {
     JADE_RETURN_IF_ERROR(known());
     if (const DatabaseEntry* entry = map->find(name)) return entry;
-    if (map_trouble.empty()) return not_found("database \"" + name + "\" does not exist");
-    return unavailable("this node knows no database \"" + name +
-                       "\", but its catalog may be old: " + map_trouble +
-                       "; try again, or ask another node");
+    const bool current = !map_current_until_ms || now < *map_current_until_ms;
+    if (current && map_trouble.empty()) {
+      return not_found("database \"" + name + "\" does not exist");
+    }
+    return unavailable(
+        "this node knows no database \"" + name + "\", but its catalog may be old: " +
+        (map_trouble.empty() ? "no master has been heard of for a while" : map_trouble) +
+        "; try again, or ask another node");
   }
 
   // A replica of this node where one serves, otherwise the way to another's, where a

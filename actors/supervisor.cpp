@@ -511,9 +511,16 @@ void supervisor_state::changed() {
     if (shard.state == HostedShard::State::serving) handles->emplace(group, shard.actor);
     if (shard.state == HostedShard::State::failed) failures->emplace(group, shard.failure);
   }
-  RoutesChanged routes{
-      context->config.node_id, peer, map, handles, replicas, failures, refused, problems(),
-      catalog_trouble.why};
+  RoutesChanged routes{context->config.node_id,
+                       peer,
+                       map,
+                       handles,
+                       replicas,
+                       failures,
+                       refused,
+                       problems(),
+                       catalog_trouble.why,
+                       context->current_until_ms};
   self->send(peer, routes);
   if (gateway) self->send(gateway, routes);
   auto still_waiting = std::move(waiting);

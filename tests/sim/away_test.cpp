@@ -97,4 +97,77 @@ TEST_CASE(
   }
 }
 
+// A new master knows nothing yet of who has died with the old one.
+TEST_CASE("a database is placed on nodes that answer, also just after others have died") {
+  for (uint64_t seed = 1; seed <= 3; ++seed) {
+    CAPTURE(seed);
+    Machines machines(seed, 5, {}, 3);
+    uint64_t master = 0;
+    REQUIRE(machines.await<ClusterInfo>(
+        machines.front(), [](Api& api, auto done) { api.cluster(done); },
+        [&](const ClusterInfo& info) { return (master = info.master) != 0; }));
+    const Nodes dead{master - 1, master % 5};
+    for (size_t node : dead) {
+      machines.nodes[node]->crash();
+      std::erase(machines.others, node);
+    }
+    DatabaseInfo made;
+    REQUIRE(machines.await<DatabaseInfo>(
+        machines.front(),
+        [](Api& api, auto done) {
+          DatabaseSpec spec;
+          spec.name = "new";
+          spec.dimension = 2;
+          spec.shards = 2;
+          spec.replicas = 3;
+          api.create_database(spec, done);
+        },
+        [&](const DatabaseInfo& info) {
+          made = info;
+          return true;
+        }));
+    REQUIRE(made.placement.size() == 2);
+    for (const ShardInfo& shard : made.placement) {
+      REQUIRE(shard.nodes.size() == 3);
+      for (uint64_t node : shard.nodes) {
+        CHECK(std::count(dead.begin(), dead.end(), node - 1) == 0);
+      }
+    }
+  }
+}
+
+TEST_CASE("a node that was paused does not deny what was made meanwhile") {
+  for (uint64_t seed = 1; seed <= 6; ++seed) {
+    CAPTURE(seed);
+    const size_t away = seed % 3;
+    Machines machines(seed, 3, {away});
+    machines.paused = {away};
+    REQUIRE(machines.await<DatabaseInfo>(
+        machines.front(),
+        [](Api& api, auto done) {
+          DatabaseSpec spec;
+          spec.name = "new";
+          spec.dimension = 2;
+          api.create_database(spec, done);
+        },
+        [](const DatabaseInfo&) { return true; }));
+    machines.run_until([] { return false; }, 4'000 * ms);
+    machines.paused.clear();
+    machines.nodes[away]->system().advance_to(machines.now_ns);
+    // Asked before anything else comes to it.
+    auto found = machines.answer_of<DatabaseInfo>(
+        away, [](Api& api, auto done) { api.describe_database("new", done); });
+    const Code code = found.status().code();
+    CHECK_MESSAGE((code == Code::ok || code == Code::unavailable), found.status().to_string());
+    CHECK(machines.await<DatabaseInfo>(
+        away, [](Api& api, auto done) { api.describe_database("new", done); },
+        [](const DatabaseInfo&) { return true; }));
+    // And what does not exist is known not to, soon.
+    machines.run_until([] { return false; }, 1'000 * ms);
+    auto none = machines.answer_of<DatabaseInfo>(
+        away, [](Api& api, auto done) { api.describe_database("none", done); });
+    CHECK_MESSAGE(none.status().code() == Code::not_found, none.status().to_string());
+  }
+}
+
 }  // namespace jade::sim

@@ -30,6 +30,7 @@ struct Machines {
   SimNetwork network;
   std::vector<std::unique_ptr<SimNode>> nodes;
   Nodes late, others;
+  Nodes paused;  // which do nothing, and do not know it
 
   // `replicas`: 0: as many as machines.
   Machines(uint64_t seed, size_t size, Nodes late_ones, uint32_t replicas = 0)
@@ -83,11 +84,20 @@ struct Machines {
     nodes[node]->disk().drain();
   }
 
+  Nodes active() const {
+    Nodes out;
+    for (size_t i = 0; i < nodes.size(); ++i) {
+      bool is_paused = std::count(paused.begin(), paused.end(), i) > 0;
+      if (nodes[i]->running() && !is_paused) out.push_back(i);
+    }
+    return out;
+  }
+
   // One turn of an actor of any node, or one thing of the network. False: nothing can run.
   bool step() {
     std::vector<SimNode*> ready;
-    for (auto& node : nodes) {
-      if (node->running() && node->system().runnable() > 0) ready.push_back(node.get());
+    for (size_t i : active()) {
+      if (nodes[i]->system().runnable() > 0) ready.push_back(nodes[i].get());
     }
     if (!ready.empty()) {
       SimNode& node = *ready[next_random(random) % ready.size()];
@@ -95,10 +105,9 @@ struct Machines {
       node.disk().drain();
       return true;
     }
-    for (auto& node : nodes) {
-      if (!node->running()) continue;
-      bool ran = node->system().run_broker();
-      node->disk().drain();
+    for (size_t i : active()) {
+      bool ran = nodes[i]->system().run_broker();
+      nodes[i]->disk().drain();
       if (ran) return true;
     }
     return network.deliver(now_ns);
@@ -110,26 +119,30 @@ struct Machines {
       if (step()) continue;
       if (now_ns >= stop_ns) return false;
       uint64_t next_ns = network.next_arrival_ns(now_ns).value_or(stop_ns);
-      for (auto& node : nodes) {
-        if (node->running()) {
-          next_ns = std::min(next_ns, node->system().next_timeout_ns().value_or(stop_ns));
-        }
+      for (size_t i : active()) {
+        next_ns = std::min(next_ns, nodes[i]->system().next_timeout_ns().value_or(stop_ns));
       }
       now_ns = std::min(stop_ns, std::max(next_ns, now_ns + 1));
-      for (auto& node : nodes) {
-        if (node->running()) node->system().advance_to(now_ns);
-      }
+      for (size_t i : active()) nodes[i]->system().advance_to(now_ns);
     }
     return true;
   }
 
-  // Of a node that runs; nothing where it gives no answer, or an error.
+  // Of a node that runs.
   template <class T>
-  std::optional<T> ask(size_t node, const std::function<void(Api&, Api::Done<T>)>& call) {
+  Result<T> answer_of(size_t node, const std::function<void(Api&, Api::Done<T>)>& call) {
     auto answer = std::make_shared<std::optional<Result<T>>>();
     call(nodes[node]->api(), [answer](Result<T> result) { answer->emplace(std::move(result)); });
-    if (!run_until([&] { return answer->has_value(); }) || !(*answer)->ok()) return std::nullopt;
-    return std::move(***answer);
+    if (!run_until([&] { return answer->has_value(); })) return unavailable("there was no answer");
+    return std::move(**answer);
+  }
+
+  // The same; nothing where it gives no answer, or an error.
+  template <class T>
+  std::optional<T> ask(size_t node, const std::function<void(Api&, Api::Done<T>)>& call) {
+    auto answer = answer_of<T>(node, call);
+    if (!answer.ok()) return std::nullopt;
+    return std::move(*answer);
   }
 
   // Rows with the ids from `begin` on.
