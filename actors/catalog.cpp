@@ -309,7 +309,7 @@ Status Catalog::carry_out(const DatabaseRecord& create) {
   }
   share_out(entry->shards);
   for (ShardPlacement& shard : entry->shards) {
-    shard.group = next_group_++;
+    shard.group = map_.next_group++;
     shard.version = index_;
   }
   map_.databases.emplace(entry->spec.name, std::move(*entry));
@@ -491,7 +491,7 @@ Status Catalog::begin_split(DatabaseEntry& entry, size_t shard) {
   // The whole range of hashes is one more than can be counted.
   uint64_t half = (hash_end(entry, shard) - parent.hash_begin - 1) / 2 + 1;
   if (half <= 1) return refuse("holds a single hash and cannot be split");
-  parent.child = next_group_++;
+  parent.child = map_.next_group++;
   parent.child_begin = parent.hash_begin + half;
   parent.version = index_;
   return {};
@@ -585,7 +585,7 @@ ShardPlacement* Catalog::placement_of(uint64_t group) {
 std::string Catalog::encode() const {
   CatalogState state;
   state.version = map_.version;
-  state.next_group = next_group_;
+  state.next_group = map_.next_group;
   for (const auto& [name, entry] : map_.databases) state.databases.push_back(to_record(entry));
   for (const auto& [id, node] : map_.nodes) state.nodes.push_back(node);
   state.removed.assign(map_.removed.begin(), map_.removed.end());
@@ -605,8 +605,8 @@ Status Catalog::restore(std::string_view bytes) {
   }
   for (const NodeRecord& node : state->nodes) map.nodes[node.id] = node;
   map.removed.insert(state->removed.begin(), state->removed.end());
+  map.next_group = state->next_group;
   map_ = std::move(map);
-  next_group_ = state->next_group;
   return {};
 }
 

@@ -53,7 +53,6 @@ class Catalog {
 
   ClusterMap map_;
   uint64_t index_ = 0;       // of the command at hand
-  uint64_t next_group_ = 2;  // 1 is the metadata group itself
 };
 
 // 1 to 128 characters of A-Z, a-z, 0-9, '_', '.' and '-', the first a letter or digit.

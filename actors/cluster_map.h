@@ -71,6 +71,7 @@ struct ClusterMap {
   // Nodes that were members and never will be again. That `nodes` lacks one means nothing: it may
   // be on its way in, or this map be behind.
   std::set<uint64_t> removed = {};
+  uint64_t next_group = 2;  // of the next shard; 1 is the metadata group itself
 
   const DatabaseEntry* find(const std::string& name) const {
     auto found = databases.find(name);

@@ -110,6 +110,7 @@ void master_state::restart() {
 
 void master_state::after_event() {
   if (stopping || !raft) return;
+  keep_current();
   if (raft->failed()) {
     failure = raft->failure().to_string();
     // At every tick, as long as the log cannot be written.
@@ -543,7 +544,6 @@ master_actor::behavior_type master(master_actor::stateful_pointer<master_state> 
         }
         master.raft->receive(*message);
         if (master.raft->leader() == wire.from) master.led_ms = now_ms(self);
-        master.keep_current();
         master.after_event();
       },
       [self](DescribeMaster) { return self->state.describe(); },
@@ -560,7 +560,6 @@ master_actor::behavior_type master(master_actor::stateful_pointer<master_state> 
         if (self->state.raft) {
           self->state.raft->tick();
           self->state.lead();
-          self->state.keep_current();
           self->state.after_event();
         } else {
           self->state.restart();

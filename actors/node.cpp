@@ -14,6 +14,7 @@
 #include "actors/query.h"
 #include "actors/random.h"
 #include "actors/searcher.h"
+#include "actors/shard_replica.h"
 #include "actors/supervisor.h"
 #include "index/worker_pool.h"
 #include "storage/data_dir.h"
@@ -69,13 +70,22 @@ Status check_company(const NodeConfig& config, const std::map<uint64_t, NodeEntr
 
 // This start is another life of the node: on disk before anybody hears of it. `alone`: it reaches
 // no other node.
-Status begin_life(NodeContext& context, NodeConfig& config, uint64_t seed, bool alone) {
+Status begin_life(NodeContext& context, NodeConfig& config, leveldb::Env* env, uint64_t seed,
+                  bool alone) {
   auto lives = context.log->lives();
   if (!lives.ok()) return lives.status();
   auto loaded = context.log->load(metadata_group);
   if (!loaded.ok()) return loaded.status();
   auto nodes = nodes_in(*loaded);
   if (!nodes.ok()) return nodes.status();
+  const bool knows_nothing = !loaded->snapshot && loaded->entries.empty();
+  if (knows_nothing && !shards_on_disk(env, config.data_dir).empty()) {
+    return Status(Code::failed_precondition,
+                  "data directory " + config.data_dir +
+                      " has shards, but its log is empty: " + config.data_dir +
+                      "/log was lost or damaged. Put it back; a member of a cluster whose shards "
+                      "have replicas elsewhere is removed and joins with an empty directory");
+  }
   JADE_RETURN_IF_ERROR(check_company(config, *nodes, alone));
   JADE_RETURN_IF_ERROR(take_name(config, *nodes));
   uint64_t random = mix(seed, 0x11feu);
@@ -133,7 +143,8 @@ Result<std::unique_ptr<NodeRuntime>> NodeRuntime::start(caf::actor_system& syste
       [log = seams.log](std::string_view message) { log(LogLevel::warning, "log", message); });
   if (!log.ok()) return log.status().with_context("opening the log");
   context->log = std::move(*log);
-  if (Status begun = begin_life(*context, config, seams.seed, !seams.connector); !begun.ok()) {
+  if (Status begun = begin_life(*context, config, seams.env, seams.seed, !seams.connector);
+      !begun.ok()) {
     bool refused = begun.code() == Code::failed_precondition;
     return refused ? begun : begun.with_context("reading and writing the log");
   }

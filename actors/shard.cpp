@@ -448,6 +448,49 @@ bool is_outdated(const ShardSearch& request, const ShardReplica& replica) {
          (request.router != 0 && request.router < replica.cells().announced);
 }
 
+// Deletes what matches a filter: again, as long as some of what matched had changed before it was
+// deleted. What changed still matches, or matched no longer; only the first is to be deleted.
+struct MatchEraser : std::enable_shared_from_this<MatchEraser> {
+  shard_pointer self = nullptr;
+  caf::typed_response_promise<ShardWritten> promise;
+  ShardDeleteMatching request;
+  ShardWritten total;
+
+  void go_on() {
+    shard_state& shard = self->state;
+    if (shard.stopping) return fail(unavailable("the node is shutting down"));
+    if (!shard.raft) return fail(shard.suspended);
+    // What is looked at must hold all that was acknowledged.
+    shard.raft->read([next = shared_from_this()](Result<uint64_t> index) {
+      index.ok() ? next->match() : next->fail(index.status());
+    });
+  }
+
+ private:
+  void match() {
+    shard_state& shard = self->state;
+    if (is_outdated(request, *shard.replica)) return fail(shard.replica->moved());
+    self->request(shard.pick_searcher(), caf::infinite,
+                  MatchTask{shard.replica->snapshot(), request.filter, request.route.deadline_ms})
+        .then(
+            [next = shared_from_this()](MatchedRows& matched) { next->erase(std::move(matched)); },
+            [next = shared_from_this()](const caf::error& error) { next->promise.deliver(error); });
+  }
+  void erase(MatchedRows matched) {
+    const uint64_t count = matched.rows->size();
+    self->state.erase_rows(std::move(matched), false, request.route.deadline_ms,
+                           [next = shared_from_this(), count](Result<ShardWritten> written) {
+                             if (!written.ok()) return next->fail(written.status());
+                             const uint64_t affected = written->affected;
+                             written->affected += next->total.affected;
+                             next->total = std::move(*written);
+                             affected < count ? next->go_on() : next->finish();
+                           });
+  }
+  void finish() { promise.deliver(std::move(total)); }
+  void fail(const Status& status) { promise.deliver(to_error(status)); }
+};
+
 // Whether it knows of one that this replica has not come to yet.
 template <class Request>
 bool is_ahead(const Request& request, const ShardReplica& replica) {
@@ -886,32 +929,13 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
         if (shard.follows()) return pass_to_leader<ShardWritten>(self, request);
         if (Status status = shard.check_open(); !status.ok()) return to_error(status);
         if (!shard.raft) return to_error(shard.suspended);
-        auto promise = self->make_response_promise<ShardWritten>();
-        auto failed = [promise](const Status& status) mutable {
-          promise.deliver(to_error(status));
-        };
-        // What is looked at must hold all that was acknowledged.
-        shard.raft->read([self, promise, failed,
-                          request = std::move(request)](Result<uint64_t> index) mutable {
-          if (!index.ok()) return failed(index.status());
-          uint64_t deadline_ms = request.route.deadline_ms;
-          if (is_outdated(request, *self->state.replica)) {
-            return failed(self->state.replica->moved());
-          }
-          self->request(self->state.pick_searcher(), caf::infinite,
-                        MatchTask{self->state.replica->snapshot(), std::move(request.filter),
-                                  deadline_ms})
-              .then(
-                  [self, promise, failed, deadline_ms](MatchedRows& matched) {
-                    self->state.erase_rows(std::move(matched), false, deadline_ms,
-                                           [promise, failed](Result<ShardWritten> total) mutable {
-                                             if (!total.ok()) return failed(total.status());
-                                             promise.deliver(*total);
-                                           });
-                  },
-                  [promise](const caf::error& error) mutable { promise.deliver(error); });
-        });
-        return promise;
+        auto eraser = std::make_shared<MatchEraser>();
+        eraser->self = self;
+        eraser->promise = self->make_response_promise<ShardWritten>();
+        eraser->request = std::move(request);
+        eraser->total.group = shard.group;
+        eraser->go_on();
+        return eraser->promise;
       },
       [self](FetchState& request) { return self->state.fetch(self, request); },
       [self](RaftWire& wire) {

@@ -1157,23 +1157,39 @@ Status remove_shard(const NodeContext& context, uint64_t group) {
   return context.log->remove_group(group);
 }
 
-Status remove_other_shards(const NodeContext& context, const std::set<uint64_t>& keep) {
+std::set<uint64_t> shards_on_disk(leveldb::Env* env, const std::string& data_dir) {
   std::set<uint64_t> found;
   std::vector<std::string> names;
   // No directory yet: no shards.
-  context.seams.env->GetChildren(context.config.data_dir + "/shards", &names);
+  env->GetChildren(data_dir + "/shards", &names);
   for (const std::string& name : names) {
     bool number = !name.empty() && name.size() < 20 &&
                   name.find_first_not_of("0123456789") == std::string::npos;
     if (number) found.insert(std::stoull(name));
   }
+  return found;
+}
+
+Status remove_other_shards(const NodeContext& context, const std::set<uint64_t>& keep,
+                           uint64_t next_group) {
+  std::set<uint64_t> found = shards_on_disk(context.seams.env, context.config.data_dir);
   auto groups = context.log->groups();
   if (!groups.ok()) return groups.status();
   found.insert(groups->begin(), groups->end());
+  Status unknown;
   for (uint64_t group : found) {
-    if (group > 1 && keep.count(group) == 0) JADE_RETURN_IF_ERROR(remove_shard(context, group));
+    if (group <= metadata_group || keep.count(group) > 0) continue;
+    if (group >= next_group) {
+      unknown =
+          corruption("shard " + std::to_string(group) +
+                     " is on disk, but the catalog has not come that far: the log in " +
+                     context.config.data_dir + " was cut or replaced. The shard is left as it is");
+      continue;
+    }
+    context.say(LogLevel::info, "node", "removing dropped shard " + std::to_string(group));
+    JADE_RETURN_IF_ERROR(remove_shard(context, group));
   }
-  return {};
+  return unknown;
 }
 
 }  // namespace jade

@@ -307,7 +307,11 @@ std::string shard_directory(const std::string& data_dir, uint64_t group);
 std::string data_directory(const std::string& shard_directory);
 // Deletes a shard's files and log. It must not be open.
 Status remove_shard(const NodeContext& context, uint64_t group);
-// The same for all shards on disk that are not in `keep`.
-Status remove_other_shards(const NodeContext& context, const std::set<uint64_t>& keep);
+// Raft groups that have a directory.
+std::set<uint64_t> shards_on_disk(leveldb::Env* env, const std::string& data_dir);
+// Deletes all shards on disk that are not in `keep`, but for those from `next_group` on, of which
+// the catalog cannot know: corruption where there are such.
+Status remove_other_shards(const NodeContext& context, const std::set<uint64_t>& keep,
+                           uint64_t next_group);
 
 }  // namespace jade

@@ -83,14 +83,16 @@ void supervisor_state::adopt(ClusterMapPtr next, bool is_current) {
   std::set<uint64_t> wanted = groups_here(*map, context->config.node_id);
   if (first) {
     // What a crash left of dropped shards.
-    self->request(context->opener, caf::infinite, BlockingTask{[context = context, wanted] {
-                    return remove_other_shards(*context, wanted);
+    self->request(context->opener, caf::infinite,
+                  BlockingTask{[context = context, wanted, next = map->next_group] {
+                    return remove_other_shards(*context, wanted, next);
                   }})
         .then([this](const TaskDone& done) {
-          if (!done.status.ok()) {
-            context->say(LogLevel::warning, "node",
-                         "dropped shards are still on disk: " + done.status.to_string());
-          }
+          if (done.status.ok()) return;
+          // The next database would get their numbers, and their data.
+          if (done.status.code() == Code::corruption) return refuse(done.status);
+          context->say(LogLevel::warning, "node",
+                       "dropped shards are still on disk: " + done.status.to_string());
         });
   }
   std::vector<uint64_t> gone;

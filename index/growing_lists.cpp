@@ -448,7 +448,17 @@ void GrowingLists::Directory::nearest(const CodedQuery& query, uint32_t count,
   // In how many steps there are `count`, told from some of them.
   const size_t stride = std::max<size_t>(1, met / looked_at_min);
   std::array<uint32_t, Steps::most> next{};
-  for (size_t i = 0; i < met; i += stride) ++next[steps.of(distances[i])];
+  const float* of_some = distances.data();
+  size_t skip = 0;  // lists before the next that is looked at
+  for (uint32_t at : near) {
+    const Block& block = *blocks_[at];
+    const size_t size = block.lists.size();
+    for (; skip < size; skip += stride) {
+      if ((block.repeats >> skip & 1) == 0) ++next[steps.of(of_some[skip])];
+    }
+    skip -= size;
+    of_some += size;
+  }
   size_t end = 0;
   for (size_t kept = 0; end < next.size() && kept < count; ++end) kept += next[end] * stride;
 
@@ -508,6 +518,13 @@ void GrowingLists::Directory::replace(Place at, List first, List second) {
   }
   auto changed = std::make_shared<Block>(*blocks_[at.block]);
   changed->centres = changed->centres->copy();
+  // Halves of equal rows have one centre.
+  const auto same_centre = [dimension = changed->centre.size()](const List& a, const List& b) {
+    return std::equal(a->centre(), a->centre() + dimension, b->centre());
+  };
+  const uint64_t bit = uint64_t{1} << at.list;
+  if (!same_centre(changed->lists[at.list], first)) changed->repeats &= ~bit;
+  if (same_centre(first, second)) changed->repeats |= uint64_t{1} << changed->lists.size();
   changed->centres->set(at.list, first->centre());
   changed->centres->add(0, second->centre());
   changed->lists[at.list] = std::move(first);
@@ -532,6 +549,7 @@ void GrowingLists::Directory::divide(uint32_t at) {
   for (size_t i = 0; i < full->lists.size(); ++i) {
     Block& part = *parts[halves.second[i] != 0 ? 1 : 0];
     part.centres->add(0, *full->centres, static_cast<uint32_t>(i));
+    part.repeats |= (full->repeats >> i & 1) << part.lists.size();
     part.lists.push_back(full->lists[i]);
   }
   set_block(at, std::move(parts[0]));
@@ -642,7 +660,15 @@ void GrowingLists::split(Directory::Place at) {
     load(full.number(i), values.data() + i * rotated_);
     vectors.push_back(values.data() + i * rotated_);
   }
-  const Halves halves = two_means(vectors, rotated_);
+  Halves halves = two_means(vectors, rotated_);
+  // Exactly, as means are off by their rounding: it is told by that that lists repeat one another.
+  if (std::all_of(vectors.begin(), vectors.end(), [&](const float* row) {
+        return std::equal(row, row + rotated_, vectors.front());
+      })) {
+    std::copy_n(vectors.front(), rotated_, halves.centres.begin());
+    std::copy_n(vectors.front(), rotated_,
+                halves.centres.begin() + static_cast<std::ptrdiff_t>(rotated_));
+  }
   Directory::List parts[2];
   for (size_t i : {0, 1}) parts[i] = CodedVectors::make(rotated_, 4, halves.centre(i));
   for (uint32_t i = 0; i < count; ++i) {

@@ -130,7 +130,8 @@ class GrowingLists {
    public:
     uint32_t lists() const { return lists_; }
     // The `count` lists whose centres are nearest, about, or all if they are fewer; nearest
-    // first, about as well. They live as long as this.
+    // first, about as well. Of lists with equal centres, which rows have that are equal, all come
+    // or none, and one counts. They live as long as this.
     void nearest(const CodedQuery& query, uint32_t count, std::vector<NearList>& out) const;
 
    private:
@@ -140,6 +141,8 @@ class GrowingLists {
       std::vector<float> centre;
       std::shared_ptr<CodedVectors> centres;  // of the lists
       std::vector<List> lists;                // up to CodedVectors::most
+      // A bit for each of these: its centre is that of another, as all of their rows are equal.
+      uint64_t repeats = 0;
     };
     struct Place {
       uint32_t block;

@@ -25,7 +25,7 @@ inline float distance(Metric metric, const float* a, const float* b, size_t d) {
 inline float score_from_distance(Metric metric, float distance) {
   switch (metric) {
     case Metric::l2: return std::sqrt(distance > 0 ? distance : 0.0f);
-    case Metric::dot: return -distance;
+    case Metric::dot: return 0 - distance;  // which is no -0
     case Metric::cosine: return 1 - distance;
   }
   return 0;
@@ -47,7 +47,12 @@ inline float distance_from_score(Metric metric, float score) {
       return d;
     }
     case Metric::dot: return -score;
-    case Metric::cosine: return 1 - score;
+    case Metric::cosine: {
+      // Near 1 distances are further apart than scores near 0.
+      float d = 1 - score;
+      while (1 - d < score) d = std::nextafter(d, -1.0f);
+      return d;
+    }
   }
   return 0;
 }

@@ -6,7 +6,8 @@
 //   survives power loss for certain.
 // - At power loss an unsynced tail keeps a random part of itself, and the last
 //   sector of that part may be garbage.
-// - A file that was never synced may vanish at power loss. Creating, renaming and
+// - A file that was never synced may vanish at power loss, unless a manifest of
+//   LevelDB beside it was synced since: then its directory was, too. Renaming and
 //   removing are durable at once: LevelDB syncs the directory where it matters,
 //   and tests with lost directory entries would test the file system, not us.
 // - After a crash the handles that were open are dead: every call on them fails.

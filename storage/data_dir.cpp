@@ -13,6 +13,9 @@ namespace {
 constexpr char version_text[] = "jadevectordb 1\n";
 constexpr size_t cluster_id_bytes_max = 128;
 
+// A few lines each.
+constexpr uint64_t file_bytes_max = 1 << 20;
+
 // Atomic: the file has the old content or the new.
 Status write_file(leveldb::Env* env, const std::string& path, const std::string& bytes) {
   std::string temporary = path + ".new";
@@ -29,7 +32,13 @@ Status write_file(leveldb::Env* env, const std::string& path, const std::string&
 
 Result<std::string> read_file(leveldb::Env* env, const std::string& path) {
   std::string bytes;
-  leveldb::Status status = leveldb::ReadFileToString(env, path, &bytes);
+  uint64_t size = 0;
+  leveldb::Status status = env->GetFileSize(path, &size);
+  if (status.ok() && size > file_bytes_max) {
+    return corruption(path + " has " + std::to_string(size) + " bytes; it has less than " +
+                      std::to_string(file_bytes_max) + " as it was written");
+  }
+  if (status.ok()) status = leveldb::ReadFileToString(env, path, &bytes);
   if (!status.ok()) return from_leveldb(status, "reading " + path);
   return bytes;
 }

@@ -1,8 +1,10 @@
 #include "storage/env.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <memory>
@@ -80,18 +82,62 @@ leveldb::Status DurableEnv::NewAppendableFile(const std::string& path,
 
 namespace {
 
+// A quarter of the files that the process may have open; more are opened for each read.
+size_t kept_open_max() {
+  static const size_t most = [] {
+    rlimit limit{};
+    return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? static_cast<size_t>(limit.rlim_cur / 4) : 0;
+  }();
+  return most;
+}
+std::atomic<size_t> kept_open{0};
+
+// Reads by calls: a file that was cut, or that the disk cannot read, is an error there, where
+// memory that it is mapped to would end the process.
 class RandomFile final : public HintedFile {
  public:
-  RandomFile(int descriptor, std::string path) : descriptor_(descriptor), path_(std::move(path)) {
-    (void)posix_fadvise(descriptor_, 0, 0, POSIX_FADV_RANDOM);
+  RandomFile(int descriptor, std::string path, bool in_order)
+      : path_(std::move(path)), in_order_(in_order) {
+    advise(descriptor);
+    if (kept_open.fetch_add(1) < kept_open_max()) {
+      descriptor_ = descriptor;
+    } else {
+      --kept_open;
+      close(descriptor);
+    }
   }
-  ~RandomFile() override { close(descriptor_); }
+  ~RandomFile() override {
+    if (descriptor_ < 0) return;
+    close(descriptor_);
+    --kept_open;
+  }
 
   leveldb::Status Read(uint64_t offset, size_t n, leveldb::Slice* result,
                        char* scratch) const override {
+    if (descriptor_ >= 0) return read(descriptor_, offset, n, result, scratch);
+    int descriptor = open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0) return leveldb::Status::IOError(path_, std::strerror(errno));
+    advise(descriptor);
+    auto status = read(descriptor, offset, n, result, scratch);
+    close(descriptor);
+    return status;
+  }
+  void will_read(uint64_t offset, size_t n) const override {
+    if (descriptor_ < 0) return;
+    (void)posix_fadvise(descriptor_, static_cast<off_t>(offset), static_cast<off_t>(n),
+                        POSIX_FADV_WILLNEED);
+  }
+
+ private:
+  // What is not read in order is not read ahead.
+  void advise(int descriptor) const {
+    if (!in_order_) (void)posix_fadvise(descriptor, 0, 0, POSIX_FADV_RANDOM);
+  }
+  leveldb::Status read(int descriptor, uint64_t offset, size_t n, leveldb::Slice* result,
+                       char* scratch) const {
     size_t done = 0;
     while (done < n) {
-      ssize_t got = pread(descriptor_, scratch + done, n - done, static_cast<off_t>(offset + done));
+      ssize_t got = pread(descriptor, scratch + done, n - done, static_cast<off_t>(offset + done));
       if (got < 0 && errno == EINTR) continue;
       if (got < 0) return leveldb::Status::IOError(path_, std::strerror(errno));
       if (got == 0) break;
@@ -100,14 +146,10 @@ class RandomFile final : public HintedFile {
     *result = leveldb::Slice(scratch, done);
     return leveldb::Status::OK();
   }
-  void will_read(uint64_t offset, size_t n) const override {
-    (void)posix_fadvise(descriptor_, static_cast<off_t>(offset), static_cast<off_t>(n),
-                        POSIX_FADV_WILLNEED);
-  }
 
- private:
-  int descriptor_;
+  int descriptor_ = -1;
   std::string path_;
+  bool in_order_;
 };
 
 class FileSystem final : public leveldb::EnvWrapper {
@@ -116,14 +158,13 @@ class FileSystem final : public leveldb::EnvWrapper {
 
   leveldb::Status NewRandomAccessFile(const std::string& path,
                                       leveldb::RandomAccessFile** out) override {
-    size_t name = path.rfind('/');
-    if (name == std::string::npos || !path.substr(0, name).ends_with("/rows")) {
-      return target()->NewRandomAccessFile(path, out);
-    }
     *out = nullptr;
     int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (descriptor < 0) return leveldb::Status::IOError(path, std::strerror(errno));
-    *out = new RandomFile(descriptor, path);
+    // Tables are read through, too.
+    const size_t name = path.rfind('/');
+    const bool rows = name != std::string::npos && path.substr(0, name).ends_with("/rows");
+    *out = new RandomFile(descriptor, path, !rows);
     return leveldb::Status::OK();
   }
 };

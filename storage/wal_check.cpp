@@ -68,6 +68,22 @@ Status read_file(leveldb::Env* env, const std::string& path, std::string* out) {
   }
 }
 
+// LevelDB begins another log at a few MB, and each start another manifest; a write has 64 MiB at
+// most.
+constexpr uint64_t wal_bytes_max = uint64_t{1} << 30;
+// The name of a manifest.
+constexpr uint64_t current_bytes_max = 4096;
+
+// Before memory is taken for it.
+Status check_size(leveldb::Env* env, const std::string& path, uint64_t most) {
+  uint64_t size = 0;
+  leveldb::Status status = env->GetFileSize(path, &size);
+  if (!status.ok()) return from_leveldb(status, "reading " + path);
+  if (size <= most) return {};
+  return corruption(path + " has " + std::to_string(size) + " bytes, and no such file more than " +
+                    std::to_string(most));
+}
+
 Status replace_file(leveldb::Env* env, const std::string& path, std::string_view bytes) {
   std::string temporary = path + ".mended";
   leveldb::WritableFile* opened = nullptr;
@@ -94,6 +110,13 @@ std::optional<uint64_t> log_number(std::string_view name) {
   }
   return number;
 }
+
+std::string log_name(uint64_t number) {
+  std::string digits = std::to_string(number);
+  return std::string(6 - std::min<size_t>(6, digits.size()), '0') + digits + ".log";
+}
+
+bool is_table(std::string_view name) { return name.ends_with(".ldb") || name.ends_with(".sst"); }
 
 std::optional<uint64_t> varint(ByteReader& reader) {
   uint64_t value = 0;
@@ -154,6 +177,7 @@ struct Checked {
 Result<Checked> check_file(leveldb::Env* env, const std::string& path, bool keep) {
   Checked out;
   out.path = path;
+  JADE_RETURN_IF_ERROR(check_size(env, path, wal_bytes_max));
   JADE_RETURN_IF_ERROR(read_file(env, path, &out.good));
   WalExtent extent = scan_wal(out.good);
   if (extent.damaged) {
@@ -221,7 +245,11 @@ Result<std::vector<WalCut>> check_wal(leveldb::Env* env, const std::string& dir)
 
   std::string current;
   if (std::count(names.begin(), names.end(), "CURRENT") > 0) {
+    JADE_RETURN_IF_ERROR(check_size(env, dir + "/CURRENT", current_bytes_max));
     JADE_RETURN_IF_ERROR(read_file(env, dir + "/CURRENT", &current));
+  } else if (std::any_of(names.begin(), names.end(), is_table)) {
+    // LevelDB would begin anew there, and remove what it does not know of.
+    return corruption(dir + "/CURRENT is missing, although there are tables");
   }
   uint64_t live = 0;
   for (const std::string& name : names) {
@@ -232,6 +260,13 @@ Result<std::vector<WalCut>> check_wal(leveldb::Env* env, const std::string& dir)
     if (checked->torn) torn.push_back(std::move(*checked));
   }
 
+  // It goes only when a manifest that names another is on disk.
+  const std::string live_name = log_name(live);
+  if (live > 0 && std::count(names.begin(), names.end(), live_name) == 0) {
+    return corruption(dir + "/" + live_name + " is missing, which " +
+                      current.substr(0, current.size() - 1) +
+                      " names as its log; either of them is damaged");
+  }
   std::map<uint64_t, std::string> logs;
   for (const std::string& name : names) {
     auto number = log_number(name);

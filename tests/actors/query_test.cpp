@@ -203,6 +203,7 @@ TEST_CASE("what a catalog lacks that may be old may be there") {
   CHECK(refused.status().message().find("\"other\", but its catalog may be old: no master") !=
         std::string::npos);
   search.database = "a";
+  search.probes.reset();
   v.answer = [](const ShardSearch& asked) { return ByVector::hits_of(asked, {{1, 1}}); };
   CHECK(v.ask(search).ok());
 }

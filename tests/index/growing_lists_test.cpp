@@ -131,6 +131,37 @@ TEST_CASE("Lists that grow find what a scan does, with a fraction of the rows co
   }
 }
 
+TEST_CASE("Many rows that are equal do not keep a search from what is near them") {
+  for (Metric metric : {Metric::l2, Metric::dot}) {
+    CAPTURE(to_string(metric));
+    constexpr uint32_t dimension = 16;
+    std::mt19937 random(7);
+    std::normal_distribution<float> normal;
+    auto around = [&](const std::vector<float>& middle, float width) {
+      std::vector<float> out(middle);
+      for (float& value : out) value += width * normal(random);
+      return out;
+    };
+    const std::vector<float> zero(dimension), equal = around(zero, 1);
+    Rows rows(metric, dimension);
+    for (uint32_t i = 0; i < 20'000; ++i) rows.add(i % 5 < 2 ? equal : around(zero, 1));
+    SearchOptions options;
+    size_t found = 0, wanted = 0;
+    for (int i = 0; i < 50; ++i) {
+      const auto query = around(equal, 0.7f);
+      options.exact = true;
+      const auto truth = rows.find(query, options);
+      options.exact = false;
+      // Of equal rows any will do.
+      for (const Hit& hit : rows.find(query, options)) {
+        found += hit.distance <= truth.back().distance ? 1 : 0;
+      }
+      wanted += truth.size();
+    }
+    CHECK(static_cast<double>(found) > 0.95 * static_cast<double>(wanted));
+  }
+}
+
 TEST_CASE("Signs and codes of centres leave out what is far, and hardly anything that is near") {
   for (Metric metric : {Metric::l2, Metric::cosine, Metric::dot}) {
     CAPTURE(to_string(metric));
