@@ -418,6 +418,66 @@ TEST_CASE("a dropped database is gone, also after a restart, and its name is fre
   CHECK(test.node->describe_database("gone")->vectors == 0);
 }
 
+TEST_CASE("what matches a filter is deleted, also where other fields of it change meanwhile") {
+  TestNode test;
+  REQUIRE(test.node->create_database(spec_of("a", 1, Metric::l2)).ok());
+  for (uint64_t round = 0; round < 5; ++round) {
+    UpsertRequest request;
+    request.database = "a";
+    for (uint64_t id = 0; id < 2000; ++id) add(request, id, {0}, R"({"g":1})");
+    REQUIRE(test.node->upsert(request).ok());
+    std::atomic<bool> over{false};
+    std::thread updates([&] {
+      for (uint64_t turn = 0; !over; ++turn) {
+        UpdateRequest update;
+        update.database = "a";
+        for (uint64_t i = 0; i < 100; ++i) {
+          VectorUpdate& one = update.vectors.emplace_back();
+          one.id = (turn * 100 + i) % 2000;
+          one.metadata = R"({"x":)" + std::to_string(turn) + "}";
+        }
+        // Of what is gone none is updated.
+        (void)test.node->update(std::move(update));
+      }
+    });
+    DeleteRequest all;
+    all.database = "a";
+    all.filter = R"({"g":1})";
+    auto deleted = test.node->remove(all);
+    over = true;
+    updates.join();
+    REQUIRE(deleted.ok());
+    CHECK(deleted->deleted == 2000);
+    CHECK(test.node->describe_database("a")->vectors == 0);
+  }
+}
+
+TEST_CASE("a directory whose log is lost is refused, and nothing in it is deleted") {
+  TestNode test;
+  REQUIRE(test.node->create_database(spec_of("a", 1, Metric::l2)).ok());
+  REQUIRE(test.node->upsert(upsert_of("a", uint64_t{1}, {1})).ok());
+  test.node.reset();
+  const auto log = test.dir / "data" / "log", aside = test.dir / "aside";
+  const auto shards = test.dir / "data" / "shards";
+  std::filesystem::rename(log, aside);
+  Status lost = test.try_open();
+  CHECK(lost.code() == Code::failed_precondition);
+  CHECK(lost.message().find("has shards, but its log is empty") != std::string::npos);
+  std::filesystem::remove_all(log);
+  std::filesystem::rename(aside, log);
+
+  // One that the catalog cannot know of yet.
+  std::filesystem::create_directories(shards / "77");
+  Status cut = test.try_open();
+  CHECK(cut.message().find("shard 77 is on disk, but the catalog has not come that far") !=
+        std::string::npos);
+  test.node.reset();
+  CHECK(std::filesystem::exists(shards / "77"));
+  std::filesystem::remove(shards / "77");
+  test.open();
+  CHECK(test.node->get({"a", VectorId(uint64_t{1})}).ok());
+}
+
 namespace {
 
 // Splits the shard and waits until that is over.

@@ -53,6 +53,16 @@ TEST_CASE("Of distances that show one score one stands for all, which shows it")
   CHECK(same > 20000);
 }
 
+TEST_CASE("A threshold lets nothing through that shows less") {
+  for (float score : {1e-9f, 1e-8f, 3e-8f, 0.1f, -1e-9f, 0.99999994f}) {
+    CAPTURE(score);
+    const float most = distance_from_score(Metric::cosine, score);
+    CHECK(score_from_distance(Metric::cosine, most) >= score);
+    CHECK(most == doctest::Approx(1 - score));
+  }
+  CHECK(!std::signbit(score_from_distance(Metric::dot, 0.0f)));
+}
+
 TEST_CASE("Scores are what callers expect") {
   const float a[2] = {3, 4}, b[2] = {0, 0};
   CHECK(score_from_distance(Metric::l2, distance(Metric::l2, a, b, 2)) == 5);

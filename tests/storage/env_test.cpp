@@ -1,5 +1,10 @@
 #include "storage/env.h"
 
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+
 #include "tests/storage/fault_env.h"
 
 namespace jade {
@@ -12,6 +17,26 @@ std::unique_ptr<leveldb::WritableFile> create(leveldb::Env& env, const std::stri
 }
 
 }  // namespace
+
+TEST_CASE("a file that is cut while it is open reads as one that is short") {
+  std::string path = (std::filesystem::temp_directory_path() / "jade-env-XXXXXX").string();
+  const int made = mkstemp(path.data());
+  REQUIRE(made >= 0);
+  close(made);
+  leveldb::Env* env = file_system();
+  REQUIRE(leveldb::WriteStringToFile(env, std::string(20'000, 'x'), path).ok());
+  leveldb::RandomAccessFile* opened = nullptr;
+  REQUIRE(env->NewRandomAccessFile(path, &opened).ok());
+  std::unique_ptr<leveldb::RandomAccessFile> file(opened);
+  REQUIRE(truncate(path.c_str(), 10'000) == 0);
+  std::string scratch(100, 0);
+  leveldb::Slice got;
+  CHECK(file->Read(9950, 100, &got, scratch.data()).ok());
+  CHECK(got.size() == 50);
+  CHECK(file->Read(15'000, 100, &got, scratch.data()).ok());
+  CHECK(got.empty());
+  std::filesystem::remove(path);
+}
 
 TEST_CASE("write-ahead logs are synced once when closed or dropped; other files are not") {
   FaultEnv disk;

@@ -241,6 +241,41 @@ TEST_CASE("any flipped bit of a log or manifest is refused, but for the last rec
   }
 }
 
+TEST_CASE("a store that would begin anew although it has tables is refused, and left as it is") {
+  FaultEnv env;
+  KvOptions options;
+  options.write_buffer_bytes = 64u << 10;
+  {
+    auto store = open_kv(&env, options);
+    for (int i = 0; i < 64; ++i)
+      REQUIRE(put(*store, std::to_string(i), std::string(4096, 'x')).ok());
+  }
+  const std::string current = "/kv/CURRENT", manifest = env.only("/kv", "MANIFEST");
+  auto refused = [&](const char* why) {
+    std::vector<std::string> before, after;
+    REQUIRE(env.GetChildren("/kv", &before).ok());
+    auto opened = KvStore::open(&env, "/kv", {});
+    CHECK(opened.status().code() == Code::corruption);
+    CHECK(opened.status().message().find(why) != std::string::npos);
+    REQUIRE(env.GetChildren("/kv", &after).ok());
+    CHECK(before == after);
+  };
+  std::string good = env.read(current);
+  REQUIRE(env.RemoveFile(current).ok());
+  refused("/kv/CURRENT is missing");
+  env.write(current, good);
+  // What it says of the tables, and that their log is done with, is in its last record.
+  good = env.read(manifest);
+  env.flip(manifest, good.size() - 1);
+  const std::string damaged = env.read(manifest);
+  refused(".log is missing, which MANIFEST-");
+  CHECK(env.read(manifest) == damaged);
+  env.write(manifest, good);
+  CHECK(contents(*open_kv(&env)).size() == 64);
+  env.write(current, std::string(5000, 'x'));
+  refused("/kv/CURRENT has 5000 bytes");
+}
+
 TEST_CASE("a table that vanished is an error, not a key that is not there") {
   namespace fs = std::filesystem;
   std::string dir = (fs::temp_directory_path() / "jade-kv-XXXXXX").string();
