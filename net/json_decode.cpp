@@ -409,7 +409,10 @@ Status read_consistency(JsonValue& value, const JsonPath& path, Consistency& con
 // Each is an id or an array of numbers.
 Status read_examples(JsonValue& value, const JsonPath& path, std::vector<Example>& examples) {
   return read_array(value, path, [&](size_t i, JsonValue& v, const JsonPath& at) -> Status {
-    if (i == Limits::examples_max) return too_many(path, i);
+    if (i == Limits::examples_max) {
+      return Status(Code::too_large, path.to_string() + " has more than " + std::to_string(i) +
+                                         " examples, which is the most");
+    }
     Example& example = examples.emplace_back();
     simdjson::ondemand::json_type type;
     if (auto error = v.type().get(type)) return malformed(error, at);

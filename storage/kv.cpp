@@ -48,6 +48,8 @@ Status KvStore::open_files() {
   options.filter_policy = files->filter.get();
   leveldb::DB* db = nullptr;
   leveldb::Status opened = leveldb::DB::Open(options, dir_, &db);
+  // A file that is missing is no answer to what was asked for.
+  if (opened.IsNotFound()) opened = leveldb::Status::IOError(opened.ToString());
   if (!opened.ok()) return from_leveldb(opened, "opening " + dir_);
   files->db.reset(db);
   std::lock_guard lock(mutex_);

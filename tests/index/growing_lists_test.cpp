@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <random>
 #include <set>
 #include <thread>
@@ -144,11 +145,15 @@ TEST_CASE("Many rows that are equal do not keep a search from what is near them"
     };
     const std::vector<float> zero(dimension), equal = around(zero, 1);
     Rows rows(metric, dimension);
-    for (uint32_t i = 0; i < 20'000; ++i) rows.add(i % 5 < 2 ? equal : around(zero, 1));
+    for (uint32_t i = 0; i < 30'000; ++i) rows.add(i % 5 < 2 ? equal : around(zero, 1));
     SearchOptions options;
     size_t found = 0, wanted = 0;
     for (int i = 0; i < 50; ++i) {
-      const auto query = around(equal, 0.7f);
+      // In the direction of those, so that their centre is one of the first.
+      auto query = around(zero, 1);
+      while (std::inner_product(query.begin(), query.end(), equal.begin(), 0.0f) < 4) {
+        query = around(zero, 1);
+      }
       options.exact = true;
       const auto truth = rows.find(query, options);
       options.exact = false;
