@@ -52,7 +52,7 @@ class Catalog {
   std::pair<DatabaseEntry*, size_t> shard_of(uint64_t group);
 
   ClusterMap map_;
-  uint64_t index_ = 0;       // of the command at hand
+  uint64_t index_ = 0;  // of the command at hand
 };
 
 // 1 to 128 characters of A-Z, a-z, 0-9, '_', '.' and '-', the first a letter or digit.

@@ -123,7 +123,8 @@ Status combine_examples(const DatabaseSpec& spec, SearchRequest& search,
   for (float value : search.vector) norm += static_cast<double>(value) * value;
   // What is left of the rounding of directions that cancel out is no direction.
   if (metric == Metric::cosine && norm < 1e-10) {
-    return invalid_argument("the examples are 0 or cancel each other out; no direction is left to search");
+    return invalid_argument(
+        "the examples are 0 or cancel each other out; no direction is left to search");
   }
   return {};
 }

@@ -313,7 +313,6 @@ Result<std::vector<SearchReply>> merge_answers(const SearchPlan& plan,
     Status failure;
   };
   std::vector<Found> found(plan.groups.size());
-  std::map<uint64_t, Status> failures;
   size_t call = 0;
   for (const Part& part : plan.parts) {
     Found& of = found[part.group];
@@ -345,12 +344,9 @@ Result<std::vector<SearchReply>> merge_answers(const SearchPlan& plan,
     if (status.ok()) continue;
     if (!is_absence(status)) return status;
     of.missing.push_back(part.shard);
-    // Once: what is lost already says it.
-    of.failure = lost.count(part.shard) == 0
-                     ? status.with_context("shard " + std::to_string(part.shard) +
-                                           " of database \"" + plan.spec.name + "\"")
-                     : status;
-    failures.emplace(part.shard, of.failure);
+    lost.emplace(part.shard, status);
+    of.failure = status.with_context("shard " + std::to_string(part.shard) + " of database \"" +
+                                     plan.spec.name + "\"");
   }
   std::vector<SearchReply> replies;
   const RecordFormat format = record_format(plan.spec);
@@ -376,7 +372,6 @@ Result<std::vector<SearchReply>> merge_answers(const SearchPlan& plan,
       replies.push_back(std::move(*merged));
     }
   }
-  lost.merge(failures);
   return replies;
 }
 

@@ -260,17 +260,16 @@ Result<std::vector<WalCut>> check_wal(leveldb::Env* env, const std::string& dir)
     if (checked->torn) torn.push_back(std::move(*checked));
   }
 
-  // It goes only when a manifest that names another is on disk.
-  const std::string live_name = log_name(live);
-  if (live > 0 && std::count(names.begin(), names.end(), live_name) == 0) {
-    return corruption(dir + "/" + live_name + " is missing, which " +
-                      current.substr(0, current.size() - 1) +
-                      " names as its log; either of them is damaged");
-  }
   std::map<uint64_t, std::string> logs;
   for (const std::string& name : names) {
     auto number = log_number(name);
     if (number && *number >= live) logs.emplace(*number, dir + "/" + name);
+  }
+  // It goes only when a manifest that names another is on disk.
+  if (live > 0 && logs.count(live) == 0) {
+    return corruption(dir + "/" + log_name(live) + " is missing, which " +
+                      current.substr(0, current.size() - 1) +
+                      " names as its log; either of them is damaged");
   }
   std::optional<Checked> torn_log;
   for (const auto& [number, path] : logs) {

@@ -16,6 +16,24 @@ size_t outsider_of(Machines& machines) {
   return 0;
 }
 
+// Another database, of dimension 2.
+DatabaseInfo create(Machines& machines, const std::string& name, uint32_t shards,
+                    uint32_t replicas) {
+  DatabaseSpec spec;
+  spec.name = name;
+  spec.dimension = 2;
+  spec.shards = shards;
+  spec.replicas = replicas;
+  DatabaseInfo out;
+  REQUIRE(machines.await<DatabaseInfo>(
+      machines.front(), [&](Api& api, auto done) { api.create_database(spec, done); },
+      [&](const DatabaseInfo& info) {
+        out = info;
+        return true;
+      }));
+  return out;
+}
+
 // Of questions that nobody answers, after how long another replica is asked.
 constexpr uint64_t silence_ns_max = 4'000 * ms;
 
@@ -73,14 +91,7 @@ TEST_CASE(
     CAPTURE(away);
     Machines machines(away, 3, {away});
     machines.nodes[away]->crash();
-    DatabaseSpec spec;
-    spec.name = "empty";
-    spec.dimension = 2;
-    spec.shards = 2;
-    spec.replicas = 3;
-    REQUIRE(machines.await<DatabaseInfo>(
-        machines.front(), [&](Api& api, auto done) { api.create_database(spec, done); },
-        [](const DatabaseInfo&) { return true; }));
+    create(machines, "empty", 2, 3);
     machines.start(away);
     machines.await_ready(away);
     // And is of use.
@@ -111,21 +122,7 @@ TEST_CASE("a database is placed on nodes that answer, also just after others hav
       machines.nodes[node]->crash();
       std::erase(machines.others, node);
     }
-    DatabaseInfo made;
-    REQUIRE(machines.await<DatabaseInfo>(
-        machines.front(),
-        [](Api& api, auto done) {
-          DatabaseSpec spec;
-          spec.name = "new";
-          spec.dimension = 2;
-          spec.shards = 2;
-          spec.replicas = 3;
-          api.create_database(spec, done);
-        },
-        [&](const DatabaseInfo& info) {
-          made = info;
-          return true;
-        }));
+    const DatabaseInfo made = create(machines, "new", 2, 3);
     REQUIRE(made.placement.size() == 2);
     for (const ShardInfo& shard : made.placement) {
       REQUIRE(shard.nodes.size() == 3);
@@ -142,15 +139,7 @@ TEST_CASE("a node that was paused does not deny what was made meanwhile") {
     const size_t away = seed % 3;
     Machines machines(seed, 3, {away});
     machines.paused = {away};
-    REQUIRE(machines.await<DatabaseInfo>(
-        machines.front(),
-        [](Api& api, auto done) {
-          DatabaseSpec spec;
-          spec.name = "new";
-          spec.dimension = 2;
-          api.create_database(spec, done);
-        },
-        [](const DatabaseInfo&) { return true; }));
+    create(machines, "new", 1, 1);
     machines.run_until([] { return false; }, 4'000 * ms);
     machines.paused.clear();
     machines.nodes[away]->system().advance_to(machines.now_ns);
