@@ -32,13 +32,8 @@ Status write_file(leveldb::Env* env, const std::string& path, const std::string&
 
 Result<std::string> read_file(leveldb::Env* env, const std::string& path) {
   std::string bytes;
-  uint64_t size = 0;
-  leveldb::Status status = env->GetFileSize(path, &size);
-  if (status.ok() && size > file_bytes_max) {
-    return corruption(path + " has " + std::to_string(size) + " bytes; it has less than " +
-                      std::to_string(file_bytes_max) + " as it was written");
-  }
-  if (status.ok()) status = leveldb::ReadFileToString(env, path, &bytes);
+  JADE_RETURN_IF_ERROR(check_file_size(env, path, file_bytes_max));
+  leveldb::Status status = leveldb::ReadFileToString(env, path, &bytes);
   if (!status.ok()) return from_leveldb(status, "reading " + path);
   return bytes;
 }

@@ -192,4 +192,13 @@ Status from_leveldb(const leveldb::Status& status, std::string_view context) {
   return Status(code, std::string(context) + ": " + message);
 }
 
+Status check_file_size(leveldb::Env* env, const std::string& path, uint64_t most) {
+  uint64_t size = 0;
+  leveldb::Status status = env->GetFileSize(path, &size);
+  if (!status.ok()) return from_leveldb(status, "reading " + path);
+  if (size <= most) return {};
+  return corruption(path + " has " + std::to_string(size) + " bytes, and no such file more than " +
+                    std::to_string(most));
+}
+
 }  // namespace jade

@@ -49,14 +49,16 @@ class HintedFile : public leveldb::RandomAccessFile {
   virtual void will_read(uint64_t offset, size_t n) const = 0;
 };
 
-// The file system of this machine: leveldb::Env::Default(), but what lies in a directory
-// called "rows" (storage/row_file.h) is read by pread(2) and without reading ahead. As a
-// part of memory, as LevelDB has its tables, each row that is not in the kernel's cache
-// would cost the 32 pages around it, and a disk that fails would end the process. Lives as
-// long as the program.
+// The file system of this machine: leveldb::Env::Default(), but files are read by pread(2), not as
+// a part of memory, where a file that was cut or a disk that fails would end the process. What
+// lies in a directory called "rows" (storage/row_file.h) is not read ahead: each row that is not
+// in the kernel's cache would cost the 32 pages around it. Keeps up to a quarter of the files
+// open that the process may have. Lives as long as the program.
 leveldb::Env* file_system();
 
 // The same failure in our vocabulary; "disk_full" where the disk is full.
 Status from_leveldb(const leveldb::Status& status, std::string_view context);
+// Before memory is taken for a file: corruption where it has more bytes than `most`.
+Status check_file_size(leveldb::Env* env, const std::string& path, uint64_t most);
 
 }  // namespace jade

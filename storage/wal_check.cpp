@@ -74,16 +74,6 @@ constexpr uint64_t wal_bytes_max = uint64_t{1} << 30;
 // The name of a manifest.
 constexpr uint64_t current_bytes_max = 4096;
 
-// Before memory is taken for it.
-Status check_size(leveldb::Env* env, const std::string& path, uint64_t most) {
-  uint64_t size = 0;
-  leveldb::Status status = env->GetFileSize(path, &size);
-  if (!status.ok()) return from_leveldb(status, "reading " + path);
-  if (size <= most) return {};
-  return corruption(path + " has " + std::to_string(size) + " bytes, and no such file more than " +
-                    std::to_string(most));
-}
-
 Status replace_file(leveldb::Env* env, const std::string& path, std::string_view bytes) {
   std::string temporary = path + ".mended";
   leveldb::WritableFile* opened = nullptr;
@@ -177,7 +167,7 @@ struct Checked {
 Result<Checked> check_file(leveldb::Env* env, const std::string& path, bool keep) {
   Checked out;
   out.path = path;
-  JADE_RETURN_IF_ERROR(check_size(env, path, wal_bytes_max));
+  JADE_RETURN_IF_ERROR(check_file_size(env, path, wal_bytes_max));
   JADE_RETURN_IF_ERROR(read_file(env, path, &out.good));
   WalExtent extent = scan_wal(out.good);
   if (extent.damaged) {
@@ -245,7 +235,7 @@ Result<std::vector<WalCut>> check_wal(leveldb::Env* env, const std::string& dir)
 
   std::string current;
   if (std::count(names.begin(), names.end(), "CURRENT") > 0) {
-    JADE_RETURN_IF_ERROR(check_size(env, dir + "/CURRENT", current_bytes_max));
+    JADE_RETURN_IF_ERROR(check_file_size(env, dir + "/CURRENT", current_bytes_max));
     JADE_RETURN_IF_ERROR(read_file(env, dir + "/CURRENT", &current));
   } else if (std::any_of(names.begin(), names.end(), is_table)) {
     // LevelDB would begin anew there, and remove what it does not know of.
