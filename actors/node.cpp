@@ -14,7 +14,7 @@
 #include "actors/query.h"
 #include "actors/random.h"
 #include "actors/searcher.h"
-#include "actors/shard_replica.h"
+#include "actors/shard_files.h"
 #include "actors/supervisor.h"
 #include "index/worker_pool.h"
 #include "storage/data_dir.h"

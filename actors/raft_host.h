@@ -120,10 +120,10 @@ class RaftHost {
 
   bool is_leader() const;
   // Leader, and all entries of earlier terms are applied.
+  bool serves() const;
   // Until when nobody else leads, by the driver's clock, and all that was ever acknowledged
   // has been applied here; 0: not so.
   uint64_t leads_until_ms() const;
-  bool serves() const;
   // Has applied what was committed when this host started, so that nothing older
   // than its life shows any more.
   bool current() const;

@@ -23,8 +23,6 @@ namespace {
 Status add_stored(const ShardSnapshot& view, uint64_t row, bool metadata, bool values,
                   ShardHit& hit) {
   auto record = view.store->get(row, view.records);
-  // Whoever asks has found it in an index, or by its id.
-  if (record.status().code() == Code::not_found) return corruption(record.status().message());
   if (!record.ok()) return record.status();
   if (metadata) hit.metadata = std::move(record->metadata);
   if (values) hit.values = std::move(record->values);

@@ -584,6 +584,14 @@ caf::result<StateChunk> shard_state::fetch(shard_pointer actor, FetchState& requ
   if (!raft) return to_error(suspended);
   if (request.transfer == 0) {
     const RaftCore& core = *raft->core();
+    // What Raft has applied since for itself counts, or a log that ends with it could not be
+    // replaced before the next write.
+    if (const uint64_t index = raft->last_applied(); index > replica->applied_index()) {
+      if (Status status = replica->pass(index, core.term_at(index)); !status.ok()) {
+        fail(status);
+        return to_error(status);
+      }
+    }
     StateChunk chunk;
     chunk.index = replica->applied_index();
     // What the asking replica acknowledged counts: the state must hold all of it, as it
@@ -596,8 +604,6 @@ caf::result<StateChunk> shard_state::fetch(shard_pointer actor, FetchState& requ
                            request.last_index <= core.last_index() &&
                            core.term_at(request.last_index) == request.last_term);
     bool known = chunk.index >= core.first_index() - 1 && chunk.index > 0;
-    // Nothing has been written yet, so that there is no entry for the copy to follow on.
-    if (chunk.index == 0 && leads) place();
     if (!known || (ours && chunk.index < request.last_index)) {
       return to_error(
           unavailable("the state is older than the log that it would replace; "
@@ -807,6 +813,10 @@ ShardInfo shard_state::describe() const {
   if (!raft && !suspended.ok()) {
     info.problems.push_back({context->config.node_id, "takes no writes: " + suspended.to_string()});
   }
+  if (damaged) {
+    info.problems.push_back({context->config.node_id,
+                             "its records are damaged: " + replica->store().damage().to_string()});
+  }
   if (!raft || !raft->is_leader()) return info;
   const RaftCore& core = *raft->core();
   for (const RaftMember& member : core.configuration().members) {
@@ -823,6 +833,27 @@ ShardInfo shard_state::describe() const {
     info.replicas.push_back(replica_info);
   }
   return info;
+}
+
+void shard_state::look_for_damage() {
+  const Status damage = replica->store().damage();
+  if (damage.ok()) return;
+  if (!std::exchange(damaged, true)) {
+    context->say(
+        LogLevel::error, "shard",
+        "the records of shard " + std::to_string(group) + " are damaged, " +
+            (alone() ? "and no other node has them: " : "and will be copied from another node: ") +
+            damage.to_string());
+  }
+  if (!raft || alone()) return;
+  // As long as no other leads, what is whole here is better than nothing.
+  if (!raft->is_leader()) {
+    if (raft->leader() != 0) fail(damage);
+  } else if (now_ms(self) >= prefer_ms) {
+    prefer_ms = now_ms(self) + prefer_after_ms;
+    hand_over();
+    after_event();
+  }
 }
 
 void shard_state::expire_transfers() {
@@ -1010,6 +1041,8 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
         shard_state& shard = self->state;
         if (shard.stopping || shard.failed) return;
         shard.expire_transfers();
+        shard.look_for_damage();
+        if (shard.failed) return;
         if (shard.raft) {
           shard.raft->tick();
           shard.reconcile_members();

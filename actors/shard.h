@@ -58,7 +58,8 @@ struct shard_state : public RaftDriver {
   // What runs elsewhere for this actor is of no use any more.
   std::shared_ptr<std::atomic<bool>> ended = std::make_shared<std::atomic<bool>>(false);
   bool maintenance_proposed = false;
-  bool behind = false;  // said that the log cannot be continued from here
+  bool behind = false;   // said that the log cannot be continued from here
+  bool damaged = false;  // said that reading has met damage in the records
 
   // A copy of the state that another replica is taking.
   struct Transfer {
@@ -111,12 +112,14 @@ struct shard_state : public RaftDriver {
   caf::result<StateChunk> fetch(shard_actor::stateful_pointer<shard_state> actor,
                                 FetchState& request);
   void expire_transfers();
+  // Where reading has met damage: says so, and makes way for a copy of another's records.
+  void look_for_damage();
   // Before it stops: asks another replica to lead.
   void hand_over();
-  // As leader: one step towards the members that the placement names; when they are
-  // there, tells the master.
   // Proposes that the members follow the placement, where that is not under way.
   void place();
+  // As leader: one step towards the members that the placement names; when they are
+  // there, tells the master.
   void reconcile_members();
   // The first of the placement leads if it can, so that leaders are spread.
   void prefer_first();

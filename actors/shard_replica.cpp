@@ -1,12 +1,11 @@
 #include "actors/shard_replica.h"
 
-#include <leveldb/env.h>
-
 #include <algorithm>
 
 #include "actors/node.h"
 #include "actors/random.h"
 #include "actors/segment_vectors.h"
+#include "actors/shard_files.h"
 #include "index/calibration.h"
 #include "index/metadata.h"
 #include "index/segment_builder.h"
@@ -32,8 +31,6 @@ constexpr size_t requests_kept = 100'000;
 constexpr uint64_t unlisted_factor = 8;
 // Segments with so much in vectors are worth reading again to give their space back.
 constexpr uint64_t reclaim_bytes_min = 8u << 20;
-
-std::string segments_directory(const std::string& dir) { return dir + "/segments"; }
 
 // Of one vector of a segment. Those of a segment follow each other.
 uint64_t blob_of(const RecordFormat& format, uint64_t segment, size_t vector) {
@@ -137,8 +134,6 @@ Result<std::shared_ptr<const SealedSegment>> ColumnBuild::run(
 }
 
 }  // namespace
-
-std::string data_directory(const std::string& dir) { return dir + "/data"; }
 
 std::shared_ptr<const Segment> ShardReplica::Column::segment() const {
   if (sealed) return sealed;
@@ -655,8 +650,6 @@ Result<std::optional<ShardReplica::Content>> ShardReplica::find_content(
   if (!row.ok()) return row.status();
   if (!row->has_value()) return std::optional<Content>();
   auto record = store_->get(**row);
-  // An id names a row that is there.
-  if (record.status().code() == Code::not_found) return corruption(record.status().message());
   if (!record.ok()) return record.status();
   return std::optional<Content>({std::move(record->values), std::move(record->metadata)});
 }
@@ -1107,89 +1100,6 @@ double ShardReplica::share_before(std::string_view key) const {
   // Nearly all of it are the records.
   auto row = ShardStore::row_of_key(key);
   return row ? std::min(1.0, static_cast<double>(*row) / static_cast<double>(meta_.next_row)) : 0;
-}
-
-std::string shard_directory(const std::string& data_dir, uint64_t group) {
-  return data_dir + "/shards/" + std::to_string(group);
-}
-
-namespace {
-
-std::string mark_path(const NodeContext& context, uint64_t group) {
-  return shard_directory(context.config.data_dir, group) + "/REPLACING";
-}
-
-}  // namespace
-
-bool is_replacing(const NodeContext& context, uint64_t group) {
-  return context.seams.env->FileExists(mark_path(context, group));
-}
-
-Result<std::shared_ptr<ShardStore>> begin_replacing(const NodeContext& context, uint64_t group) {
-  leveldb::Env* env = context.seams.env;
-  std::string dir = shard_directory(context.config.data_dir, group);
-  env->CreateDir(context.config.data_dir + "/shards");
-  env->CreateDir(dir);
-  leveldb::WritableFile* opened = nullptr;
-  leveldb::Status made = env->NewWritableFile(mark_path(context, group), &opened);
-  if (!made.ok()) return from_leveldb(made, "marking the shard");
-  std::unique_ptr<leveldb::WritableFile> mark(opened);
-  made = mark->Sync();
-  if (made.ok()) made = mark->Close();
-  if (!made.ok()) return from_leveldb(made, "marking the shard");
-  JADE_RETURN_IF_ERROR(remove_tree(env, data_directory(dir)));
-  JADE_RETURN_IF_ERROR(remove_tree(env, segments_directory(dir)));
-  return ShardStore::open(env, data_directory(dir), context.cache);
-}
-
-Status finish_replacing(const NodeContext& context, uint64_t group,
-                        std::shared_ptr<ShardStore> store, const RaftSnapshot& snapshot) {
-  JADE_RETURN_IF_ERROR(store->sync());
-  store.reset();
-  JADE_RETURN_IF_ERROR(context.log->replace(group, snapshot));
-  return from_leveldb(context.seams.env->RemoveFile(mark_path(context, group)),
-                      "taking the mark off the shard");
-}
-
-Status remove_shard(const NodeContext& context, uint64_t group) {
-  JADE_RETURN_IF_ERROR(
-      remove_tree(context.seams.env, shard_directory(context.config.data_dir, group)));
-  return context.log->remove_group(group);
-}
-
-std::set<uint64_t> shards_on_disk(leveldb::Env* env, const std::string& data_dir) {
-  std::set<uint64_t> found;
-  std::vector<std::string> names;
-  // No directory yet: no shards.
-  env->GetChildren(data_dir + "/shards", &names);
-  for (const std::string& name : names) {
-    bool number = !name.empty() && name.size() < 20 &&
-                  name.find_first_not_of("0123456789") == std::string::npos;
-    if (number) found.insert(std::stoull(name));
-  }
-  return found;
-}
-
-Status remove_other_shards(const NodeContext& context, const std::set<uint64_t>& keep,
-                           uint64_t next_group) {
-  std::set<uint64_t> found = shards_on_disk(context.seams.env, context.config.data_dir);
-  auto groups = context.log->groups();
-  if (!groups.ok()) return groups.status();
-  found.insert(groups->begin(), groups->end());
-  Status unknown;
-  for (uint64_t group : found) {
-    if (group <= metadata_group || keep.count(group) > 0) continue;
-    if (group >= next_group) {
-      unknown =
-          corruption("shard " + std::to_string(group) +
-                     " is on disk, but the catalog has not come that far: the log in " +
-                     context.config.data_dir + " was cut or replaced. The shard is left as it is");
-      continue;
-    }
-    context.say(LogLevel::info, "node", "removing dropped shard " + std::to_string(group));
-    JADE_RETURN_IF_ERROR(remove_shard(context, group));
-  }
-  return unknown;
 }
 
 }  // namespace jade

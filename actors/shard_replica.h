@@ -41,8 +41,6 @@
 
 namespace jade {
 
-struct NodeContext;
-
 // An immutable view of a shard at one applied index; may be read from any
 // thread, and keeps what it needs alive.
 class ShardSnapshot {
@@ -290,28 +288,5 @@ class ShardReplica {
   Status last_outcome_;
   uint64_t live_rows_ = 0;
 };
-
-// A replica whose state is being replaced by a copy of another's. While its mark is
-// on disk there is no state to open; the log of the group stays as it is until the
-// copy is whole, as what it acknowledged counts. All of these block.
-bool is_replacing(const NodeContext& context, uint64_t group);
-// Marks the replica, removes its state and opens an empty store for the copy.
-Result<std::shared_ptr<ShardStore>> begin_replacing(const NodeContext& context, uint64_t group);
-// The copy is whole: makes it durable, puts `snapshot` in the log's place and takes
-// the mark away. `store` must be the last reference.
-Status finish_replacing(const NodeContext& context, uint64_t group,
-                        std::shared_ptr<ShardStore> store, const RaftSnapshot& snapshot);
-
-std::string shard_directory(const std::string& data_dir, uint64_t group);
-// Of its records.
-std::string data_directory(const std::string& shard_directory);
-// Deletes a shard's files and log. It must not be open.
-Status remove_shard(const NodeContext& context, uint64_t group);
-// Raft groups that have a directory.
-std::set<uint64_t> shards_on_disk(leveldb::Env* env, const std::string& data_dir);
-// Deletes all shards on disk that are not in `keep`, but for those from `next_group` on, of which
-// the catalog cannot know: corruption where there are such.
-Status remove_other_shards(const NodeContext& context, const std::set<uint64_t>& keep,
-                           uint64_t next_group);
 
 }  // namespace jade

@@ -2,6 +2,7 @@
 
 #include "actors/node.h"
 #include "actors/raft_message.h"
+#include "actors/shard_files.h"
 #include "storage/data_dir.h"
 
 namespace jade {

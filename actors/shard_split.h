@@ -16,6 +16,8 @@
 
 namespace jade {
 
+struct NodeContext;
+
 // What the child of a split begins with, as far as it is known: before the split has
 // happened split.index is 0. Immutable; of one node.
 struct SplitSource {

@@ -7,6 +7,7 @@
 #include "actors/errors.h"
 #include "actors/named_vectors.h"
 #include "actors/shard.h"
+#include "actors/shard_files.h"
 #include "actors/shard_replica.h"
 #include "actors/shard_split.h"
 
@@ -48,6 +49,22 @@ Placed placed_of(const ClusterMap& map, uint64_t group) {
   Placed placed{*find_shard(*owner, group), owner->spec.index};
   if (owner->by_vector()) placed.database = std::make_shared<const DatabaseEntry>(*owner);
   return placed;
+}
+
+// Puts a piece of a shard's state into `copy`, the first into a new one, and with the last puts
+// that in its place. Blocks.
+Status put_piece(const NodeContext& context, uint64_t group, const StateChunk& piece,
+                 std::shared_ptr<ShardStore>& copy) {
+  if (!copy) {
+    auto begun = begin_copy(context, group);
+    if (!begun.ok()) return begun.status();
+    copy = std::move(*begun);
+  }
+  JADE_RETURN_IF_ERROR(copy->import_piece(piece.bytes));
+  if (!piece.last_key.empty()) return {};
+  RaftSnapshot snapshot{piece.index, piece.term, piece.configuration_index, piece.configuration,
+                        "shard"};
+  return finish_copy(context, group, std::exchange(copy, nullptr), snapshot);
 }
 
 ShardReplica::Options replica_options(const NodeContext& context, const DatabaseSpec& spec,
@@ -215,22 +232,17 @@ void supervisor_state::open(uint64_t group) {
 
 void supervisor_state::open_drained(uint64_t group, const DatabaseSpec& spec) {
   auto opened_replica = std::make_shared<std::unique_ptr<ShardReplica>>();
-  struct Found {
-    bool incomplete = false;
-    bool begun = false;  // there is a log
-  };
-  auto on_disk = std::make_shared<Found>();
+  auto begun = std::make_shared<bool>(false);  // there is a log
   auto options = replica_options(*context, spec, group);
   const ShardPlacement* known = find_placement(*map, group);
   bool splits = known != nullptr && known->parent != 0;
   self->request(context->opener, caf::infinite,
-                BlockingTask{[opened_replica, on_disk, options, splits, context = context] {
-                  on_disk->incomplete = is_replacing(*context, options.group);
-                  if (on_disk->incomplete) return Status();
+                BlockingTask{[opened_replica, begun, options, splits, context = context] {
+                  JADE_RETURN_IF_ERROR(settle_copy(*context, options.group));
                   auto groups = context->log->groups();
                   if (!groups.ok()) return groups.status();
-                  on_disk->begun = std::count(groups->begin(), groups->end(), options.group) > 0;
-                  if (splits && !on_disk->begun) return Status();
+                  *begun = std::count(groups->begin(), groups->end(), options.group) > 0;
+                  if (splits && !*begun) return Status();
                   auto replica = ShardReplica::open(
                       options, [log = context->seams.log](std::string_view message) {
                         log(LogLevel::warning, "shard", message);
@@ -240,23 +252,22 @@ void supervisor_state::open_drained(uint64_t group, const DatabaseSpec& spec) {
                   return Status();
                 }})
       .then(
-          [this, group, opened_replica, on_disk](const TaskDone& done) {
+          [this, group, opened_replica, begun](const TaskDone& done) {
             auto found = shards.find(group);
             if (found == shards.end() || found->second.state != HostedShard::State::opening) return;
             if (!done.status.ok()) return fail(group, done.status);
-            if (on_disk->incomplete) return replace(group);
             const ShardPlacement* placement = find_placement(*map, group);
             if (placement == nullptr) return retire(group);
             if (!*opened_replica) return make_child(group);
             // By an old map this node could begin a group anew that it was a member of
             // before. The current one tells, and then the shard is opened again.
-            if (!on_disk->begun && !current) {
+            if (!*begun && !current) {
               shards.erase(found);
               return;
             }
             // A member whose part of a split was not made before that was over. It must not
             // vote without a log, and without its vote there may be no leader to send it one.
-            if (!on_disk->begun && placement->founded && !is_joining(group) && has_peers(group)) {
+            if (!*begun && placement->founded && !is_joining(group) && has_peers(group)) {
               opened_replica->reset();
               return replace(group);
             }
@@ -419,16 +430,13 @@ void supervisor_state::fetched(uint64_t group, const FetchState& request, StateC
   found->second.copy = nullptr;  // comes back with the answer
   auto piece = std::make_shared<StateChunk>(std::move(chunk));
   auto put = [context = context, group, store, piece] {
-    if (!*store) {
-      auto begun = begin_replacing(*context, group);
-      if (!begun.ok()) return begun.status();
-      *store = std::move(*begun);
-    }
-    JADE_RETURN_IF_ERROR((*store)->import_piece(piece->bytes));
-    if (!piece->last_key.empty()) return Status();
-    RaftSnapshot snapshot{piece->index, piece->term, piece->configuration_index,
-                          piece->configuration, "shard"};
-    return finish_replacing(*context, group, std::exchange(*store, nullptr), snapshot);
+    Status status = put_piece(*context, group, *piece, *store);
+    if (status.code() != Code::disk_full) return status;
+    store->reset();
+    auto had = make_room(*context, group);
+    if (had.ok() && !*had) return status;
+    return status.with_context(had.ok() ? "its old state was removed to make room for the new"
+                                        : "no room can be made: " + had.status().to_string());
   };
   self->request(context->opener, caf::infinite, BlockingTask{put})
       .then([this, group, store, next, piece](const TaskDone& done) {

@@ -188,6 +188,38 @@ void Checks::compare_search(const SearchRequest& request, size_t vector,
 
 // ---- replicas
 
+Result<ShardDigest> Checks::digest(size_t machine, uint64_t group) {
+  return cluster_.ask<ShardDigest>(
+      [&](Api&, auto done) { cluster_.node(machine).runtime().digest(group, done); });
+}
+
+void Checks::await_mended() {
+  const uint64_t stop_ns = run_.now_ns() + recovery_ns_max;
+  // What was read before the bit flipped would still be in memory.
+  if (const size_t machine = *cluster_.rotten(); cluster_.running(machine)) {
+    cluster_.end(machine, false);
+    cluster_.start(machine);
+  }
+  if (!run_.ok() || !await_ready(run_, cluster_)) return;
+  while (run_.ok()) {
+    auto info = cluster_.insist<ClusterInfo>(Cluster::describe);
+    if (!info.ok()) return run_.fail("looking at the cluster: " + info.status().to_string());
+    Status first;
+    for (const DatabaseInfo& db : info->databases) {
+      for (const ShardInfo& shard : db.placement) {
+        for (uint64_t node : shard.nodes) {
+          auto machine = cluster_.machine_of(node);
+          if (!machine || !first.ok()) continue;
+          first = digest(*machine, shard.shard).status();
+        }
+      }
+    }
+    if (first.ok()) return cluster_.mended();
+    if (run_.now_ns() >= stop_ns) run_.fail("damage is not mended: " + first.to_string());
+    cluster_.run_for(200 * ms);
+  }
+}
+
 std::optional<Checks::Digests> Checks::digests() {
   auto info = describe();
   if (!info) return std::nullopt;
@@ -196,8 +228,7 @@ std::optional<Checks::Digests> Checks::digests() {
     for (uint64_t node : shard.nodes) {
       auto machine = cluster_.machine_of(node);
       if (!machine) continue;  // there were not enough nodes to replace it
-      auto digest = cluster_.ask<ShardDigest>(
-          [&](Api&, auto done) { cluster_.node(*machine).runtime().digest(shard.shard, done); });
+      auto digest = this->digest(*machine, shard.shard);
       // A move may have begun since.
       if (digest.status().code() == Code::unavailable) continue;
       if (!digest.ok()) {

@@ -25,6 +25,8 @@ class Checks {
   // Each runs the cluster for a while, and fails the run where something is wrong. The ledger
   // must be settled.
 
+  // Where records rot: reads all of all replicas from disk, until no damage is found any more.
+  void await_mended();
   // All records, and how many there are, are as the ledger says.
   void compare_contents();
   // Searches equal brute force.
@@ -43,6 +45,7 @@ class Checks {
   std::optional<DatabaseInfo> describe();
   std::optional<DatabaseInfo> describe_whole();
   std::optional<Digests> digests();
+  Result<ShardDigest> digest(size_t machine, uint64_t group);
   void compare_search(const SearchRequest& request, size_t vector, std::optional<uint64_t> bucket);
 
   uint64_t ids_;

@@ -387,6 +387,22 @@ void Cluster::put_disk_back(size_t machine, const SimDisk::Image& image) {
   machines_[machine].restart_ns = run_.now_ns() + run_.draw(500) * ms;
 }
 
+bool Cluster::let_rot(size_t machine) {
+  std::vector<std::string> tables;
+  for (const std::string& path : node(machine).disk().files()) {
+    if (path.ends_with(".ldb") && path.find("/data/shards/") != std::string::npos &&
+        path.find("/segments/") == std::string::npos) {
+      tables.push_back(path);
+    }
+  }
+  if (tables.empty()) return false;
+  const std::string& path = tables[run_.draw(tables.size())];
+  if (!node(machine).disk().flip_bit(path, run_.draw(uint64_t{1} << 32))) return false;
+  run_.say(machine, "has a flipped bit in " + path);
+  rotten_ = machine;
+  return true;
+}
+
 void Cluster::join(size_t spare) {
   machines_[spare].member = true;
   machines_[spare].restart_ns = run_.now_ns();

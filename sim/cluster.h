@@ -121,6 +121,11 @@ class Cluster {
   // The machine has an empty disk. As a member it comes back as another node.
   void replace_disk(size_t machine, bool member);
   void put_disk_back(size_t machine, const SimDisk::Image& image);
+  // A bit flips in the records of one of its replicas. False where none are in tables.
+  bool let_rot(size_t machine);
+  // Where such damage may be.
+  std::optional<size_t> rotten() const { return rotten_; }
+  void mended() { rotten_.reset(); }
   void join(size_t spare);
   // All processes die, for good: what they were asked calls back.
   void end_all();
@@ -170,6 +175,7 @@ class Cluster {
   Run& run_;
   SimNetwork network_;  // outlives the nodes
   std::vector<Machine> machines_;
+  std::optional<size_t> rotten_;
   std::map<uint64_t, uint64_t> removed_;     // nodes, with a version of the catalog without them
   std::set<uint64_t> removals_;              // of nodes, that were answered
   std::set<std::pair<size_t, size_t>> cut_;  // from, to

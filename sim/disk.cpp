@@ -299,6 +299,7 @@ bool SimDisk::flip_bit(const std::string& path, uint64_t bit) {
   std::string& bytes = found->second->bytes;
   bit %= bytes.size() * 8;
   bytes[bit / 8] = static_cast<char>(bytes[bit / 8] ^ (1 << (bit % 8)));
+  ++flips_;
   note("flip", path, bit);
   return true;
 }
@@ -402,11 +403,20 @@ Status SimDisk::GetFileSize(const std::string& path, uint64_t* size) {
 
 Status SimDisk::RenameFile(const std::string& from, const std::string& to) {
   std::lock_guard lock(mutex_);
-  auto found = files_.find(from);
-  if (found == files_.end()) return no_file(from);
-  files_[to] = found->second;
-  files_.erase(from);
   note("rename", from + " " + to, 0);
+  if (auto file = files_.extract(from)) {
+    files_[to] = std::move(file.mapped());
+    return Status::OK();
+  }
+  if (directories_.erase(from) == 0) return no_file(from);
+  directories_.insert(to);
+  // It and what is in it: '0' follows '/'.
+  auto begin = files_.lower_bound(from + "/"), end = files_.lower_bound(from + "0");
+  while (begin != end) {
+    auto file = files_.extract(begin++);
+    file.key() = to + file.key().substr(from.size());
+    files_.insert(std::move(file));
+  }
   return Status::OK();
 }
 

@@ -72,7 +72,7 @@ class SimDisk final : public leveldb::Env {
   void set_faults(DiskFaults faults) { faults_ = faults; }
   // Neither of these two is the matter.
   bool healthy() const { return capacity_ == UINT64_MAX && faults_.read_corruption == 0; }
-  // Flips one bit of a file at rest. False when it has no bytes.
+  // Flips one bit of a file for good. False when it has no bytes.
   bool flip_bit(const std::string& path, uint64_t bit);
   std::vector<std::string> files() const;
 
@@ -86,7 +86,7 @@ class SimDisk final : public leveldb::Env {
   // Over all operations that changed the disk, in their order.
   uint64_t trace_hash() const { return trace_; }
   uint64_t syncs() const { return syncs_; }
-  uint64_t flipped_bits() const { return flips_; }
+  uint64_t flipped_bits() const { return flips_; }  // by either
 
   leveldb::Status NewSequentialFile(const std::string& path,
                                     leveldb::SequentialFile** out) override;

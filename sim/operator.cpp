@@ -79,8 +79,8 @@ Api::Done<T> Operator::changed(size_t machine, Fault kind, std::function<void()>
 
 void Operator::act(const ClusterInfo& info) {
   std::vector<Fault> kinds;
-  for (Fault kind : {Fault::lost_disk, Fault::old_disk, Fault::join, Fault::drain, Fault::remove,
-                     Fault::replicas, Fault::split, Fault::reindex}) {
+  for (Fault kind : {Fault::lost_disk, Fault::old_disk, Fault::bit_rot, Fault::join, Fault::drain,
+                     Fault::remove, Fault::replicas, Fault::split, Fault::reindex}) {
     if (options_.faults.count(kind) > 0) kinds.push_back(kind);
   }
   if (kinds.empty()) return;
@@ -90,6 +90,7 @@ void Operator::act(const ClusterInfo& info) {
   switch (kind) {
     case Fault::lost_disk: return lose_disk(info);
     case Fault::old_disk: return put_disk_back(info);
+    case Fault::bit_rot: return let_rot(info);
     case Fault::join: return join_spare();
     case Fault::drain: return drain_or_take_back(node);
     case Fault::remove: return remove_empty(info);
@@ -149,10 +150,16 @@ void Operator::put_disk_back(const ClusterInfo& info) {
   old_disks_.put_back(machine);
 }
 
+void Operator::let_rot(const ClusterInfo& info) {
+  if (!may_lose_disk(info) || !cluster_.let_rot(cluster_.pick_member())) return;
+  lost_a_disk_ = true;
+  ++run_.report().faults[Fault::bit_rot];
+}
+
 // Only what a cluster must survive: everything else is well, and there are others.
 // Who has asked for fewer than three replicas wants to survive no such thing.
 bool Operator::may_lose_disk(const ClusterInfo& info) const {
-  if (!faults_.calm() || !info.tasks.empty() || asked_for_few_) return false;
+  if (!faults_.calm() || !info.tasks.empty() || asked_for_few_ || cluster_.rotten()) return false;
   size_t voters = 0;
   for (const NodeInfo& node : info.nodes) {
     if (!node.alive || !cluster_.machine_of(node.id)) return false;

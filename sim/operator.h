@@ -39,6 +39,7 @@ class Operator {
   void join_spare();
   void lose_disk(const ClusterInfo& info);
   void put_disk_back(const ClusterInfo& info);
+  void let_rot(const ClusterInfo& info);
   bool may_lose_disk(const ClusterInfo& info) const;
   void change_node(const NodeInfo& node, NodeChange change, Fault kind);
   void change_replicas(uint32_t replicas);

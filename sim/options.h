@@ -26,6 +26,7 @@ enum class Fault : uint8_t {
   election,    // of a leader: it, or others who may have voted for it, are hit at once
   lost_disk,   // a node comes back as a new one, with nothing; one at a time
   old_disk,    // the same, but first with what its disk held earlier, and is refused
+  bit_rot,     // a bit of a replica's records flips on the disk, for good; one at a time
   // What operators do:
   join,      // a spare machine becomes a node
   drain,     // a node is emptied, and may be taken back
@@ -34,7 +35,7 @@ enum class Fault : uint8_t {
   split,     // of a shard in two
   reindex,   // of the database: another type or other parameters
 };
-constexpr size_t fault_count = 19;
+constexpr size_t fault_count = 20;
 const char* name_of(Fault fault);
 // Nothing: no fault has this name.
 std::optional<Fault> fault_of(std::string_view name);

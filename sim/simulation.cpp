@@ -115,6 +115,10 @@ class Simulation {
     ++run_.report().checkpoints;
     faults_.heal();
     if (!run_.ok() || !come_to_rest()) return;
+    if (cluster_.rotten()) {
+      checks_.await_mended();
+      if (!run_.ok() || !come_to_rest()) return;
+    }
     old_disks_.caught_up();
     ledger_.settle();
     checks_.compare_contents();

@@ -16,28 +16,6 @@ constexpr size_t cluster_id_bytes_max = 128;
 // A few lines each.
 constexpr uint64_t file_bytes_max = 1 << 20;
 
-// Atomic: the file has the old content or the new.
-Status write_file(leveldb::Env* env, const std::string& path, const std::string& bytes) {
-  std::string temporary = path + ".new";
-  leveldb::WritableFile* opened = nullptr;
-  leveldb::Status status = env->NewWritableFile(temporary, &opened);
-  if (!status.ok()) return from_leveldb(status, "writing " + path);
-  std::unique_ptr<leveldb::WritableFile> file(opened);
-  status = file->Append(bytes);
-  if (status.ok()) status = file->Sync();
-  if (status.ok()) status = file->Close();
-  if (status.ok()) status = env->RenameFile(temporary, path);
-  return from_leveldb(status, "writing " + path);
-}
-
-Result<std::string> read_file(leveldb::Env* env, const std::string& path) {
-  std::string bytes;
-  JADE_RETURN_IF_ERROR(check_file_size(env, path, file_bytes_max));
-  leveldb::Status status = leveldb::ReadFileToString(env, path, &bytes);
-  if (!status.ok()) return from_leveldb(status, "reading " + path);
-  return bytes;
-}
-
 // Fails at the first directory that is not there and cannot be made.
 leveldb::Status create_with_parents(leveldb::Env* env, const std::string& path) {
   size_t slash = 0;
@@ -117,14 +95,14 @@ Status DataDirectory::load(const Identity& fresh) {
     identity_ = fresh;
     return {};
   }
-  auto version = read_file(env_, version_path);
+  auto version = read_file(env_, version_path, file_bytes_max);
   if (!version.ok()) return version.status();
   if (*version != version_text) {
     std::string found = version->substr(0, version->find('\n')).substr(0, 64);
     return Status(Code::failed_precondition, "data directory " + path_ + " has format \"" + found +
                                                  "\"; this program reads \"jadevectordb 1\"");
   }
-  auto bytes = read_file(env_, identity_path);
+  auto bytes = read_file(env_, identity_path, file_bytes_max);
   if (!bytes.ok()) return bytes.status();
   ByteReader reader(*bytes);
   auto crc = reader.u32();

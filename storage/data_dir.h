@@ -4,7 +4,7 @@
 //   VERSION   "jadevectordb 1": the format of everything in it
 //   IDENTITY  cluster and node, with a checksum
 //   log/      all Raft logs (storage/log_store.h)
-//   shards/N/data, shards/N/segments
+//   shards/N  a shard's replica (actors/shard_files.h)
 #pragma once
 
 #include <leveldb/env.h>

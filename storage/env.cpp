@@ -92,6 +92,12 @@ size_t kept_open_max() {
 }
 std::atomic<size_t> kept_open{0};
 
+leveldb::Status failed_open(const std::string& path) {
+  const char* why = std::strerror(errno);
+  return errno == ENOENT ? leveldb::Status::NotFound(path, why)
+                         : leveldb::Status::IOError(path, why);
+}
+
 // Reads by calls: a file that was cut, or that the disk cannot read, is an error there, where
 // memory that it is mapped to would end the process.
 class RandomFile final : public HintedFile {
@@ -116,7 +122,7 @@ class RandomFile final : public HintedFile {
                        char* scratch) const override {
     if (descriptor_ >= 0) return read(descriptor_, offset, n, result, scratch);
     int descriptor = open(path_.c_str(), O_RDONLY | O_CLOEXEC);
-    if (descriptor < 0) return leveldb::Status::IOError(path_, std::strerror(errno));
+    if (descriptor < 0) return failed_open(path_);
     advise(descriptor);
     auto status = read(descriptor, offset, n, result, scratch);
     close(descriptor);
@@ -160,7 +166,7 @@ class FileSystem final : public leveldb::EnvWrapper {
                                       leveldb::RandomAccessFile** out) override {
     *out = nullptr;
     int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (descriptor < 0) return leveldb::Status::IOError(path, std::strerror(errno));
+    if (descriptor < 0) return failed_open(path);
     // Tables are read through, too.
     const size_t name = path.rfind('/');
     const bool rows = name != std::string::npos && path.substr(0, name).ends_with("/rows");
@@ -184,10 +190,9 @@ Status from_leveldb(const leveldb::Status& status, std::string_view context) {
   if (message.find("No space left on device") != std::string::npos ||
       message.find("Disk quota exceeded") != std::string::npos) {
     code = Code::disk_full;
-  } else if (status.IsCorruption()) {
+  } else if (status.IsCorruption() || status.IsNotFound()) {
+    // What LevelDB does not find is a file of its own, but for keys, which KvStore::get() tells.
     code = Code::corruption;
-  } else if (status.IsNotFound()) {
-    code = Code::not_found;
   }
   return Status(code, std::string(context) + ": " + message);
 }
@@ -199,6 +204,27 @@ Status check_file_size(leveldb::Env* env, const std::string& path, uint64_t most
   if (size <= most) return {};
   return corruption(path + " has " + std::to_string(size) + " bytes, and no such file more than " +
                     std::to_string(most));
+}
+
+Status write_file(leveldb::Env* env, const std::string& path, const std::string& bytes) {
+  std::string temporary = path + ".new";
+  leveldb::WritableFile* opened = nullptr;
+  leveldb::Status status = env->NewWritableFile(temporary, &opened);
+  if (!status.ok()) return from_leveldb(status, "writing " + path);
+  std::unique_ptr<leveldb::WritableFile> file(opened);
+  status = file->Append(bytes);
+  if (status.ok()) status = file->Sync();
+  if (status.ok()) status = file->Close();
+  if (status.ok()) status = env->RenameFile(temporary, path);
+  return from_leveldb(status, "writing " + path);
+}
+
+Result<std::string> read_file(leveldb::Env* env, const std::string& path, uint64_t most) {
+  std::string bytes;
+  JADE_RETURN_IF_ERROR(check_file_size(env, path, most));
+  leveldb::Status status = leveldb::ReadFileToString(env, path, &bytes);
+  if (!status.ok()) return from_leveldb(status, "reading " + path);
+  return bytes;
 }
 
 }  // namespace jade

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <mutex>
+#include <string>
 #include <string_view>
 
 #include "storage/status.h"
@@ -56,9 +57,13 @@ class HintedFile : public leveldb::RandomAccessFile {
 // open that the process may have. Lives as long as the program.
 leveldb::Env* file_system();
 
-// The same failure in our vocabulary; "disk_full" where the disk is full.
+// The same failure in our vocabulary: disk_full where the disk is full, corruption where a file is
+// damaged or missing, else io_error.
 Status from_leveldb(const leveldb::Status& status, std::string_view context);
 // Before memory is taken for a file: corruption where it has more bytes than `most`.
 Status check_file_size(leveldb::Env* env, const std::string& path, uint64_t most);
+Result<std::string> read_file(leveldb::Env* env, const std::string& path, uint64_t most);
+// Durable, and atomic: the file has the old content or the new.
+Status write_file(leveldb::Env* env, const std::string& path, const std::string& bytes);
 
 }  // namespace jade

@@ -48,8 +48,6 @@ Status KvStore::open_files() {
   options.filter_policy = files->filter.get();
   leveldb::DB* db = nullptr;
   leveldb::Status opened = leveldb::DB::Open(options, dir_, &db);
-  // A file that is missing is no answer to what was asked for.
-  if (opened.IsNotFound()) opened = leveldb::Status::IOError(opened.ToString());
   if (!opened.ok()) return from_leveldb(opened, "opening " + dir_);
   files->db.reset(db);
   std::lock_guard lock(mutex_);
@@ -71,12 +69,9 @@ Result<std::optional<std::string>> KvStore::get(std::string_view key, const Snap
   options.snapshot = at.get();
   std::string value;
   leveldb::Status status = open->db->Get(options, leveldb::Slice(key.data(), key.size()), &value);
-  if (status.IsNotFound()) {
-    // LevelDB says "not found" of a file that vanished too, but then names it.
-    if (status.ToString() == leveldb::Status::NotFound(leveldb::Slice()).ToString()) {
-      return std::optional<std::string>();
-    }
-    return corruption("reading " + dir_ + ": " + status.ToString());
+  // LevelDB says "not found" of a file that vanished too, but then names it.
+  if (status.ToString() == leveldb::Status::NotFound(leveldb::Slice()).ToString()) {
+    return std::optional<std::string>();
   }
   if (!status.ok()) return from_leveldb(status, "reading " + dir_);
   return std::optional<std::string>(std::move(value));

@@ -62,34 +62,6 @@ std::string encode_hard_state(const HardState& state) {
   return out;
 }
 
-std::string encode_snapshot(const RaftSnapshot& snapshot) {
-  std::string out;
-  append_u64(out, snapshot.index);
-  append_u64(out, snapshot.term);
-  append_u64(out, snapshot.configuration_index);
-  append_u32(out, static_cast<uint32_t>(snapshot.configuration.size()));
-  out += snapshot.configuration;
-  out += snapshot.data;
-  return out;
-}
-
-Result<RaftSnapshot> decode_snapshot(std::string_view payload, const std::string& what) {
-  ByteReader reader(payload);
-  RaftSnapshot out;
-  auto index = reader.u64(), term = reader.u64(), configuration_index = reader.u64();
-  auto size = reader.u32();
-  auto configuration = size ? reader.bytes(*size) : std::nullopt;
-  if (!index || !term || !configuration_index || !configuration) {
-    return corruption(what + " is cut short");
-  }
-  out.index = *index;
-  out.term = *term;
-  out.configuration_index = *configuration_index;
-  out.configuration = *configuration;
-  out.data = reader.rest();
-  return out;
-}
-
 std::string encode_lives(const std::vector<Life>& lives) {
   std::string out;
   append_u32(out, static_cast<uint32_t>(lives.size()));
@@ -128,6 +100,34 @@ void put(leveldb::WriteBatch& batch, const std::string& key, std::string_view pa
 }
 
 }  // namespace
+
+std::string encode(const RaftSnapshot& snapshot) {
+  std::string out;
+  append_u64(out, snapshot.index);
+  append_u64(out, snapshot.term);
+  append_u64(out, snapshot.configuration_index);
+  append_u32(out, static_cast<uint32_t>(snapshot.configuration.size()));
+  out += snapshot.configuration;
+  out += snapshot.data;
+  return out;
+}
+
+Result<RaftSnapshot> decode_snapshot(std::string_view payload, const std::string& what) {
+  ByteReader reader(payload);
+  RaftSnapshot out;
+  auto index = reader.u64(), term = reader.u64(), configuration_index = reader.u64();
+  auto size = reader.u32();
+  auto configuration = size ? reader.bytes(*size) : std::nullopt;
+  if (!index || !term || !configuration_index || !configuration) {
+    return corruption(what + " is cut short");
+  }
+  out.index = *index;
+  out.term = *term;
+  out.configuration_index = *configuration_index;
+  out.configuration = *configuration;
+  out.data = reader.rest();
+  return out;
+}
 
 Result<std::shared_ptr<LogStore>> LogStore::open(leveldb::Env* env, const std::string& dir,
                                                  Warn warn) {
@@ -265,7 +265,7 @@ Status LogStore::put_snapshot(uint64_t group, const RaftSnapshot& snapshot, uint
   std::lock_guard lock(mutex_);
   Extent extent = extent_of(group);
   leveldb::WriteBatch batch;
-  put(batch, make_key(group, snapshot_tag), encode_snapshot(snapshot));
+  put(batch, make_key(group, snapshot_tag), encode(snapshot));
   uint64_t keep_from = snapshot.index > trailing ? snapshot.index - trailing + 1 : 1;
   // A log that ends before the snapshot is replaced by it altogether.
   if (extent.end <= snapshot.index) keep_from = snapshot.index + 1;
@@ -282,7 +282,7 @@ Status LogStore::replace(uint64_t group, const RaftSnapshot& snapshot) {
   std::lock_guard lock(mutex_);
   Extent extent = extent_of(group);
   leveldb::WriteBatch batch;
-  put(batch, make_key(group, snapshot_tag), encode_snapshot(snapshot));
+  put(batch, make_key(group, snapshot_tag), encode(snapshot));
   for (uint64_t index = extent.first; index < extent.end; ++index) {
     batch.Delete(entry_key(group, index));
   }

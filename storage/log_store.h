@@ -46,6 +46,10 @@ struct RaftSnapshot {
   std::string data;
 };
 
+std::string encode(const RaftSnapshot& snapshot);
+// `what` it is, for the message of a corruption.
+Result<RaftSnapshot> decode_snapshot(std::string_view bytes, const std::string& what);
+
 // All functions may be called from any thread; those that write are durable on
 // return, or have changed nothing that load() would show.
 class LogStore {

@@ -133,14 +133,26 @@ void ShardStore::Batch::set_state(const ShardStateMeta& state) {
   batch_.Put(state_key, checked(state_key, encode(state)));
 }
 
+Status ShardStore::noted(Status status) const {
+  if (status.code() != Code::corruption) return status;
+  std::lock_guard lock(damage_mutex_);
+  if (damage_.ok()) damage_ = status;
+  return status;
+}
+
+Status ShardStore::damage() const {
+  std::lock_guard lock(damage_mutex_);
+  return damage_;
+}
+
 Result<std::optional<ShardStateMeta>> ShardStore::state() const {
   auto value = kv_->get(state_key);
-  if (!value.ok()) return value.status();
+  if (!value.ok()) return noted(value.status());
   if (!value->has_value()) return std::optional<ShardStateMeta>();
   auto payload = unseal(state_key, **value, "the shard's state");
-  if (!payload.ok()) return payload.status();
+  if (!payload.ok()) return noted(payload.status());
   auto state = decode_shard_state(*payload);
-  if (!state.ok()) return state.status();
+  if (!state.ok()) return noted(state.status());
   return std::optional<ShardStateMeta>(std::move(*state));
 }
 
@@ -148,10 +160,10 @@ Result<std::optional<ShardStore::Place>> ShardStore::find_place(std::string_view
                                                                 const Snapshot& at) const {
   std::string key = id_key(id);
   auto value = kv_->get(key, at);
-  if (!value.ok()) return value.status();
+  if (!value.ok()) return noted(value.status());
   if (!value->has_value()) return std::optional<Place>();
   auto place = decode_place(key, **value);
-  if (!place.ok()) return place.status();
+  if (!place.ok()) return noted(place.status());
   return std::optional<Place>(*place);
 }
 
@@ -165,10 +177,10 @@ Result<std::optional<HomeRecord>> ShardStore::find_home(std::string_view id,
                                                         const Snapshot& at) const {
   std::string key = name_key(home_tag, id);
   auto value = kv_->get(key, at);
-  if (!value.ok()) return value.status();
+  if (!value.ok()) return noted(value.status());
   if (!value->has_value()) return std::optional<HomeRecord>();
   auto record = decode_home(key, **value);
-  if (!record.ok()) return record.status();
+  if (!record.ok()) return noted(record.status());
   return std::optional<HomeRecord>(std::move(*record));
 }
 
@@ -182,11 +194,11 @@ Status ShardStore::scan_homes(std::string_view after, const Snapshot& at,
     std::string_view key = view_of(it->key());
     if (key.empty() || key[0] != home_tag) break;
     auto record = decode_home(key, view_of(it->value()));
-    if (!record.ok()) return record.status();
-    if (record->id != key.substr(1)) return corruption("the record of an id is another's");
+    if (!record.ok()) return noted(record.status());
+    if (record->id != key.substr(1)) return noted(corruption("the record of an id is another's"));
     if (!each(std::move(*record))) break;
   }
-  return from_leveldb(it->status(), "reading records");
+  return noted(from_leveldb(it->status(), "reading records"));
 }
 
 Status ShardStore::scan_changes(uint64_t after, const Snapshot& at,
@@ -196,23 +208,25 @@ Status ShardStore::scan_changes(uint64_t after, const Snapshot& at,
     std::string_view key = view_of(it->key());
     if (key.size() != 9 || key[0] != change_tag) break;
     auto change = decode_home(key, view_of(it->value()));
-    if (!change.ok()) return change.status();
+    if (!change.ok()) return noted(change.status());
     if (change->version != load_big_endian(key.substr(1))) {
-      return corruption("a change that is on its way has another's version");
+      return noted(corruption("a change that is on its way has another's version"));
     }
     if (!each(std::move(*change))) break;
   }
-  return from_leveldb(it->status(), "reading changes");
+  return noted(from_leveldb(it->status(), "reading changes"));
 }
 
 Result<Record> ShardStore::get(uint64_t row, const Snapshot& at) const {
   std::string key = row_key(record_tag, row);
   auto value = kv_->get(key, at);
-  if (!value.ok()) return value.status().with_context(record_name(row));
-  if (!value->has_value()) return not_found(record_name(row) + " does not exist");
+  if (!value.ok()) return noted(value.status().with_context(record_name(row)));
+  if (!value->has_value()) return noted(corruption(record_name(row) + " is missing"));
   auto payload = unseal(key, **value, record_name(row).c_str());
-  if (!payload.ok()) return payload.status();
-  return decode_record(*payload);
+  if (!payload.ok()) return noted(payload.status());
+  auto record = decode_record(*payload);
+  if (!record.ok()) return noted(record.status());
+  return record;
 }
 
 Status ShardStore::scan_rows(uint64_t begin, uint64_t end,
@@ -224,12 +238,12 @@ Status ShardStore::scan_rows(uint64_t begin, uint64_t end,
     uint64_t row = load_big_endian(key.substr(1));
     if (row >= end) break;
     auto payload = unseal(key, view_of(at->value()), record_name(row).c_str());
-    if (!payload.ok()) return payload.status();
+    if (!payload.ok()) return noted(payload.status());
     auto record = decode_record(*payload);
-    if (!record.ok()) return record.status();
+    if (!record.ok()) return noted(record.status());
     JADE_RETURN_IF_ERROR(each(row, std::move(*record)));
   }
-  return from_leveldb(at->status(), "reading records");
+  return noted(from_leveldb(at->status(), "reading records"));
 }
 
 void ShardStore::Ids::next() {
@@ -242,13 +256,13 @@ void ShardStore::Ids::read() {
   std::string_view key = valid_ ? view_of(at_->key()) : std::string_view();
   valid_ = valid_ && !key.empty() && key[0] == id_tag;
   if (!valid_) {
-    status_ = from_leveldb(at_->status(), "reading ids");
+    status_ = store_->noted(from_leveldb(at_->status(), "reading ids"));
     return;
   }
   auto place = decode_place(key, view_of(at_->value()));
   valid_ = place.ok();
   if (!valid_) {
-    status_ = place.status();
+    status_ = store_->noted(place.status());
     return;
   }
   id_ = key.substr(1);
@@ -256,7 +270,7 @@ void ShardStore::Ids::read() {
 }
 
 ShardStore::Ids ShardStore::ids(std::string_view after, const Snapshot& at) const {
-  Ids ids(kv_->iterate(at, true));
+  Ids ids(this, kv_->iterate(at, true));
   std::string start = id_key(after);
   ids.at_->Seek(start);
   if (!after.empty() && ids.at_->Valid() && view_of(ids.at_->key()) == start) ids.at_->Next();
@@ -279,7 +293,7 @@ Status ShardStore::scan_tombstones(const std::function<void(uint64_t)>& each) co
     if (key.size() != 9 || key[0] != tombstone_tag) break;
     each(load_big_endian(key.substr(1)));
   }
-  return from_leveldb(it->status(), "reading tombstones");
+  return noted(from_leveldb(it->status(), "reading tombstones"));
 }
 
 Status ShardStore::scan_requests(const std::function<void(Request)>& each,
@@ -289,23 +303,23 @@ Status ShardStore::scan_requests(const std::function<void(Request)>& each,
     std::string_view key = view_of(it->key());
     if (key.size() != 9 || key[0] != request_tag) break;
     auto payload = unseal(key, view_of(it->value()), "a remembered request");
-    if (!payload.ok()) return payload.status();
-    if (payload->size() < 16) return corruption("a remembered request has a wrong length");
+    if (!payload.ok()) return noted(payload.status());
+    if (payload->size() < 16) return noted(corruption("a remembered request has a wrong length"));
     uint64_t sizes = load_big_endian(payload->substr(8));
     std::string_view rest = payload->substr(16);
     uint64_t group = 0;
     if ((sizes & inherited_request) != 0) {
-      if (rest.size() < 8) return corruption("a remembered request has a wrong length");
+      if (rest.size() < 8) return noted(corruption("a remembered request has a wrong length"));
       group = load_big_endian(rest);
       rest.remove_prefix(8);
     }
     uint64_t missing = (sizes & ~inherited_request) >> 32;
-    if (missing > rest.size()) return corruption("a remembered request has a wrong length");
+    if (missing > rest.size()) return noted(corruption("a remembered request has a wrong length"));
     each({load_big_endian(key.substr(1)), load_big_endian(*payload), static_cast<uint32_t>(sizes),
           std::string(rest.substr(0, rest.size() - missing)),
           std::string(rest.substr(rest.size() - missing)), group});
   }
-  return from_leveldb(it->status(), "reading remembered requests");
+  return noted(from_leveldb(it->status(), "reading remembered requests"));
 }
 
 Result<uint32_t> ShardStore::digest(const Snapshot& at) const {
@@ -321,7 +335,7 @@ Result<uint32_t> ShardStore::digest(const Snapshot& at) const {
     if (!record.ok()) {
       failure = record.status();
     } else if (record->id != id) {
-      failure = corruption(record_name(row) + " does not belong to the id that names it");
+      failure = noted(corruption(record_name(row) + " does not belong to the id that names it"));
     }
     if (!failure.ok()) return false;
     add(record->id);
@@ -367,7 +381,7 @@ Result<ShardStore::Piece> ShardStore::export_piece(std::string_view after, const
     out.bytes.append(it->value().data(), it->value().size());
     out.last_key.assign(it->key().data(), it->key().size());
   }
-  if (!it->status().ok()) return from_leveldb(it->status(), "reading the shard's records");
+  if (!it->status().ok()) return noted(from_leveldb(it->status(), "reading the shard's records"));
   out.last_key.clear();
   return out;
 }

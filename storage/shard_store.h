@@ -21,6 +21,7 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -87,7 +88,7 @@ class ShardStore {
     uint64_t version = 0;
   };
   Result<std::optional<Place>> find_place(std::string_view id, const Snapshot& at = {}) const;
-  // not_found for a row that does not exist; corruption for one that is damaged.
+  // Of a row that an id or a segment names: corruption where it is damaged or missing.
   Result<Record> get(uint64_t row, const Snapshot& at = {}) const;
 
   // Calls `each` in order until it fails; its failure is the result.
@@ -96,7 +97,7 @@ class ShardStore {
   // Ids after `after` ("": all); stops early when `each` returns false.
   Status scan_ids(std::string_view after, const Snapshot& at,
                   const std::function<bool(std::string_view id, uint64_t row)>& each) const;
-  // The ids one by one, in their order.
+  // The ids one by one, in their order, of a store that outlives this.
   class Ids {
    public:
     // False at the end, and after a failure, which status() tells.
@@ -108,9 +109,11 @@ class ShardStore {
 
    private:
     friend class ShardStore;
-    explicit Ids(std::unique_ptr<leveldb::Iterator> at) : at_(std::move(at)) {}
+    Ids(const ShardStore* store, std::unique_ptr<leveldb::Iterator> at)
+        : store_(store), at_(std::move(at)) {}
     void read();
 
+    const ShardStore* store_;
     std::unique_ptr<leveldb::Iterator> at_;
     bool valid_ = false;
     std::string_view id_;
@@ -140,6 +143,9 @@ class ShardStore {
 
   Snapshot snapshot() const { return kv_->snapshot(); }
 
+  // The first damage that any reading has met; ok: none.
+  Status damage() const;
+
   // The whole store in pieces, for another replica: what follows the key `after`
   // ("": all), of about `bytes_max` bytes. An empty `last_key` says that nothing
   // follows this piece.
@@ -156,8 +162,12 @@ class ShardStore {
 
  private:
   explicit ShardStore(std::unique_ptr<KvStore> kv) : kv_(std::move(kv)) {}
+  // Takes note of damage().
+  Status noted(Status status) const;
 
   std::unique_ptr<KvStore> kv_;
+  mutable std::mutex damage_mutex_;
+  mutable Status damage_;
 };
 
 }  // namespace jade

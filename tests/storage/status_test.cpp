@@ -65,7 +65,7 @@ TEST_CASE("failures of LevelDB become ours") {
   CHECK(code(leveldb::Status::IOError("a", "Disk quota exceeded")) == Code::disk_full);
   CHECK(code(leveldb::Status::IOError("a", "Input/output error")) == Code::io_error);
   CHECK(code(leveldb::Status::Corruption("a")) == Code::corruption);
-  CHECK(code(leveldb::Status::NotFound("a")) == Code::not_found);
+  CHECK(code(leveldb::Status::NotFound("a")) == Code::corruption);
   CHECK(from_leveldb(leveldb::Status::Corruption("bad block"), "reading log").message() ==
         "reading log: Corruption: bad block");
 }
