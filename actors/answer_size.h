@@ -15,14 +15,19 @@ class AnswerSize {
   // `bytes_max`: Limits::answer_bytes_max of one shard, Limits::answers_bytes_max of all together.
   explicit AnswerSize(size_t bytes_max) : bytes_max_(bytes_max) {}
 
-  // too_large: with this it has more than it may.
-  Status add(const ShardHit& row) {
-    bytes_ += row_bytes + row.id.size() + row.metadata.size() + row.values.size();
-    if (bytes_ <= bytes_max_) return {};
+  // too_large: it has more than it may.
+  static Status check(size_t bytes, size_t bytes_max) {
+    if (bytes <= bytes_max) return {};
     return Status(Code::too_large,
-                  "the answer would have more than " + std::to_string(bytes_max_ >> 20) +
+                  "the answer would have more than " + std::to_string(bytes_max >> 20) +
                       " MiB; ask for less at once: fewer results, fewer searches, or without "
                       "metadata or values");
+  }
+
+  // The same with this.
+  Status add(const ShardHit& row) {
+    bytes_ += row_bytes + row.id.size() + row.metadata.size() + row.values.size();
+    return check(bytes_, bytes_max_);
   }
   Status add(const ShardHits& hits) {
     for (const auto& query : hits.queries) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "actors/answer_size.h"
 #include "actors/shard_key.h"
 #include "index/metadata.h"
 #include "storage/row_key.h"
@@ -22,6 +23,12 @@ std::vector<std::string_view> values_of(std::string_view metadata, std::string_v
     return false;
   });
   return values;
+}
+
+size_t bytes_of(const SearchHit& hit) {
+  size_t floats = hit.values.size();
+  for (const NamedValues& named : hit.named) floats += named.values.size();
+  return hit.metadata.size() + floats * sizeof(float);
 }
 
 }  // namespace
@@ -95,7 +102,6 @@ SearchRequest Grouping::ask(uint32_t k, const std::vector<std::string>& conditio
 }
 
 std::vector<SearchRequest> Grouping::next() {
-  if (over_) return {};
   filled_.clear();
   if (!discovered_) {
     std::vector<std::string> conditions{"{\"$exists\":true}"};
@@ -106,19 +112,27 @@ std::vector<SearchRequest> Grouping::next() {
       conditions.push_back("{\"$nin\":[" + known + "]}");
     }
     size_t vectors = (wanted() - groups_.size()) * search_.group_size * vectors_per_result;
-    asked_ =
-        static_cast<uint32_t>(std::clamp<size_t>(vectors, vectors_per_round_min, Limits::k_max));
+    vectors = std::max(vectors, vectors_per_round_min);
+    asked_ = static_cast<uint32_t>(std::min<size_t>(vectors, asked_max_));
     return {ask(asked_, conditions)};
   }
   std::vector<SearchRequest> rounds;
   asked_ = search_.group_size;
-  for (size_t i = 0; i < groups_.size(); ++i) {
+  for (size_t i = 0; i < groups_.size() && filled_.size() < filled_max_; ++i) {
     if (groups_[i].complete || groups_[i].found.results.size() >= search_.group_size) continue;
     filled_.push_back(i);
     rounds.push_back(ask(asked_, {"{\"$eq\":" + groups_[i].found.value + "}"}));
   }
-  over_ = true;
   return rounds;
+}
+
+bool Grouping::narrow() {
+  if (!filled_.empty()) {
+    filled_max_ = filled_.size() / 2;
+    return filled_max_ > 0;
+  }
+  asked_max_ = asked_ / 2;
+  return asked_max_ > 0;
 }
 
 Status Grouping::add(SearchHit hit) {
@@ -150,9 +164,15 @@ Status Grouping::add(SearchHit hit) {
   if (known) return {};
   auto place = std::find_if(results.begin(), results.end(),
                             [&](const SearchHit& other) { return is_better(hit, other); });
+  // That of the others has told their groups.
+  if (!search_.include_metadata && spec_.shard_key.empty()) hit.metadata.clear();
+  bytes_ += bytes_of(hit);
   results.insert(place, std::move(hit));
-  if (results.size() > search_.group_size) results.pop_back();
-  return {};
+  if (results.size() > search_.group_size) {
+    bytes_ -= bytes_of(results.back());
+    results.pop_back();
+  }
+  return AnswerSize::check(bytes_, Limits::answers_bytes_max);
 }
 
 Status Grouping::take(std::vector<SearchReply> replies) {
@@ -172,6 +192,7 @@ Status Grouping::take(std::vector<SearchReply> replies) {
     for (SearchHit& hit : reply.results) JADE_RETURN_IF_ERROR(add(std::move(hit)));
   }
   round_ = last_round + 1;
+  for (size_t i : filled_) groups_[i].complete = true;
   if (!filled_.empty()) return {};
   // All vectors of the groups that were not known before have been seen then.
   for (size_t i = before; i < groups_.size(); ++i) groups_[i].complete = all;

@@ -22,15 +22,18 @@ class Grouping {
 
   // What to search for next; nothing: it is over.
   std::vector<SearchRequest> next();
+  // The answer to that has more than it may: next() asks for less at once. False where it cannot.
+  bool narrow();
   // The answers to that, in the same order. invalid_argument where the field of a vector
-  // is an array or an object, which no group can be told by.
+  // is an array or an object, which no group can be told by; too_large where what was found has
+  // more than an answer may.
   Status take(std::vector<SearchReply> replies);
   SearchReply finish();
 
  private:
   struct Group {
     SearchGroup found;
-    bool complete = false;  // there are no more vectors of it
+    bool complete = false;  // there are no more vectors of it, or they have been asked for
   };
 
   bool is_better(const SearchHit& a, const SearchHit& b) const;
@@ -49,8 +52,10 @@ class Grouping {
   std::vector<Group> groups_;
   std::vector<size_t> filled_;  // groups that the round at hand asks for; empty: for new ones
   uint32_t asked_ = 0;          // vectors, of the round at hand
-  bool discovered_ = false;     // no more groups are needed, or there are none
-  bool over_ = false;
+  uint32_t asked_max_ = Limits::k_max;
+  size_t filled_max_ = Limits::groups_max;
+  size_t bytes_ = 0;         // of what was found
+  bool discovered_ = false;  // no more groups are needed, or there are none
   std::set<uint64_t> missing_shards_;
   uint32_t shards_searched_ = 0;  // of any round, the most
   uint32_t shards_ = 0;

@@ -693,6 +693,9 @@ void run_groups(query_pointer self, const std::shared_ptr<SearchWork>& request, 
   }
   if (round.empty()) return done(groups->finish());
   run_vectors(self, request, std::move(round), [=](Result<std::vector<SearchReply>> replies) {
+    if (replies.status().code() == Code::too_large && groups->narrow()) {
+      return run_groups(self, request, position, groups, asked, done);
+    }
     if (!replies.ok()) return done(replies.status());
     Status taken = groups->take(std::move(*replies));
     if (!taken.ok()) return done(request->at(position, taken));

@@ -37,8 +37,9 @@ struct Run {
   size_t searches = 0;
 };
 
+// `rows_max`: how many all answers of a round may have together.
 Run run(const std::vector<Row>& rows, const SearchRequest& search, Metric metric = Metric::dot,
-        const DatabaseSpec& spec = {}) {
+        const DatabaseSpec& spec = {}, size_t rows_max = SIZE_MAX) {
   Run out;
   REQUIRE(check_grouping(search).ok());
   Grouping groups(search, spec, metric);
@@ -46,8 +47,17 @@ Run run(const std::vector<Row>& rows, const SearchRequest& search, Metric metric
     auto round = groups.next();
     if (round.empty()) break;
     std::vector<SearchReply> replies;
-    for (const SearchRequest& one : round) replies.push_back(answer(rows, one));
+    size_t found = 0;
+    for (const SearchRequest& one : round) {
+      replies.push_back(answer(rows, one));
+      found += replies.back().results.size();
+    }
     out.searches += round.size();
+    if (found > rows_max) {
+      if (groups.narrow()) continue;
+      out.status = Status(Code::too_large, "the answer would be too large");
+      return out;
+    }
     out.status = groups.take(std::move(replies));
     if (!out.status.ok()) return out;
   }
@@ -112,6 +122,44 @@ TEST_CASE("groups are those that brute force finds, however uneven they are") {
       CHECK(ids == expected[order[g]]);
     }
   }
+}
+
+TEST_CASE("where answers may have little, groups are found by smaller ones") {
+  std::vector<Row> rows;
+  for (uint64_t i = 0; i < 3000; ++i) {
+    rows.push_back({i, -static_cast<float>(i), R"({"g":)" + std::to_string(i / 20 % 40) + "}"});
+  }
+  for (bool metadata : {true, false}) {
+    SearchRequest search = search_of("g", 30, 25);
+    search.include_metadata = metadata;
+    auto all = run(rows, search).reply.groups;
+    REQUIRE(all.size() == 30);
+    for (size_t rows_max : {25, 60, 1000}) {
+      Run found = run(rows, search, Metric::dot, {}, rows_max);
+      REQUIRE_MESSAGE(found.status.ok(), found.status.to_string());
+      REQUIRE(found.reply.groups.size() == all.size());
+      for (size_t g = 0; g < all.size(); ++g) {
+        CHECK(found.reply.groups[g].value == all[g].value);
+        REQUIRE(found.reply.groups[g].results.size() == 25);
+        CHECK(found.reply.groups[g].results.back().id == all[g].results.back().id);
+      }
+    }
+    // One group alone has more.
+    CHECK(run(rows, search, Metric::dot, {}, 24).status.code() == Code::too_large);
+  }
+}
+
+TEST_CASE("what was found is refused where it is more than an answer may have") {
+  std::vector<Row> rows;
+  const std::string text(Limits::metadata_bytes_max / 2, 'x');
+  for (uint64_t i = 0; i < 6000; ++i) {
+    rows.push_back({i, -static_cast<float>(i),
+                    R"({"g":)" + std::to_string(i / 10) + R"(,"t":")" + text + R"("})"});
+  }
+  SearchRequest search = search_of("g", 500, 10);
+  CHECK(run(rows, search, Metric::dot, {}, 1000).status.code() == Code::too_large);
+  search.include_metadata = false;
+  CHECK(run(rows, search, Metric::dot, {}, 1000).reply.groups.size() == 500);
 }
 
 TEST_CASE("one search is enough where its answer has all groups in full") {
