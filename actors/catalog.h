@@ -24,7 +24,7 @@ class Catalog {
 
   const ClusterMap& state() const { return map_; }
   // Shares nothing with the catalog: a copy for publishing.
-  ClusterMapPtr map() const { return std::make_shared<const ClusterMap>(map_); }
+  ClusterMapPtr map() const { return publish(map_); }
   uint64_t version() const { return map_.version; }
 
   // The whole state as bytes, and back.

@@ -1,5 +1,5 @@
 // What every node knows of the cluster: which databases exist and where their
-// shards are. Immutable once published; a newer version replaces it whole.
+// shards are. A newer version replaces it whole.
 #pragma once
 
 #include <algorithm>
@@ -10,6 +10,8 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "actors/api.h"
@@ -121,15 +123,40 @@ inline const ShardPlacement* find_shard(const DatabaseEntry& database, uint64_t 
   return nullptr;
 }
 
-// The placement of a group, or null.
-inline const ShardPlacement* find_placement(const ClusterMap& map, uint64_t group) {
-  for (const auto& [name, entry] : map.databases) {
-    if (const ShardPlacement* placement = find_shard(entry, group)) return placement;
+// A map as actors hand it to each other: it does not change, and tells of thousands of shards which
+// is which without looking at them all.
+class PublishedMap : public ClusterMap {
+ public:
+  explicit PublishedMap(ClusterMap map) : ClusterMap(std::move(map)) {
+    for (const auto& [name, entry] : databases) {
+      for (const ShardPlacement& placement : entry.shards) {
+        by_group_.emplace(placement.group, std::pair(&entry, &placement));
+      }
+    }
   }
-  return nullptr;
-}
+  PublishedMap(const PublishedMap&) = delete;
+  PublishedMap& operator=(const PublishedMap&) = delete;
 
-using ClusterMapPtr = std::shared_ptr<const ClusterMap>;
+  // The database that a Raft group is a shard of, or null.
+  const DatabaseEntry* owner_of(uint64_t group) const { return find_group(group).first; }
+  // Where it is, or null.
+  const ShardPlacement* placement_of(uint64_t group) const { return find_group(group).second; }
+
+ private:
+  using Shard = std::pair<const DatabaseEntry*, const ShardPlacement*>;
+  Shard find_group(uint64_t group) const {
+    auto found = by_group_.find(group);
+    return found == by_group_.end() ? Shard() : found->second;
+  }
+
+  std::unordered_map<uint64_t, Shard> by_group_;
+};
+
+using ClusterMapPtr = std::shared_ptr<const PublishedMap>;
+
+inline ClusterMapPtr publish(ClusterMap map) {
+  return std::make_shared<const PublishedMap>(std::move(map));
+}
 
 // The shard that an id belongs to, by its key form.
 inline size_t shard_of(std::string_view id_key, const DatabaseEntry& database) {

@@ -186,19 +186,6 @@ void describe_tasks(const DatabaseEntry& entry, const ShardInfo& shard, ClusterI
   info.tasks.push_back(std::move(task));
 }
 
-void describe_life(uint64_t own, const PeerStates& peers, NodeInfo& node) {
-  if (node.id == own) return;
-  auto silent = peers.silent_ms.find(node.id);
-  if (silent != peers.silent_ms.end()) node.silent_ms = silent->second;
-  bool linked = std::count(peers.connected.begin(), peers.connected.end(), node.id) > 0;
-  node.alive = linked && node.silent_ms && *node.silent_ms <= alive_ms;
-  if (auto found = peers.problems.find(node.id); found != peers.problems.end()) {
-    node.alive = false;
-    node.problem = found->second;
-  }
-  if (node.alive) node.silent_ms.reset();
-}
-
 void describe_replicas(const PeerStates& peers, ShardInfo& shard) {
   shard.problems.clear();  // of the replica that has answered: its node tells that as well
   for (uint64_t node : shard.nodes) {
@@ -241,6 +228,19 @@ std::string blocker_of_node(const ClusterMap& map, const ClusterInfo& info, cons
 }
 
 }  // namespace
+
+void describe_life(uint64_t own, const PeerStates& peers, NodeInfo& node) {
+  if (node.id == own) return;
+  auto silent = peers.silent_ms.find(node.id);
+  if (silent != peers.silent_ms.end()) node.silent_ms = silent->second;
+  bool linked = std::count(peers.connected.begin(), peers.connected.end(), node.id) > 0;
+  node.alive = linked && node.silent_ms && *node.silent_ms <= alive_ms;
+  if (auto found = peers.problems.find(node.id); found != peers.problems.end()) {
+    node.alive = false;
+    node.problem = found->second;
+  }
+  if (node.alive) node.silent_ms.reset();
+}
 
 NodeInfo describe_node(const ClusterMap& map, const NodeEntry& node) {
   NodeInfo info;

@@ -10,6 +10,9 @@ namespace jade {
 // What the catalog says of a node; whether it is alive is for describe_cluster().
 NodeInfo describe_node(const ClusterMap& map, const NodeEntry& node);
 
+// Whether the node is alive, and why its messages do not count. `own`: as below.
+void describe_life(uint64_t own, const PeerStates& peers, NodeInfo& node);
+
 // Completes `info`, which has the nodes as describe_node() gives them, the databases with their
 // shards, and the master: who is alive, which replicas do not serve, what moves, and what that
 // waits for. `own`: the node that is asked, which knows what `peers` says of the others.

@@ -1,5 +1,6 @@
 #include "actors/gateway.h"
 
+#include "actors/catalog.h"
 #include "actors/errors.h"
 
 namespace jade {
@@ -94,6 +95,17 @@ gateway_actor::behavior_type refusing(gateway_actor::pointer self, const caf::er
 
 }  // namespace
 
+Status gateway_state::check_room(const DatabaseSpec& spec) const {
+  const size_t share = (size_t{spec.shards} * spec.replicas + nodes - 1) / nodes;
+  if (options.replicas_max == 0 || replicas + share <= options.replicas_max) return {};
+  return Status(Code::failed_precondition,
+                "the node has replicas of " + std::to_string(replicas) + " shards, and would get " +
+                    std::to_string(share) +
+                    " more, but the limit of open files (ulimit -n) leaves " + "room for " +
+                    std::to_string(options.replicas_max) +
+                    " only; raise it and start the node again");
+}
+
 gateway_actor::behavior_type gateway(gateway_actor::stateful_pointer<gateway_state> self,
                                      GatewayOptions options, ingest_actor ingest, query_actor query,
                                      master_actor master, node_actor node) {
@@ -114,10 +126,17 @@ gateway_actor::behavior_type gateway(gateway_actor::stateful_pointer<gateway_sta
           auto why = to_error(unavailable(routes.refused.message()));
           return self->become(refusing(self, why, node));
         }
+        if (routes.replicas) self->state.replicas = routes.replicas->size();
+        if (routes.map) self->state.nodes = std::max<size_t>(1, routes.map->nodes.size());
         self->send(ingest, routes);
         self->send(query, routes);
       },
-      [=](CreateDatabase& create) { return change_database(create.spec.name, create); },
+      [=](CreateDatabase& create) -> caf::result<DatabaseInfo> {
+        Status status = validate(create.spec);
+        if (status.ok()) status = self->state.check_room(create.spec);
+        if (!status.ok()) return to_error(status);
+        return change_database(create.spec.name, create);
+      },
       [=](DropDatabase& drop) -> caf::result<DatabaseInfo> {
         // Answered with what it was.
         auto promise = self->make_response_promise<DatabaseInfo>();

@@ -12,6 +12,7 @@ struct GatewayOptions {
   // Bytes of writes that were accepted and not yet answered.
   size_t inflight_bytes_max = 256u << 20;
   // A database is created when its shards serve; no longer than this.
+  size_t replicas_max = 0;  // NodeConfig::replicas_max
   caf::timespan create_timeout = std::chrono::seconds(30);
 };
 
@@ -19,6 +20,12 @@ struct gateway_state {
   static inline const char* name = "gateway";
   GatewayOptions options;
   size_t inflight_bytes = 0;
+  size_t replicas = 0;  // that this node has
+  size_t nodes = 1;     // that the cluster has
+
+  // Why this node cannot take its share of the database's replicas; ok: it can. Others are taken to
+  // be like it.
+  Status check_room(const DatabaseSpec& spec) const;
 };
 
 gateway_actor::behavior_type gateway(gateway_actor::stateful_pointer<gateway_state> self,

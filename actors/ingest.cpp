@@ -520,11 +520,12 @@ struct Writing {
     if (!missing_rows.empty()) {
       if (Status noted = note_missing(part, written, missing_rows); !noted.ok()) failure = noted;
     }
-    auto see = [this](uint64_t group, uint64_t index) {
-      indexes[group] = std::max(indexes[group], index);
-    };
-    see(written.group, written.index);
-    for (auto [group, index] : written.reached) see(group, index);
+    see(written);
+  }
+  // For the token.
+  void see(const ShardWritten& written) {
+    note_applied(indexes, {{written.group, written.index}});
+    note_applied(indexes, written.reached);
   }
   void finish_one() {
     if (--missing > 0) return;
@@ -683,8 +684,7 @@ void delete_matching(ingest_pointer self, std::shared_ptr<Writing> all, uint64_t
             continue;
           }
           all->affected += answer->affected;
-          uint64_t& index = all->indexes[answer->group];
-          index = std::max(index, answer->index);
+          all->see(*answer);
         }
         if (!moved || now_ms(self) >= retry_until) return all->finish_one();
         run_later(self, retry_interval, [=] { delete_matching(self, all, retry_until, request); });

@@ -23,6 +23,7 @@
 #include "actors/node.h"
 #include "actors/peer.h"
 #include "actors/scheduler.h"
+#include "actors/shard_files.h"
 #include "storage/env.h"
 
 namespace jade {
@@ -296,6 +297,7 @@ Result<std::unique_ptr<Node>> Node::open(NodeOptions options) {
   for (const std::string& role : options.roles) {
     config.roles |= static_cast<uint8_t>(*parse_role(role));
   }
+  config.replicas_max = open_files_max() / 2 / files_per_replica;
   config.replace_after_ms = uint64_t{options.replace_after_s} * 1000;
   bool cluster = !options.cluster_listen.empty();
   if (cluster) {

@@ -263,7 +263,7 @@ struct LifeChecked {
 // Of the messages between nodes, and of what is in the logs that they share: those of another
 // version may mean something else. But
 // Hello and JoinCluster look the same in all, so that their sender is told so.
-constexpr uint32_t cluster_protocol = 10;
+constexpr uint32_t cluster_protocol = 11;
 
 // Who are you? failed_precondition: of another cluster, or another version. not_found: the node
 // that asks was a member and has been removed, which whoever knows it knows for ever; one who is
@@ -280,13 +280,20 @@ struct HelloReply {
 
 // How are your shards? Each node asks all others every second, which also shows whether they
 // answer. not_found as to Hello.
+//
+// By these they also hear where the others are. The catalog may not know that yet: where several
+// nodes have other addresses since their start, it cannot be changed before they have found each
+// other.
 struct AskNode {
   std::string cluster_id;
   uint64_t node = 0;
+  std::string address;  // of its cluster port
 };
 struct NodeReport {
   // Why replicas there do not serve, by group: of the first 100.
   std::map<uint64_t, std::string> problems;
+  // What nodes that are connected there say where they are, and its own.
+  std::map<uint64_t, std::string> addresses = {};
 };
 
 // May this node become a member? From a node without a cluster, or one that has
@@ -716,8 +723,8 @@ JADE_INSPECT(CheckLife, x.node, x.known.id, x.known.version)
 JADE_INSPECT(LifeChecked, x.life, x.remembered)
 JADE_INSPECT(Hello, x.cluster_id, x.node, x.protocol)
 JADE_INSPECT(HelloReply, x.cluster_id, x.node)
-JADE_INSPECT(AskNode, x.cluster_id, x.node)
-JADE_INSPECT(NodeReport, x.problems)
+JADE_INSPECT(AskNode, x.cluster_id, x.node, x.address)
+JADE_INSPECT(NodeReport, x.problems, x.addresses)
 JADE_INSPECT(JoinCluster, x.route, x.cluster_id, x.node, x.name, x.address, x.api_address, x.roles,
              x.protocol)
 JADE_INSPECT(RaftMember, x.node, x.voter, x.address)

@@ -198,6 +198,7 @@ Result<std::unique_ptr<NodeRuntime>> NodeRuntime::start(caf::actor_system& syste
   node->query_ = system.spawn(query, std::move(query_options));
   GatewayOptions gateway_options;
   gateway_options.inflight_bytes_max = config.inflight_bytes_max;
+  gateway_options.replicas_max = config.replicas_max;
   node->gateway_ = system.spawn(jade::gateway, gateway_options, node->ingest_, node->query_,
                                 node->master_, node->node_);
   Wired wired{node->gateway_, node->master_, node->node_};

@@ -76,6 +76,9 @@ struct NodeConfig {
   // actors have threads of their own.
   uint32_t builders = 1;
   uint32_t clients = 2;
+  // Databases are not created for whose shards a node would have more replicas, as their files
+  // could not all be open; 0: they are.
+  size_t replicas_max = 0;
   size_t cache_bytes = 64u << 20;
   size_t inflight_bytes_max = 256u << 20;
   uint32_t raft_tick_ms = 100;

@@ -95,6 +95,17 @@ void not_heard_of(peer_pointer self, uint64_t node, const caf::error& error) {
   if (error == caf::sec::request_timeout) self->state.links[node].silent = true;
 }
 
+// Where a node says, or another has heard it say, that it is.
+void learn(peer_pointer self, uint64_t node, const std::string& address) {
+  auto link = self->state.links.find(node);
+  bool known = link != self->state.links.end() && link->second.told == address;
+  if (known || link == self->state.links.end() || !parse_address(address).ok()) return;
+  link->second.told = address;
+  link->second.by_catalog = false;
+  // The lower id dials.
+  if (!link->second.remote && node > self->state.id()) link->second.retry_ms = 0;
+}
+
 // How its shards are; that it answers, and that this node is still a member, shows as well.
 void ask_node(peer_pointer self, uint64_t node) {
   peer_state::Link& link = self->state.links[node];
@@ -105,12 +116,15 @@ void ask_node(peer_pointer self, uint64_t node) {
     asked.ask_ms = now_ms(self) + ask_interval_ms;
     return asked;
   };
+  const NodeContext& context = *self->state.context;
   self->request(link.remote, hello_timeout,
-                AskNode{self->state.context->membership->cluster_id(), self->state.id()})
+                AskNode{context.membership->cluster_id(), self->state.id(),
+                        context.config.cluster_address})
       .then(
           [self, node, over](NodeReport& report) {
             over().reported = std::move(report.problems);
             heard_of(self, node);
+            for (const auto& [other, address] : report.addresses) learn(self, other, address);
           },
           [self, node, over](const caf::error& error) {
             over();
@@ -194,11 +208,14 @@ void connect(peer_pointer self, const std::string& address,
 void connect_to(peer_pointer self, uint64_t node) {
   peer_state::Link& link = self->state.links[node];
   link.connecting = true;
+  const std::string address = link.next_address();
   auto over = [self, node] {
-    self->state.links[node].connecting = false;
+    peer_state::Link& dialled = self->state.links[node];
+    dialled.connecting = false;
+    dialled.by_catalog = !dialled.by_catalog && !dialled.address.empty();
     put_off(self, node);
   };
-  connect(self, link.address, [self, node, over](Result<peer_actor> remote) {
+  connect(self, address, [self, node, over, address](Result<peer_actor> remote) {
     self->state.links[node].dial_failure = remote.ok() ? "" : remote.status().message();
     if (!remote.ok()) return over();
     self->request(*remote, hello_timeout,
@@ -211,35 +228,38 @@ void connect_to(peer_pointer self, uint64_t node) {
               link_up(self, reply.node, remote);
               heard_of(self, reply.node);
             },
-            [self, node, over](const caf::error& error) {
+            [self, node, over, address](const caf::error& error) {
               over();
               // That nothing answers is no news; that the wrong one does is.
               Status status = to_status(error);
               if (status.code() == Code::not_found) return leave(self);
               peer_state::Link& refused = self->state.links[node];
-              refused.dial_failure = "node at " + refused.address + ": " + status.message();
+              refused.dial_failure = "node at " + address + ": " + status.message();
               if (status.code() != Code::failed_precondition ||
                   refused.failure == status.message()) {
                 return;
               }
               refused.failure = status.message();
               self->state.context->say(LogLevel::error, "peer",
-                                       "node at " + refused.address + ": " + status.message());
+                                       "node at " + address + ": " + status.message());
             });
   });
 }
 
 // This node is a member of a cluster, and was told to join one at an address of which its
-// cluster does not know: is it another? Nothing is done then but to say so.
+// cluster does not know: is it another? Nothing is done then but to say so. Or members of its own
+// have moved there, of whom it may reach nobody else.
 void check_join(peer_pointer self) {
   peer_state& state = self->state;
-  if (state.join_checked || state.joining || now_ms(self) < state.join_ms) return;
   const auto& targets = state.context->config.join;
+  if (state.joining || targets.empty() || now_ms(self) < state.join_ms) return;
+  bool alone = !state.links.empty();
   for (const auto& [id, link] : state.links) {
-    bool known = std::find(targets.begin(), targets.end(), link.address) != targets.end();
+    bool known = std::find(targets.begin(), targets.end(), link.latest_address()) != targets.end();
     state.join_checked = state.join_checked || known;
+    alone = alone && !link.remote;
   }
-  if (state.join_checked) return;
+  if (state.join_checked && !alone) return;
   state.joining = true;
   const std::string& target = targets[state.next_join++ % targets.size()];
   auto over = [self](bool checked) {
@@ -251,18 +271,25 @@ void check_join(peer_pointer self) {
     if (!remote.ok()) return over(false);
     self->request(*remote, hello_timeout,
                   Hello{self->state.context->membership->cluster_id(), self->state.id()})
-        .then([over](const HelloReply&) { over(true); },
-              [self, over, target](const caf::error& error) {
-                Status status = to_status(error);
-                if (status.code() == Code::not_found) leave(self);
-                bool refused = status.code() == Code::failed_precondition;
-                over(refused);
-                if (!refused) return;
-                self->state.context->say(LogLevel::error, "peer",
-                                         "told to join " + target + ", but " + status.message() +
-                                             "; it goes on as what it is. To join, start it with "
-                                             "an empty data directory");
-              });
+        .then(
+            [self, over, remote = *remote](const HelloReply& reply) {
+              over(true);
+              if (self->state.links.count(reply.node) == 0) return;
+              link_up(self, reply.node, remote);
+              heard_of(self, reply.node);
+            },
+            [self, over, target](const caf::error& error) {
+              Status status = to_status(error);
+              if (status.code() == Code::not_found) leave(self);
+              bool refused = status.code() == Code::failed_precondition;
+              const bool said = self->state.join_checked;
+              over(refused);
+              if (!refused || said) return;
+              self->state.context->say(LogLevel::error, "peer",
+                                       "told to join " + target + ", but " + status.message() +
+                                           "; it goes on as what it is. To join, start it with "
+                                           "an empty data directory");
+            });
   });
 }
 
@@ -713,6 +740,16 @@ NodeReport peer_state::report() const {
     if (out.problems.size() == reported_max) break;
     out.problems.insert(problem);
   }
+  out.addresses = addresses();
+  return out;
+}
+
+std::map<uint64_t, std::string> peer_state::addresses() const {
+  std::map<uint64_t, std::string> out;
+  out[id()] = context->config.cluster_address;
+  for (const auto& [node, link] : links) {
+    if (link.remote && !link.told.empty()) out[node] = link.told;
+  }
   return out;
 }
 
@@ -726,12 +763,12 @@ Status peer_state::check_asker(const std::string& cluster_id, uint64_t node) con
 bool peer_state::is_taken(const std::string& address) const {
   return std::any_of(links.begin(), links.end(), [&](const auto& entry) {
     const Link& link = entry.second;
-    return link.address == address && (link.remote || link.connecting);
+    return link.latest_address() == address && (link.remote || link.connecting);
   });
 }
 
 uint64_t peer_state::reachable(uint64_t group, size_t turn) const {
-  const ShardPlacement* placement = map ? find_placement(*map, group) : nullptr;
+  const ShardPlacement* placement = map ? map->placement_of(group) : nullptr;
   if (placement == nullptr) return 0;
   std::vector<uint64_t> others = others_of(*placement, id());
   std::erase_if(others, [this](uint64_t node) {
@@ -801,6 +838,7 @@ peer_actor::behavior_type peer(peer_pointer self, NodeContextPtr context) {
       [self](const AskNode& ask) -> caf::result<NodeReport> {
         Status status = self->state.check_asker(ask.cluster_id, ask.node);
         if (!status.ok()) return to_error(status);
+        learn(self, ask.node, ask.address);
         return self->state.report();
       },
       [self](JoinCluster& m) { return pass_to_master<JoinedCluster>(self, m); },
@@ -861,7 +899,7 @@ peer_actor::behavior_type peer(peer_pointer self, NodeContextPtr context) {
             continue;
           }
           // Whoever was removed has its answer.
-          if (state.removed || state.is_taken(link.address)) continue;
+          if (state.removed || state.is_taken(link.next_address())) continue;
           connect_to(self, node);
         }
         bool may_join = !state.joining && !state.context->config.join.empty();
@@ -872,7 +910,7 @@ peer_actor::behavior_type peer(peer_pointer self, NodeContextPtr context) {
           announce(self);
           record_life(self);
         }
-        if (member && state.refusal.ok() && !state.context->config.join.empty()) check_join(self);
+        if (member && state.refusal.ok()) check_join(self);
         tell_out_of_touch(self);
         self->delayed_send(self, tick_interval, Tick{});
       },

@@ -38,9 +38,14 @@ struct peer_state {
 
   // One other node.
   struct Link {
-    std::string address;  // to connect to; "": it must connect to us
-    peer_actor remote;    // null: not connected
+    std::string address;  // by the catalog, to connect to; "": it must connect to us
+    std::string told;     // the same by itself, in the life of this process; "": it has not said
+    bool by_catalog = false;  // the one to try next, where these differ
+    peer_actor remote;        // null: not connected
     bool connecting = false;
+
+    const std::string& latest_address() const { return told.empty() ? address : told; }
+    const std::string& next_address() const { return by_catalog ? address : latest_address(); }
     uint64_t retry_ms = 0;
     uint64_t ping_ms = 0;              // when to ask whether it still answers; 0: being asked
     std::string failure;               // said already
@@ -78,7 +83,7 @@ struct peer_state {
   size_t next_join = 0;       // of the addresses to join by
   uint64_t join_ms = 0;       // when to try again
   std::string join_failure;   // said already
-  bool join_checked = false;  // that it is this cluster
+  bool join_checked = false;  // that those to join by are of this cluster, or that they are not
   std::string out_of_touch;   // said to the node already
   uint64_t announce_ms = 0;
   std::string announce_failure;  // said already
@@ -98,6 +103,8 @@ struct peer_state {
   NodeReport report() const;
   // not_found: that node has been removed from this cluster.
   Status check_asker(const std::string& cluster_id, uint64_t node) const;
+  // Of nodes that are connected, and this one.
+  std::map<uint64_t, std::string> addresses() const;
   // Another node is, or may be, at this address: one that was removed or lost its
   // disk leaves it to its successor.
   bool is_taken(const std::string& address) const;

@@ -391,7 +391,7 @@ struct RowEraser : std::enable_shared_from_this<RowEraser> {
       if (!written.ok()) return self->done(written.status());
       self->total.index = written->index;
       self->total.affected += written->affected;
-      self->total.reached = std::move(written->reached);
+      note_applied(self->total.reached, written->reached);
       self->go_on();
     };
     trim ? shard->propose(encode(command), next_one) : shard->write(encode(command), next_one);
@@ -483,6 +483,7 @@ struct MatchEraser : std::enable_shared_from_this<MatchEraser> {
                              if (!written.ok()) return next->fail(written.status());
                              const uint64_t affected = written->affected;
                              written->affected += next->total.affected;
+                             note_applied(written->reached, next->total.reached);
                              next->total = std::move(*written);
                              affected < count ? next->go_on() : next->finish();
                            });
@@ -877,6 +878,7 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
   state.replica = std::move(*replica);
   state.front = state.context->fronts->add(state.group);
   if (state.replica->homes() != nullptr) state.vector_home = std::make_unique<VectorHome>(state);
+  state.split_asked_ms = now_ms(self);  // of one that had been asked for before
   if (Status status = state.start(); !status.ok()) {
     state.fail(status);
   } else {

@@ -21,6 +21,10 @@ namespace jade {
 
 struct NodeContext;
 
+// So many a replica has open all the time: of each of its two stores the lock, the manifest and the
+// log, and some tables.
+constexpr size_t files_per_replica = 8;
+
 std::string shard_directory(const std::string& data_dir, uint64_t group);
 // Of what is in it.
 std::string data_directory(const std::string& shard_directory);

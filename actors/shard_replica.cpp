@@ -852,7 +852,7 @@ std::optional<std::string> ShardReplica::plan_maintenance(bool idle, bool quiet)
   uint32_t rows = growing.rows();
   idle = idle && meta_.merges.empty();
   if (rows >= seal_rows_max() || (idle && rows >= seal_rows_min()) ||
-      (idle && quiet && rows >= rows_worth_sealing)) {
+      (idle && quiet && growing.live >= rows_worth_sealing)) {
     return encode(SealCommand{growing.id});
   }
   if (!idle) return std::nullopt;
@@ -1058,7 +1058,8 @@ ShardInfo ShardReplica::describe() const {
       }
       info.segments.push_back(std::move(segment));
     }
-    bool final = grows ? part.rows() < rows_worth_sealing
+    // By rows that live: of dead ones a replica has more the longer it has been running.
+    bool final = grows ? part.live < rows_worth_sealing
                        : part.built() && !is_merging(part.id) && !part.is_outdated(options_.index);
     if (final) info.indexed_vectors += part.live;
   }

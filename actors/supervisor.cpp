@@ -23,13 +23,6 @@ constexpr auto split_interval = std::chrono::milliseconds(50);
 constexpr auto fetch_timeout = std::chrono::seconds(10);
 constexpr auto change_timeout = std::chrono::seconds(30);
 
-const DatabaseEntry* owner_of(const ClusterMap& map, uint64_t group) {
-  for (const auto& [name, entry] : map.databases) {
-    if (find_shard(entry, group) != nullptr) return &entry;
-  }
-  return nullptr;
-}
-
 // The groups of which this node holds a replica.
 std::set<uint64_t> groups_here(const ClusterMap& map, uint64_t node) {
   std::set<uint64_t> out;
@@ -43,10 +36,10 @@ std::set<uint64_t> groups_here(const ClusterMap& map, uint64_t node) {
   return out;
 }
 
-Placed placed_of(const ClusterMap& map, uint64_t group) {
-  const DatabaseEntry* owner = owner_of(map, group);
+Placed placed_of(const PublishedMap& map, uint64_t group) {
+  const DatabaseEntry* owner = map.owner_of(group);
   JADE_ASSERT(owner != nullptr);
-  Placed placed{*find_shard(*owner, group), owner->spec.index};
+  Placed placed{*map.placement_of(group), owner->spec.index};
   if (owner->by_vector()) placed.database = std::make_shared<const DatabaseEntry>(*owner);
   return placed;
 }
@@ -65,6 +58,14 @@ Status put_piece(const NodeContext& context, uint64_t group, const StateChunk& p
   RaftSnapshot snapshot{piece.index, piece.term, piece.configuration_index, piece.configuration,
                         "shard"};
   return finish_copy(context, group, std::exchange(copy, nullptr), snapshot);
+}
+
+// Whether these say the same of the group to its actor.
+bool is_placed_alike(const PublishedMap& before, const PublishedMap& now, uint64_t group) {
+  const DatabaseEntry *old_owner = before.owner_of(group), *owner = now.owner_of(group);
+  return old_owner != nullptr && !owner->by_vector() &&
+         *before.placement_of(group) == *now.placement_of(group) &&
+         old_owner->spec.index == owner->spec.index;
 }
 
 ShardReplica::Options replica_options(const NodeContext& context, const DatabaseSpec& spec,
@@ -96,7 +97,7 @@ void supervisor_state::adopt(ClusterMapPtr next, bool is_current) {
   // A replica that an old map does not name may hold what was acknowledged since.
   bool first = is_current && !current;
   current = current || is_current;
-  map = std::move(next);
+  const ClusterMapPtr before = std::exchange(map, std::move(next));
   std::set<uint64_t> wanted = groups_here(*map, context->config.node_id);
   if (first) {
     // What a crash left of dropped shards.
@@ -121,7 +122,8 @@ void supervisor_state::adopt(ClusterMapPtr next, bool is_current) {
     auto known = shards.find(group);
     if (known == shards.end()) {
       open(group);
-    } else if (known->second.actor && known->second.state != HostedShard::State::stopping) {
+    } else if (known->second.actor && known->second.state != HostedShard::State::stopping &&
+               !is_placed_alike(*before, *map, group)) {
       self->send(known->second.actor, placed_of(*map, group));
     }
   }
@@ -133,7 +135,7 @@ void supervisor_state::adopt(ClusterMapPtr next, bool is_current) {
 void supervisor_state::prepare_children() {
   if (!current || stopping) return;
   for (const auto& [group, shard] : shards) {
-    const ShardPlacement* placement = find_placement(*map, group);
+    const ShardPlacement* placement = map->placement_of(group);
     bool due = placement != nullptr && placement->child != 0 && !placement->divided &&
                shard.state == HostedShard::State::serving;
     if (!due || preparing.count(placement->child) > 0) continue;
@@ -212,7 +214,7 @@ void supervisor_state::forget_children(const std::set<uint64_t>& wanted) {
 
 void supervisor_state::open(uint64_t group) {
   if (!refused.ok()) return;
-  const DatabaseEntry* entry = owner_of(*map, group);
+  const DatabaseEntry* entry = map->owner_of(group);
   JADE_ASSERT(entry != nullptr);
   HostedShard& shard = shards[group];
   shard.state = HostedShard::State::opening;
@@ -234,7 +236,7 @@ void supervisor_state::open_drained(uint64_t group, const DatabaseSpec& spec) {
   auto opened_replica = std::make_shared<std::unique_ptr<ShardReplica>>();
   auto begun = std::make_shared<bool>(false);  // there is a log
   auto options = replica_options(*context, spec, group);
-  const ShardPlacement* known = find_placement(*map, group);
+  const ShardPlacement* known = map->placement_of(group);
   bool splits = known != nullptr && known->parent != 0;
   self->request(context->opener, caf::infinite,
                 BlockingTask{[opened_replica, begun, options, splits, context = context] {
@@ -256,7 +258,7 @@ void supervisor_state::open_drained(uint64_t group, const DatabaseSpec& spec) {
             auto found = shards.find(group);
             if (found == shards.end() || found->second.state != HostedShard::State::opening) return;
             if (!done.status.ok()) return fail(group, done.status);
-            const ShardPlacement* placement = find_placement(*map, group);
+            const ShardPlacement* placement = map->placement_of(group);
             if (placement == nullptr) return retire(group);
             if (!*opened_replica) return make_child(group);
             // By an old map this node could begin a group anew that it was a member of
@@ -284,7 +286,7 @@ void supervisor_state::open_drained(uint64_t group, const DatabaseSpec& spec) {
 void supervisor_state::make_child(uint64_t group) {
   auto found = shards.find(group);
   if (found == shards.end() || found->second.state != HostedShard::State::opening) return;
-  const ShardPlacement* placement = find_placement(*map, group);
+  const ShardPlacement* placement = map->placement_of(group);
   if (placement == nullptr) return retire(group);
   // As in open_drained(): by an old map this node could begin again what it has given up.
   if (!current) {
@@ -348,12 +350,12 @@ void supervisor_state::fail(uint64_t group, Status status) {
 }
 
 bool supervisor_state::has_peers(uint64_t group) const {
-  const ShardPlacement* placement = map ? find_placement(*map, group) : nullptr;
+  const ShardPlacement* placement = map ? map->placement_of(group) : nullptr;
   return placement != nullptr && placement->nodes.size() > 1;
 }
 
 bool supervisor_state::is_joining(uint64_t group) const {
-  const ShardPlacement* placement = map ? find_placement(*map, group) : nullptr;
+  const ShardPlacement* placement = map ? map->placement_of(group) : nullptr;
   if (placement == nullptr) return false;
   const auto& joining = placement->joining;
   return placement->parent != 0 ||
@@ -395,7 +397,11 @@ void supervisor_state::replace(uint64_t group) {
               .then([this, group, last](const TaskDone& done) {
                 if (!done.status.ok()) {
                   shards[group].asking = false;
-                  return fail(group, done.status);
+                  // What it has acknowledged cannot be known any more, so no copy may replace it.
+                  shards[group].log_damaged = done.status.code() == Code::corruption;
+                  return fail(group,
+                              done.status.with_context(
+                                  "the log of this replica is damaged; drain or replace the node"));
                 }
                 fetch(group, *last);
               });
@@ -490,6 +496,7 @@ void supervisor_state::remove(uint64_t group) {
   if (waits_for_copy(group, [this, group] { remove(group); })) return;
   self->request(context->opener, caf::infinite, BlockingTask{[context = context, group] {
                   Status status = remove_shard(*context, group);
+                  if (context->seams.give_memory_back) context->seams.give_memory_back();
                   if (!status.ok()) {
                     // Tried again when the node starts.
                     context->say(LogLevel::warning, "node",
@@ -553,7 +560,7 @@ bool supervisor_state::settled(const AwaitVersion& await) const {
   if (!map || map->version < await.version) return false;
   if (map->nodes.count(context->config.node_id) == 0) return false;
   for (const auto& [group, shard] : shards) {
-    const DatabaseEntry* entry = owner_of(*map, group);
+    const DatabaseEntry* entry = map->owner_of(group);
     if (!await.database.empty() && entry != nullptr && entry->spec.name != await.database) continue;
     if (is_joining(group)) continue;
     if (shard.state != HostedShard::State::serving && shard.state != HostedShard::State::failed) {
@@ -577,7 +584,7 @@ Status supervisor_state::readiness(const std::string& database) const {
   }
   for (const auto& [group, shard] : shards) {
     if (shard.state == HostedShard::State::serving || is_joining(group)) continue;
-    const DatabaseEntry* entry = owner_of(*map, group);
+    const DatabaseEntry* entry = map->owner_of(group);
     if (entry == nullptr || (!database.empty() && entry->spec.name != database)) continue;
     std::string what =
         "shard " + std::to_string(group) + " of database \"" + entry->spec.name + "\"";
@@ -704,9 +711,16 @@ caf::result<NodeInfo> supervisor_state::change_node(const ChangeNodeRequest& req
   auto fail = [promise](const caf::error& error) mutable { promise.deliver(error); };
   auto answer = [=, this](const MasterInfo& leader) mutable {
     auto now = map->nodes.find(node.id);
-    NodeInfo info = jade::describe_node(*map, now == map->nodes.end() ? node : now->second);
-    info.votes = leader.voters.count(node.id) > 0;
-    promise.deliver(std::move(info));
+    auto info = std::make_shared<NodeInfo>(
+        jade::describe_node(*map, now == map->nodes.end() ? node : now->second));
+    info->votes = leader.voters.count(node.id) > 0;
+    self->request(peer, std::chrono::seconds(10), DescribePeers{})
+        .then(
+            [=, this](const PeerStates& peers) mutable {
+              describe_life(context->config.node_id, peers, *info);
+              promise.deliver(std::move(*info));
+            },
+            fail);
   };
   auto known_here = [=, this](const CatalogApplied&) {
     self->request(master, std::chrono::seconds(10), DescribeMaster{}).then(answer, fail);
@@ -797,7 +811,7 @@ node_actor::behavior_type supervisor(node_actor::stateful_pointer<supervisor_sta
           bool failed = shard.state == HostedShard::State::failed;
           if (failed && shard.failure.code() != Code::corruption) {
             state.open(group);
-          } else if ((failed && state.has_peers(group)) ||
+          } else if ((failed && state.has_peers(group) && !shard.log_damaged) ||
                      shard.state == HostedShard::State::replacing) {
             state.replace(group);
           }

@@ -27,6 +27,7 @@ struct HostedShard {
   Status failure;
   std::shared_ptr<ShardStore> copy;  // being filled, while replacing
   bool asking = false;               // for a piece of it
+  bool log_damaged = false;          // so that it cannot be replaced either
   size_t copies_begun = 0;           // each of another node than the one before
   std::string trouble;               // what it says itself, though it serves; "": all is well
 };
@@ -46,12 +47,12 @@ struct supervisor_state {
   // until then it is open.
   std::map<uint64_t, std::function<void()>> preparing;
   std::set<uint64_t> prepared;
-  std::set<uint64_t> copied;  // wholly or in part
+  std::set<uint64_t> copied;        // wholly or in part
   Code prepare_failure = Code::ok;  // said already
   bool current = false;             // the map is; before, nothing is removed by it
   std::string out_of_touch;         // OutOfTouch
   CatalogTrouble catalog_trouble;
-  Status refused;                   // why the node takes no part any more; ok: it does
+  Status refused;  // why the node takes no part any more; ok: it does
 
   node_actor::stateful_pointer<supervisor_state> self;
 

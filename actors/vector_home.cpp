@@ -185,8 +185,7 @@ void VectorHome::send(std::shared_ptr<Batch> batch, bool take) {
                          for (const auto& answer : answers) {
                            ok = ok && answer.ok();
                            if (!ok) break;
-                           uint64_t& index = batch->reached[answer->group];
-                           index = std::max(index, answer->index);
+                           note_applied(batch->reached, {{answer->group, answer->index}});
                          }
                          if (ok && take) return send(batch, false);
                          forwarding_ = false;
@@ -201,10 +200,7 @@ void VectorHome::send(std::shared_ptr<Batch> batch, bool take) {
 
 void VectorHome::arrived(const Batch& batch) {
   through_ = batch.changes.through;
-  for (auto [cell, index] : batch.reached) {
-    uint64_t& seen = reached_[cell];
-    seen = std::max(seen, index);
-  }
+  note_applied(reached_, batch.reached);
   release();
   // Nobody waits for this: another leader would send the batch again.
   shard_.raft->propose(encode(ForwardedCommand{through_}), [](Result<uint64_t>) {});

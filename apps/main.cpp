@@ -10,6 +10,7 @@
 
 #include "apps/commands.h"
 #include "apps/usage/unknown_command.h"
+#include "storage/env.h"
 
 namespace {
 
@@ -37,6 +38,7 @@ void keep_few_heaps() {
 
 int main(int argc, char** argv) {
   keep_few_heaps();
+  jade::raise_open_files_max();
   CLI::App app{"JadeVectorDB, a vector database: stores vectors and finds the nearest ones.",
                "jade"};
   app.set_version_flag("--version", "jade " JADE_VERSION);

@@ -303,11 +303,17 @@ void Handlers::handle(const RouteMatch& match, HttpRequest& request, Responder r
     case RouteId::root: return respond(json_response(root_document()));
     case RouteId::healthz: return respond(json_response(R"({"status":"ok"})"));
     case RouteId::readyz:
-      return api_.ready(answer<std::string>(respond, [](const std::string& detail) {
+      return api_.ready([respond](Result<std::string> detail) {
+        // Whatever the reason, it is the node that is not ready.
+        if (!detail.ok()) {
+          return respond(error_response(unavailable(detail.status().code() == Code::unavailable
+                                                        ? detail.status().message()
+                                                        : detail.status().to_string())));
+        }
         std::string out;
-        JsonObject(out).field("status", "ready").field("detail", detail).close();
-        return out;
-      }));
+        JsonObject(out).field("status", "ready").field("detail", *detail).close();
+        respond(json_response(std::move(out)));
+      });
     case RouteId::metrics: return show_metrics(std::move(respond));
     case RouteId::openapi: return respond(json_response(std::string(openapi_document())));
     case RouteId::cluster:

@@ -23,6 +23,7 @@ constexpr std::string_view refused_response =
     "Retry-After: 1\r\nConnection: close\r\n\r\n"
     R"({"error":{"code":"unavailable","message":"too many connections are open; retry"}}  )";
 constexpr auto accept_pause = std::chrono::milliseconds(100);
+constexpr auto accept_warn_pause = std::chrono::minutes(1);
 
 }  // namespace
 
@@ -89,7 +90,9 @@ struct HttpServer::Impl {
 
   // Out of descriptors or memory: what is open shall end first.
   void pause_accepting(const error_code& error) {
-    if (shared.options.warn) {
+    const Clock::time_point now = Clock::now();
+    if (shared.options.warn && now >= warn_from) {
+      warn_from = now + accept_warn_pause;
       shared.options.warn("cannot accept a connection: " + error.message());
     }
     accept_timer.emplace(loops[0]->io, accept_pause);
@@ -206,6 +209,7 @@ struct HttpServer::Impl {
   std::vector<asio::executor_work_guard<asio::io_context::executor_type>> guards;
   std::optional<tcp::acceptor> acceptor_;
   std::optional<asio::steady_timer> accept_timer;
+  Clock::time_point warn_from{};  // when the next failure to accept is told
   std::vector<std::thread> threads;
   size_t next_loop = 0;
   uint16_t port = 0;

@@ -120,14 +120,22 @@ bool Cluster::is_well(size_t machine) const {
 
 // ---- time
 
+namespace {
+
+// What clocks show at the start of a run. Far from 0, so that who takes 0 for a time waits for
+// ever.
+constexpr uint64_t booted_ns = 1'000'000'000 * ms;
+
+}  // namespace
+
 uint64_t Cluster::Machine::local_ns(uint64_t global) const {
   int64_t now = static_cast<int64_t>(global);
-  return static_cast<uint64_t>(now + now / 1000 * drift_permille);
+  return booted_ns + static_cast<uint64_t>(now + now / 1000 * drift_permille);
 }
 
 uint64_t Cluster::Machine::global_ns(uint64_t local) const {
   int64_t rate = 1000 + drift_permille;
-  int64_t wanted = static_cast<int64_t>(local);
+  int64_t wanted = static_cast<int64_t>(local - booted_ns);
   int64_t global = wanted / rate * 1000;
   while (global + global / 1000 * drift_permille < wanted) global += 500;
   return static_cast<uint64_t>(global);

@@ -90,6 +90,7 @@ std::vector<Fault> Faults::possible(size_t machine) const {
   may(Fault::slow_link, several && network_is_well());
   may(Fault::disconnect, several);
   may(Fault::pause, several && well);
+  may(Fault::blackout, several);
   return kinds;
 }
 
@@ -107,6 +108,7 @@ void Faults::strike() {
     case Fault::partition: partition(); break;
     case Fault::slow_link: slow_down(machine); break;
     case Fault::disconnect: cluster_.disconnect(machine, cluster_.pick_member()); break;
+    case Fault::blackout: black_out(); break;
     case Fault::pause: cluster_.pause(machine, (50 + run_.draw(4000)) * ms); break;
     default: strike_disk(machine, kind);
   }
@@ -130,6 +132,13 @@ void Faults::strike_at_sync(size_t machine) {
   const uint64_t most = run_.draw(2) == 0 ? 2 : 30;
   const bool before = run_.draw(2) == 0;
   cluster_.end_at_sync(machine, 1 + run_.draw(most), before, power);
+}
+
+void Faults::black_out() {
+  const bool power = run_.draw(2) == 0;
+  for (size_t i : cluster_.members()) {
+    if (cluster_.running(i)) cluster_.end(i, power);
+  }
 }
 
 // A leader is most easily wronged when few know of it yet.

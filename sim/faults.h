@@ -42,6 +42,7 @@ class Faults {
   void strike();
   void strike_disk(size_t machine, Fault kind);
   void strike_at_sync(size_t machine);
+  void black_out();
   void strike_at_election(size_t leader);
   void partition();
   void cut_in_two(uint64_t side);

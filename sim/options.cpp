@@ -4,10 +4,10 @@ namespace jade::sim {
 namespace {
 
 constexpr const char* fault_names[fault_count] = {
-    "crash",     "power_loss", "crash_at_sync", "disk_full", "read_corruption",
-    "partition", "slow_link",  "disconnect",    "pause",     "drift",
-    "election",  "lost_disk",  "old_disk",      "bit_rot",   "join",
-    "drain",     "remove",     "replicas",      "split",     "reindex"};
+    "crash",     "power_loss", "crash_at_sync", "disk_full", "read_corruption", "partition",
+    "slow_link", "disconnect", "pause",         "drift",     "blackout",        "election",
+    "lost_disk", "old_disk",   "bit_rot",       "join",      "drain",           "remove",
+    "replicas",  "split",      "reindex"};
 
 }  // namespace
 

@@ -23,6 +23,7 @@ enum class Fault : uint8_t {
   disconnect,  // of the connection of two nodes
   pause,       // of a process, as by SIGSTOP
   drift,       // clocks run up to a fifth too fast or too slow
+  blackout,    // all processes die at once, or all machines lose power
   election,    // of a leader: it, or others who may have voted for it, are hit at once
   lost_disk,   // a node comes back as a new one, with nothing; one at a time
   old_disk,    // the same, but first with what its disk held earlier, and is refused
@@ -35,7 +36,7 @@ enum class Fault : uint8_t {
   split,     // of a shard in two
   reindex,   // of the database: another type or other parameters
 };
-constexpr size_t fault_count = 20;
+constexpr size_t fault_count = 21;
 const char* name_of(Fault fault);
 // Nothing: no fault has this name.
 std::optional<Fault> fault_of(std::string_view name);

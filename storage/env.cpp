@@ -82,12 +82,9 @@ leveldb::Status DurableEnv::NewAppendableFile(const std::string& path,
 
 namespace {
 
-// A quarter of the files that the process may have open; more are opened for each read.
+// More are opened for each read.
 size_t kept_open_max() {
-  static const size_t most = [] {
-    rlimit limit{};
-    return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? static_cast<size_t>(limit.rlim_cur / 4) : 0;
-  }();
+  static const size_t most = open_files_max() / 4;
   return most;
 }
 std::atomic<size_t> kept_open{0};
@@ -173,9 +170,26 @@ class FileSystem final : public leveldb::EnvWrapper {
     *out = new RandomFile(descriptor, path, !rows);
     return leveldb::Status::OK();
   }
+  // Nobody reads it, and each store would keep a file open for it.
+  leveldb::Status NewLogger(const std::string& path, leveldb::Logger** out) override {
+    *out = nullptr;
+    return leveldb::Status::NotSupported(path);
+  }
 };
 
 }  // namespace
+
+size_t open_files_max() {
+  rlimit limit{};
+  return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? static_cast<size_t>(limit.rlim_cur) : 0;
+}
+
+void raise_open_files_max() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
 
 leveldb::Env* file_system() {
   // Never destroyed: threads of LevelDB may outlive main().

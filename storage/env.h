@@ -54,8 +54,14 @@ class HintedFile : public leveldb::RandomAccessFile {
 // a part of memory, where a file that was cut or a disk that fails would end the process. What
 // lies in a directory called "rows" (storage/row_file.h) is not read ahead: each row that is not
 // in the kernel's cache would cost the 32 pages around it. Keeps up to a quarter of the files
-// open that the process may have. Lives as long as the program.
+// open that the process may have. LevelDB writes no log of its doings. Lives as long as the
+// program.
 leveldb::Env* file_system();
+
+// How many files this process may have open.
+size_t open_files_max();
+// As many as it may allow itself, from now on.
+void raise_open_files_max();
 
 // The same failure in our vocabulary: disk_full where the disk is full, corruption where a file is
 // damaged or missing, else io_error.

@@ -37,6 +37,8 @@ class KvStore {
   static Result<std::unique_ptr<KvStore>> open(leveldb::Env* env, const std::string& dir,
                                                KvOptions options);
 
+  const std::string& dir() const { return dir_; }
+
   // Any thread may call these.
   Result<std::optional<std::string>> get(std::string_view key, const Snapshot& at = {}) const;
   // All or nothing. After a failure everything is refused until reopen(): half a

@@ -201,6 +201,7 @@ Result<std::map<uint64_t, LogStore::Extent>> LogStore::read_extents() const {
       } else {
         at->SeekToLast();
       }
+      if (!at->Valid()) break;  // damaged
       extent.end = load_big_endian(view_of(at->key()).substr(9)) + 1;
     } else {
       auto value = kv_->get(make_key(group, snapshot_tag));
@@ -220,7 +221,7 @@ Result<std::map<uint64_t, LogStore::Extent>> LogStore::read_extents() const {
     append_big_endian(next, group + 1);
     at->Seek(next);
   }
-  if (!at->status().ok()) return from_leveldb(at->status(), "reading the log");
+  if (!at->status().ok()) return from_leveldb(at->status(), "reading " + kv_->dir());
   return out;
 }
 
@@ -333,7 +334,7 @@ Result<LogStore::Loaded> LogStore::load(uint64_t group) const {
       return corruption("the log holds a key of an unknown form");
     }
   }
-  if (!at->status().ok()) return from_leveldb(at->status(), "reading the log");
+  if (!at->status().ok()) return from_leveldb(at->status(), "reading " + kv_->dir());
   uint64_t base = out.snapshot ? out.snapshot->index + 1 : 1;
   if (out.entries.empty()) {
     out.first_index = base;
@@ -364,7 +365,7 @@ Status LogStore::remove_group(uint64_t group) {
   for (at->Seek(prefix); at->Valid() && at->key().starts_with(prefix); at->Next()) {
     batch.Delete(at->key());
   }
-  if (!at->status().ok()) return from_leveldb(at->status(), "reading the log");
+  if (!at->status().ok()) return from_leveldb(at->status(), "reading " + kv_->dir());
   JADE_RETURN_IF_ERROR(write(batch));
   extents_.erase(group);
   return {};

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "storage/env.h"
+
 namespace jade {
 namespace {
 
@@ -34,7 +36,9 @@ HttpServerOptions http_options(const ServeConfig& config, ServeLog& log) {
   options.threads = config.http_threads;
   options.body_bytes_max = size_t{config.body_mib_max} << 20;
   options.inflight_body_bytes_max = size_t{config.inflight_mib_max} << 20;
-  options.connections_max = config.connections_max;
+  // The rest is for shards, tables and other nodes.
+  options.connections_max =
+      static_cast<uint32_t>(std::min<size_t>(config.connections_max, open_files_max() / 4 + 1));
   options.idle_timeout_ms = config.idle_timeout_ms;
   options.read_timeout_ms = config.read_timeout_ms;
   options.write_timeout_ms = config.write_timeout_ms;

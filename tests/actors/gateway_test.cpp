@@ -70,4 +70,22 @@ TEST_CASE("what is written beyond what may be in flight is refused until there i
   caf::anon_send_exit(ingest, caf::exit_reason::user_shutdown);
 }
 
+TEST_CASE("databases are created for whose shards there are files enough") {
+  gateway_state state;
+  DatabaseSpec spec;
+  spec.shards = 4;
+  spec.replicas = 3;
+  state.replicas = 60;
+  CHECK(state.check_room(spec).ok());  // there is no limit
+  state.options.replicas_max = 64;
+  CHECK(state.check_room(spec) ==
+        Status(Code::failed_precondition,
+               "the node has replicas of 60 shards, and would get 12 more, but the limit of open "
+               "files (ulimit -n) leaves room for 64 only; raise it and start the node again"));
+  state.nodes = 3;  // each of which gets a third
+  CHECK(state.check_room(spec).ok());
+  state.replicas = 61;
+  CHECK(state.check_room(spec).code() == Code::failed_precondition);
+}
+
 }  // namespace jade

@@ -117,6 +117,30 @@ TEST_CASE("what is sent again never goes to another database of the same name") 
   CHECK(*asked == std::vector<uint64_t>{7});
 }
 
+TEST_CASE("the token of a deletion by a filter has what it reached in other shards") {
+  test::ScriptedConfig config;
+  caf::actor_system system(config);
+  test::PeerScript script;
+  script.delete_matching = [](const ShardDeleteMatching&) {
+    ShardWritten written{7, 41, 2};
+    written.reached = {{7, 43}, {8, 12}};
+    return Result<ShardWritten>(written);
+  };
+  auto peer = system.spawn(test::scripted_peer, script);
+  auto actor = system.spawn(ingest, IngestOptions());
+  caf::scoped_actor self(system);
+  self->send(actor, test::routes_to(peer, 7, 1, {2}));
+  DeleteRequest request;
+  request.database = "a";
+  request.filter = "{}";
+  DeleteReply reply;
+  self->request(actor, caf::infinite, request)
+      .receive([&](const DeleteReply& given) { reply = given; },
+               [](const caf::error& error) { FAIL(to_status(error).to_string()); });
+  CHECK(reply.deleted == 2);
+  CHECK(reply.token == "7:43,8:12");
+}
+
 TEST_CASE("a large request is on its way to its shard a few parts at a time") {
   test::ScriptedConfig config;
   caf::actor_system system(config);

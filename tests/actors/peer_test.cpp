@@ -146,8 +146,9 @@ struct Peers {
     map->nodes[2] = {2, "b", "", "", false, 0, second};
     auto shards = std::make_shared<std::map<uint64_t, shard_actor>>();
     (*shards)[7] = caf::actor_cast<shard_actor>(caf::actor_cast<caf::strong_actor_ptr>(replica));
-    caf::anon_send(peer, RoutesChanged{1, caf::actor_cast<replica_actor>(peer), map, shards, shards,
-                                       std::make_shared<std::map<uint64_t, Status>>()});
+    caf::anon_send(
+        peer, RoutesChanged{1, caf::actor_cast<replica_actor>(peer), publish(*map), shards, shards,
+                            std::make_shared<std::map<uint64_t, Status>>()});
     run();
   }
 
@@ -358,7 +359,7 @@ TEST_CASE("only a node that is known to have been removed is told so") {
     Status status;
     auto failed = [&](const caf::error& error) { status = to_status(error); };
     p.system.spawn([&](caf::event_based_actor* asker) {
-      asker->request(p.peer, caf::infinite, AskNode{cluster_id, node})
+      asker->request(p.peer, caf::infinite, AskNode{cluster_id, node, "b:1"})
           .then([](const NodeReport&) {}, failed);
       asker->request(p.peer, caf::infinite, Hello{cluster_id, node})
           .then([](const HelloReply&) {},
@@ -455,7 +456,7 @@ TEST_CASE("a question goes on from who has no replica yet to the next, until one
     auto context = std::make_shared<NodeContext>();
     context->config.node_id = node;
     state.context = context;
-    state.map = map;
+    state.map = publish(*map);
     for (uint64_t other = 1; other <= 6; ++other) {
       if (other == node) continue;
       state.links[other].remote =
@@ -499,7 +500,7 @@ TEST_CASE("a node is called by its name where that is known") {
   CHECK(state.title(7) == "node 7");
   auto map = std::make_shared<ClusterMap>();
   map->nodes[7].name = "east-1";
-  state.map = map;
+  state.map = publish(*map);
   CHECK(state.title(7) == "node \"east-1\"");
   CHECK(state.title(8) == "node 8");
 }

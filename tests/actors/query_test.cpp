@@ -62,7 +62,7 @@ struct ByVector {
     entry.router = std::make_shared<const RouterRecord>(router);
     router.version = version + 1;
     if (moving) entry.next_router = std::make_shared<const RouterRecord>(router);
-    routes.map = map;
+    routes.map = publish(*map);
     self->send(actor, routes);
   }
   // For each query the hits: id and distance.

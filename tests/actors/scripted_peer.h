@@ -21,6 +21,8 @@ struct ScriptedConfig : caf::actor_system_config {
 struct PeerScript {
   std::function<std::optional<Result<ShardWritten>>(const ShardWrite&)> write;
   std::function<std::optional<Result<ShardHits>>(const ShardSearch&)> search;
+  std::function<std::optional<Result<ShardWritten>>(const ShardDeleteMatching&)> delete_matching =
+      [](const ShardDeleteMatching&) { return internal_error("the test has no answer to this"); };
 };
 
 template <class Reply, class Request>
@@ -43,7 +45,7 @@ inline replica_actor::behavior_type scripted_peer(replica_actor::pointer self, P
       [=](const ShardList&) -> caf::result<ShardVectors> { return unasked(); },
       [=](const ShardRecall&) -> caf::result<ShardRecallCount> { return unasked(); },
       [=](const ShardSample&) -> caf::result<ShardVectors> { return unasked(); },
-      [=](const ShardDeleteMatching&) -> caf::result<ShardWritten> { return unasked(); },
+      [=](const ShardDeleteMatching& m) { return follow(self, script.delete_matching, m); },
       [=](const ShardDescribe&) -> caf::result<ShardInfo> { return unasked(); },
       [=](const FetchState&) -> caf::result<StateChunk> { return unasked(); },
       [](const RaftWire&) {},
@@ -63,7 +65,7 @@ inline RoutesChanged routes_to(const replica_actor& peer, uint64_t group, uint32
   entry.shards[0].nodes = std::move(nodes);
   map->databases["a"] = entry;
   auto none = std::make_shared<std::map<uint64_t, shard_actor>>();
-  return {1, peer, map, none, none, std::make_shared<std::map<uint64_t, Status>>()};
+  return {1, peer, publish(*map), none, none, std::make_shared<std::map<uint64_t, Status>>()};
 }
 
 }  // namespace jade::test

@@ -25,7 +25,7 @@ using Nodes = std::vector<size_t>;
 struct Machines {
   static constexpr uint64_t rows = 60;
 
-  uint64_t now_ns = 1000 * ms;
+  uint64_t now_ns = 1'000'000'000 * ms;  // far from 0, as clocks of machines are
   uint64_t random;
   SimNetwork network;
   std::vector<std::unique_ptr<SimNode>> nodes;
@@ -43,7 +43,8 @@ struct Machines {
       if (i > 0) config.join.push_back("node-1:1");
       auto connecting = [this, i](const std::string& host, uint16_t port) {
         for (size_t to = 0; to < nodes.size(); ++to) {
-          bool meant = host == nodes[to]->config().name && to != i && nodes[to]->running();
+          const std::string& address = nodes[to]->config().cluster_address;
+          bool meant = address.starts_with(host + ":") && to != i && nodes[to]->running();
           if (meant) network.connect(nodes[to]->system(), nodes[i]->system(), host, port);
         }
       };

@@ -43,4 +43,18 @@ TEST_CASE("nodes that have missed a split are of use when another is lost after 
   }
 }
 
+TEST_CASE("a split goes on after all machines have been off in the middle of it") {
+  for (uint64_t after_ms = 0; after_ms <= 500; after_ms += 25) {
+    CAPTURE(after_ms);
+    Machines machines(after_ms, 3, {});
+    machines.split();
+    machines.run_until([] { return false; }, after_ms * ms);
+    for (auto& node : machines.nodes) node->crash();
+    for (size_t i = 0; i < 3; ++i) machines.start(i);
+    for (size_t i = 0; i < 3; ++i) machines.await_ready(i);
+    machines.await_split();
+    machines.lose_last();
+  }
+}
+
 }  // namespace jade::sim
