@@ -680,6 +680,11 @@ void delete_matching(ingest_pointer self, std::shared_ptr<Writing> all, uint64_t
         for (const auto& answer : answers) {
           if (!answer.ok()) {
             all->failure = given_up(answer.status());
+            if (all->failure.code() == Code::deadline_exceeded) {
+              all->failure = Status(Code::deadline_exceeded,
+                                    "not all vectors that match could be deleted in time; ask "
+                                    "again for the rest");
+            }
             moved = moved || answer.status().code() == Code::moved;
             continue;
           }
