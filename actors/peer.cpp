@@ -251,19 +251,22 @@ void connect_to(peer_pointer self, uint64_t node) {
 // have moved there, of whom it may reach nobody else.
 void check_join(peer_pointer self) {
   peer_state& state = self->state;
-  const auto& targets = state.context->config.join;
-  if (state.joining || targets.empty() || now_ms(self) < state.join_ms) return;
+  if (state.joining || now_ms(self) < state.join_ms) return;
+  std::vector<std::string> targets = state.context->config.join;
   bool alone = !state.links.empty();
   for (const auto& [id, link] : state.links) {
-    bool known = std::find(targets.begin(), targets.end(), link.latest_address()) != targets.end();
-    state.join_checked = state.join_checked || known;
     alone = alone && !link.remote;
+    // Those are dialled anyway, and never twice at the same time (see patience_ms).
+    const size_t known = std::erase(targets, link.address) + std::erase(targets, link.told);
+    state.join_checked = state.join_checked || known > 0;
   }
-  if (state.join_checked && !alone) return;
+  if (targets.empty() || (state.join_checked && !alone)) return;
   state.joining = true;
-  const std::string& target = targets[state.next_join++ % targets.size()];
+  const std::string target = targets[state.next_join++ % targets.size()];
+  state.join_target = target;
   auto over = [self](bool checked) {
     self->state.joining = false;
+    self->state.join_target.clear();
     self->state.join_checked = checked;
     self->state.join_ms = now_ms(self) + join_interval_ms;
   };
@@ -761,6 +764,7 @@ Status peer_state::check_asker(const std::string& cluster_id, uint64_t node) con
 }
 
 bool peer_state::is_taken(const std::string& address) const {
+  if (address == join_target) return true;
   return std::any_of(links.begin(), links.end(), [&](const auto& entry) {
     const Link& link = entry.second;
     return link.latest_address() == address && (link.remote || link.connecting);

@@ -81,6 +81,7 @@ struct peer_state {
   uint64_t random = 0;  // state of the generator
   bool joining = false;
   size_t next_join = 0;       // of the addresses to join by
+  std::string join_target;    // a member is dialling this one; "": none
   uint64_t join_ms = 0;       // when to try again
   std::string join_failure;   // said already
   bool join_checked = false;  // that those to join by are of this cluster, or that they are not
@@ -105,8 +106,8 @@ struct peer_state {
   Status check_asker(const std::string& cluster_id, uint64_t node) const;
   // Of nodes that are connected, and this one.
   std::map<uint64_t, std::string> addresses() const;
-  // Another node is, or may be, at this address: one that was removed or lost its
-  // disk leaves it to its successor.
+  // Another node is, or may be, at this address, or it is being dialled: one that was removed or
+  // lost its disk leaves it to its successor.
   bool is_taken(const std::string& address) const;
   // What the lives of another node are to be compared with.
   std::vector<Life> known_lives(uint64_t other) const;
