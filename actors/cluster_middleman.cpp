@@ -494,6 +494,9 @@ class Broker : public caf::io::basp_broker {
     caf::message_id id = caf::make_message_id(header.operation_data);
     if (!to && !id.is_request()) return true;
     auto sender_node = instance.tbl().lookup_direct(data.handle);
+    // Two nodes that dial each other at the same moment have two connections, of which CAF answers
+    // by one alone. When that ends it answers by none; let go of, they dial anew.
+    if (!sender_node || !instance.tbl().lookup_direct(sender_node)) return false;
     instance.proxies().set_last_hop(&sender_node);
     auto from = instance.proxies().get_or_put(sender_node, header.source_actor);
     if (!to) {
