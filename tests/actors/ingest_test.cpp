@@ -139,6 +139,9 @@ TEST_CASE("the token of a deletion by a filter has what it reached in other shar
                [](const caf::error& error) { FAIL(to_status(error).to_string()); });
   CHECK(reply.deleted == 2);
   CHECK(reply.token == "7:43,8:12");
+  // It would wait for its deadlines, and the system for it.
+  caf::anon_send_exit(actor, caf::exit_reason::kill);
+  caf::anon_send_exit(peer, caf::exit_reason::kill);
 }
 
 TEST_CASE("a large request is on its way to its shard a few parts at a time") {
