@@ -7,7 +7,7 @@
 
 namespace jade {
 
-// What the catalog says of a node; whether it is alive is for describe_cluster().
+// What the catalog says of a node; whether it is alive is for describe_life().
 NodeInfo describe_node(const ClusterMap& map, const NodeEntry& node);
 
 // Whether the node is alive, and why its messages do not count. `own`: as below.

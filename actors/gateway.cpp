@@ -1,5 +1,7 @@
 #include "actors/gateway.h"
 
+#include <algorithm>
+
 #include "actors/catalog.h"
 #include "actors/errors.h"
 
@@ -101,7 +103,7 @@ Status gateway_state::check_room(const DatabaseSpec& spec) const {
   return Status(Code::failed_precondition,
                 "the node has replicas of " + std::to_string(replicas) + " shards, and would get " +
                     std::to_string(share) +
-                    " more, but the limit of open files (ulimit -n) leaves " + "room for " +
+                    " more, but the limit of open files (ulimit -n) leaves room for " +
                     std::to_string(options.replicas_max) +
                     " only; raise it and start the node again");
 }

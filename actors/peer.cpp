@@ -205,6 +205,13 @@ void connect(peer_pointer self, const std::string& address,
           });
 }
 
+// Who was dialled has said which node it is: another one, perhaps, than was there before.
+void greeted(peer_pointer self, uint64_t node, const peer_actor& remote) {
+  if (self->state.links.count(node) == 0) return;
+  link_up(self, node, remote);
+  heard_of(self, node);
+}
+
 void connect_to(peer_pointer self, uint64_t node) {
   peer_state::Link& link = self->state.links[node];
   link.connecting = true;
@@ -223,10 +230,7 @@ void connect_to(peer_pointer self, uint64_t node) {
         .then(
             [self, node, over, remote = *remote](const HelloReply& reply) {
               over();
-              // The address may belong to another node than it did.
-              if (self->state.links.count(reply.node) == 0) return;
-              link_up(self, reply.node, remote);
-              heard_of(self, reply.node);
+              greeted(self, reply.node, remote);
             },
             [self, node, over, address](const caf::error& error) {
               over();
@@ -277,9 +281,7 @@ void check_join(peer_pointer self) {
         .then(
             [self, over, remote = *remote](const HelloReply& reply) {
               over(true);
-              if (self->state.links.count(reply.node) == 0) return;
-              link_up(self, reply.node, remote);
-              heard_of(self, reply.node);
+              greeted(self, reply.node, remote);
             },
             [self, over, target](const caf::error& error) {
               Status status = to_status(error);
@@ -743,15 +745,9 @@ NodeReport peer_state::report() const {
     if (out.problems.size() == reported_max) break;
     out.problems.insert(problem);
   }
-  out.addresses = addresses();
-  return out;
-}
-
-std::map<uint64_t, std::string> peer_state::addresses() const {
-  std::map<uint64_t, std::string> out;
-  out[id()] = context->config.cluster_address;
+  out.addresses[id()] = context->config.cluster_address;
   for (const auto& [node, link] : links) {
-    if (link.remote && !link.told.empty()) out[node] = link.told;
+    if (link.remote && !link.told.empty()) out.addresses[node] = link.told;
   }
   return out;
 }

@@ -104,8 +104,6 @@ struct peer_state {
   NodeReport report() const;
   // not_found: that node has been removed from this cluster.
   Status check_asker(const std::string& cluster_id, uint64_t node) const;
-  // Of nodes that are connected, and this one.
-  std::map<uint64_t, std::string> addresses() const;
   // Another node is, or may be, at this address, or it is being dialled: one that was removed or
   // lost its disk leaves it to its successor.
   bool is_taken(const std::string& address) const;

@@ -3,6 +3,13 @@
 #include <algorithm>
 
 namespace jade::sim {
+namespace {
+
+// What clocks show at the start of a run. Far from 0, so that who takes 0 for a time waits for
+// ever.
+constexpr uint64_t booted_ns = 1'000'000'000 * ms;
+
+}  // namespace
 
 Cluster::Cluster(const SimulationOptions& options, Run& run)
     : options_(options), run_(run), network_(mix(options.seed, 0x52u), LatencyRange{}) {
@@ -119,14 +126,6 @@ bool Cluster::is_well(size_t machine) const {
 }
 
 // ---- time
-
-namespace {
-
-// What clocks show at the start of a run. Far from 0, so that who takes 0 for a time waits for
-// ever.
-constexpr uint64_t booted_ns = 1'000'000'000 * ms;
-
-}  // namespace
 
 uint64_t Cluster::Machine::local_ns(uint64_t global) const {
   int64_t now = static_cast<int64_t>(global);

@@ -2,11 +2,9 @@
 // reading has met damage, and wherever the process ends meanwhile.
 #include <doctest/doctest.h>
 
-#include <map>
 #include <set>
 
 #include "actors/shard_files.h"
-#include "storage/data_dir.h"
 #include "storage/row_key.h"
 #include "tests/sim/machines.h"
 
