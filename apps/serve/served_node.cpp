@@ -39,6 +39,12 @@ HttpServerOptions http_options(const ServeConfig& config, ServeLog& log) {
   // The rest is for shards, tables and other nodes.
   options.connections_max =
       static_cast<uint32_t>(std::min<size_t>(config.connections_max, open_files_max() / 4 + 1));
+  if (options.connections_max < config.connections_max) {
+    log.write(LogLevel::warning, "http",
+              "connections_max is " + std::to_string(config.connections_max) +
+                  ", but the limit of open files (ulimit -n) leaves room for " +
+                  std::to_string(options.connections_max) + " only");
+  }
   options.idle_timeout_ms = config.idle_timeout_ms;
   options.read_timeout_ms = config.read_timeout_ms;
   options.write_timeout_ms = config.write_timeout_ms;
