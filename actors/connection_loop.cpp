@@ -1,12 +1,14 @@
 #include "actors/connection_loop.h"
 
 #include <fcntl.h>
+#include <sched.h>
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <caf/io/middleman.hpp>
 #include <caf/io/network/default_multiplexer.hpp>
+#include <chrono>
 #include <future>
 #include <thread>
 
@@ -29,6 +31,14 @@ struct Opened {
 };
 template struct Opened<&Multiplexer::epollfd_, &Multiplexer::internally_posted_>;
 
+using Clock = std::chrono::steady_clock;
+
+// How long the thread looks for what comes next before it sleeps, where nodes talk: as long as a
+// search and its way there and back.
+constexpr auto awake_time = std::chrono::microseconds(200);
+// Messages that follow each other faster are taken for such talk. Heartbeats do not.
+constexpr auto talk_interval = std::chrono::milliseconds(1);
+
 // Of CAF's loop, one after the other, before clients have one.
 constexpr int turns_max = 16;
 
@@ -45,6 +55,7 @@ struct ConnectionLoop::Impl : caf::execution_unit {
     // The reference goes with the job.
     asio::post(io, [this, held = caf::intrusive_ptr<caf::resumable>(job, false)]() mutable {
       multiplexer.resume(std::move(held));
+      note_message();
       multiplexer.handle_internal_events();
     });
   }
@@ -55,8 +66,26 @@ struct ConnectionLoop::Impl : caf::execution_unit {
                       [this](const boost::system::error_code& error) {
                         if (error) return;
                         multiplexer.try_run_once();
+                        note_message();
                         await_events();
                       });
+  }
+
+  // To other nodes, or from them.
+  void note_message() {
+    const Clock::time_point now = Clock::now();
+    if (now - last_message < talk_interval) awake_until = now + awake_time;
+    last_message = now;
+  }
+
+  // Whether something came. Who sleeps is woken late, where nothing else runs: it may take longer
+  // than the search that is waited for. Others go first.
+  bool look_before_sleep() {
+    while (Clock::now() < awake_until) {
+      if (io.poll_one() > 0) return true;
+      sched_yield();
+    }
+    return false;
   }
 
   void run() {
@@ -65,7 +94,11 @@ struct ConnectionLoop::Impl : caf::execution_unit {
     while (!io.stopped()) {
       // What was given to CAF in this thread has woken nobody.
       for (int i = 0; i < turns_max && has_put_off(multiplexer); ++i) multiplexer.try_run_once();
-      has_put_off(multiplexer) ? io.poll_one() : io.run_one();
+      if (has_put_off(multiplexer)) {
+        io.poll_one();
+      } else if (!look_before_sleep()) {
+        io.run_one();
+      }
     }
   }
 
@@ -74,6 +107,9 @@ struct ConnectionLoop::Impl : caf::execution_unit {
   asio::posix::stream_descriptor events;
   asio::executor_work_guard<asio::io_context::executor_type> guard{io.get_executor()};
   std::thread thread;
+  // Of the thread:
+  Clock::time_point last_message;
+  Clock::time_point awake_until;
 };
 
 void ConnectionLoop::configure(caf::actor_system_config& config) {
