@@ -7,7 +7,8 @@
 
 namespace jade {
 
-// Milliseconds of the actor clock: steady in production, virtual in the simulator.
+// Milliseconds of the actor clock: those since the machine was started in production, also while it
+// was suspended; virtual in the simulator.
 template <class Self>
 uint64_t now_ms(const Self& self) {
   auto now = self->home_system().clock().now().time_since_epoch();

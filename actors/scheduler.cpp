@@ -2,6 +2,7 @@
 
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -178,15 +179,69 @@ class RunQueue : public caf::policy::unprofiled {
   }
 };
 
+// CAF's, but that now() goes on while the machine is suspended, so that a leader that was does not
+// take its lease for a good one. Timers wait for as long as they would, awake.
+class BootClock final : public caf::detail::thread_safe_actor_clock {
+ public:
+  using Timers = caf::detail::thread_safe_actor_clock;
+
+  // `timers`: whose dispatch loop runs.
+  explicit BootClock(Timers& timers) : timers_(timers) {}
+
+  time_point now() const noexcept override {
+    timespec time{};
+    clock_gettime(CLOCK_BOOTTIME, &time);
+    return time_point(std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec));
+  }
+
+  void set_ordinary_timeout(time_point t, caf::abstract_actor* self, caf::atom_value type,
+                            uint64_t id) override {
+    timers_.set_ordinary_timeout(awake(t), self, type, id);
+  }
+  void set_request_timeout(time_point t, caf::abstract_actor* self, caf::message_id id) override {
+    timers_.set_request_timeout(awake(t), self, id);
+  }
+  void set_multi_timeout(time_point t, caf::abstract_actor* self, caf::atom_value type,
+                         uint64_t id) override {
+    timers_.set_multi_timeout(awake(t), self, type, id);
+  }
+  void cancel_ordinary_timeout(caf::abstract_actor* self, caf::atom_value type) override {
+    timers_.cancel_ordinary_timeout(self, type);
+  }
+  void cancel_request_timeout(caf::abstract_actor* self, caf::message_id id) override {
+    timers_.cancel_request_timeout(self, id);
+  }
+  void cancel_timeouts(caf::abstract_actor* self) override { timers_.cancel_timeouts(self); }
+  void schedule_message(time_point t, caf::strong_actor_ptr receiver,
+                        caf::mailbox_element_ptr content) override {
+    timers_.schedule_message(awake(t), std::move(receiver), std::move(content));
+  }
+  void schedule_message(time_point t, caf::group target, caf::strong_actor_ptr sender,
+                        caf::message content) override {
+    timers_.schedule_message(awake(t), std::move(target), std::move(sender), std::move(content));
+  }
+  void cancel_all() override { timers_.cancel_all(); }
+
+ private:
+  time_point awake(time_point t) const { return timers_.now() + (t - now()); }
+
+  Timers& timers_;
+};
+
 class NodeCoordinator : public caf::scheduler::coordinator<RunQueue> {
  public:
   using coordinator<RunQueue>::coordinator;
+
+  BootClock& clock() noexcept override { return clock_; }
 
  protected:
   void init(caf::actor_system_config& config) override {
     coordinator<RunQueue>::init(config);
     num_workers_ *= lanes;
   }
+
+ private:
+  BootClock clock_{coordinator<RunQueue>::clock()};
 };
 
 }  // namespace

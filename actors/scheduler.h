@@ -3,11 +3,12 @@
 // A search goes through five actors of a node, each of which works for microseconds. With
 // CAF's schedulers every one of these steps wakes a thread. Here a worker keeps what it makes
 // runnable to itself, and only wakes another for what it cannot do next. The idea of the slot
-// is that of Go's scheduler ("runnext"). The clock is CAF's (but see actors/timers.h).
+// is that of Go's scheduler ("runnext"). The clock
+// is CAF's (but see actors/timers.h), and goes on while the machine is suspended.
 //
-// Some actors work for milliseconds at a time, or for seconds: those that carry writes out, and those
-// that run long searches. Each of both kinds has workers of its own, as many and of lower priority,
-// so that the others wait for none of them, nor they for each other.
+// Some actors work for milliseconds at a time, or for seconds: those that carry writes out, and
+// those that run long searches. Each of both kinds has workers of its own, as many and of lower
+// priority, so that the others wait for none of them, nor they for each other.
 //
 // The threads that serve connections, of clients and of other nodes, lend themselves to the actors
 // that a search goes through on its way (BriefTurns), as only its last step is long.

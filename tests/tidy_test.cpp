@@ -120,7 +120,7 @@ const std::vector<Owned>& owned() {
   static const std::vector<Owned> rules = {
       {"a clock",
        R"(\b(system_clock|steady_clock|high_resolution_clock|gettimeofday|clock_gettime)\b|\bstd::time\()",
-       {"actors/connection_loop.cpp", "actors/tls_listener.cpp"}},
+       {"actors/connection_loop.cpp", "actors/scheduler.cpp", "actors/tls_listener.cpp"}},
       {"a sleep", R"(\b(sleep_for|sleep_until|nanosleep|usleep)\b)", {}},
       {"entropy",
        R"(\b(random_device|getrandom|getentropy)\b|\bs?rand\(|\bstd::s?rand\b)",

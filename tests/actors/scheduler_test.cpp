@@ -6,6 +6,7 @@
 #include <atomic>
 #include <caf/all.hpp>
 #include <chrono>
+#include <ctime>
 #include <future>
 #include <set>
 #include <thread>
@@ -147,6 +148,20 @@ TEST_CASE("actors that work long keep none of other kinds waiting") {
   CHECK(searching == 2);
   release.set_value();
   workers.clear();
+}
+
+TEST_CASE("the clock counts since the machine was started, suspended or not") {
+  Threads config(2);
+  caf::actor_system system(config);
+  auto boot_time = [] {
+    timespec time{};
+    clock_gettime(CLOCK_BOOTTIME, &time);
+    return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+  };
+  const auto before = boot_time();
+  const auto now = system.clock().now().time_since_epoch();
+  CHECK(now >= before);
+  CHECK(now <= boot_time());
 }
 
 TEST_CASE("time limits are kept in their order, whichever was set first") {
