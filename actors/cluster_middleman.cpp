@@ -15,6 +15,8 @@
 #include <cerrno>
 #include <cstring>
 #include <map>
+#include <mutex>
+#include <set>
 
 #include "actors/errors.h"
 #include "actors/inflow.h"
@@ -57,7 +59,7 @@ using Multiplexer = caf::io::network::default_multiplexer;
 using SharedPtr = std::shared_ptr<ClusterMiddleman::Shared>;
 
 // Of the peer's answer to a connection and to the handshake: the peer actor gives up
-// on a dial after 5 s, and those to other nodes wait behind this one.
+// on a dial after 5 s.
 constexpr std::chrono::milliseconds dial_limit(2000);
 // Then other connections and reading get their turn.
 constexpr size_t write_bytes_max = 256u << 10;
@@ -690,20 +692,76 @@ class MiddlemanActor : public caf::io::middleman_actor_impl {
 
 }  // namespace
 
+// The middlemen that dial, each once. For any thread.
+struct ClusterMiddleman::Dials {
+  void add(const caf::io::middleman_actor& dial) {
+    std::lock_guard lock(mutex);
+    under_way.insert(dial);
+  }
+  void remove(const caf::io::middleman_actor& dial) {
+    std::lock_guard lock(mutex);
+    under_way.erase(dial);
+  }
+
+  std::mutex mutex;
+  std::set<caf::io::middleman_actor> under_way;
+};
+
+namespace {
+
+// Answers dials as CAF's middleman does, but many at a time, each in a thread of its own: CAF's
+// waits for one before it begins the next, and some machines that are off would keep it busy for
+// good.
+caf::behavior dialler(caf::event_based_actor* self, const caf::actor& broker,
+                      const SharedPtr& shared,
+                      const std::shared_ptr<ClusterMiddleman::Dials>& dials) {
+  return {[=](caf::connect_atom, std::string& host, uint16_t port) {
+    auto promise = self->make_response_promise();
+    auto dial = self->spawn<MiddlemanActor, caf::detached + caf::hidden>(broker, shared);
+    dials->add(dial);
+    auto over = [self, dials, dial] {
+      self->send_exit(dial, caf::exit_reason::user_shutdown);
+      dials->remove(dial);
+    };
+    self->request(dial, caf::infinite, caf::connect_atom::value, std::move(host), port)
+        .then(
+            [promise, over](const caf::node_id& node, caf::strong_actor_ptr& remote,
+                            std::set<std::string>& interface) mutable {
+              promise.deliver(node, std::move(remote), std::move(interface));
+              over();
+            },
+            [promise, over](const caf::error& error) mutable {
+              promise.deliver(error);
+              over();
+            });
+    return promise;
+  }};
+}
+
+}  // namespace
+
 ClusterMiddleman::ClusterMiddleman(caf::actor_system& system, std::shared_ptr<const ClusterTls> tls,
                                    LogSink log, const Bounds& bounds)
     : system_(system),
       shared_(std::make_shared<Shared>(std::move(tls), std::move(log), bounds)),
-      loop_(system) {
+      loop_(system),
+      dials_(std::make_shared<Dials>()) {
   caf::io::middleman& plain = system.middleman();
   plain.run_later(block_sigpipe);
   broker_ = plain.named_broker<Broker>(caf::atom("Jade"));
   dynamic_cast<Broker&>(*caf::actor_cast<caf::abstract_actor*>(broker_)).run_by(loop_.unit());
   actor_ = system.spawn<MiddlemanActor, caf::detached + caf::hidden>(broker_, shared_);
+  dialler_ = system.spawn<caf::hidden>(dialler, broker_, shared_, dials_);
 }
 
 ClusterMiddleman::~ClusterMiddleman() {
   caf::scoped_actor self(system_, true);
+  self->send_exit(dialler_, caf::exit_reason::kill);
+  self->wait_for(dialler_);
+  for (const auto& dial : std::exchange(dials_->under_way, {})) {
+    self->send_exit(dial, caf::exit_reason::kill);
+    self->wait_for(dial);
+  }
   self->send_exit(actor_, caf::exit_reason::kill);
   self->wait_for(actor_);
   // Nothing may be left for the loop to run.
@@ -711,7 +769,7 @@ ClusterMiddleman::~ClusterMiddleman() {
   self->wait_for(broker_);
 }
 
-caf::actor ClusterMiddleman::connector() const { return caf::actor_cast<caf::actor>(actor_); }
+caf::actor ClusterMiddleman::connector() const { return dialler_; }
 
 Result<uint16_t> ClusterMiddleman::publish(const caf::actor& actor, const std::string& host,
                                            uint16_t port) {

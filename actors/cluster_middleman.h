@@ -40,7 +40,7 @@ class ClusterMiddleman {
   ClusterMiddleman(const ClusterMiddleman&) = delete;
   ClusterMiddleman& operator=(const ClusterMiddleman&) = delete;
 
-  // Answers as CAF's own middleman does.
+  // Answers dials as CAF's own middleman does, many at a time.
   caf::actor connector() const;
   // What others that connect get; at most once. Port 0: any. Returns the port.
   Result<uint16_t> publish(const caf::actor& actor, const std::string& host, uint16_t port);
@@ -49,6 +49,7 @@ class ClusterMiddleman {
   boost::asio::io_context& loop() { return loop_.io(); }
 
   struct Shared;  // of the implementation
+  struct Dials;
 
  private:
   caf::actor_system& system_;
@@ -56,6 +57,8 @@ class ClusterMiddleman {
   ConnectionLoop loop_;
   caf::actor broker_;
   caf::io::middleman_actor actor_;
+  std::shared_ptr<Dials> dials_;
+  caf::actor dialler_;
 };
 
 }  // namespace jade

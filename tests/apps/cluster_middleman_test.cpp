@@ -3,11 +3,14 @@
 #include <doctest/doctest.h>
 #include <sys/socket.h>
 
+#include <atomic>
 #include <caf/all.hpp>
 #include <caf/io/all.hpp>
 #include <condition_variable>
+#include <fstream>
 #include <future>
 #include <mutex>
+#include <sstream>
 
 #include "actors/cluster_middleman.h"
 #include "actors/inflow.h"
@@ -146,6 +149,21 @@ bool echoes(System& from, const caf::actor& remote) {
   self->request(remote, limit, std::string("x"))
       .receive([&](const std::string& text) { answered = text == "x"; }, [](const caf::error&) {});
   return answered;
+}
+
+// How many connections to `port` (in the order of the network) are being opened on this machine.
+size_t dials_to(uint16_t port) {
+  char remote[16];
+  std::snprintf(remote, sizeof remote, "0100007F:%04X", ntohs(port));
+  std::ifstream table("/proc/net/tcp");
+  size_t count = 0;
+  for (std::string line; std::getline(table, line);) {
+    std::istringstream fields(line);
+    std::string number, local, to, state;
+    fields >> number >> local >> to >> state;
+    count += to == remote && state == "02";  // SYN_SENT
+  }
+  return count;
 }
 
 // Takes what comes until the connection ends; whether it was closed in order.
@@ -404,6 +422,47 @@ TEST_CASE("one that does not say who it is is let go, whoever opened the connect
   }
   // Who has said so stays.
   CHECK(echoes(b, known));
+  caf::anon_send_exit(actor, caf::exit_reason::kill);
+}
+
+TEST_CASE("dials that nobody answers do not hold up others") {
+  System a(nullptr, {.greeting_limit = limit}), b(nullptr);
+  auto actor = a.system.spawn(echo);
+  auto port = a.middleman->publish(actor, "127.0.0.1", 0);
+  REQUIRE(port.ok());
+  // Takes no more connections than one, which the system holds for it.
+  Descriptor full(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in at{};
+  at.sin_family = AF_INET;
+  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof at;
+  REQUIRE(bind(full.get(), reinterpret_cast<sockaddr*>(&at), size) == 0);
+  REQUIRE(listen(full.get(), 0) == 0);
+  REQUIRE(getsockname(full.get(), reinterpret_cast<sockaddr*>(&at), &size) == 0);
+  Descriptor first = dial(ntohs(at.sin_port));
+  constexpr size_t in_vain = 20;
+  std::atomic<size_t> ended = 0, let_in = 0;
+  for (size_t i = 0; i < in_vain; ++i) {
+    b.system.spawn([&, to = ntohs(at.sin_port)](caf::event_based_actor* asks) {
+      asks->request(b.middleman->connector(), caf::infinite, caf::connect_atom::value,
+                    std::string("127.0.0.1"), to)
+          .then(
+              [&](const caf::node_id&, caf::strong_actor_ptr&, std::set<std::string>&) {
+                ++let_in;
+                ++ended;
+              },
+              [&](const caf::error&) { ++ended; });
+    });
+  }
+  size_t at_once = 0;
+  while (at_once < 2 && ended < in_vain) at_once = std::max(at_once, dials_to(at.sin_port));
+  CHECK(at_once >= 2);
+  caf::actor known = b.connect(*port);
+  REQUIRE(known);
+  CHECK(echoes(b, known));
+  b.system.await_all_actors_done();
+  CHECK(ended == in_vain);
+  CHECK(let_in == 0);
   caf::anon_send_exit(actor, caf::exit_reason::kill);
 }
 
