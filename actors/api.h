@@ -254,10 +254,18 @@ struct StoredVector {
   std::vector<NamedValues> named = {};
 };
 
+enum class Consistency : uint8_t {
+  session = 0,  // an acknowledged write is seen by the next search of anybody
+  strong = 1,   // linearizable
+  eventual = 2  // any replica, whatever it has applied
+};
+
 struct GetRequest {
   std::string database;
   VectorId id;
   std::optional<VectorId> key = std::nullopt;  // value of the shard key, where there is one
+  Consistency consistency = Consistency::session;
+  std::string token = {};  // of a write that must be visible; "": none
 };
 
 // Pages over all vectors in the order of their ids.
@@ -268,17 +276,13 @@ struct ListRequest {
   std::optional<VectorId> key;    // value of the shard key, where there is one
   bool include_metadata = true;
   bool include_values = false;
+  Consistency consistency = Consistency::session;
+  std::string token;  // of a write that must be visible; "": none
 };
 
 struct ListReply {
   std::vector<StoredVector> vectors;
   std::optional<VectorId> next;  // pass as `after`; none: this was the last page
-};
-
-enum class Consistency : uint8_t {
-  session = 0,  // an acknowledged write is seen by the next search of anybody
-  strong = 1,   // linearizable
-  eventual = 2  // any replica, whatever it has applied
 };
 
 // A stored vector by its id, or values.

@@ -307,6 +307,13 @@ Status Catalog::carry_out(const DatabaseRecord& create) {
   if (map_.databases.count(entry->spec.name) > 0) {
     return Status(Code::already_exists, "database \"" + entry->spec.name + "\" exists already");
   }
+  for (const ShardPlacement& shard : entry->shards) {
+    for (uint64_t node : shard.nodes) {
+      if (map_.removed.count(node) == 0) continue;
+      return unavailable("node " + std::to_string(node) +
+                         ", which was to have a part of it, has left the cluster; try again");
+    }
+  }
   share_out(entry->shards);
   for (ShardPlacement& shard : entry->shards) {
     shard.group = map_.next_group++;

@@ -101,7 +101,7 @@ void master_state::restart() {
       .then([this, current = life](const LogAppended&) {
         if (stopping || current != life) return;
         Status status = context->log->reopen();
-        if (status.ok() && offered) status = context->log->replace(metadata_group, *offered);
+        if (status.ok() && offered) status = context->log->install(metadata_group, *offered);
         if (status.ok()) offered.reset();
         if (status.ok()) status = start();
         if (!status.ok()) raft.reset();  // the next tick tries again

@@ -139,6 +139,7 @@ struct ShardGet {
   Route route;
   std::string id;  // key of the row
   Consistency consistency = Consistency::session;
+  uint64_t applied_min = 0;  // as in ShardSearch
 };
 
 // Rows after `after` in the order of their ids.
@@ -150,7 +151,8 @@ struct ShardList {
   bool include_metadata = true;
   bool include_values = false;
   Consistency consistency = Consistency::session;
-  uint64_t last_child = 0;  // as in ShardSearch
+  uint64_t applied_min = 0;  // as in ShardSearch
+  uint64_t last_child = 0;   // as in ShardSearch
 };
 
 struct ShardVectors {
@@ -196,15 +198,16 @@ struct ShardDescribe {
 };
 
 // The state of a shard for a replica that lacks entries which the leader has
-// dropped; answered by the leader, piece by piece.
+// dropped, or whose own state is damaged; answered by the leader, piece by piece, or, where there
+// is none, by any other.
 struct FetchState {
   Route route;
   uint64_t transfer = 0;  // 0: the first piece
   std::string after;      // the last key of the piece before
   uint64_t from = 0;      // the node that asks
-  // The last entry that the asking replica has acknowledged.
-  uint64_t last_index = 0;
-  uint64_t last_term = 0;
+  // The entry before the first of the asking replica's log: that goes on from the state, which
+  // must not be older.
+  uint64_t log_base = 0;
 };
 struct StateChunk {
   uint64_t transfer = 0;
@@ -263,7 +266,7 @@ struct LifeChecked {
 // Of the messages between nodes, and of what is in the logs that they share: those of another
 // version may mean something else. But
 // Hello and JoinCluster look the same in all, so that their sender is told so.
-constexpr uint32_t cluster_protocol = 11;
+constexpr uint32_t cluster_protocol = 12;
 
 // Who are you? failed_precondition: of another cluster, or another version. not_found: the node
 // that asks was a member and has been removed, which whoever knows it knows for ever; one who is
@@ -697,9 +700,9 @@ typename Inspector::result_type inspect(Inspector& f, ShardHits& x) {
   return inspect_packed(f, "jade::ShardHits", x, x.explanations);
 }
 
-JADE_INSPECT(ShardGet, x.route, x.route.budget_ms, x.id, x.consistency)
+JADE_INSPECT(ShardGet, x.route, x.route.budget_ms, x.id, x.consistency, x.applied_min)
 JADE_INSPECT(ShardList, x.route, x.route.budget_ms, x.after, x.prefix, x.limit, x.include_metadata,
-             x.include_values, x.consistency, x.last_child)
+             x.include_values, x.consistency, x.applied_min, x.last_child)
 JADE_INSPECT(ShardVectors, x.rows)
 JADE_INSPECT(ShardRecall, x.route, x.route.budget_ms, x.sample, x.k, x.ef_search, x.nprobe,
              x.min_recall, x.vector, x.consistency, x.last_child)
@@ -715,7 +718,7 @@ JADE_INSPECT(SegmentInfo, x.id, x.vector, x.state, x.kind, x.rows, x.dead_rows, 
 JADE_INSPECT(ReplicaInfo, x.node, x.voter, x.log_index, x.copied)
 JADE_INSPECT(ShardInfo, x.shard, x.nodes, x.leader, x.vectors, x.indexed_vectors, x.applied_index,
              x.segments, x.replicas, x.measured_recall)
-JADE_INSPECT(FetchState, x.route, x.transfer, x.after, x.from, x.last_index, x.last_term)
+JADE_INSPECT(FetchState, x.route, x.transfer, x.after, x.from, x.log_base)
 JADE_INSPECT(StateChunk, x.transfer, x.bytes, x.last_key, x.index, x.term, x.configuration_index,
              x.configuration)
 JADE_INSPECT(RaftWire, x.group, x.from, x.bytes, x.life)

@@ -625,6 +625,19 @@ void run_searches(query_pointer self, std::shared_ptr<Searching> work) {
   }
 }
 
+// How new the answer of a shard must be, by what a read asks for.
+template <class Read, class Question>
+void ask_for_state(const Read& read, const AppliedIndexes& token, Question& question) {
+  question.consistency = read.consistency;
+  auto seen = token.find(question.route.group);
+  question.applied_min = seen == token.end() ? 0 : seen->second;
+  // As with searches.
+  const bool promised = seen != token.end();
+  if (promised && read.consistency == Consistency::eventual) {
+    question.consistency = Consistency::session;
+  }
+}
+
 using GetDone = std::function<void(Result<StoredVector>)>;
 
 void run_get(query_pointer self, std::shared_ptr<const GetRequest> get, Time time, GetDone done) {
@@ -634,6 +647,8 @@ void run_get(query_pointer self, std::shared_ptr<const GetRequest> get, Time tim
   const DatabaseEntry& entry = **database;
   if (Status valid = get->id.validate(); !valid.ok()) return done(valid);
   if (Status valid = check_key(entry.spec, get->key, true); !valid.ok()) return done(valid);
+  auto token = decode_token(get->token);
+  if (!token.ok()) return done(token.status());
   std::string key = row_key(get->key, get->id);
   const ShardPlacement& placement = entry.shards[shard_of(key, entry)];
   auto shard = routes.shard(placement);
@@ -652,7 +667,10 @@ void run_get(query_pointer self, std::shared_ptr<const GetRequest> get, Time tim
     }
     run_later(self, retry_interval, [=] { run_get(self, get, time, done); });
   };
-  ShardGet question{{placement.group}, key};
+  ShardGet question;
+  question.route.group = placement.group;
+  question.id = key;
+  ask_for_state(*get, *token, question);
   question.route.deadline_ms = time.deadline_ms;
   ask_until<ShardVectors>(self, self->state.timers, *shard, time.deadline_ms, question, found,
                           failed);
@@ -798,8 +816,8 @@ void run_asked(query_pointer self, std::shared_ptr<SearchWork> request) {
     Status valid = check_question((*database)->spec, search);
     if (!valid.ok()) return request->done(request->at(i, valid));
     for (VectorId& id : ids_of_examples(search)) {
-      gets.push_back(std::make_shared<const GetRequest>(
-          GetRequest{request->database, std::move(id), search.key}));
+      gets.push_back(std::make_shared<const GetRequest>(GetRequest{
+          request->database, std::move(id), search.key, search.consistency, search.token}));
     }
   }
   auto arrived = collect<StoredVector>(gets.size(),
@@ -845,6 +863,8 @@ void run_list(query_pointer self, std::shared_ptr<const ListRequest> list, Time 
   if (valid.ok() && list->after) valid = list->after->validate().with_context("after");
   if (valid.ok()) valid = check_key(entry.spec, list->key, true);
   if (!valid.ok()) return fail(valid);
+  auto token = decode_token(list->token);
+  if (!token.ok()) return fail(token.status());
   // One row more than asked for tells whether another page follows.
   ShardList question;
   question.limit = list->limit + 1;
@@ -861,6 +881,7 @@ void run_list(query_pointer self, std::shared_ptr<const ListRequest> list, Time 
     if (!shard.ok()) return fail(shard.status());
     question.route.group = entry.shards[s].group;
     question.last_child = entry.shards[s].last_child;
+    ask_for_state(*list, *token, question);
     calls.emplace_back(*shard, question);
   }
   gather<ShardVectors>(

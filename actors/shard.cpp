@@ -348,7 +348,8 @@ const searcher_actor& shard_state::pick_searcher() {
 }
 
 Status shard_state::check_open() const {
-  if (stopping) return unavailable("the shard is closing");
+  // Another has it, or will have.
+  if (stopping) return Status(alone() ? Code::unavailable : Code::moved, "the shard is closing");
   if (announced) return {};
   // Where no other replica can answer, it is this one that is to be asked again: soon it is there,
   // as when it came from a split.
@@ -595,20 +596,12 @@ caf::result<StateChunk> shard_state::fetch(shard_pointer actor, FetchState& requ
     }
     StateChunk chunk;
     chunk.index = replica->applied_index();
-    // What the asking replica acknowledged counts: the state must hold all of it, as it
-    // gives its log up. A leader has all that was ever committed, so what is in that log
-    // but not in ours never was; unless there is a later leader, of whose term the asking
-    // replica then knows. Without a leader anybody may answer who has applied so much:
-    // there may be none before the asking replica votes again.
-    bool leads = raft->is_leader() && request.last_term <= core.term();
-    bool ours = !leads || (request.last_index >= core.first_index() - 1 &&
-                           request.last_index <= core.last_index() &&
-                           core.term_at(request.last_index) == request.last_term);
+    // What was applied was committed. What the asking replica has acknowledged beyond it stays in
+    // its log, so that anybody's state does who has come as far as that begins.
     bool known = chunk.index >= core.first_index() - 1 && chunk.index > 0;
-    if (!known || (ours && chunk.index < request.last_index)) {
+    if (!known || chunk.index < request.log_base) {
       return to_error(
-          unavailable("the state is older than the log that it would replace; "
-                      "try again"));
+          unavailable("the state is older than the log that would go on from it; try again"));
     }
     chunk.term = core.term_at(chunk.index);
     const auto& [configuration_index, configuration] = core.configuration_at(chunk.index);
@@ -930,12 +923,12 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
         });
       },
       [self](ShardGet& get) {
-        return read<ShardVectors>(self, get, 0, [self](ShardGet&& asked) {
+        return read<ShardVectors>(self, get, get.applied_min, [self](ShardGet&& asked) {
           return GetTask{self->state.replica->snapshot(), std::move(asked)};
         });
       },
       [self](ShardList& list) {
-        return read<ShardVectors>(self, list, 0, [self](ShardList&& asked) {
+        return read<ShardVectors>(self, list, list.applied_min, [self](ShardList&& asked) {
           return ListTask{self->state.replica->snapshot(), std::move(asked)};
         });
       },

@@ -53,7 +53,7 @@ Status take_over(const NodeContext& context, uint64_t group, const RaftSnapshot&
     JADE_RETURN_IF_ERROR(from_leveldb(renamed, "putting " + copy + " in its place"));
   }
   // Syncs a file, before which a journalling file system makes the renaming durable.
-  JADE_RETURN_IF_ERROR(context.log->replace(group, snapshot));
+  JADE_RETURN_IF_ERROR(context.log->install(group, snapshot));
   return from_leveldb(env->RemoveFile(mark_path(context, group)), "taking the mark off a copy");
 }
 

@@ -178,7 +178,7 @@ Status make_child(const NodeContext& context, const SplitSource& source,
   RaftConfiguration configuration;
   for (uint64_t member : members) configuration.set(member, true, {});
   // Last: that there is a log says that the state is whole.
-  return context.log->replace(
+  return context.log->install(
       split.child, {split.index, split.term, split.index, configuration.encode(), "shard"});
 }
 

@@ -368,33 +368,33 @@ void supervisor_state::replace(uint64_t group) {
   if (found == shards.end() || found->second.state == HostedShard::State::stopping) return;
   HostedShard& shard = found->second;
   if (shard.asking) return;
+  const bool goes_on = shard.state == HostedShard::State::replacing && shard.copy;
   shard.state = HostedShard::State::replacing;
+  if (goes_on) {
+    shard.asking = true;
+    return fetch(group, shard.next_piece);
+  }
   if (waits_for_copy(group, [this, group] { replace(group); })) return;
   shard.copy = nullptr;
   shard.asking = true;
   changed();
   auto begin = [this, group] {
     // No append of the replica is on its way any more once the log is drained.
-    auto last = std::make_shared<FetchState>();
-    last->route.group = group;
+    auto first = std::make_shared<FetchState>();
+    first->route.group = group;
     // Whoever could not give it may never be able to, while another is.
-    last->route.turn = shards[group].copies_begun++;
-    last->from = context->config.node_id;
+    first->route.turn = shards[group].copies_begun++;
+    first->from = context->config.node_id;
     self->request(context->log_writer, caf::infinite, DrainLog{})
-        .then([this, group, last](const LogAppended&) {
-          auto read = [context = context, group, last] {
+        .then([this, group, first](const LogAppended&) {
+          auto read = [context = context, group, first] {
             auto loaded = context->log->load(group);
             if (!loaded.ok()) return loaded.status();
-            last->last_index = loaded->first_index - 1 + loaded->entries.size();
-            if (!loaded->entries.empty()) {
-              last->last_term = loaded->entries.back().term;
-            } else if (loaded->snapshot) {
-              last->last_term = loaded->snapshot->term;
-            }
+            first->log_base = loaded->first_index - 1;
             return Status();
           };
           self->request(context->opener, caf::infinite, BlockingTask{read})
-              .then([this, group, last](const TaskDone& done) {
+              .then([this, group, first](const TaskDone& done) {
                 if (!done.status.ok()) {
                   shards[group].asking = false;
                   // What it has acknowledged cannot be known any more, so no copy may replace it.
@@ -403,7 +403,7 @@ void supervisor_state::replace(uint64_t group) {
                               done.status.with_context(
                                   "the log of this replica is damaged; drain or replace the node"));
                 }
-                fetch(group, *last);
+                fetch(group, *first);
               });
         });
   };
@@ -416,10 +416,17 @@ void supervisor_state::replace(uint64_t group) {
 void supervisor_state::fetch(uint64_t group, FetchState request) {
   self->request(peer, fetch_timeout, request)
       .then([this, group, request](StateChunk& chunk) { fetched(group, request, chunk); },
-            [this, group](const caf::error&) {
-              // The next tick begins anew: there may be another leader by then.
+            [this, group, request](const caf::error& error) {
               auto found = shards.find(group);
-              if (found != shards.end()) found->second.asking = false;
+              if (found == shards.end()) return;
+              HostedShard& shard = found->second;
+              shard.asking = false;
+              // The next tick asks for the same piece, or begins anew where whoever gave the others
+              // cannot, or another leads by now.
+              const Code code = to_status(error).code();
+              const bool lost = code == Code::unavailable || code == Code::deadline_exceeded;
+              if (!lost) shard.copy = nullptr;
+              shard.next_piece = request;
             });
 }
 
@@ -494,6 +501,15 @@ void supervisor_state::retire(uint64_t group) {
 void supervisor_state::remove(uint64_t group) {
   if (stopping) return;
   if (waits_for_copy(group, [this, group] { remove(group); })) return;
+  // What the shard was writing to its log would no longer go on from anything, and with it all
+  // that goes to the disk together with it would fail.
+  self->request(context->log_writer, caf::infinite, DrainLog{})
+      .then([this, group](const LogAppended&) { remove_drained(group); },
+            [this, group](const caf::error&) { remove_drained(group); });
+}
+
+void supervisor_state::remove_drained(uint64_t group) {
+  if (stopping) return;
   self->request(context->opener, caf::infinite, BlockingTask{[context = context, group] {
                   Status status = remove_shard(*context, group);
                   if (context->seams.give_memory_back) context->seams.give_memory_back();

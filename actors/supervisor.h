@@ -27,6 +27,7 @@ struct HostedShard {
   Status failure;
   std::shared_ptr<ShardStore> copy;  // being filled, while replacing
   bool asking = false;               // for a piece of it
+  FetchState next_piece;             // of it, should the answer have been lost
   bool log_damaged = false;          // so that it cannot be replaced either
   size_t copies_begun = 0;           // each of another node than the one before
   std::string trouble;               // what it says itself, though it serves; "": all is well
@@ -97,6 +98,7 @@ struct supervisor_state {
   void refuse(Status why);
   void retire(uint64_t group);
   void remove(uint64_t group);
+  void remove_drained(uint64_t group);
   // Tells the gateway, and those who wait for a version.
   void changed();
   // Why `database` (empty: the node) does not serve; ok when it does.

@@ -120,11 +120,28 @@ Result<RecallRequest> parse_recall(std::string_view query) {
   return request;
 }
 
+// Where the parameter says how new what is read must be; false: it is another.
+template <class Read>
+Result<bool> parse_how_new(const std::string& name, const std::string& value, Read& read) {
+  if (name == "token") {
+    read.token = value;
+    return true;
+  }
+  if (name != "consistency") return false;
+  auto consistency = parse_consistency(name, value);
+  if (!consistency) return consistency.status();
+  read.consistency = *consistency;
+  return true;
+}
+
 Result<ListRequest> parse_list(std::string_view query) {
   auto pairs = parse_query(query);
   if (!pairs) return pairs.status();
   ListRequest request;
   for (const auto& [name, value] : *pairs) {
+    auto how_new = parse_how_new(name, value, request);
+    if (!how_new) return how_new.status();
+    if (*how_new) continue;
     if (name == "limit") {
       auto limit = parse_number(name, value, Limits::page_limit_max);
       if (!limit) return limit.status();
@@ -144,13 +161,13 @@ Result<ListRequest> parse_list(std::string_view query) {
       request.include_values = include->values;
     } else {
       return invalid_argument("unknown query parameter \"" + name +
-                              "\"; they are limit, after, key and include");
+                              "\"; they are limit, after, key, include, consistency and token");
     }
   }
   return request;
 }
 
-// The parameters of one vector: the value of its shard key, or nothing.
+// The parameters of a change of one vector: the value of its shard key, or nothing.
 Result<std::optional<VectorId>> parse_key(std::string_view query) {
   auto pairs = parse_query(query);
   if (!pairs) return pairs.status();
@@ -164,6 +181,25 @@ Result<std::optional<VectorId>> parse_key(std::string_view query) {
     key = *std::move(id);
   }
   return key;
+}
+
+Result<GetRequest> parse_get(std::string_view query) {
+  auto pairs = parse_query(query);
+  if (!pairs) return pairs.status();
+  GetRequest request;
+  for (const auto& [name, value] : *pairs) {
+    auto how_new = parse_how_new(name, value, request);
+    if (!how_new) return how_new.status();
+    if (*how_new) continue;
+    if (name != "key") {
+      return invalid_argument("unknown query parameter \"" + name +
+                              "\"; they are key, consistency and token");
+    }
+    auto key = parse_id(value);
+    if (!key) return key.status().with_context("key");
+    request.key = *std::move(key);
+  }
+  return request;
 }
 
 // What was asked and how it is to be answered.
@@ -419,9 +455,11 @@ void Handlers::list_vectors(std::string database, std::string_view query, Respon
 
 void Handlers::get_vector(std::string database, VectorId id, std::string_view query,
                           Responder respond) {
-  auto key = parse_key(query);
-  if (!key) return respond(error_response(key.status()));
-  api_.get({std::move(database), std::move(id), *std::move(key)},
+  auto request = parse_get(query);
+  if (!request) return respond(error_response(request.status()));
+  request->database = std::move(database);
+  request->id = std::move(id);
+  api_.get(*std::move(request),
            answer<StoredVector>(std::move(respond), [](const StoredVector& vector) {
              return encode_vector(vector, {true, true});
            }));

@@ -28,6 +28,8 @@ Result<UpdateRequest> decode_update(std::string& body);
 Result<VectorUpdate> decode_update_vector(std::string& body);
 Result<DeleteRequest> decode_delete(std::string& body);
 Result<SearchRequest> decode_json_search(std::string& body);
+// `name` is where `value` was given, for the message.
+Result<Consistency> parse_consistency(std::string_view name, std::string_view value);
 Result<SearchBatchRequest> decode_json_search_batch(std::string& body);
 // "\"a\\u0062\"" is "ab"; for ids in URLs.
 Result<std::string> decode_json_string(std::string_view text);

@@ -393,16 +393,9 @@ Status read_include(JsonValue& value, const JsonPath& path, SearchRequest& searc
 Status read_consistency(JsonValue& value, const JsonPath& path, Consistency& consistency) {
   std::string name;
   JADE_RETURN_IF_ERROR(read_string(value, path, word_bytes_max, name));
-  if (name == "session") {
-    consistency = Consistency::session;
-  } else if (name == "strong") {
-    consistency = Consistency::strong;
-  } else if (name == "eventual") {
-    consistency = Consistency::eventual;
-  } else {
-    return invalid_argument(path.to_string() + " is \"" + name +
-                            "\"; it must be \"session\", \"strong\" or \"eventual\"");
-  }
+  auto known = parse_consistency(path.to_string(), name);
+  if (!known) return known.status();
+  consistency = *known;
   return {};
 }
 
@@ -512,6 +505,14 @@ Status set_sharding(const std::string& name, DatabaseSpec& spec) {
 }
 
 }  // namespace
+
+Result<Consistency> parse_consistency(std::string_view name, std::string_view value) {
+  if (value == "session") return Consistency::session;
+  if (value == "strong") return Consistency::strong;
+  if (value == "eventual") return Consistency::eventual;
+  return invalid_argument(std::string(name) + " is \"" + std::string(value) +
+                          "\"; it must be \"session\", \"strong\" or \"eventual\"");
+}
 
 Result<DatabaseSpec> decode_create(std::string& body) {
   DatabaseSpec spec;

@@ -279,17 +279,43 @@ Status LogStore::put_snapshot(uint64_t group, const RaftSnapshot& snapshot, uint
   return {};
 }
 
-Status LogStore::replace(uint64_t group, const RaftSnapshot& snapshot) {
+Status LogStore::install(uint64_t group, const RaftSnapshot& snapshot) {
   std::lock_guard lock(mutex_);
-  Extent extent = extent_of(group);
+  const Extent extent = extent_of(group);
+  if (snapshot.index + 1 < extent.first) {
+    return Status(Code::failed_precondition,
+                  "a snapshot of entry " + std::to_string(snapshot.index) +
+                      " cannot be put before the log of Raft group " + std::to_string(group) +
+                      ", which begins with entry " + std::to_string(extent.first));
+  }
+  const uint64_t first = snapshot.index + 1;
+  // Right before the log both are the same, as what a log begins after was committed.
+  bool same = first == extent.first;
+  if (!same && first < extent.end) {
+    auto term = load_term(group, snapshot.index);
+    if (!term.ok()) return term.status();
+    same = *term == snapshot.term;
+  }
+  const uint64_t stop = same ? first : extent.end;
   leveldb::WriteBatch batch;
   put(batch, make_key(group, snapshot_tag), encode(snapshot));
-  for (uint64_t index = extent.first; index < extent.end; ++index) {
-    batch.Delete(entry_key(group, index));
-  }
+  for (uint64_t index = extent.first; index < stop; ++index) batch.Delete(entry_key(group, index));
   JADE_RETURN_IF_ERROR(write(batch));
-  extents_[group] = {snapshot.index + 1, snapshot.index + 1};
+  extents_[group] = {first, same ? extent.end : first};
   return {};
+}
+
+Result<uint64_t> LogStore::load_term(uint64_t group, uint64_t index) const {
+  const std::string key = entry_key(group, index);
+  const std::string what = name_of(group, ("entry " + std::to_string(index)).c_str());
+  auto value = kv_->get(key);
+  if (!value.ok()) return value.status();
+  if (!value->has_value()) return corruption(what + " is missing");
+  auto payload = unseal(key, **value, what);
+  if (!payload.ok()) return payload.status();
+  auto term = ByteReader(*payload).u64();
+  if (!term) return corruption(what + " is cut short");
+  return *term;
 }
 
 Result<LogStore::Loaded> LogStore::load(uint64_t group) const {

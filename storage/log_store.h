@@ -64,8 +64,11 @@ class LogStore {
   // Stores the snapshot and removes the entries it replaces but the last
   // `trailing` ones.
   Status put_snapshot(uint64_t group, const RaftSnapshot& snapshot, uint64_t trailing);
-  // Puts the snapshot in the place of the whole log, keeping the hard state.
-  Status replace(uint64_t group, const RaftSnapshot& snapshot);
+  // Puts another member's snapshot in the place of the log up to there, keeping the hard state.
+  // What follows stays if the log has the same entry there, as it may have been acknowledged;
+  // otherwise it never was, and goes (Ongaro and Ousterhout, "In search of an understandable
+  // consensus algorithm", 2014, section 7). failed_precondition where the log begins later.
+  Status install(uint64_t group, const RaftSnapshot& snapshot);
 
   struct Loaded {
     HardState state;
@@ -106,6 +109,7 @@ class LogStore {
   Status load_extents();
   Result<std::map<uint64_t, Extent>> read_extents() const;
   Extent extent_of(uint64_t group) const;
+  Result<uint64_t> load_term(uint64_t group, uint64_t index) const;
   Result<HardState> load_hard_state(uint64_t group) const;
   Status write(leveldb::WriteBatch& batch);
   Status put_lives(std::vector<Life> lives);

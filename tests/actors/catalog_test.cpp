@@ -76,6 +76,11 @@ TEST_CASE("a node that was removed is never taken back, also by a catalog that w
     CHECK(back.message().find("was removed from this cluster") != std::string::npos);
     CHECK(one->map()->nodes.count(7) == 0);
     CHECK(one->apply(7, encode(CatalogCommand(RemoveRecord{7}))).code() == Code::not_found);
+    // Nor does it get a part of a database that was being created.
+    Status placed = one->apply(7, create_command(spec_of("d"), {placed_on({8, 7})}));
+    CHECK(placed.code() == Code::unavailable);
+    CHECK(placed.message().find("has left the cluster") != std::string::npos);
+    CHECK(one->map()->find("d") == nullptr);
     // Its name is free for another.
     CHECK(one->apply(8, join_command(node_of(9, "a"))).ok());
   }

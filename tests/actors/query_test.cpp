@@ -366,4 +366,64 @@ TEST_CASE("a search that any replica may answer is asked of a second one when th
   CHECK(*asked == std::vector<uint64_t>{0, 3, 0, 3, 0, 3, 0});
 }
 
+TEST_CASE("what is read by id, listed or looked up for a search is as new as was asked for") {
+  test::ScriptedConfig config;
+  caf::actor_system system(config);
+  struct Asked {
+    Consistency consistency;
+    uint64_t applied_min;
+    bool operator==(const Asked&) const = default;
+  };
+  std::vector<Asked> gets, lists;
+  test::PeerScript script;
+  script.get = [&](const ShardGet& get) -> std::optional<Result<ShardVectors>> {
+    gets.push_back({get.consistency, get.applied_min});
+    return unavailable("none is here");
+  };
+  script.list = [&](const ShardList& list) -> std::optional<Result<ShardVectors>> {
+    lists.push_back({list.consistency, list.applied_min});
+    return ShardVectors{};
+  };
+  auto actor = system.spawn(query, QueryOptions{});
+  caf::scoped_actor self(system);
+  self->send(actor, test::routes_to(system.spawn(test::scripted_peer, script), 7, 1, {2, 3}));
+  auto ask = [&](const auto& request, auto reply) {
+    Status out;
+    self->request(actor, caf::infinite, request)
+        .receive([&](decltype(reply)&) {},
+                 [&](const caf::error& error) { out = to_status(error); });
+    return out;
+  };
+  GetRequest get{"a", VectorId(uint64_t{1})};
+  ListRequest list;
+  list.database = "a";
+  SearchRequest search;
+  search.database = "a";
+  search.id = VectorId(uint64_t{1});
+  auto read = [&](Consistency consistency, const std::string& token) {
+    get.consistency = list.consistency = search.consistency = consistency;
+    get.token = list.token = search.token = token;
+    CHECK(ask(get, StoredVector{}).code() == Code::unavailable);
+    CHECK(ask(list, ListReply{}).ok());
+    CHECK(ask(search, SearchReply{}).code() == Code::unavailable);
+  };
+  read(Consistency::session, "");
+  read(Consistency::strong, "");
+  read(Consistency::eventual, "");
+  read(Consistency::session, "7:12");
+  // Of another shard.
+  read(Consistency::eventual, "8:12");
+  // What must be seen is, whoever answers.
+  read(Consistency::eventual, "7:12");
+  const std::vector<Asked> expected = {{Consistency::session, 0},  {Consistency::strong, 0},
+                                       {Consistency::eventual, 0}, {Consistency::session, 12},
+                                       {Consistency::eventual, 0}, {Consistency::session, 12}};
+  CHECK(lists == expected);
+  REQUIRE(gets.size() == 2 * expected.size());
+  for (size_t i = 0; i < gets.size(); ++i) CHECK(gets[i] == expected[i / 2]);
+  get.token = list.token = "nonsense";
+  CHECK(ask(get, StoredVector{}).code() == Code::invalid_argument);
+  CHECK(ask(list, ListReply{}).code() == Code::invalid_argument);
+}
+
 }  // namespace jade

@@ -23,6 +23,12 @@ struct PeerScript {
   std::function<std::optional<Result<ShardHits>>(const ShardSearch&)> search;
   std::function<std::optional<Result<ShardWritten>>(const ShardDeleteMatching&)> delete_matching =
       [](const ShardDeleteMatching&) { return internal_error("the test has no answer to this"); };
+  std::function<std::optional<Result<ShardVectors>>(const ShardGet&)> get = [](const ShardGet&) {
+    return internal_error("the test has no answer to this");
+  };
+  std::function<std::optional<Result<ShardVectors>>(const ShardList&)> list = [](const ShardList&) {
+    return internal_error("the test has no answer to this");
+  };
 };
 
 template <class Reply, class Request>
@@ -41,8 +47,8 @@ inline replica_actor::behavior_type scripted_peer(replica_actor::pointer self, P
   return {
       [=](const ShardWrite& m) { return follow(self, script.write, m); },
       [=](const ShardSearch& m) { return follow(self, script.search, m); },
-      [=](const ShardGet&) -> caf::result<ShardVectors> { return unasked(); },
-      [=](const ShardList&) -> caf::result<ShardVectors> { return unasked(); },
+      [=](const ShardGet& m) { return follow(self, script.get, m); },
+      [=](const ShardList& m) { return follow(self, script.list, m); },
       [=](const ShardRecall&) -> caf::result<ShardRecallCount> { return unasked(); },
       [=](const ShardSample&) -> caf::result<ShardVectors> { return unasked(); },
       [=](const ShardDeleteMatching& m) { return follow(self, script.delete_matching, m); },

@@ -69,6 +69,15 @@ TEST_CASE("vectors come back as they were given, by ids of either kind") {
   CHECK(f.call("GET", "/v1/databases/db/vectors/18446744073709551615").status == 200);
   CHECK(f.call("GET", "/v1/databases/db/vectors/nobody").status == 404);
   CHECK(f.call("GET", "/v1/databases/db/vectors/%zz").status == 400);
+  CHECK(f.call("GET", "/v1/databases/db/vectors/42?consistency=eventual&token=7:12").status == 200);
+  CHECK(f.call("GET", "/v1/databases/db/vectors?consistency=strong").status == 200);
+  for (const char* path : {"/42", ""}) {
+    auto wrong =
+        f.call("GET", std::string("/v1/databases/db/vectors") + path + "?consistency=weak");
+    CHECK(wrong.status == 400);
+    CHECK(error_message(wrong) ==
+          R"(consistency is "weak"; it must be "session", "strong" or "eventual")");
+  }
   CHECK(f.call("DELETE", "/v1/databases/db/vectors/%2242%22").body ==
         R"({"deleted":1,"token":"t2"})");
   CHECK(json(f.call("POST", "/v1/databases/db/vectors/delete", R"({"ids":[42,"x"]})"))

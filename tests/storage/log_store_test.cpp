@@ -98,7 +98,7 @@ class Workload {
         REQUIRE(store_->append({&only_state, 1}).ok());
         return;
       }
-      case 3: return replace(group, expected);
+      case 3: return install(group, expected);
       default: return snapshot(group, expected);
     }
   }
@@ -144,16 +144,27 @@ class Workload {
     REQUIRE(store_->append(appends).ok());
   }
 
-  // The state of another member takes the place of the log.
-  void replace(uint64_t group, Expected& expected) {
+  // The state of another member takes the place of the log: of part of it where both have the same
+  // last entry, otherwise of all.
+  void install(uint64_t group, Expected& expected) {
     RaftSnapshot snapshot;
-    snapshot.index = expected.end() + draw(5);
-    snapshot.term = expected.state.term;
+    snapshot.index = expected.first - 1 + draw(expected.entries.size() + 5);
+    const bool inside = snapshot.index < expected.end() - 1;
+    const bool is_entry = inside && snapshot.index >= expected.first;
+    snapshot.term =
+        is_entry ? expected.entries[snapshot.index - expected.first].term : expected.state.term;
     snapshot.data = "theirs";
-    REQUIRE(store_->replace(group, snapshot).ok());
+    const bool conflicts = is_entry && draw(3) == 0;
+    if (conflicts) ++snapshot.term;
+    REQUIRE(store_->install(group, snapshot).ok());
+    if (inside && !conflicts) {
+      auto gone = static_cast<std::ptrdiff_t>(snapshot.index + 1 - expected.first);
+      expected.entries.erase(expected.entries.begin(), expected.entries.begin() + gone);
+    } else {
+      expected.entries.clear();
+    }
     expected.snapshot = snapshot;
     expected.first = snapshot.index + 1;
-    expected.entries.clear();
   }
 
   void snapshot(uint64_t group, Expected& expected) {
