@@ -1071,7 +1071,7 @@ struct Description {
   ShardInfo& shard(size_t call) { return infos[asked[call].first].placement[asked[call].second]; }
 };
 
-constexpr uint64_t moves_timeout_ms = 2000;
+constexpr uint64_t leaders_timeout_ms = 2000;
 // Of a shard that says nothing, the rest is shown without it; also of one that nobody who is
 // reachable has, for which others would wait until there is somebody.
 constexpr uint64_t describe_timeout_ms = 5000;
@@ -1083,12 +1083,12 @@ ShardDescribe describe_question(uint64_t group, bool by_leader) {
   return out;
 }
 
-// What only the leaders know, of the shards that move; their silence changes nothing.
-void describe_moves(query_actor::stateful_pointer<query_state> self,
-                    std::shared_ptr<Description> description,
-                    std::vector<std::pair<replica_actor, ShardDescribe>> calls,
-                    std::function<void(DatabaseInfos)> done) {
-  gather<ShardInfo>(self, now_ms(self) + moves_timeout_ms, std::move(calls),
+// What only the leaders know: how far their replicas are. Their silence changes nothing.
+void describe_replicas(query_actor::stateful_pointer<query_state> self,
+                       std::shared_ptr<Description> description,
+                       std::vector<std::pair<replica_actor, ShardDescribe>> calls,
+                       std::function<void(DatabaseInfos)> done) {
+  gather<ShardInfo>(self, now_ms(self) + leaders_timeout_ms, std::move(calls),
                     [description, done](std::vector<Result<ShardInfo>>& answers) {
                       for (size_t i = 0; i < answers.size(); ++i) {
                         if (!answers[i].ok()) continue;
@@ -1104,8 +1104,7 @@ void describe(query_actor::stateful_pointer<query_state> self,
               std::function<void(DatabaseInfos)> done) {
   const Routes& routes = self->state.routes;
   auto all = std::make_shared<Description>();
-  auto moving = std::make_shared<Description>();
-  std::vector<std::pair<replica_actor, ShardDescribe>> calls, move_calls;
+  std::vector<std::pair<replica_actor, ShardDescribe>> calls;
   for (const DatabaseEntry* entry : entries) {
     DatabaseInfo info;
     info.spec = entry->spec;
@@ -1124,16 +1123,16 @@ void describe(query_actor::stateful_pointer<query_state> self,
         std::pair where(all->infos.size(), info.placement.size());
         calls.emplace_back(*handle, describe_question(placement.group, false));
         all->asked.push_back(where);
-        if (!placement.joining.empty() || !placement.leaving.empty()) {
-          move_calls.emplace_back(*handle, describe_question(placement.group, true));
-          moving->asked.push_back(where);
-        }
       }
       info.placement.push_back(std::move(shard));
     }
     all->infos.push_back(std::move(info));
   }
+  auto handles = std::make_shared<std::vector<replica_actor>>();
+  for (const auto& [handle, question] : calls) handles->push_back(handle);
   auto described = [=](std::vector<Result<ShardInfo>>& answers) {
+    auto led = std::make_shared<Description>();  // by others than were asked
+    std::vector<std::pair<replica_actor, ShardDescribe>> leader_calls;
     for (size_t i = 0; i < answers.size(); ++i) {
       if (!answers[i].ok()) {
         all->shard(i).unknown = answers[i].status().message();
@@ -1145,6 +1144,9 @@ void describe(query_actor::stateful_pointer<query_state> self,
       shard = std::move(*answers[i]);
       shard.nodes = std::move(nodes);
       shard.hash_begin = hash_begin;
+      if (!shard.replicas.empty() || shard.nodes.size() < 2) continue;
+      leader_calls.emplace_back((*handles)[i], describe_question(shard.shard, true));
+      led->asked.push_back(all->asked[i]);
     }
     for (DatabaseInfo& info : all->infos) {
       for (const ShardInfo& shard : info.placement) {
@@ -1153,9 +1155,9 @@ void describe(query_actor::stateful_pointer<query_state> self,
       }
       info.index_state = info.vectors == info.indexed_vectors ? "ready" : "indexing";
     }
-    if (move_calls.empty()) return done(std::move(all->infos));
-    moving->infos = std::move(all->infos);
-    describe_moves(self, moving, move_calls, done);
+    if (leader_calls.empty()) return done(std::move(all->infos));
+    led->infos = std::move(all->infos);
+    describe_replicas(self, led, std::move(leader_calls), done);
   };
   gather<ShardInfo>(self, now_ms(self) + describe_timeout_ms, std::move(calls), described);
 }

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "index/cancel.h"
-#include "index/kernels.h"
 #include "index/random.h"
 
 namespace jade {
@@ -24,8 +23,20 @@ constexpr int halving_rounds = 2;
 constexpr uint32_t together = 24;
 constexpr size_t shared_rows = 1024;
 
+// In the same order of additions on every processor, unlike that of index/kernels.h: replicas on
+// machines of several kinds shall build the same graph.
 double inner_product(const float* a, const float* b, size_t n) {
-  return kernels().inner_product(a, b, n);
+  constexpr size_t lanes = 16;
+  float sums[lanes] = {};
+  size_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    for (size_t j = 0; j < lanes; ++j) sums[j] += a[i + j] * b[i + j];
+  }
+  for (size_t j = 0; i + j < n; ++j) sums[j] += a[i + j] * b[i + j];
+  for (size_t half = lanes / 2; half > 0; half /= 2) {
+    for (size_t j = 0; j < half; ++j) sums[j] += sums[j + half];
+  }
+  return sums[0];
 }
 
 float finite(double value) {

@@ -126,6 +126,16 @@ void append_shard(std::string& out, const ShardInfo& shard) {
     }
   }
   if (!shard.unknown.empty()) object.field("unknown", shard.unknown);
+  if (!shard.replicas.empty()) {
+    append_array(object.key("replicas"), shard.replicas, [&](const ReplicaInfo& one) {
+      JsonObject replica(out);
+      replica.field("node", one.node);
+      replica.key("votes") += truth(one.voter);
+      replica.field("log_index", one.log_index);
+      if (one.copied >= 0) append_double(replica.key("copied"), one.copied);
+      replica.close();
+    });
+  }
   if (!shard.problems.empty()) {
     append_array(object.key("problems"), shard.problems, [&](const ReplicaProblem& one) {
       JsonObject problem(out);

@@ -205,9 +205,39 @@ std::string problems_text(const json::value& shard, const Nodes& nodes) {
   return out.empty() ? nothing : out;
 }
 
+// "40 %", of a number from 0 to 1.
+std::string share_text(const json::value& object, std::string_view key) {
+  const json::value* share = member(object, key);
+  if (!share || !share->is_number()) return text_member(object, key);
+  double percent = 100 * share->to_number<double>();
+  if (!(percent >= 0 && percent <= 100)) return text_of(*share);
+  // Downwards: what is not done is not shown as done.
+  return std::to_string(static_cast<int>(std::floor(percent + 1e-9))) + " %";
+}
+
+// " (12 behind)": what the leader has in its log and this one not; "": it has all, or nothing is
+// known.
+std::string lag_text(const json::value& shard, const json::value& id) {
+  int64_t own = -1, most = -1;
+  std::string copied;
+  for (const json::value& replica : array_member(shard, "replicas")) {
+    const json::value* node = member(replica, "node");
+    const json::value* index = member(replica, "log_index");
+    if (!node || !index || !index->is_int64()) continue;
+    most = std::max(most, index->as_int64());
+    if (*node != id) continue;
+    own = index->as_int64();
+    if (member(replica, "copied")) copied = " (" + share_text(replica, "copied") + " copied)";
+  }
+  if (!copied.empty()) return copied;
+  return own < 0 || own >= most ? "" : " (" + std::to_string(most - own) + " behind)";
+}
+
 std::string replicas_text(const json::value& shard, const Nodes& nodes) {
   std::vector<std::string> names;
-  for (const json::value& id : array_member(shard, "nodes")) names.push_back(node_text(&id, nodes));
+  for (const json::value& id : array_member(shard, "nodes")) {
+    names.push_back(node_text(&id, nodes) + lag_text(shard, id));
+  }
   std::sort(names.begin(), names.end());
   return joined(names);
 }
@@ -238,15 +268,6 @@ Table shards_table(const json::value& reply, const Nodes& nodes) {
   return table;
 }
 
-std::string progress_text(const json::value& task) {
-  const json::value* progress = member(task, "progress");
-  if (!progress || !progress->is_number()) return text_member(task, "progress");
-  double percent = 100 * progress->to_number<double>();
-  if (!(percent >= 0 && percent <= 100)) return text_of(*progress);
-  // Downwards: what is not done is not shown as done.
-  return std::to_string(static_cast<int>(std::floor(percent + 1e-9))) + " %";
-}
-
 Column node_column(std::string key, const Nodes& nodes) {
   auto text = [key, &nodes](const json::value& row) { return node_text(member(row, key), nodes); };
   return {key, text, false, ""};
@@ -257,7 +278,9 @@ Table tasks_table(const json::value& reply, const Nodes& nodes) {
       array_member(reply, "tasks"),
       {field_column("task", "kind"), field_column("database", "database"),
        field_column("shard", "shard", true), node_column("from", nodes), node_column("to", nodes),
-       field_column("state", "state"), Column{"progress", progress_text, true, ""},
+       field_column("state", "state"),
+       Column{"progress", [](const json::value& task) { return share_text(task, "progress"); },
+              true, ""},
        field_column("waiting for", "waiting_for", false, true)});
 }
 

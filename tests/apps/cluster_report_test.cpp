@@ -168,6 +168,18 @@ TEST_CASE("tasks and databases of a wrong type are none") {
   CHECK_FALSE(contains(text, "task"));
 }
 
+TEST_CASE("replicas that lack something say how much") {
+  std::string text = report(R"({"cluster_id":"c1","nodes":[{"id":1,"name":"a"},{"id":2,"name":"b"},
+      {"id":3,"name":"c"},{"id":4,"name":"d"}],"databases":[{"name":"films","placement":[
+      {"shard":1,"vectors":9,"leader":1,"nodes":[1,2,3,4],"replicas":[
+        {"node":1,"votes":true,"log_index":40},{"node":2,"votes":true,"log_index":28},
+        {"node":3,"votes":true,"log_index":40},
+        {"node":4,"votes":false,"log_index":0,"copied":0.257}]},
+      {"shard":2,"vectors":9,"leader":2,"nodes":[1,2],"replicas":[{"node":1},7,{"log_index":3}]}]}]})");
+  CHECK(contains(text, "a, b (12 behind), c, d (25 % copied)"));
+  CHECK(contains(text, "a, b\n"));
+}
+
 TEST_CASE("a cluster fits the terminal, and cannot steer it") {
   std::string text = report(R"({"cluster_id":"\u001b[2J","nodes":[],"databases":[
       {"name":"d","placement":[{"shard":1,"vectors":1,"leader":1,

@@ -57,6 +57,16 @@ TEST_CASE("every row has a place, the same however many threads look for it") {
   }
 }
 
+// So that replicas on processors of several kinds have the same graphs.
+TEST_CASE("the order is the same on every processor") {
+  uint64_t hash = 14695981039346656037u;  // FNV-1a
+  for (uint32_t dimension : {16, 100, 128}) {
+    for (uint32_t row : random_points(5000, dimension).order())
+      hash = (hash ^ row) * 1099511628211u;
+  }
+  CHECK(hash == 1601300078175489965u);
+}
+
 TEST_CASE("rows near each other are in places near each other") {
   constexpr uint32_t clusters = 50, rows = 10'000, dimension = 48;
   Points points = random_points(rows, dimension);
