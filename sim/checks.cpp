@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <string>
 
+#include "actors/cluster_map.h"
+#include "actors/shard_files.h"
 #include "index/scoring.h"
 #include "sim/settling.h"
 
@@ -66,6 +69,18 @@ Checks::Checks(uint64_t ids, Run& run, Cluster& cluster, const Records& records,
   cluster.when_elected([this](size_t machine, uint64_t group, uint64_t term) {
     check_elected(machine, group, term);
   });
+  cluster.when_logged(
+      [this](size_t machine, std::string_view message) { check_said(machine, message); });
+}
+
+// What is on its way to the log when a write fails comes too late for it; else nothing does. All
+// shards whose entries are in one write with it fail.
+void Checks::check_said(size_t machine, std::string_view message) {
+  const SimDisk& disk = cluster_.node(machine).disk();
+  if (!disk.healthy() || disk.died()) return;
+  if (message.find("does not continue its log") == message.npos) return;
+  run_.fail("node " + std::to_string(machine + 1) +
+            " says, on a healthy disk: " + std::string(message));
 }
 
 void Checks::check_elected(size_t machine, uint64_t group, uint64_t term) {
@@ -74,6 +89,50 @@ void Checks::check_elected(size_t machine, uint64_t group, uint64_t term) {
   if (first || leader->second == id) return;
   run_.fail("nodes " + std::to_string(leader->second) + " and " + std::to_string(id) +
             " both lead shard " + std::to_string(group) + " in term " + std::to_string(term));
+}
+
+// ---- disks
+
+void Checks::compare_disks() {
+  const uint64_t stop_ns = run_.now_ns() + recovery_ns_max;
+  for (;;) {
+    auto info = cluster_.insist<ClusterInfo>(Cluster::describe);
+    if (!info.ok()) return run_.fail("looking at the cluster: " + info.status().to_string());
+    const std::string left = left_over(*info);
+    if (left.empty()) return;
+    if (run_.now_ns() >= stop_ns) return run_.fail(left);
+    cluster_.run_for(200 * ms);
+  }
+}
+
+std::string Checks::left_over(const ClusterInfo& info) {
+  std::set<std::pair<uint64_t, uint64_t>> placed;  // node and group
+  std::set<uint64_t> moving;                       // or being split
+  for (const DatabaseInfo& db : info.databases) {
+    for (const ShardInfo& shard : db.placement) {
+      for (uint64_t node : shard.nodes) placed.emplace(node, shard.shard);
+    }
+  }
+  for (const TaskInfo& task : info.tasks) moving.insert({task.shard, task.child});
+  for (const NodeInfo& one : info.nodes) {
+    auto machine = cluster_.machine_of(one.id);
+    if (!machine || !cluster_.running(*machine)) continue;
+    const NodeContext& context = cluster_.node(*machine).runtime().context();
+    auto groups = context.log->groups();
+    if (!groups.ok()) return "groups: " + groups.status().to_string();
+    const auto dirs = shards_on_disk(context.seams.env, context.config.data_dir);
+    std::set<uint64_t> found(groups->begin(), groups->end());
+    found.insert(dirs.begin(), dirs.end());
+    for (uint64_t group : found) {
+      if (group <= metadata_group || moving.count(group) + placed.count({one.id, group}) > 0) {
+        continue;
+      }
+      return "node " + std::to_string(*machine + 1) + " still has " +
+             (dirs.count(group) > 0 ? "files" : "a log") + " of shard " + std::to_string(group) +
+             ", which it is not to have";
+    }
+  }
+  return {};
 }
 
 // ---- contents

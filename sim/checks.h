@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -17,7 +19,7 @@ namespace jade::sim {
 class Checks {
  public:
   // `ids`: as many, from 0 on, may be in the own database. From now on, of a Raft group at most
-  // one member leads in a term.
+  // one member leads in a term, and nobody's log is written to wrongly.
   Checks(uint64_t ids, Run& run, Cluster& cluster, const Records& records, Ledger& ledger);
   Checks(const Checks&) = delete;
   Checks& operator=(const Checks&) = delete;
@@ -27,6 +29,8 @@ class Checks {
 
   // Where records rot: reads all of all replicas from disk, until no damage is found any more.
   void await_mended();
+  // No node has anything of shards that it is not to have.
+  void compare_disks();
   // All records, and how many there are, are as the ledger says.
   void compare_contents();
   // Searches equal brute force.
@@ -39,6 +43,9 @@ class Checks {
  private:
   using Digests = std::map<std::pair<uint64_t, uint64_t>, ShardDigest>;  // by group and node
 
+  void check_said(size_t machine, std::string_view message);
+  // Empty: nothing is left.
+  std::string left_over(const ClusterInfo& info);
   void check_elected(size_t machine, uint64_t group, uint64_t term);
   // Nothing: the run has failed.
   std::optional<std::map<uint64_t, StoredVector>> list();

@@ -7,7 +7,7 @@ constexpr const char* fault_names[fault_count] = {
     "crash",     "power_loss", "crash_at_sync", "disk_full", "read_corruption", "partition",
     "slow_link", "disconnect", "pause",         "drift",     "blackout",        "election",
     "lost_disk", "old_disk",   "bit_rot",       "join",      "drain",           "remove",
-    "replicas",  "split",      "reindex"};
+    "replicas",  "split",      "reindex",       "drop"};
 
 }  // namespace
 

@@ -35,8 +35,9 @@ enum class Fault : uint8_t {
   replicas,  // of the database: another number
   split,     // of a shard in two
   reindex,   // of the database: another type or other parameters
+  drop,      // of small databases, which are created and written to before
 };
-constexpr size_t fault_count = 21;
+constexpr size_t fault_count = 22;
 const char* name_of(Fault fault);
 // Nothing: no fault has this name.
 std::optional<Fault> fault_of(std::string_view name);

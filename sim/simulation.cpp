@@ -10,6 +10,7 @@
 #include "sim/old_disks.h"
 #include "sim/operator.h"
 #include "sim/own_workload.h"
+#include "sim/passing_databases.h"
 #include "sim/records.h"
 #include "sim/run.h"
 #include "sim/settling.h"
@@ -32,6 +33,7 @@ class Simulation {
         ledger_(cluster_.several(), run_, records_),
         own_(options_, run_, cluster_, clients_, records_, ledger_),
         shared_(run_, cluster_, clients_, records_),
+        passing_(options_, run_, cluster_, records_),
         checks_(uint64_t{options_.ids_per_client} * options_.clients, run_, cluster_, records_,
                 ledger_) {}
 
@@ -81,6 +83,7 @@ class Simulation {
       checkpoint();
       schedule_checkpoint();
     }
+    if (run_.ok()) passing_.act_if_due();
     if (run_.ok()) clients_.drive([this](uint32_t client) { ask(client); });
     if (!run_.ok()) return;
     faults_.before_turn();
@@ -95,7 +98,7 @@ class Simulation {
     uint64_t next = std::min({faults_.next_ns(), operator_.next_ns(), cluster_.next_restart_ns()});
     if (faults_.calm()) next = std::min(next, next_checkpoint_ns_);
     if (auto due = cluster_.next_due_ns()) next = std::min(next, *due);
-    if (cluster_.any_running()) next = std::min(next, clients_.next_ns());
+    if (cluster_.any_running()) next = std::min({next, clients_.next_ns(), passing_.next_ns()});
     return next;
   }
 
@@ -120,6 +123,9 @@ class Simulation {
       if (!run_.ok() || !come_to_rest()) return;
     }
     old_disks_.caught_up();
+    passing_.settle();
+    if (run_.ok()) checks_.compare_disks();
+    if (!run_.ok()) return;
     ledger_.settle();
     checks_.compare_contents();
     if (run_.ok()) checks_.compare_searches();
@@ -133,7 +139,7 @@ class Simulation {
   }
 
   bool come_to_rest() {
-    auto idle = [this] { return operator_.idle() && clients_.idle(); };
+    auto idle = [this] { return operator_.idle() && clients_.idle() && passing_.idle(); };
     if (!cluster_.run_until(idle, 120'000 * ms)) {
       run_.fail("a request was never answered");
       return false;
@@ -162,6 +168,7 @@ class Simulation {
   Ledger ledger_;
   OwnWorkload own_;
   SharedWorkload shared_;
+  PassingDatabases passing_;
   Checks checks_;
   uint64_t next_checkpoint_ns_ = never;
 };

@@ -256,6 +256,25 @@ TEST_CASE("replicas come and go on machines that die in the middle of it") {
   }
 }
 
+// Also that nothing is left of them on any disk, and that what was still on its way to their logs
+// makes no other shard fail.
+TEST_CASE("databases come and go on machines that crash") {
+  uint64_t dropped = 0, writes = 0;
+  for (uint64_t seed = 1; seed <= 12; ++seed) {
+    CAPTURE(seed);
+    SimulationOptions options = of_seed(seed);
+    options.nodes = seed % 4 == 0 ? 1 : 3;
+    options.simulated_ms = 20'000;
+    options.faults = {Fault::drop, Fault::crash, Fault::power_loss, Fault::partition};
+    if (seed % 2 == 1) options.faults = {Fault::drop};
+    SimulationReport report = passing(options);
+    dropped += report.faults[Fault::drop];
+    writes += report.passing_writes;
+  }
+  CHECK(dropped > 100);
+  CHECK(writes > 500);
+}
+
 TEST_CASE("a cluster without faults fails nothing") {
   SimulationOptions options;
   options.seed = 5;
