@@ -10,6 +10,18 @@ Ledger::Ledger(bool late_writes, Run& run, const Records& records)
 void Ledger::begin_upsert(uint64_t id, uint64_t version) {
   versions_.begin(id, {version, true});
   marks_.begin(id, {version, true});
+  sent_versions_.emplace(id, version);
+  sent_marks_.emplace(id, version);
+}
+
+void Ledger::begin_revision(uint64_t id, uint64_t version) {
+  versions_.begin(id, {version, true});
+  sent_versions_.emplace(id, version);
+}
+
+void Ledger::begin_marking(uint64_t id, uint64_t mark) {
+  marks_.begin(id, {mark, true});
+  sent_marks_.emplace(id, mark);
 }
 
 void Ledger::begin_delete(uint64_t id, uint64_t version) {
@@ -58,6 +70,13 @@ void Ledger::observe_state(uint64_t id, RecordState state) {
     if (!wrong.empty()) wrong = "by marks, " + wrong;
   }
   if (!wrong.empty()) run_.fail(wrong);
+}
+
+void Ledger::observe_past(uint64_t id, RecordState state) {
+  ++run_.report().reads_checked;
+  if (sent_versions_.count({id, state.version}) + sent_marks_.count({id, state.mark}) == 2) return;
+  run_.fail("id " + std::to_string(id) + " shows version " + std::to_string(state.version) +
+            " and mark " + std::to_string(state.mark) + ", which nobody has written yet");
 }
 
 void Ledger::observe_nothing(uint64_t id) {

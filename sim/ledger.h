@@ -28,8 +28,8 @@ class Ledger {
 
   void begin_upsert(uint64_t id, uint64_t version);
   void begin_delete(uint64_t id, uint64_t version);
-  void begin_revision(uint64_t id, uint64_t version) { versions_.begin(id, {version, true}); }
-  void begin_marking(uint64_t id, uint64_t mark) { marks_.begin(id, {mark, true}); }
+  void begin_revision(uint64_t id, uint64_t version);
+  void begin_marking(uint64_t id, uint64_t mark);
 
   // ---- and what was acknowledged
 
@@ -44,6 +44,8 @@ class Ledger {
   void observe(uint64_t id, const StoredVector& found);
   void observe_state(uint64_t id, RecordState state);
   void observe_nothing(uint64_t id);
+  // Of a read that may show what was: somebody must have sent this by now.
+  void observe_past(uint64_t id, RecordState state);
 
   // Ids that exist whichever undecided writes have happened, and how often each was deleted.
   std::vector<std::pair<uint64_t, uint64_t>> staying() const;
@@ -64,7 +66,8 @@ class Ledger {
   const Records& records_;
   Model versions_;
   Model marks_;
-  std::map<uint64_t, uint64_t> deletions_;  // asked for, by id
+  std::set<std::pair<uint64_t, uint64_t>> sent_versions_, sent_marks_;  // with their ids
+  std::map<uint64_t, uint64_t> deletions_;                              // asked for, by id
 };
 
 }  // namespace jade::sim

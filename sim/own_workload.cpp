@@ -216,17 +216,25 @@ void OwnWorkload::search(uint32_t client) {
     request.consistency = Consistency::session;
     request.token = last.token;
   }
-  if (filtered && !sought.id) sought.bucket = bucket;
+  if (!token && run_.draw(5) == 0) {
+    request.consistency = Consistency::eventual;
+    // It may not be there yet.
+    sought.id.reset();
+  }
+  const bool eventual = request.consistency == Consistency::eventual;
+  request.partial = sought.partial = run_.draw(2) == 0;
+  if (!request.filter.empty()) sought.bucket = bucket;
   // While a vector moves, one of its shards may show it as it was. A replica that is as new as
   // the token says may be older than what was seen elsewhere.
-  sought.settled = (!options_.by_vector || request.exact) && request.token.empty();
+  sought.settled = (!options_.by_vector || request.exact) && request.token.empty() && !eventual;
   clients_.api(client).search(
       std::move(request),
-      clients_.answered<SearchReply>(client, [this, sought](Result<SearchReply>& reply) {
+      clients_.answered<SearchReply>(client, [this, sought, eventual](Result<SearchReply>& reply) {
         if (!reply.ok()) return cluster_.check_error(reply.status());
         ++run_.report().searches_checked;
         run_.report().lacking_searched += sought.vector > 0;
-        check_hits(sought, reply->results);
+        run_.report().eventual_searched += eventual;
+        check_hits(sought, *reply);
       }));
 }
 
@@ -252,12 +260,21 @@ std::optional<uint64_t> OwnWorkload::seek(uint64_t id, size_t vector, SearchRequ
   return id;
 }
 
-void OwnWorkload::check_hits(const Sought& sought, const std::vector<SearchHit>& hits) {
+bool OwnWorkload::is_whole(const SearchReply& reply, bool partial) {
+  const bool whole = reply.missing_shards.empty();
+  if (!whole && !partial) run_.fail("a search that is to be whole lacks shards");
+  run_.report().lacking_shards += whole ? 0 : 1;
+  return whole;
+}
+
+void OwnWorkload::check_hits(const Sought& sought, const SearchReply& reply) {
+  const std::vector<SearchHit>& hits = reply.results;
+  const bool whole = is_whole(reply, sought.partial);
   if (hits.size() > sought.k) run_.fail("a search gave more than k results");
   std::set<uint64_t> ids;
   for (const SearchHit& hit : hits) ids.insert(hit.id.integer());
   if (ids.size() < hits.size()) run_.fail("a search gave one id twice");
-  if (sought.id && ids.count(*sought.id) == 0) {
+  if (whole && sought.id && ids.count(*sought.id) == 0) {
     run_.fail("a search for the vector of id " + std::to_string(*sought.id) + " did not find it");
   }
   for (const SearchHit& hit : hits) check_hit(sought, hit);
@@ -273,6 +290,7 @@ void OwnWorkload::check_hit(const Sought& sought, const SearchHit& hit) {
   if (sought.bucket && bucket_of(id, state->version) != *sought.bucket) {
     run_.fail("a filtered search gave id " + std::to_string(id) + ", which does not match");
   }
+  ledger_.observe_past(id, *state);
   // Its own ids stand still while a client waits.
   if (sought.settled && id % options_.clients == sought.client) ledger_.observe_state(id, *state);
 }
@@ -287,12 +305,14 @@ void OwnWorkload::search_everything(uint32_t client) {
   // As k is more than there are, no index may leave one out. By vector, others ask few shards.
   request.exact = options_.by_vector || run_.draw(2) == 0;
   if (run_.draw(2) == 0) request.consistency = Consistency::strong;
+  const bool partial = request.partial = run_.draw(2) == 0;
   clients_.api(client).search(
       std::move(request),
       clients_.answered<SearchReply>(
-          client, [this, staying = ledger_.staying()](Result<SearchReply>& reply) {
+          client, [this, partial, staying = ledger_.staying()](Result<SearchReply>& reply) {
             if (!reply.ok()) return cluster_.check_error(reply.status());
             ++run_.report().searches_checked;
+            if (!is_whole(*reply, partial)) return;
             std::set<uint64_t> found;
             for (const SearchHit& hit : reply->results) found.insert(hit.id.integer());
             for (auto [id, deletions] : staying) {

@@ -43,6 +43,7 @@ class OwnWorkload {
     std::optional<uint64_t> bucket;  // which all are of
     std::optional<uint64_t> id;      // which is among them
     bool settled = false;            // none is shown as it was
+    bool partial = false;            // shards may be missing
   };
 
   uint64_t pick_id(uint32_t client);
@@ -56,9 +57,11 @@ class OwnWorkload {
   void search(uint32_t client);
   std::optional<uint64_t> seek_own(uint32_t client, size_t vector, SearchRequest& request);
   std::optional<uint64_t> seek(uint64_t id, size_t vector, SearchRequest& request);
-  void check_hits(const Sought& sought, const std::vector<SearchHit>& hits);
+  void check_hits(const Sought& sought, const SearchReply& reply);
   void check_hit(const Sought& sought, const SearchHit& hit);
   void search_everything(uint32_t client);
+  // Fails the run where shards are missing that must not be.
+  bool is_whole(const SearchReply& reply, bool partial);
 
   const SimulationOptions& options_;
   Run& run_;

@@ -21,7 +21,9 @@ struct SimulationReport {
   uint64_t passing_writes = 0;   // acknowledged, to databases that come and go
   uint64_t reads_checked = 0;
   uint64_t searches_checked = 0;
-  uint64_t lacking_searched = 0;  // of those: by a vector that some records lack
+  uint64_t lacking_searched = 0;   // of those: by a vector that some records lack
+  uint64_t eventual_searched = 0;  // of those: at any replica, whatever it has applied
+  uint64_t lacking_shards = 0;     // of those: that were answered without all shards, as they may
   uint64_t checkpoints = 0;
   uint64_t routed = 0;               // of those: by then a router was in force
   std::map<Fault, uint64_t> faults;  // that happened

@@ -32,6 +32,8 @@ void SharedWorkload::read(uint32_t client, uint64_t dice) {
 void SharedWorkload::check_history() const {
   Finding finding = check_linearizable(history_);
   if (finding.verdict == Verdict::violated) run_.fail("not linearizable: " + finding.explanation);
+  Finding past = check_sessions(history_);
+  if (past.verdict == Verdict::violated) run_.fail("not a session: " + past.explanation);
   if (finding.verdict == Verdict::undecided) run_.fail("too hard to check: " + finding.explanation);
 }
 
@@ -121,16 +123,25 @@ void SharedWorkload::search(uint32_t client) {
   request.vector = records_.sent(run_.draw(1000), 1);
   request.k = Limits::k_max;
   request.exact = true;
-  if (run_.draw(2) == 0) request.consistency = Consistency::strong;
+  constexpr Consistency kinds[] = {Consistency::session, Consistency::strong, Consistency::session,
+                                   Consistency::eventual};
+  request.consistency = kinds[run_.draw(std::size(kinds))];
+  const bool eventual = request.consistency == Consistency::eventual;
+  const auto promise = eventual ? Operation::Promise::eventual : Operation::Promise::linearizable;
+  const bool partial = request.partial = run_.draw(2) == 0;
   std::map<uint64_t, History::Handle> operations;  // by register
   for (uint64_t one = 0; one < 2 * keys; ++one) {
-    operations.emplace(one, history_.read(client, one, run_.now_ns()));
+    operations.emplace(one, history_.read(client, one, run_.now_ns(), promise));
   }
   clients_.api(client).search(
       std::move(request),
-      clients_.answered<SearchReply>(client, [this, operations](Result<SearchReply>& reply) {
+      clients_.answered<SearchReply>(client, [=, this](Result<SearchReply>& reply) {
         if (!reply.ok()) return cluster_.check_error(reply.status());
         ++run_.report().searches_checked;
+        run_.report().eventual_searched += eventual;
+        const bool whole = reply->missing_shards.empty();
+        if (!whole && !partial) return run_.fail("a search that is to be whole lacks shards");
+        run_.report().lacking_shards += whole ? 0 : 1;
         std::map<uint64_t, uint64_t> found;  // by register; 0: it is not there
         for (const SearchHit& hit : reply->results) {
           uint64_t key = hit.id.integer();
@@ -140,6 +151,8 @@ void SharedWorkload::search(uint32_t client) {
           found[mark_of(key)] = state->mark;
         }
         for (auto [one, operation] : operations) {
+          // In a shard that is missing may be whatever was not found.
+          if (!whole && found[one] == 0) continue;
           history_.complete_read(operation, found[one], run_.now_ns());
         }
       }));

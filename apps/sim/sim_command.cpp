@@ -43,11 +43,13 @@ void print(const sim::SimulationReport& report, double real_seconds) {
   double simulated = static_cast<double>(report.simulated_ns) / 1e9;
   std::printf(
       "seed %llu  trace %016llx  %s  %.1f s simulated, %.0f per real second  %llu writes (%llu "
-      "failed)  %llu reads  %llu searches  %llu checkpoints ",
+      "failed)  %llu reads  %llu searches (%llu eventual, %llu without all shards)  %llu "
+      "checkpoints ",
       static_cast<Count>(report.seed), static_cast<Count>(report.trace_hash),
       report.failure.empty() ? "ok" : "FAILED", simulated, simulated / real_seconds,
       static_cast<Count>(report.writes_acknowledged), static_cast<Count>(report.writes_failed),
       static_cast<Count>(report.reads_checked), static_cast<Count>(report.searches_checked),
+      static_cast<Count>(report.eventual_searched), static_cast<Count>(report.lacking_shards),
       static_cast<Count>(report.checkpoints));
   for (const auto& [fault, times] : report.faults) {
     std::printf(" %s %llu", sim::name_of(fault), static_cast<Count>(times));

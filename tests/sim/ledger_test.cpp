@@ -43,6 +43,18 @@ TEST_CASE("an update that found nothing is a read of nothing") {
   CHECK(!told.run.ok());
 }
 
+TEST_CASE("a read of the past shows what somebody has sent, acknowledged or not") {
+  Told told;
+  told.ledger.begin_upsert(7, 1);
+  told.ledger.begin_revision(7, 2);
+  told.ledger.begin_marking(7, 3);
+  told.ledger.observe_past(7, {1, 1});
+  told.ledger.observe_past(7, {2, 3});
+  CHECK(told.run.ok());
+  told.ledger.observe_past(7, {3, 3});
+  CHECK(!told.run.ok());
+}
+
 TEST_CASE("an id stays unless it is deleted, also where it is written again") {
   Told told;
   told.ledger.begin_upsert(7, 1);

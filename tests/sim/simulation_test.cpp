@@ -63,7 +63,7 @@ TEST_CASE("clusters pass, and a seed is one run of them, too") {
   std::map<Fault, uint64_t> faults;
   uint64_t first_trace = 0;
   size_t copies = 0;
-  uint64_t lacking_searched = 0;
+  uint64_t lacking_searched = 0, eventual_searched = 0, lacking_shards = 0;
   for (uint64_t seed = 1; seed <= 12; ++seed) {
     CAPTURE(seed);
     SimulationOptions options = of_seed(seed);
@@ -80,6 +80,8 @@ TEST_CASE("clusters pass, and a seed is one run of them, too") {
     CHECK(report.checkpoints > 0);
     CHECK(report.bytes_sent > 100'000);
     lacking_searched += report.lacking_searched;
+    eventual_searched += report.eventual_searched;
+    lacking_shards += report.lacking_shards;
     for (const auto& [fault, times] : report.faults) faults[fault] += times;
     if (seed == 1) first_trace = report.trace_hash;
   }
@@ -89,6 +91,8 @@ TEST_CASE("clusters pass, and a seed is one run of them, too") {
     CHECK(faults[fault] > 0);
   }
   CHECK(lacking_searched > 0);
+  CHECK(eventual_searched > 50);
+  CHECK(lacking_shards > 0);
   CHECK(copies > 0);  // replicas whose log could not be continued
   SimulationOptions again;
   again.seed = 1;
@@ -285,6 +289,7 @@ TEST_CASE("a cluster without faults fails nothing") {
   SimulationReport report = passing(options);
   CHECK(report.writes_acknowledged > 0);
   CHECK(report.writes_failed == 0);
+  CHECK(report.lacking_shards == 0);
   for (const auto& [fault, times] : report.faults) {
     // Checkpoints restart a node to compare what it holds.
     CHECK((fault == Fault::crash || fault == Fault::power_loss));
