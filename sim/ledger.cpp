@@ -92,6 +92,11 @@ std::vector<std::pair<uint64_t, uint64_t>> Ledger::staying() const {
   return out;
 }
 
+bool Ledger::exists(uint64_t id) const {
+  auto certain = versions_.certain().find(id);
+  return certain != versions_.certain().end() && certain->second.exists;
+}
+
 uint64_t Ledger::deletions_of(uint64_t id) const {
   auto found = deletions_.find(id);
   return found == deletions_.end() ? 0 : found->second;

@@ -54,6 +54,11 @@ class Ledger {
   // Of records; what is certain of them, and what is not.
   const Model& versions() const { return versions_; }
 
+  // All that was sent of it was acknowledged, or can no longer happen.
+  bool decided(uint64_t id) const { return versions_.decided(id) && marks_.decided(id); }
+  // Of one that is: it is there.
+  bool exists(uint64_t id) const;
+
   // Between these, nothing is on its way: what the next read shows is certain.
   void settle();
   void unsettle();

@@ -2,6 +2,7 @@
 
 #include <map>
 #include <set>
+#include <utility>
 
 namespace jade::sim {
 
@@ -13,9 +14,15 @@ OwnWorkload::OwnWorkload(const SimulationOptions& options, Run& run, Cluster& cl
       clients_(clients),
       records_(records),
       ledger_(ledger),
-      acknowledged_(options.clients) {}
+      acknowledged_(options.clients),
+      unanswered_(options.clients) {}
 
 void OwnWorkload::ask(uint32_t client, uint64_t dice) {
+  // Most clients ask again at once; some never do.
+  if (auto again = std::exchange(unanswered_[client], {}); again && run_.draw(4) > 0) {
+    ++run_.report().writes_again;
+    return again();
+  }
   if (acknowledged_[client].upsert && run_.draw(12) == 0) return repeat(client);
   if (!acknowledged_[client].latest.empty() && run_.draw(4) == 0) return search(client);
   if (dice < 33) return upsert(client);
@@ -33,6 +40,26 @@ uint64_t OwnWorkload::pick_id(uint32_t client) {
 
 // ---- writes
 
+void OwnWorkload::forget_unanswered() {
+  for (auto& again : unanswered_) again = {};
+}
+
+OwnWorkload::Sent OwnWorkload::sent(const Ledger::Numbers& revised,
+                                    const Ledger::Numbers& marked) const {
+  Sent out{revised, marked, true, {}};
+  for (const Ledger::Numbers& numbers : {revised, marked}) {
+    for (auto [id, number] : numbers) {
+      out.alone = out.alone && ledger_.decided(id);
+      if (!ledger_.exists(id)) out.missing.insert(id);
+    }
+  }
+  return out;
+}
+
+void OwnWorkload::begin(uint32_t client, const Sent& sent, std::function<void()> again) {
+  unanswered_[client] = sent.alone ? std::move(again) : nullptr;
+}
+
 void OwnWorkload::upsert(uint32_t client) {
   acknowledged_[client].latest.clear();
   UpsertRequest request;
@@ -44,20 +71,30 @@ void OwnWorkload::upsert(uint32_t client) {
     if (written.count(id) > 0) continue;
     version = clients_.next_version();
     written[id] = version;
-    ledger_.begin_upsert(id, version);
     records_.add(request, id, version);
   }
   request.request_id = "upsert-" + std::to_string(version);
+  const Sent sent = this->sent(written, {});
+  for (auto [id, at] : written) ledger_.begin_upsert(id, at);
+  send(client, request, sent);
+}
+
+void OwnWorkload::send(uint32_t client, const UpsertRequest& request, const Sent& sent) {
+  begin(client, sent, [=, this] { send(client, request, sent); });
   clients_.api(client).upsert(
-      request, clients_.answered<UpsertReply>(
-                   client, [this, client, written, request](Result<UpsertReply>& reply) {
-                     if (!reply.ok()) return clients_.check_write_error(reply.status());
-                     ++run_.report().writes_acknowledged;
-                     ledger_.acknowledge(written);
-                     acknowledged_[client].upsert = std::make_shared<const UpsertRequest>(request);
-                     for (auto [id, at] : written) acknowledged_[client].latest.push_back(id);
-                     acknowledged_[client].token = reply->token;
-                   }));
+      request, clients_.answered<UpsertReply>(client, [=, this](Result<UpsertReply>& reply) {
+        if (!reply.ok()) return clients_.check_write_error(reply.status());
+        unanswered_[client] = {};
+        ++run_.report().writes_acknowledged;
+        if (reply->upserted != request.ids.size()) {
+          return run_.fail("an upsert of " + std::to_string(request.ids.size()) + " ids counts " +
+                           std::to_string(reply->upserted));
+        }
+        ledger_.acknowledge(sent.revised);
+        acknowledged_[client].upsert = std::make_shared<const UpsertRequest>(request);
+        for (auto [id, at] : sent.revised) acknowledged_[client].latest.push_back(id);
+        acknowledged_[client].token = reply->token;
+      }));
 }
 
 // Some records get another version, with the vectors of that and without others; some another
@@ -75,19 +112,26 @@ void OwnWorkload::update(uint32_t client) {
     number = clients_.next_version();
     if (marks) {
       marked[id] = number;
-      ledger_.begin_marking(id, number);
       request.vectors.emplace_back().id = VectorId(id);
       request.vectors.back().metadata = marking_of(number);
     } else {
       revised[id] = number;
-      ledger_.begin_revision(id, number);
       request.vectors.push_back(records_.revision(id, number));
     }
   }
   request.request_id = "update-" + std::to_string(number);
+  const Sent sent = this->sent(revised, marked);
+  for (auto [id, version] : revised) ledger_.begin_revision(id, version);
+  for (auto [id, mark] : marked) ledger_.begin_marking(id, mark);
+  send(client, request, sent);
+}
+
+void OwnWorkload::send(uint32_t client, const UpdateRequest& request, const Sent& sent) {
+  begin(client, sent, [=, this] { send(client, request, sent); });
   clients_.api(client).update(
       request, clients_.answered<UpdateReply>(client, [=, this](Result<UpdateReply>& reply) {
         if (!reply.ok()) return clients_.check_write_error(reply.status());
+        unanswered_[client] = {};
         ++run_.report().writes_acknowledged;
         run_.report().missing_updated += reply->missing.size();
         if (reply->updated + reply->missing.size() != request.vectors.size()) {
@@ -97,7 +141,12 @@ void OwnWorkload::update(uint32_t client) {
         }
         std::set<uint64_t> missing;
         for (const VectorId& id : reply->missing) missing.insert(id.integer());
-        ledger_.acknowledge_update(revised, marked, missing);
+        if (sent.alone && missing != sent.missing) {
+          return run_.fail("an update finds that " + std::to_string(missing.size()) +
+                           " ids are missing; of those that it was for, " +
+                           std::to_string(sent.missing.size()) + " were");
+        }
+        ledger_.acknowledge_update(sent.revised, sent.marked, missing);
         acknowledged_[client].update = std::make_shared<const UpdateRequest>(request);
         acknowledged_[client].updated = *reply;
       }));
@@ -153,19 +202,29 @@ void OwnWorkload::remove(uint32_t client) {
     uint64_t id = pick_id(client);
     if (written.count(id) > 0) continue;
     written[id] = version = clients_.next_version();
-    ledger_.begin_delete(id, version);
     request.ids.emplace_back(id);
   }
   request.request_id = "delete-" + std::to_string(version);
+  const Sent sent = this->sent(written, {});
+  for (auto [id, at] : written) ledger_.begin_delete(id, at);
+  send(client, request, sent);
+}
+
+void OwnWorkload::send(uint32_t client, const DeleteRequest& request, const Sent& sent) {
+  begin(client, sent, [=, this] { send(client, request, sent); });
   clients_.api(client).remove(
       request, clients_.answered<DeleteReply>(client, [=, this](Result<DeleteReply>& reply) {
         if (!reply.ok()) return clients_.check_write_error(reply.status());
+        unanswered_[client] = {};
         ++run_.report().writes_acknowledged;
-        if (reply->deleted > request.ids.size()) {
-          return run_.fail("a deletion of " + std::to_string(request.ids.size()) + " ids counts " +
+        const uint64_t most = request.ids.size();
+        const uint64_t least = sent.alone ? most - sent.missing.size() : 0;
+        if (reply->deleted < least || reply->deleted > (sent.alone ? least : most)) {
+          return run_.fail("a deletion of " + std::to_string(most) + " ids, of which " +
+                           std::to_string(sent.missing.size()) + " may be missing, counts " +
                            std::to_string(reply->deleted));
         }
-        ledger_.acknowledge(written);
+        ledger_.acknowledge(sent.revised);
         // An older one now and then, of before a split.
         if (acknowledged_[client].removal && run_.draw(3) > 0) return;
         acknowledged_[client].removal = std::make_shared<const DeleteRequest>(request);

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "sim/clients.h"
@@ -22,8 +24,18 @@ class OwnWorkload {
 
   // Lets a client that writes ask one thing; `dice` is in [0, 100).
   void ask(uint32_t client, uint64_t dice);
+  // With all at rest, what has no answer has happened or never will: it is not sent again.
+  void forget_unanswered();
 
  private:
+  // A write that is sent, perhaps several times. Its counts are those of its first time, which
+  // are known where of its ids nothing else is open; and only then it can be sent again, as it is
+  // certain then that all is as its last answer says.
+  struct Sent {
+    Ledger::Numbers revised, marked;  // of an update; else all are revised
+    bool alone = false;
+    std::set<uint64_t> missing;  // ids that did not exist, where it is alone
+  };
   // What a client may send again: the last of each that was acknowledged.
   struct Acknowledged {
     std::shared_ptr<const UpsertRequest> upsert;
@@ -47,6 +59,12 @@ class OwnWorkload {
   };
 
   uint64_t pick_id(uint32_t client);
+  // Of ids that are about to be written.
+  Sent sent(const Ledger::Numbers& revised, const Ledger::Numbers& marked) const;
+  void begin(uint32_t client, const Sent& sent, std::function<void()> again);
+  void send(uint32_t client, const UpsertRequest& request, const Sent& sent);
+  void send(uint32_t client, const UpdateRequest& request, const Sent& sent);
+  void send(uint32_t client, const DeleteRequest& request, const Sent& sent);
   void upsert(uint32_t client);
   void update(uint32_t client);
   void repeat(uint32_t client);
@@ -69,7 +87,8 @@ class OwnWorkload {
   Clients& clients_;
   const Records& records_;
   Ledger& ledger_;
-  std::vector<Acknowledged> acknowledged_;  // by client
+  std::vector<Acknowledged> acknowledged_;         // by client
+  std::vector<std::function<void()>> unanswered_;  // by client: sends its last write again
 };
 
 }  // namespace jade::sim

@@ -17,6 +17,7 @@ struct SimulationReport {
   uint64_t steps = 0;
   uint64_t writes_acknowledged = 0;
   uint64_t writes_failed = 0;
+  uint64_t writes_again = 0;     // sent once more, with no answer to the first
   uint64_t missing_updated = 0;  // ids of updates that did not exist
   uint64_t passing_writes = 0;   // acknowledged, to databases that come and go
   uint64_t reads_checked = 0;

@@ -1,6 +1,7 @@
 #include "sim/shared_workload.h"
 
 #include <map>
+#include <utility>
 
 namespace jade::sim {
 namespace {
@@ -16,6 +17,16 @@ SharedWorkload::SharedWorkload(Run& run, Cluster& cluster, Clients& clients, con
     : run_(run), cluster_(cluster), clients_(clients), records_(records) {}
 
 void SharedWorkload::ask(uint32_t client, uint64_t dice) {
+  auto unanswered = unanswered_.find(client);
+  if (unanswered != unanswered_.end()) {
+    auto again = std::move(unanswered->second);
+    unanswered_.erase(unanswered);
+    // Most clients ask again at once; some never do.
+    if (run_.draw(4) > 0) {
+      ++run_.report().writes_again;
+      return again();
+    }
+  }
   uint64_t key = run_.draw(keys);
   if (dice < 28) return upsert(client, key);
   if (dice < 42) return update(client, key);
@@ -43,27 +54,38 @@ void SharedWorkload::upsert(uint32_t client, uint64_t key) {
   uint64_t version = clients_.next_version();
   UpsertRequest request;
   request.database = shared_database;
+  request.request_id = "shared-upsert-" + std::to_string(version);
   records_.add_shared(request, key, version);
   auto operation = history_.write(client, key, version, run_.now_ns());
   auto marking = history_.write(client, mark_of(key), version, run_.now_ns());
-  clients_.api(client).upsert(std::move(request),
-                              written<UpsertReply>(client, {operation, marking}));
+  send(client, request, {operation, marking});
+}
+
+void SharedWorkload::send(uint32_t client, const UpsertRequest& request, Both operations) {
+  unanswered_[client] = [=, this] { send(client, request, operations); };
+  clients_.api(client).upsert(request, written<UpsertReply>(client, operations));
 }
 
 void SharedWorkload::remove(uint32_t client, uint64_t key) {
   DeleteRequest request;
   request.database = shared_database;
+  request.request_id = "shared-delete-" + std::to_string(clients_.next_version());
   request.ids.emplace_back(key);
   auto operation = history_.erase(client, key, run_.now_ns());
   auto marking = history_.erase(client, mark_of(key), run_.now_ns());
-  clients_.api(client).remove(std::move(request),
-                              written<DeleteReply>(client, {operation, marking}));
+  send(client, request, {operation, marking});
+}
+
+void SharedWorkload::send(uint32_t client, const DeleteRequest& request, Both operations) {
+  unanswered_[client] = [=, this] { send(client, request, operations); };
+  clients_.api(client).remove(request, written<DeleteReply>(client, operations));
 }
 
 template <class Reply>
 Api::Done<Reply> SharedWorkload::written(uint32_t client, Both operations) {
-  return clients_.answered<Reply>(client, [this, operations](Result<Reply>& reply) {
+  return clients_.answered<Reply>(client, [=, this](Result<Reply>& reply) {
     if (!reply.ok()) return clients_.check_write_error(reply.status());
+    unanswered_.erase(client);
     history_.complete(operations.version, run_.now_ns());
     history_.complete(operations.mark, run_.now_ns());
   });
@@ -74,15 +96,22 @@ void SharedWorkload::update(uint32_t client, uint64_t key) {
   const uint64_t number = clients_.next_version();
   UpdateRequest request;
   request.database = shared_database;
+  request.request_id = "shared-update-" + std::to_string(number);
   VectorUpdate update{VectorId(key), marks ? marking_of(number) : revision_of(key, number)};
   if (!marks) update.values = records_.sent(key, number);
   request.vectors.push_back(std::move(update));
   auto written = history_.write(client, marks ? mark_of(key) : key, number, run_.now_ns());
   auto looked = history_.read(client, key, run_.now_ns());
+  send(client, request, written, looked);
+}
+
+void SharedWorkload::send(uint32_t client, const UpdateRequest& request, History::Handle written,
+                          History::Handle looked) {
+  unanswered_[client] = [=, this] { send(client, request, written, looked); };
   clients_.api(client).update(
-      std::move(request),
-      clients_.answered<UpdateReply>(client, [=, this](Result<UpdateReply>& reply) {
+      request, clients_.answered<UpdateReply>(client, [=, this](Result<UpdateReply>& reply) {
         if (!reply.ok()) return clients_.check_write_error(reply.status());
+        unanswered_.erase(client);
         if (reply->missing.empty()) {
           history_.complete(written, run_.now_ns());
         } else {

@@ -6,6 +6,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 
 #include "sim/clients.h"
 #include "sim/linearizability.h"
@@ -32,6 +34,11 @@ class SharedWorkload {
     History::Handle version, mark;
   };
 
+  // Each sends a write, perhaps again.
+  void send(uint32_t client, const UpsertRequest& request, Both operations);
+  void send(uint32_t client, const DeleteRequest& request, Both operations);
+  void send(uint32_t client, const UpdateRequest& request, History::Handle written,
+            History::Handle looked);
   void upsert(uint32_t client, uint64_t key);
   void update(uint32_t client, uint64_t key);
   void remove(uint32_t client, uint64_t key);
@@ -46,6 +53,7 @@ class SharedWorkload {
   Clients& clients_;
   const Records& records_;
   History history_;
+  std::map<uint32_t, std::function<void()>> unanswered_;  // by client: sends its last write again
 };
 
 }  // namespace jade::sim

@@ -123,6 +123,7 @@ class Simulation {
       if (!run_.ok() || !come_to_rest()) return;
     }
     old_disks_.caught_up();
+    own_.forget_unanswered();
     passing_.settle();
     if (run_.ok()) checks_.compare_disks();
     if (!run_.ok()) return;

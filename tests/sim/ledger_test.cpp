@@ -55,6 +55,19 @@ TEST_CASE("a read of the past shows what somebody has sent, acknowledged or not"
   CHECK(!told.run.ok());
 }
 
+TEST_CASE("what becomes of an id is open until its writes are acknowledged") {
+  Told told;
+  CHECK(told.ledger.decided(7));
+  CHECK(!told.ledger.exists(7));
+  told.ledger.begin_upsert(7, 1);
+  CHECK(!told.ledger.decided(7));
+  told.ledger.acknowledge({{7, 1}});
+  CHECK(told.ledger.decided(7));
+  CHECK(told.ledger.exists(7));
+  told.ledger.begin_marking(7, 2);
+  CHECK(!told.ledger.decided(7));
+}
+
 TEST_CASE("an id stays unless it is deleted, also where it is written again") {
   Told told;
   told.ledger.begin_upsert(7, 1);

@@ -214,8 +214,10 @@ TEST_CASE("nodes with an older copy of their disk are refused, and replaced") {
   CHECK(old > 0);
 }
 
+// And send again what has no answer.
 TEST_CASE("leaders come and go, while clients of every node go on to ask it") {
   std::map<Fault, uint64_t> faults;
+  uint64_t again = 0;
   for (uint64_t seed = 1; seed <= 5; ++seed) {
     CAPTURE(seed);
     SimulationOptions options = of_seed(seed);
@@ -232,8 +234,10 @@ TEST_CASE("leaders come and go, while clients of every node go on to ask it") {
                       Fault::partition,     Fault::disconnect, Fault::drift};
     SimulationReport report = passing(options);
     CHECK(report.writes_acknowledged > 0);
+    again += report.writes_again;
     for (const auto& [fault, times] : report.faults) faults[fault] += times;
   }
+  CHECK(again > 100);
   for (Fault fault : {Fault::crash_at_sync, Fault::election, Fault::partition}) {
     CAPTURE(std::string(name_of(fault)));
     CHECK(faults[fault] > 0);
