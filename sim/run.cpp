@@ -14,7 +14,7 @@ void Run::advance_to(uint64_t then_ns) {
 }
 
 void Run::say(size_t machine, const std::string& what) const {
-  if (!options_.log) return;
+  if (!options_.log || !ok()) return;
   options_.log(std::to_string(now_ns_ / ms) + " ms  node " + std::to_string(machine + 1) + "  " +
                what);
 }
@@ -23,6 +23,7 @@ void Run::fail(const std::string& why) {
   if (!ok()) return;
   report_.failure = "at " + std::to_string(now_ns_ / ms) + " ms, step " +
                     std::to_string(report_.steps) + ": " + why;
+  if (options_.log) options_.log("failed " + report_.failure);
 }
 
 }  // namespace jade::sim

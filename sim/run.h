@@ -33,7 +33,8 @@ class Run {
   void note(uint64_t what) { trace_ = (trace_ ^ what) * 0x100000001b3u; }
   uint64_t trace() const { return trace_; }
 
-  // A line of the log, of what a machine does or what happens to it.
+  // A line of the log, of what a machine does or what happens to it. It ends with the failure:
+  // what comes after, as all processes end, explains nothing.
   void say(size_t machine, const std::string& what) const;
 
   // A check does not hold. The first that does not is what the report says.

@@ -1,6 +1,7 @@
 #include "sim/simulation.h"
 
 #include <algorithm>
+#include <deque>
 
 #include "sim/checks.h"
 #include "sim/clients.h"
@@ -177,5 +178,15 @@ class Simulation {
 }  // namespace
 
 SimulationReport simulate(const SimulationOptions& options) { return Simulation(options).run(); }
+
+std::vector<std::string> last_lines(SimulationOptions options, size_t lines) {
+  std::deque<std::string> last;
+  options.log = [&last, lines](const std::string& line) {
+    last.push_back(line);
+    if (last.size() > lines) last.pop_front();
+  };
+  simulate(options);
+  return {last.begin(), last.end()};
+}
 
 }  // namespace jade::sim

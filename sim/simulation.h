@@ -7,11 +7,17 @@
 // run, byte for byte, as trace_hash shows.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "sim/options.h"
 #include "sim/report.h"
 
 namespace jade::sim {
 
 SimulationReport simulate(const SimulationOptions& options);
+
+// Runs it again, and returns the last so many lines of its log: up to the failure, if there is one.
+std::vector<std::string> last_lines(SimulationOptions options, size_t lines);
 
 }  // namespace jade::sim

@@ -37,6 +37,8 @@ struct Arguments {
   bool log = false;
 };
 
+constexpr size_t last_lines_max = 60;
+
 using Count = unsigned long long;
 
 void print(const sim::SimulationReport& report, double real_seconds) {
@@ -78,6 +80,14 @@ std::string replay_command(const Arguments& arguments, uint64_t seed) {
   return command;
 }
 
+// Of a seed that has failed. It is run again for that, as keeping the log of all would take time.
+void print_last_lines(const sim::SimulationOptions& options) {
+  std::printf("  the end of its log:\n");
+  for (const std::string& line : sim::last_lines(options, last_lines_max)) {
+    std::printf("    %s\n", line.c_str());
+  }
+}
+
 Status exclude(Arguments& arguments) {
   for (const std::string& name : arguments.without) {
     auto fault = sim::fault_of(name);
@@ -111,6 +121,7 @@ int run(Arguments& arguments) {
     }
     if (!report.failure.empty()) {
       ++failed;
+      if (!arguments.log) print_last_lines(options);
       std::printf("  %s\n  replay: %s --log\n", report.failure.c_str(),
                   replay_command(arguments, seed).c_str());
     }

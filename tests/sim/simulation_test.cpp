@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include "sim/run.h"
+
 namespace jade::sim {
 namespace {
 
@@ -45,6 +47,33 @@ TEST_CASE("seeds pass, each differs from the others, and a seed is one run") {
   CHECK(again.failure.empty());
   CHECK(again.trace_hash == first.trace_hash);
   CHECK(again.steps == first.steps);
+}
+
+TEST_CASE("the end of the log is that of the whole, whether anybody listens or not") {
+  SimulationOptions options = of_seed(6);
+  options.nodes = 3;
+  options.simulated_ms = 3000;
+  options.fault_interval_ms = 300;
+  std::vector<std::string> all;
+  const uint64_t trace = simulate(options).trace_hash;
+  options.log = [&all](const std::string& line) { all.push_back(line); };
+  CHECK(simulate(options).trace_hash == trace);
+  REQUIRE(all.size() > 7);
+  CHECK(last_lines(options, 7) == std::vector<std::string>(all.end() - 7, all.end()));
+  CHECK(last_lines(options, 100'000) == all);
+}
+
+TEST_CASE("a log ends with the failure") {
+  std::vector<std::string> all;
+  SimulationOptions options;
+  options.log = [&all](const std::string& line) { all.push_back(line); };
+  Run run(options);
+  run.say(0, "starts");
+  run.fail("this");
+  run.say(0, "crashes");
+  run.fail("that");
+  REQUIRE(all.size() == 2);
+  CHECK(all[1] == "failed at 1000 ms, step 0: this");
 }
 
 TEST_CASE("without faults nothing fails") {
