@@ -1,6 +1,7 @@
 #include "sim/operator.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "sim/records.h"
@@ -83,7 +84,8 @@ void Operator::act(const ClusterInfo& info) {
                      Fault::remove, Fault::replicas, Fault::split, Fault::reindex}) {
     if (options_.faults.count(kind) > 0) kinds.push_back(kind);
   }
-  if (kinds.empty()) return;
+  // A node that has just begun may know an old catalog.
+  if (kinds.empty() || info.nodes.empty() || info.databases.empty()) return;
   Fault kind = kinds[run_.draw(kinds.size())];
   run_.note(40 + static_cast<uint64_t>(kind));
   const NodeInfo& node = info.nodes[run_.draw(info.nodes.size())];
@@ -96,7 +98,8 @@ void Operator::act(const ClusterInfo& info) {
     case Fault::remove: return remove_empty(info);
     case Fault::split: return split_shard(info);
     case Fault::reindex: return change_index();
-    default: return change_replicas(static_cast<uint32_t>(1 + run_.draw(3)));
+    default:
+      return change_replicas(static_cast<uint32_t>(1 + run_.draw(std::max(3u, options_.replicas))));
   }
 }
 
@@ -134,41 +137,48 @@ void Operator::join_spare() {
 }
 
 void Operator::lose_disk(const ClusterInfo& info) {
-  if (!may_lose_disk(info)) return;
-  lost_a_disk_ = true;
-  size_t machine = cluster_.pick_member();
-  run_.say(machine, "loses its disk");
-  ++run_.report().faults[Fault::lost_disk];
-  cluster_.replace_disk(machine, true);
+  uint32_t disks = 2;
+  while (disks > 0 && !may_lose_disk(info, disks)) --disks;
+  // Several at the same moment: after it, not everything else is well.
+  std::set<size_t> hit;
+  while (hit.size() < disks) hit.insert(cluster_.pick_member());
+  for (size_t machine : hit) {
+    ++lost_disks_;
+    run_.say(machine, "loses its disk");
+    ++run_.report().faults[Fault::lost_disk];
+    cluster_.replace_disk(machine, true);
+  }
 }
 
 void Operator::put_disk_back(const ClusterInfo& info) {
   size_t machine = cluster_.pick_member();
   if (!may_lose_disk(info) || !old_disks_.has_older(machine)) return;
-  lost_a_disk_ = true;
+  lost_disks_ = 1;
   ++run_.report().faults[Fault::old_disk];
   old_disks_.put_back(machine);
 }
 
 void Operator::let_rot(const ClusterInfo& info) {
   if (!may_lose_disk(info) || !cluster_.let_rot(cluster_.pick_member())) return;
-  lost_a_disk_ = true;
+  lost_disks_ = 1;
   ++run_.report().faults[Fault::bit_rot];
 }
 
 // Only what a cluster must survive: everything else is well, and there are others.
-// Who has asked for fewer than three replicas wants to survive no such thing.
-bool Operator::may_lose_disk(const ClusterInfo& info) const {
-  if (!faults_.calm() || !info.tasks.empty() || asked_for_few_ || cluster_.rotten()) return false;
+// Who has asked for fewer replicas than leave a majority wants to survive no such thing.
+bool Operator::may_lose_disk(const ClusterInfo& info, uint32_t disks) const {
+  const uint32_t least = 2 * disks + 1;
+  if (!faults_.calm() || !info.tasks.empty() || fewest_asked_ < least) return false;
+  if (cluster_.rotten()) return false;
   size_t voters = 0;
   for (const NodeInfo& node : info.nodes) {
     if (!node.alive || !cluster_.machine_of(node.id)) return false;
     voters += node.votes ? 1 : 0;
   }
-  if (voters < 3) return false;
+  if (voters < least) return false;
   for (const DatabaseInfo& db : info.databases) {
     for (const ShardInfo& shard : db.placement) {
-      if (shard.nodes.size() < 3 || db.spec.replicas < 3) return false;
+      if (shard.nodes.size() < least || db.spec.replicas < least) return false;
     }
   }
   return true;
@@ -178,8 +188,10 @@ bool Operator::may_lose_disk(const ClusterInfo& info) const {
 
 void Operator::change_replicas(uint32_t replicas) {
   size_t machine = cluster_.pick_member();
-  if (!cluster_.running(machine) || (lost_a_disk_ && replicas < 3)) return;
-  asked_for_few_ = asked_for_few_ || replicas < 3;
+  if (!cluster_.running(machine) || (lost_disks_ > 0 && replicas < 2 * lost_disks_ + 1)) {
+    return;
+  }
+  fewest_asked_ = std::min(fewest_asked_, replicas);
   run_.say(machine, "wants " + std::to_string(replicas) + " replicas");
   cluster_.node(machine).api().alter_database({own_database, replicas, std::nullopt},
                                               changed<DatabaseInfo>(machine, Fault::replicas));

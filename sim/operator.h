@@ -29,7 +29,7 @@ class Operator {
   // Waits for no answer.
   bool idle() const { return !waits_; }
   // All that was asked for has come about.
-  void settled() { lost_a_disk_ = asked_for_few_ = false; }
+  void settled() { lost_disks_ = 0, fewest_asked_ = UINT32_MAX; }
 
  private:
   void look();
@@ -40,7 +40,7 @@ class Operator {
   void lose_disk(const ClusterInfo& info);
   void put_disk_back(const ClusterInfo& info);
   void let_rot(const ClusterInfo& info);
-  bool may_lose_disk(const ClusterInfo& info) const;
+  bool may_lose_disk(const ClusterInfo& info, uint32_t disks = 1) const;
   void change_node(const NodeInfo& node, NodeChange change, Fault kind);
   void change_replicas(uint32_t replicas);
   void change_index();
@@ -62,8 +62,8 @@ class Operator {
   size_t asked_ = 0;    // machine
   std::optional<ClusterInfo> seen_;
   // Since the last time that everything was well:
-  bool lost_a_disk_ = false;
-  bool asked_for_few_ = false;
+  uint32_t lost_disks_ = 0;
+  uint32_t fewest_asked_ = UINT32_MAX;  // replicas
 };
 
 }  // namespace jade::sim

@@ -25,7 +25,7 @@ enum class Fault : uint8_t {
   drift,       // clocks run up to a fifth too fast or too slow
   blackout,    // all processes die at once, or all machines lose power
   election,    // of a leader: it, or others who may have voted for it, are hit at once
-  lost_disk,   // a node comes back as a new one, with nothing; one at a time
+  lost_disk,   // a node comes back as a new one, with nothing; at once only a minority of replicas
   old_disk,    // the same, but first with what its disk held earlier, and is refused
   bit_rot,     // a bit of a replica's records flips on the disk, for good; one at a time
   // What operators do:
@@ -47,7 +47,8 @@ std::set<Fault> all_faults();
 struct SimulationOptions {
   uint64_t seed = 1;
   uint64_t simulated_ms = 20'000;
-  uint32_t nodes = 1;            // each shard has a replica on up to three of them
+  uint32_t nodes = 1;
+  uint32_t replicas = 0;         // of each shard, on as many of the nodes; 0: up to three
   uint32_t spares = 1;           // machines that may join a cluster
   uint32_t clients = 3;          // more than one, so that operations overlap
   uint32_t watchers = 0;         // of each machine: clients that ask it alone, and only read

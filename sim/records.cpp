@@ -54,7 +54,7 @@ Records::Records(const SimulationOptions& options, Run& run)
     : named_(!options.by_vector && mix(options.seed, 0x53u) % 3 == 0),
       by_vector_(options.by_vector),
       shards_(options.shards),
-      replicas_(std::min(options.nodes, 3u)) {
+      replicas_(std::min(options.nodes, options.replicas == 0 ? 3u : options.replicas)) {
   vectors_ = {{"", options.dimension, static_cast<Metric>(run.draw(3)),
                static_cast<Datatype>(mix(options.seed, 0x52u) % 3)}};
   if (!named_) return;

@@ -6,6 +6,8 @@
 #include <limits>
 #include <map>
 
+#include "actors/api.h"
+
 #define TOML_EXCEPTIONS 0
 #define TOML_HEADER_ONLY 1
 #include <toml++/toml.h>
@@ -48,6 +50,7 @@ std::map<std::string, Reader> readers(Options& options, double& seconds) {
   constexpr int64_t many = std::numeric_limits<int32_t>::max();
   std::map<std::string, Reader> out;
   out["nodes"] = number(options.nodes, 1, 9);
+  out["replicas"] = number(options.replicas, 1, Limits::replicas_max);
   out["spares"] = number(options.spares, 0, 3);
   out["clients"] = number(options.clients, 1, 64);
   out["watchers"] = number(options.watchers, 0, 16);

@@ -227,6 +227,22 @@ TEST_CASE("nodes that lose their disks are replaced") {
   CHECK(lost > 0);
 }
 
+TEST_CASE("of five replicas two are lost at the same moment") {
+  uint64_t lost = 0;
+  for (uint64_t seed = 1; seed <= 3; ++seed) {
+    CAPTURE(seed);
+    SimulationOptions options = of_seed(seed);
+    options.nodes = 7;
+    options.replicas = 5;
+    options.simulated_ms = 15'000;
+    options.operator_interval_ms = 300;
+    options.faults = {Fault::lost_disk, Fault::join, Fault::drop};
+    SimulationReport report = passing(options);
+    lost += report.faults[Fault::lost_disk];
+  }
+  CHECK(lost > 3);
+}
+
 TEST_CASE("nodes with an older copy of their disk are refused, and replaced") {
   uint64_t old = 0;
   for (uint64_t seed = 1; seed <= 4; ++seed) {
