@@ -565,9 +565,11 @@ void write_more(ingest_pointer self, const std::shared_ptr<Writing>& all) {
 }
 
 // A shard keeps its group when it is split, so the database that a part was for is gone;
-// one that has its name now is another.
+// one that has its name now is another. That may have been so for long, where this node has just
+// learned of it: to the client it exists.
 Status dropped(const std::string& database) {
-  return not_found("database \"" + database + "\" has been dropped");
+  return unavailable("database \"" + database +
+                     "\" was dropped and created anew since this node last heard of it; try again");
 }
 
 // By the map of now.

@@ -160,12 +160,13 @@ void PassingDatabases::write(size_t database, size_t machine, bool counts) {
     ids.push_back(id);
   }
   const bool shown = counts && shows(one, process_of(machine));
+  const bool exists = shown && one.known_everywhere;
   cluster_.node(machine).api().upsert(
       std::move(request),
       answered<UpsertReply>(database, machine, false,
-                            [this, database, ids, shown](Result<UpsertReply>& reply) {
+                            [this, database, ids, shown, exists](Result<UpsertReply>& reply) {
                               Database& written = databases_[database];
-                              if (!reply.ok()) return check_error(written, reply.status(), shown);
+                              if (!reply.ok()) return check_error(written, reply.status(), exists);
                               ++run_.report().passing_writes;
                               for (uint64_t id : ids) written.sent[id] = shown;
                             }));
@@ -176,18 +177,20 @@ void PassingDatabases::get(size_t database, size_t machine) {
   if (one.sent.empty()) return list(database, machine);
   const uint64_t id = run_.draw(one.sent.size());
   const bool shown = shows(one, process_of(machine));
+  const bool exists = shown && one.known_everywhere;
   cluster_.node(machine).api().get(
       {one.name, VectorId(id)},
-      answered<StoredVector>(
-          database, machine, false, [this, database, id, shown](Result<StoredVector>& found) {
-            const Database& read = databases_[database];
-            if (found.ok()) return check_record(read, *found, shown);
-            const Status& status = found.status();
-            const bool lacks =
-                status.code() == Code::not_found && status.message().starts_with("id ");
-            if (!lacks) return check_error(read, status, shown);
-            if (shown && read.sent.at(id)) fail(read, "lost id " + std::to_string(id));
-          }));
+      answered<StoredVector>(database, machine, false,
+                             [this, database, id, shown, exists](Result<StoredVector>& found) {
+                               const Database& read = databases_[database];
+                               if (found.ok()) return check_record(read, *found, shown);
+                               const Status& status = found.status();
+                               const bool lacks = status.code() == Code::not_found &&
+                                                  status.message().starts_with("id ");
+                               if (!lacks) return check_error(read, status, exists);
+                               if (shown && read.sent.at(id))
+                                 fail(read, "lost id " + std::to_string(id));
+                             }));
 }
 
 void PassingDatabases::list(size_t database, size_t machine) {
@@ -197,12 +200,13 @@ void PassingDatabases::list(size_t database, size_t machine) {
   request.limit = Limits::page_limit_max;
   request.include_values = true;
   const bool shown = shows(one, process_of(machine));
+  const bool exists = shown && one.known_everywhere;
   cluster_.node(machine).api().list(
       request, answered<ListReply>(database, machine, false,
-                                   [this, database, shown](Result<ListReply>& reply) {
+                                   [this, database, shown, exists](Result<ListReply>& reply) {
                                      const Database& listed = databases_[database];
                                      if (!reply.ok())
-                                       return check_error(listed, reply.status(), shown);
+                                       return check_error(listed, reply.status(), exists);
                                      if (shown) return check_all(listed, reply->vectors);
                                      for (const StoredVector& found : reply->vectors) {
                                        check_record(listed, found, false);
@@ -210,10 +214,10 @@ void PassingDatabases::list(size_t database, size_t machine) {
                                    }));
 }
 
-void PassingDatabases::check_error(const Database& database, const Status& status, bool shows) {
+void PassingDatabases::check_error(const Database& database, const Status& status, bool exists) {
   const bool unknown = status.code() == Code::not_found;
   if (!unknown) return cluster_.check_error(status);
-  if (shows && database.known_everywhere) fail(database, "is gone: " + status.to_string());
+  if (exists) fail(database, "is gone: " + status.to_string());
 }
 
 void PassingDatabases::check_record(const Database& database, const StoredVector& found,

@@ -68,7 +68,8 @@ class PassingDatabases {
   // Whether what this process shows must be the database as it is.
   bool shows(const Database& database, std::pair<size_t, uint64_t> process) const;
   std::pair<size_t, uint64_t> process_of(size_t machine) const;
-  void check_error(const Database& database, const Status& status, bool shows);
+  // `exists`: every node knew of it when this was asked.
+  void check_error(const Database& database, const Status& status, bool exists);
   void check_record(const Database& database, const StoredVector& found, bool shows);
   void check_all(const Database& database, const std::vector<StoredVector>& found);
   void settle(Database& database);
