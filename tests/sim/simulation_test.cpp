@@ -93,7 +93,7 @@ TEST_CASE("clusters pass, and a seed is one run of them, too") {
   uint64_t first_trace = 0;
   size_t copies = 0;
   uint64_t lacking_searched = 0, eventual_searched = 0, lacking_shards = 0;
-  for (uint64_t seed = 1; seed <= 12; ++seed) {
+  for (uint64_t seed = 1; seed <= 24; ++seed) {
     CAPTURE(seed);
     SimulationOptions options = of_seed(seed);
     options.nodes = seed % 4 == 0 ? 5 : 3;
@@ -340,6 +340,7 @@ TEST_CASE("a cluster without faults fails nothing") {
   CHECK(report.writes_failed == 0);
   CHECK(report.lacking_shards == 0);
   for (const auto& [fault, times] : report.faults) {
+    if (fault == Fault::drop) continue;  // clients do that
     // Checkpoints restart a node to compare what it holds.
     CHECK((fault == Fault::crash || fault == Fault::power_loss));
     CHECK(times <= report.checkpoints);
