@@ -598,14 +598,18 @@ caf::result<StateChunk> shard_state::fetch(shard_pointer actor, FetchState& requ
     chunk.index = replica->applied_index();
     // What was applied was committed. What the asking replica has acknowledged beyond it stays in
     // its log, so that anybody's state does who has come as far as that begins.
-    bool known = chunk.index >= core.first_index() - 1 && chunk.index > 0;
+    // Nothing was, by one that has only what founded the group and what is not known to be
+    // committed; others that were founders and began late need it all the same, to vote.
+    const bool founding = chunk.index == 0 && core.first_index() == 1 && core.last_index() > 0;
+    bool known = founding || (chunk.index > 0 && chunk.index >= core.first_index() - 1);
     if (!known || chunk.index < request.log_base) {
       return to_error(
           unavailable("the state is older than the log that would go on from it; try again"));
     }
     chunk.term = core.term_at(chunk.index);
-    const auto& [configuration_index, configuration] = core.configuration_at(chunk.index);
-    chunk.configuration_index = configuration_index;
+    const auto& [configuration_index, configuration] =
+        core.configuration_at(founding ? 1 : chunk.index);
+    chunk.configuration_index = founding ? 0 : configuration_index;
     chunk.configuration = configuration.encode();
     chunk.transfer = mix(context->seams.seed, now_ms(self) + ++life_of_transfers) | 1;
     found =
