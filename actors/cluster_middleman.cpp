@@ -76,15 +76,22 @@ constexpr size_t message_bytes_max = ClusterMiddleman::message_bytes_max;
 // A key is good for a few hundred GiB.
 constexpr uint64_t key_bytes_max = uint64_t{64} << 30;
 
+// What a connection and its scribe know of each other.
+struct Link {
+  bool refused = false;  // nothing more is to be read
+  bool broken = false;   // writing has failed
+};
+using LinkPtr = std::shared_ptr<Link>;
+
 // Reads and writes for CAF's streams; only in the thread of the multiplexer.
 class SocketPolicy {
  public:
   // `session`: null for a connection in the clear.
-  SocketPolicy(SslPtr session, std::string remote, SharedPtr shared, std::shared_ptr<bool> refused)
+  SocketPolicy(SslPtr session, std::string remote, SharedPtr shared, LinkPtr link)
       : session_(std::move(session)),
         remote_(std::move(remote)),
         shared_(std::move(shared)),
-        refused_(std::move(refused)) {
+        link_(std::move(link)) {
     // A record in one call of the system instead of two.
     if (session_) SSL_set_read_ahead(session_.get(), 1);
     if (!session_) input_.resize(input_bytes);
@@ -94,7 +101,7 @@ class SocketPolicy {
   // all that there is, and not again when that was all.
   rw_state read_some(size_t& result, native_socket socket, void* to, size_t size) {
     result = 0;
-    if (*refused_) return rw_state::failure;
+    if (link_->refused) return rw_state::failure;
     if (size == 0) return rw_state::indeterminate;
     if (session_) return read_tls(result, to, size);
     if (taken_ == arrived_) {
@@ -119,7 +126,10 @@ class SocketPolicy {
   rw_state write_some(size_t& result, native_socket socket, const void* from, size_t size) {
     result = 0;
     if (size == 0) return rw_state::indeterminate;
-    return session_ ? write_tls(result, from, size) : write_plain(result, socket, from, size);
+    rw_state state =
+        session_ ? write_tls(result, from, size) : write_plain(result, socket, from, size);
+    link_->broken = state == rw_state::failure;
+    return state;
   }
 
   // Whether what was already taken from the socket is enough to go on with: of that the
@@ -182,8 +192,8 @@ class SocketPolicy {
   SslPtr session_;
   std::string remote_;
   SharedPtr shared_;
-  std::shared_ptr<bool> refused_;  // nothing more is to be read
-  uint64_t key_bytes_ = 0;         // written with the present key
+  LinkPtr link_;
+  uint64_t key_bytes_ = 0;  // written with the present key
   // In the clear: what has arrived and was not taken yet.
   std::vector<char> input_;
   size_t taken_ = 0, arrived_ = 0;
@@ -199,14 +209,15 @@ class Stream : public caf::io::network::stream_impl<SocketPolicy> {
     activate(reader);
   }
   // Writes what there is, before the loop is told that something is to be written: mostly nothing
-  // is left then, which saves two calls of the system and a turn of the loop.
-  void write_now(const manager_ptr& writer) {
+  // is left then, which saves two calls of the system and a turn of the loop. `link`: that of the
+  // policy.
+  void write_now(const manager_ptr& writer, const Link& link) {
     if (state_.writing) return;  // the loop is at it, and takes this too
     flush(writer);
     if (!state_.writing) return;  // there is nothing
     handle_event(operation::write);
     // The loop has never heard of it, and will not let go of the writer, which holds this.
-    if (!state_.writing || writer->detached()) stream_impl::removed_from_loop(operation::write);
+    if (!state_.writing || link.broken) stream_impl::removed_from_loop(operation::write);
   }
   // Until CAF's loop has let go of it, which it does at the end of a turn.
   bool is_reading() const { return reading_; }
@@ -260,29 +271,31 @@ class Scribe : public caf::io::scribe {
   std::vector<char>& rd_buf() override { return whole_ ? arrived_ : stream_.rd_buf(); }
   void flush() override {
     size_t unsent = stream_.wr_buf().size();
-    if (unsent > shared_->bounds.unsent_bytes_max && !*refused_) {
+    if (unsent > shared_->bounds.unsent_bytes_max && !link_->refused) {
       refuse(std::to_string(unsent) + " bytes wait for it to take them");
       // CAF then finds that it is over, and tells all.
       shutdown(stream_.fd(), SHUT_RDWR);
     }
-    if (*refused_) stream_.wr_buf().clear();
+    if (link_->refused) stream_.wr_buf().clear();
     if (!std::exchange(flushing_, true)) turn_end_write();
   }
   void graceful_shutdown() override {
-    if (flushing_) write_now();
-    stream_.graceful_shutdown();
+    caf::intrusive_ptr<Scribe> self(this);  // of which the broker's may be the last
+    // First, as the broker may be at its end already: told of a write that fails then, it would
+    // end once more.
     detach(&stream_.backend(), false);
+    if (flushing_) write();
+    stream_.graceful_shutdown();
   }
   void add_to_loop() override { stream_.begin(this); }
   void remove_from_loop() override { stream_.passivate(); }
   const std::shared_ptr<Inflow>& inflow() const { return inflow_; }
   void write_now() {
-    flushing_ = false;
-    if (!detached()) stream_.write_now(this);
+    if (!detached()) write();
   }
   // Nothing more of the other side counts.
   void refuse(const std::string& why) {
-    *refused_ = true;
+    link_->refused = true;
     shared_->refusals.say("lost the connection with " + remote_, why, tls_clock_ms());
   }
   std::string addr() const override {
@@ -305,8 +318,12 @@ class Scribe : public caf::io::scribe {
             if (*self != nullptr) (*self)->go_on();
           });
         })),
-        stream_(multiplexer, socket, std::move(connection.session), remote_, shared, refused_) {}
+        stream_(multiplexer, socket, std::move(connection.session), remote_, shared, link_) {}
 
+  void write() {
+    flushing_ = false;
+    stream_.write_now(this, *link_);
+  }
   // CAF awaits exactly so many bytes: of a header or, as that says, of what follows it.
   void await_piece(size_t bytes) {
     stream_.configure_read(caf::io::receive_policy::exactly(bytes));
@@ -348,7 +365,7 @@ class Scribe : public caf::io::scribe {
   std::string remote_;
   SharedPtr shared_;
   std::shared_ptr<const void> guest_;
-  std::shared_ptr<bool> refused_ = std::make_shared<bool>(false);
+  LinkPtr link_ = std::make_shared<Link>();
   // Null once this is gone. Of the multiplexer's thread, as all here but for inflow_.
   std::shared_ptr<Scribe*> self_ = std::make_shared<Scribe*>(this);
   std::shared_ptr<Inflow> inflow_;

@@ -7,7 +7,9 @@
 #include <caf/all.hpp>
 #include <caf/io/all.hpp>
 #include <condition_variable>
+#include <filesystem>
 #include <fstream>
+#include <functional>
 #include <future>
 #include <mutex>
 #include <sstream>
@@ -92,6 +94,17 @@ typename Inspector::result_type inspect(Inspector& f, Piece& x) {
   }
 }
 
+// Calls this when it is written, which the broker of a connection does in its turn.
+struct Written {
+  std::function<void()> then;
+};
+
+template <class Inspector>
+typename Inspector::result_type inspect(Inspector& f, Written& x) {
+  if (x.then) x.then();
+  return f(caf::meta::type_name("jade::Written"));
+}
+
 struct Config : caf::actor_system_config {
   Config() {
     ConnectionLoop::configure(*this);
@@ -99,6 +112,7 @@ struct Config : caf::actor_system_config {
     set("middleman.workers", size_t{0});  // as a node has it
     use_node_scheduler(*this);
     add_message_type<Piece>("jade::Piece");
+    add_message_type<Written>("jade::Written");
     set("logger.verbosity", caf::atom("quiet"));
   }
 };
@@ -164,6 +178,17 @@ size_t dials_to(uint16_t port) {
     count += to == remote && state == "02";  // SYN_SENT
   }
   return count;
+}
+
+// As if the network broke those connections of this process that were opened to `port`.
+void break_connections_to(uint16_t port) {
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    const int fd = std::stoi(entry.path().filename());
+    sockaddr_in peer{};
+    socklen_t size = sizeof peer;
+    if (getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) != 0) continue;
+    if (peer.sin_family == AF_INET && ntohs(peer.sin_port) == port) shutdown(fd, SHUT_RDWR);
+  }
 }
 
 // Takes what comes until the connection ends; whether it was closed in order.
@@ -341,6 +366,34 @@ TEST_CASE("one that takes nothing of what is sent to it is let go") {
   caf::anon_send_exit(sender, caf::exit_reason::kill);
   remote = sender = back = nullptr;
   b.reset();
+}
+
+TEST_CASE("a connection may break just as its system ends") {
+  ScratchDir scratch;
+  bool with_tls = true;
+  SUBCASE("with TLS") {}
+  SUBCASE("in the clear") { with_tls = false; }
+  System a(with_tls ? make_tls(scratch.path("certs"), "a") : nullptr);
+  auto b = std::make_unique<System>(with_tls ? make_tls(scratch.path("certs"), "b") : nullptr);
+  auto actor = a.system.spawn(echo);
+  auto port = a.middleman->publish(actor, "127.0.0.1", 0);
+  REQUIRE(port.ok());
+  caf::actor remote = b->connect(*port);
+  REQUIRE(remote);
+  REQUIRE(echoes(*b, remote));
+  auto broker = b->system.middleman().named_broker<caf::io::basp_broker>(caf::atom("Jade"));
+  // In the turn in which something is to be written.
+  std::promise<void> ended;
+  caf::anon_send(remote, Written{[&, done = false]() mutable {
+                   if (std::exchange(done, true)) return;
+                   break_connections_to(*port);
+                   caf::anon_send_exit(broker, caf::exit_reason::kill);
+                   ended.set_value();
+                 }});
+  CHECK(ended.get_future().wait_for(limit) == std::future_status::ready);
+  remote = broker = nullptr;
+  b.reset();
+  caf::anon_send_exit(actor, caf::exit_reason::kill);
 }
 
 TEST_CASE("whoever sends headers of all kinds is let go, and others are heard") {
