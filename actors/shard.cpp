@@ -607,9 +607,10 @@ caf::result<StateChunk> shard_state::fetch(shard_pointer actor, FetchState& requ
           unavailable("the state is older than the log that would go on from it; try again"));
     }
     chunk.term = core.term_at(chunk.index);
+    // That of the founders is their first entry, but holds before it.
     const auto& [configuration_index, configuration] =
-        core.configuration_at(founding ? 1 : chunk.index);
-    chunk.configuration_index = founding ? 0 : configuration_index;
+        core.configuration_at(std::max<uint64_t>(1, chunk.index));
+    chunk.configuration_index = std::min(configuration_index, chunk.index);
     chunk.configuration = configuration.encode();
     chunk.transfer = mix(context->seams.seed, now_ms(self) + ++life_of_transfers) | 1;
     found =

@@ -134,14 +134,25 @@ Result<bool> parse_how_new(const std::string& name, const std::string& value, Re
   return true;
 }
 
+// Where the parameter is the value of a shard key; false: it is another.
+Result<bool> parse_key(const std::string& name, const std::string& value,
+                       std::optional<VectorId>& key) {
+  if (name != "key") return false;
+  auto id = parse_id(value);
+  if (!id) return id.status().with_context(name);
+  key = *std::move(id);
+  return true;
+}
+
 Result<ListRequest> parse_list(std::string_view query) {
   auto pairs = parse_query(query);
   if (!pairs) return pairs.status();
   ListRequest request;
   for (const auto& [name, value] : *pairs) {
-    auto how_new = parse_how_new(name, value, request);
-    if (!how_new) return how_new.status();
-    if (*how_new) continue;
+    auto taken = parse_how_new(name, value, request);
+    if (taken && !*taken) taken = parse_key(name, value, request.key);
+    if (!taken) return taken.status();
+    if (*taken) continue;
     if (name == "limit") {
       auto limit = parse_number(name, value, Limits::page_limit_max);
       if (!limit) return limit.status();
@@ -150,10 +161,6 @@ Result<ListRequest> parse_list(std::string_view query) {
       auto id = parse_id(value);
       if (!id) return id.status().with_context("after");
       request.after = *std::move(id);
-    } else if (name == "key") {
-      auto key = parse_id(value);
-      if (!key) return key.status().with_context("key");
-      request.key = *std::move(key);
     } else if (name == "include") {
       auto include = parse_include(value);
       if (!include) return include.status();
@@ -167,39 +174,33 @@ Result<ListRequest> parse_list(std::string_view query) {
   return request;
 }
 
-// The parameters of a change of one vector: the value of its shard key, or nothing.
-Result<std::optional<VectorId>> parse_key(std::string_view query) {
-  auto pairs = parse_query(query);
-  if (!pairs) return pairs.status();
-  std::optional<VectorId> key;
-  for (const auto& [name, value] : *pairs) {
-    if (name != "key") {
-      return invalid_argument("unknown query parameter \"" + name + "\"; there is only key");
-    }
-    auto id = parse_id(value);
-    if (!id) return id.status().with_context("key");
-    key = *std::move(id);
-  }
-  return key;
-}
-
 Result<GetRequest> parse_get(std::string_view query) {
   auto pairs = parse_query(query);
   if (!pairs) return pairs.status();
   GetRequest request;
   for (const auto& [name, value] : *pairs) {
-    auto how_new = parse_how_new(name, value, request);
-    if (!how_new) return how_new.status();
-    if (*how_new) continue;
-    if (name != "key") {
-      return invalid_argument("unknown query parameter \"" + name +
-                              "\"; they are key, consistency and token");
-    }
-    auto key = parse_id(value);
-    if (!key) return key.status().with_context("key");
-    request.key = *std::move(key);
+    auto taken = parse_how_new(name, value, request);
+    if (taken && !*taken) taken = parse_key(name, value, request.key);
+    if (!taken) return taken.status();
+    if (*taken) continue;
+    return invalid_argument("unknown query parameter \"" + name +
+                            "\"; they are key, consistency and token");
   }
   return request;
+}
+
+// The parameters of a change of one vector: the value of its shard key, or nothing.
+Result<std::optional<VectorId>> parse_key_alone(std::string_view query) {
+  auto pairs = parse_query(query);
+  if (!pairs) return pairs.status();
+  std::optional<VectorId> key;
+  for (const auto& [name, value] : *pairs) {
+    auto taken = parse_key(name, value, key);
+    if (!taken) return taken.status();
+    if (*taken) continue;
+    return invalid_argument("unknown query parameter \"" + name + "\"; there is only key");
+  }
+  return key;
 }
 
 // What was asked and how it is to be answered.
@@ -467,7 +468,7 @@ void Handlers::get_vector(std::string database, VectorId id, std::string_view qu
 
 void Handlers::update_vector(std::string database, VectorId id, std::string_view query,
                              HttpRequest& request, Responder respond) {
-  auto key = parse_key(query);
+  auto key = parse_key_alone(query);
   if (!key) return respond(error_response(key.status()));
   auto update = decode_update_vector(request.body);
   if (!update) return respond(error_response(update.status()));
@@ -497,7 +498,7 @@ void Handlers::update_vectors(std::string database, HttpRequest& request, Respon
 
 void Handlers::delete_vector(std::string database, VectorId id, std::string_view query,
                              HttpRequest& request, Responder respond) {
-  auto key = parse_key(query);
+  auto key = parse_key_alone(query);
   if (!key) return respond(error_response(key.status()));
   DeleteRequest deletion;
   deletion.key = *std::move(key);

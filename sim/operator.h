@@ -29,7 +29,10 @@ class Operator {
   // Waits for no answer.
   bool idle() const { return !waits_; }
   // All that was asked for has come about.
-  void settled() { lost_disks_ = 0, fewest_asked_ = UINT32_MAX; }
+  void settled() {
+    lost_disks_ = 0;
+    fewest_asked_ = UINT32_MAX;
+  }
 
  private:
   void look();

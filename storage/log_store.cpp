@@ -264,19 +264,12 @@ Status LogStore::append(std::span<const LogAppend> appends) {
 
 Status LogStore::put_snapshot(uint64_t group, const RaftSnapshot& snapshot, uint64_t trailing) {
   std::lock_guard lock(mutex_);
-  Extent extent = extent_of(group);
-  leveldb::WriteBatch batch;
-  put(batch, make_key(group, snapshot_tag), encode(snapshot));
+  const Extent extent = extent_of(group);
   uint64_t keep_from = snapshot.index > trailing ? snapshot.index - trailing + 1 : 1;
   // A log that ends before the snapshot is replaced by it altogether.
   if (extent.end <= snapshot.index) keep_from = snapshot.index + 1;
-  uint64_t stop = std::min(keep_from, extent.end);
-  for (uint64_t index = extent.first; index < stop; ++index) batch.Delete(entry_key(group, index));
-  JADE_RETURN_IF_ERROR(write(batch));
-  extent.first = std::max(extent.first, keep_from);
-  extent.end = std::max(extent.end, extent.first);
-  extents_[group] = extent;
-  return {};
+  const uint64_t first = std::max(extent.first, keep_from);
+  return begin_after(group, snapshot, {first, std::max(extent.end, first)});
 }
 
 Status LogStore::install(uint64_t group, const RaftSnapshot& snapshot) {
@@ -296,12 +289,18 @@ Status LogStore::install(uint64_t group, const RaftSnapshot& snapshot) {
     if (!term.ok()) return term.status();
     same = *term == snapshot.term;
   }
-  const uint64_t stop = same ? first : extent.end;
+  return begin_after(group, snapshot, {first, same ? extent.end : first});
+}
+
+Status LogStore::begin_after(uint64_t group, const RaftSnapshot& snapshot, Extent kept) {
   leveldb::WriteBatch batch;
   put(batch, make_key(group, snapshot_tag), encode(snapshot));
-  for (uint64_t index = extent.first; index < stop; ++index) batch.Delete(entry_key(group, index));
+  const Extent extent = extent_of(group);
+  for (uint64_t index = extent.first; index < extent.end; ++index) {
+    if (index < kept.first || index >= kept.end) batch.Delete(entry_key(group, index));
+  }
   JADE_RETURN_IF_ERROR(write(batch));
-  extents_[group] = {first, same ? extent.end : first};
+  extents_[group] = kept;
   return {};
 }
 

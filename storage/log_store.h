@@ -109,6 +109,8 @@ class LogStore {
   Status load_extents();
   Result<std::map<uint64_t, Extent>> read_extents() const;
   Extent extent_of(uint64_t group) const;
+  // Stores the snapshot and removes the entries that are not kept.
+  Status begin_after(uint64_t group, const RaftSnapshot& snapshot, Extent kept);
   Result<uint64_t> load_term(uint64_t group, uint64_t index) const;
   Result<HardState> load_hard_state(uint64_t group) const;
   Status write(leveldb::WriteBatch& batch);
