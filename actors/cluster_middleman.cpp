@@ -221,6 +221,13 @@ class Stream : public caf::io::network::stream_impl<SocketPolicy> {
   }
   // Until CAF's loop has let go of it, which it does at the end of a turn.
   bool is_reading() const { return reading_; }
+  // Begun and ended in one turn: the loop has never heard of it, and will not let go of the reader,
+  // which holds this.
+  void forget_unheard_reading() {
+    if (reading_ && (eventbf() & caf::io::network::input_mask) == 0) {
+      removed_from_loop(operation::read);
+    }
+  }
   void removed_from_loop(operation ended) override {
     if (ended == operation::read) reading_ = false;
     stream_impl::removed_from_loop(ended);  // last: it may have been the last that held this
@@ -286,6 +293,7 @@ class Scribe : public caf::io::scribe {
     detach(&stream_.backend(), false);
     if (flushing_) write();
     stream_.graceful_shutdown();
+    stream_.forget_unheard_reading();
   }
   void add_to_loop() override { stream_.begin(this); }
   void remove_from_loop() override { stream_.passivate(); }
@@ -385,7 +393,8 @@ class Broker : public caf::io::basp_broker {
  public:
   using basp_broker::basp_broker;
 
-  // Before anything is sent to it.
+  // Before anything is sent to it. `unit` may go after its end: it ends in a turn, and whoever
+  // sends to an actor that has not ended its turn does not ask for another.
   void run_by(caf::execution_unit& unit) { unit_ = &unit; }
 
   void enqueue(caf::mailbox_element_ptr element, caf::execution_unit*) override {
@@ -410,7 +419,13 @@ class Broker : public caf::io::basp_broker {
   // Whoever is at the other end says by then who it is, or is let go.
   void await_greeting(caf::io::connection_handle connection, std::chrono::milliseconds limit) {
     strangers_[connection] = ++connections_;
-    delayed_send(this, limit, GreetingDue::value, connection, connections_);
+    // From nobody: CAF keeps what comes for a broker that has ended, and that would keep the
+    // broker.
+    caf::actor_clock& clock = system().clock();
+    clock.schedule_message(
+        clock.now() + limit, caf::strong_actor_ptr(ctrl()),
+        caf::make_mailbox_element(nullptr, caf::make_message_id(), caf::no_stages,
+                                  GreetingDue::value, connection, connections_));
   }
 
   caf::behavior make_behavior() override {
@@ -608,7 +623,8 @@ struct TlsDoor {
     return true;
   }
   static std::optional<TlsConnection> take(native_socket, ClusterMiddleman::Shared& shared) {
-    return shared.listener->take();
+    // CAF may tell of one more once nobody listens.
+    return shared.listener ? shared.listener->take() : std::nullopt;
   }
   static uint16_t port(native_socket, const ClusterMiddleman::Shared& shared) {
     return shared.listener->port();
@@ -761,6 +777,7 @@ ClusterMiddleman::ClusterMiddleman(caf::actor_system& system, std::shared_ptr<co
                                    LogSink log, const Bounds& bounds)
     : system_(system),
       shared_(std::make_shared<Shared>(std::move(tls), std::move(log), bounds)),
+      listening_{*shared_},
       loop_(system),
       dials_(std::make_shared<Dials>()) {
   caf::io::middleman& plain = system.middleman();
@@ -785,6 +802,8 @@ ClusterMiddleman::~ClusterMiddleman() {
   self->send_exit(broker_, caf::exit_reason::kill);
   self->wait_for(broker_);
 }
+
+ClusterMiddleman::Listening::~Listening() { shared.listener.reset(); }
 
 caf::actor ClusterMiddleman::connector() const { return dialler_; }
 

@@ -52,8 +52,15 @@ class ClusterMiddleman {
   struct Dials;
 
  private:
+  // Ends it, though connections that CAF has not let go of hold the rest of what is shared.
+  struct Listening {
+    Shared& shared;
+    ~Listening();
+  };
+
   caf::actor_system& system_;
   std::shared_ptr<Shared> shared_;
+  Listening listening_;  // ends after the loop, whose thread takes what it has accepted
   ConnectionLoop loop_;
   caf::actor broker_;
   caf::io::middleman_actor actor_;

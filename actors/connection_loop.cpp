@@ -132,6 +132,7 @@ ConnectionLoop::~ConnectionLoop() {
   // What is left for CAF, it runs itself when the system ends.
   impl_->io.stop();
   impl_->thread.join();
+  impl_->multiplexer.thread_id({});  // another thread may get the same
 }
 
 caf::execution_unit& ConnectionLoop::unit() { return *impl_; }

@@ -396,6 +396,29 @@ TEST_CASE("a connection may break just as its system ends") {
   caf::anon_send_exit(actor, caf::exit_reason::kill);
 }
 
+TEST_CASE("what comes for connections that have ended keeps nothing of their system") {
+  caf::actor_addr broker;
+  {
+    constexpr std::chrono::milliseconds greeting_limit(200);
+    System a(nullptr, {.greeting_limit = greeting_limit});
+    auto actor = a.system.spawn(echo);
+    auto port = a.middleman->publish(actor, "127.0.0.1", 0);
+    REQUIRE(port.ok());
+    Descriptor stranger = dial(*port);
+    char byte;
+    REQUIRE(recv(stranger.get(), &byte, 1, 0) == 1);  // of what it is greeted with
+    broker = caf::actor_cast<caf::actor_addr>(
+        a.system.middleman().named_broker<caf::io::basp_broker>(caf::atom("Jade")));
+    a.middleman.reset();
+    // That the stranger's time is over comes after the end.
+    caf::scoped_actor self(a.system);
+    self->delayed_send(self, 2 * greeting_limit, 1);
+    self->receive([](int) {});
+    caf::anon_send_exit(actor, caf::exit_reason::kill);
+  }
+  CHECK_FALSE(caf::actor_cast<caf::strong_actor_ptr>(broker));
+}
+
 TEST_CASE("whoever sends headers of all kinds is let go, and others are heard") {
   System a(nullptr), b(nullptr);
   auto actor = a.system.spawn(echo);
