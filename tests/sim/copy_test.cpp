@@ -81,6 +81,46 @@ TEST_CASE("a replica that needs a copy asks another after one that cannot give i
   }
 }
 
+// Of three founders one was off when the others founded the group, and needs a copy to vote; one
+// gets an empty disk; the last has its log, but lost what it had applied. Only it can lead, and has
+// only the founding state to give.
+TEST_CASE("the founding state is given by one who has applied nothing") {
+  for (uint64_t seed = 1; seed <= 5; ++seed) {
+    CAPTURE(seed);
+    Machines machines(seed, 3, {});
+    const size_t whole = 0, empty = 1, late = 2;
+    machines.nodes[late]->crash();
+    DatabaseSpec spec;
+    spec.name = "e";
+    spec.dimension = 2;
+    spec.replicas = 3;
+    // Also where the master was that node.
+    REQUIRE(machines.await<DatabaseInfo>(
+        whole, [&](Api& api, auto done) { api.create_database(spec, done); },
+        [](const DatabaseInfo& info) { return info.placement.front().nodes.size() == 3; }));
+    UpsertRequest row;
+    row.database = "e";
+    row.dimension = 2;
+    row.ids = {uint64_t{1}};
+    const float values[2] = {1, 2};
+    row.values.assign(reinterpret_cast<const char*>(values), sizeof values);
+    REQUIRE(machines.await<UpsertReply>(
+        whole, [&](Api& api, auto done) { api.upsert(row, done); },
+        [](const UpsertReply&) { return true; }));
+    // The catalog knows by then that the group has been founded.
+    machines.run_until([] { return false; }, 5000 * ms);
+    const NodeConfig config = machines.nodes[empty]->config();
+    machines.nodes[empty]->replace_disk(config);
+    machines.nodes[whole]->lose_power();
+    for (size_t node : {whole, empty, late}) machines.start(node);
+    CHECK(machines.await<DatabaseInfo>(
+        whole, [](Api& api, auto done) { api.describe_database("e", done); },
+        [](const DatabaseInfo& info) {
+          return info.placement.front().leader != 0 && info.vectors == 1;
+        }));
+  }
+}
+
 // All records of the replica are in tables, of which each is damaged.
 void damage_records(Machines& machines, size_t node) {
   SimNode& machine = *machines.nodes[node];
