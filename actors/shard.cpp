@@ -12,8 +12,10 @@
 namespace jade {
 namespace {
 
-// Writes that stop for so long let small leftovers be sealed and folded.
-constexpr uint64_t quiet_ms = 2000;
+// Writes that stop for so long let small leftovers be sealed and folded, ...
+constexpr uint64_t brief_pause_ms = 2000;
+// ... and for so long, as they do not between two of a client that goes on, space be given back.
+constexpr uint64_t lasting_pause_ms = 60'000;
 // How often a shard whose log failed looks whether it can be written again.
 constexpr uint64_t resume_interval_ms = 1000;
 // A copy of the state that nobody asked for so long is given up.
@@ -191,8 +193,12 @@ void shard_state::plan_maintenance() {
   start_build();
   if (!raft->serves()) return;
   if (maintenance_proposed) return;
-  bool quiet = now_ms(self) - last_write_ms >= quiet_ms;
-  auto command = replica->plan_maintenance(!building, quiet);
+  using Pause = ShardReplica::Pause;
+  const uint64_t silent_ms = now_ms(self) - last_write_ms;
+  const Pause pause = silent_ms >= lasting_pause_ms ? Pause::lasting
+                      : silent_ms >= brief_pause_ms ? Pause::brief
+                                                    : Pause::none;
+  auto command = replica->plan_maintenance(!building, pause);
   if (!command) return;
   maintenance_proposed = true;
   raft->propose(*command, [this](Result<uint64_t>) { maintenance_proposed = false; });

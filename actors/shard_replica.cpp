@@ -21,6 +21,11 @@ namespace {
 constexpr uint32_t rows_worth_sealing = 256;
 // A graph is not copied and written again for less than this share of new rows.
 constexpr uint64_t fold_divisor = 16;
+
+// Nor without dead rows that are more than one of so many.
+uint32_t dead_worth_a_build(ShardReplica::Pause pause) {
+  return pause == ShardReplica::Pause::lasting ? 20 : 3;
+}
 // One graph does not grow beyond this: merging it would take hours.
 constexpr uint64_t rows_per_segment_max = 4'000'000;
 // A client that has no answer asks again within seconds. They are about 10 MB.
@@ -188,9 +193,9 @@ bool ShardReplica::Part::is_outdated(const IndexOptions& index) const {
          });
 }
 
-bool ShardReplica::Part::mostly_dead() const {
+bool ShardReplica::Part::has_dead(uint32_t one_of) const {
   return std::any_of(columns.begin(), columns.end(),
-                     [](const Column& column) { return column.mostly_dead(); });
+                     [one_of](const Column& column) { return column.has_dead(one_of); });
 }
 
 uint32_t ShardReplica::Part::rows() const {
@@ -847,31 +852,31 @@ uint32_t ShardReplica::seal_rows_max() const {
   return std::clamp<uint32_t>((64u << 20) / (4 * values), 8192, 131072);
 }
 
-std::optional<std::string> ShardReplica::plan_maintenance(bool idle, bool quiet) const {
+std::optional<std::string> ShardReplica::plan_maintenance(bool idle, Pause pause) const {
   const Part& growing = parts_.back();
   uint32_t rows = growing.rows();
   idle = idle && meta_.merges.empty();
   if (rows >= seal_rows_max() || (idle && rows >= seal_rows_min()) ||
-      (idle && quiet && growing.live >= rows_worth_sealing)) {
+      (idle && pause != Pause::none && growing.live >= rows_worth_sealing)) {
     return encode(SealCommand{growing.id});
   }
   if (!idle) return std::nullopt;
-  size_t first = merge_start(quiet);
+  size_t first = merge_start(pause);
   if (first >= parts_.size()) return std::nullopt;
   MergeCommand merge;
   size_t end = parts_.size() - 1;
   // A segment with many dead rows is rebuilt alone, where it stands.
-  if (parts_[first].mostly_dead()) end = first + 1;
+  if (parts_[first].has_dead(dead_worth_a_build(pause))) end = first + 1;
   for (size_t i = first; i < end; ++i) merge.sources.push_back(parts_[i].id);
   // The same on every replica, as the entry carries it.
   merge.seed = mix(options_.group, meta_.next_segment);
   return encode(merge);
 }
 
-size_t ShardReplica::merge_start(bool quiet) const {
+size_t ShardReplica::merge_start(Pause pause) const {
   size_t sealed = parts_.size() - 1;
   for (size_t i = 0; i < sealed; ++i) {
-    if (parts_[i].mostly_dead()) return i;
+    if (parts_[i].has_dead(dead_worth_a_build(pause))) return i;
   }
   size_t first = sealed;
   uint64_t rows = 0;
@@ -889,7 +894,7 @@ size_t ShardReplica::merge_start(bool quiet) const {
   // larger neighbours are folded in too.
   while (first > 0) {
     uint64_t left = parts_[first - 1].rows();
-    bool worth = left < 2 * rows || (quiet && left / fold_divisor < rows);
+    bool worth = left < 2 * rows || (pause != Pause::none && left / fold_divisor < rows);
     if (!worth || left + rows > rows_per_segment_max) break;
     rows += left;
     --first;

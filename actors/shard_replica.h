@@ -145,9 +145,11 @@ class ShardReplica {
   // replica is gone.
   std::function<Status()> syncer() const;
 
+  // For how long there have been no writes.
+  enum class Pause { none, brief, lasting };
   // The seal or merge that the leader should propose now, if any. `idle`: no
-  // build is under way; `quiet`: writes have paused.
-  std::optional<std::string> plan_maintenance(bool idle, bool quiet) const;
+  // build is under way.
+  std::optional<std::string> plan_maintenance(bool idle, Pause pause) const;
   // The oldest merge that is decided but not built.
   std::optional<BuildJob> next_build();
   // Takes the new segment up; of a build that failed next_build() tells again. On
@@ -181,7 +183,8 @@ class ShardReplica {
     // Its stored form is, or its vectors on disk turned out to be: rebuild it.
     bool is_damaged() const;
     // Worth an index of its own without them.
-    bool mostly_dead() const { return sealed && dead_count * 3 > rows(); }
+    // More than one of so many rows.
+    bool has_dead(uint32_t one_of) const { return sealed && dead_count * one_of > rows(); }
     std::shared_ptr<const Segment> segment() const;
     uint32_t rows() const { return segment()->rows(); }
     uint64_t live() const { return rows() - dead_count; }
@@ -203,7 +206,7 @@ class ShardReplica {
     bool is_damaged() const;
     // It is built, but not as `index` says.
     bool is_outdated(const IndexOptions& index) const;
-    bool mostly_dead() const;
+    bool has_dead(uint32_t one_of) const;
     // Of the column that has most.
     uint32_t rows() const;
     uint64_t count_live() const;
@@ -265,7 +268,7 @@ class ShardReplica {
   BuildJob make_job(uint64_t segment, const std::vector<uint64_t>& sources, uint64_t seed);
   // The first of the neighbours, up to the last sealed one, that are worth
   // merging; none: parts_.size().
-  size_t merge_start(bool quiet) const;
+  size_t merge_start(Pause pause) const;
   double measured_recall(size_t vector) const;
   uint32_t seal_rows_min() const;
   uint32_t seal_rows_max() const;

@@ -61,7 +61,8 @@ class Shard {
   }
   // What is due, as `command` says or as this replica does.
   std::optional<std::string> plan(bool quiet = true) const {
-    return replica->plan_maintenance(true, quiet);
+    using Pause = ShardReplica::Pause;
+    return replica->plan_maintenance(true, quiet ? Pause::brief : Pause::none);
   }
   int build() {
     int count = 0;

@@ -120,7 +120,7 @@ class Disked {
   // Seals and merges until nothing is left to do.
   void maintain() {
     build();
-    while (auto command = replica->plan_maintenance(true, true)) {
+    while (auto command = replica->plan_maintenance(true, ShardReplica::Pause::brief)) {
       apply(*command);
       build();
     }
@@ -367,7 +367,7 @@ TEST_CASE(
   index.nprobe = 200;
   // A build that began before the change ends after it.
   for (uint64_t id = 0; id < 900; ++id) shard.erase(id);
-  auto merge = shard.replica->plan_maintenance(true, true);
+  auto merge = shard.replica->plan_maintenance(true, ShardReplica::Pause::brief);
   REQUIRE(merge);
   shard.apply(*merge);
   auto job = shard.replica->next_build();
@@ -381,6 +381,31 @@ TEST_CASE(
   shard.check_searches();
   CHECK(shard.build() == 1);
   CHECK(shard.first_segment().kind == IndexKind::ivf);
+  shard.check_searches();
+}
+
+TEST_CASE(
+    "dead rows go with the segment at once where they are many, else once writes have stopped") {
+  using Pause = ShardReplica::Pause;
+  Disked shard(Metric::l2);
+  shard.upsert(0, 2000);
+  shard.maintain();
+  auto rows = [&] { return shard.first_segment().rows; };
+  REQUIRE(rows() == 2000);
+  for (uint64_t id = 0; id < 100; ++id) shard.erase(id);
+  CHECK_FALSE(shard.replica->plan_maintenance(true, Pause::lasting));
+  shard.erase(100);
+  CHECK_FALSE(shard.replica->plan_maintenance(true, Pause::brief));
+  auto due = shard.replica->plan_maintenance(true, Pause::lasting);
+  REQUIRE(due);
+  shard.apply(*due);
+  CHECK(shard.build() == 1);
+  CHECK(rows() == 1899);
+  CHECK_FALSE(shard.replica->plan_maintenance(true, Pause::lasting));
+  for (uint64_t id = 101; id < 735; ++id) shard.erase(id);
+  CHECK(shard.replica->plan_maintenance(true, Pause::none));
+  shard.maintain();
+  CHECK(rows() == 1265);
   shard.check_searches();
 }
 
@@ -510,7 +535,7 @@ TEST_CASE("replicas take the same seals and merges, however late they build or w
   };
   auto maintain = [&] {
     leader.build();
-    while (auto due = leader.state->plan_maintenance(true, true)) {
+    while (auto due = leader.state->plan_maintenance(true, ShardReplica::Pause::brief)) {
       apply(*due);
       leader.build();
     }
