@@ -1,12 +1,17 @@
 #include "actors/gateway.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "actors/catalog.h"
 #include "actors/errors.h"
+#include "actors/routes.h"
 
 namespace jade {
 namespace {
+
+// For the master to be asked, and for what it says to come here.
+constexpr auto renew_timeout = std::chrono::seconds(3);
 
 // The answer to a CreateDatabase: describe it once this node serves its shards.
 void describe_when_served(gateway_actor::stateful_pointer<gateway_state> self, node_actor node,
@@ -44,9 +49,71 @@ size_t size_of(const UpdateRequest& request) {
   return bytes;
 }
 
-// Passes a write on while there is room for it.
+using Self = gateway_actor::stateful_pointer<gateway_state>;
+
+void renew_map(Self self, const master_actor& master, const node_actor& node) {
+  gateway_state& state = self->state;
+  state.renewing = true;
+  auto renewed = [=, asked = std::exchange(state.waiting, {})](const Status& status) {
+    for (const auto& then : asked) then(status);
+    self->state.renewing = false;
+    if (!self->state.waiting.empty()) renew_map(self, master, node);
+  };
+  auto failed = [renewed](const caf::error& error) { renewed(to_status(error)); };
+  self->request(master, renew_timeout, ChangeCatalog{{metadata_group}})
+      .then(
+          [=](const CatalogApplied& latest) {
+            self->request(node, renew_timeout, AwaitVersion{latest.version, {}, true})
+                .then([renewed](const CatalogApplied&) { renewed({}); }, failed);
+          },
+          failed);
+}
+
+// Where it is not known yet what there is, the actor behind says so.
+bool knows(const gateway_state& state, const std::string& database) {
+  return !state.map || state.map->find(database) != nullptr;
+}
+
+Status may_exist(const std::string& database, const std::string& why) {
+  return unavailable("this node knows no database \"" + database +
+                     "\", but its catalog may be old: " + why + "; try again, or ask another node");
+}
+
+// Tells whether there is such a database once that is known here.
+void when_known(Self self, const master_actor& master, const node_actor& node,
+                const std::string& database, const gateway_state::Renewed& then) {
+  gateway_state& state = self->state;
+  if (!state.map_trouble.empty()) return then(may_exist(database, state.map_trouble));
+  state.waiting.push_back([=](const Status& renewed) {
+    if (!renewed.ok()) return then(may_exist(database, renewed.message()));
+    then(knows(self->state, database) ? Status() : no_database(database));
+  });
+  if (!state.renewing) renew_map(self, master, node);
+}
+
+const std::string& database_of(const DescribeDatabase& describe) { return describe.name; }
+template <class Request>
+const std::string& database_of(const Request& request) {
+  return request.database;
+}
+
+// To an actor that answers it.
+template <class Reply, class Actor, class Request>
+caf::result<Reply> pass_on(Self self, const master_actor& master, const node_actor& node,
+                           const Actor& actor, Request& request) {
+  if (knows(self->state, database_of(request))) return self->delegate(actor, std::move(request));
+  auto promise = self->template make_response_promise<Reply>();
+  auto held = std::make_shared<Request>(std::move(request));
+  when_known(self, master, node, database_of(*held), [=](const Status& known) mutable {
+    if (!known.ok()) return (void)promise.deliver(to_error(known));
+    promise.delegate(actor, std::move(*held));
+  });
+  return promise;
+}
+
+// The same of a write, while there is room for it.
 template <class Reply, class Request>
-caf::result<Reply> admit(gateway_actor::stateful_pointer<gateway_state> self,
+caf::result<Reply> admit(Self self, const master_actor& master, const node_actor& node,
                          const ingest_actor& ingest, Request& request) {
   gateway_state& state = self->state;
   size_t bytes = size_of(request);
@@ -55,18 +122,30 @@ caf::result<Reply> admit(gateway_actor::stateful_pointer<gateway_state> self,
         Status(Code::resource_exhausted, "too many writes in flight; try again in a second"));
   }
   state.inflight_bytes += bytes;
-  auto promise = self->make_response_promise<Reply>();
-  // ingest bounds its own time, so this needs no deadline of its own.
-  self->request(ingest, caf::infinite, std::move(request))
-      .then(
-          [=](Reply& reply) mutable {
-            self->state.inflight_bytes -= bytes;
-            promise.deliver(std::move(reply));
-          },
-          [=](const caf::error& error) mutable {
-            self->state.inflight_bytes -= bytes;
-            promise.deliver(error);
-          });
+  auto promise = self->template make_response_promise<Reply>();
+  auto pass = [=](Request&& admitted) {
+    // ingest bounds its own time, so this needs no deadline of its own.
+    self->request(ingest, caf::infinite, std::move(admitted))
+        .then(
+            [=](Reply& reply) mutable {
+              self->state.inflight_bytes -= bytes;
+              promise.deliver(std::move(reply));
+            },
+            [=](const caf::error& error) mutable {
+              self->state.inflight_bytes -= bytes;
+              promise.deliver(error);
+            });
+  };
+  if (knows(state, request.database)) {
+    pass(std::move(request));
+    return promise;
+  }
+  auto held = std::make_shared<Request>(std::move(request));
+  when_known(self, master, node, held->database, [=](const Status& known) mutable {
+    if (known.ok()) return pass(std::move(*held));
+    self->state.inflight_bytes -= bytes;
+    promise.deliver(to_error(known));
+  });
   return promise;
 }
 
@@ -130,6 +209,8 @@ gateway_actor::behavior_type gateway(gateway_actor::stateful_pointer<gateway_sta
         }
         if (routes.replicas) self->state.replicas = routes.replicas->size();
         if (routes.map) self->state.nodes = std::max<size_t>(1, routes.map->nodes.size());
+        self->state.map = routes.map;
+        self->state.map_trouble = routes.map_trouble;
         self->send(ingest, routes);
         self->send(query, routes);
       },
@@ -143,24 +224,22 @@ gateway_actor::behavior_type gateway(gateway_actor::stateful_pointer<gateway_sta
         // Answered with what it was.
         auto promise = self->make_response_promise<DatabaseInfo>();
         auto fail = [=](const caf::error& error) mutable { promise.deliver(error); };
-        self->request(query, options.create_timeout, DescribeDatabase{drop.name})
-            .then(
-                [=](DatabaseInfo& info) {
-                  auto was = std::make_shared<DatabaseInfo>(std::move(info));
-                  self->request(master, options.create_timeout, drop)
-                      .then(
-                          [=](const CatalogApplied& applied) {
-                            self->request(node, options.create_timeout,
-                                          AwaitVersion{applied.version, {}})
-                                .then(
-                                    [=](const CatalogApplied&) mutable {
-                                      promise.deliver(DatabaseInfo(*was));
-                                    },
-                                    fail);
-                          },
-                          fail);
-                },
-                fail);
+        auto described = [=](DatabaseInfo& info) {
+          auto was = std::make_shared<DatabaseInfo>(std::move(info));
+          self->request(master, options.create_timeout, drop)
+              .then(
+                  [=](const CatalogApplied& applied) {
+                    self->request(node, options.create_timeout, AwaitVersion{applied.version})
+                        .then(
+                            [=](const CatalogApplied&) mutable {
+                              promise.deliver(DatabaseInfo(*was));
+                            },
+                            fail);
+                  },
+                  fail);
+        };
+        self->request(gateway_actor(self), options.create_timeout, DescribeDatabase{drop.name})
+            .then(described, fail);
         return promise;
       },
       [=](AlterDatabase& alter) { return change_database(alter.name, alter); },
@@ -172,15 +251,31 @@ gateway_actor::behavior_type gateway(gateway_actor::stateful_pointer<gateway_sta
         return change_database(split.database, split);
       },
       [=](ListDatabases list) { return self->delegate(query, list); },
-      [=](DescribeDatabase& describe) { return self->delegate(query, std::move(describe)); },
-      [=](UpsertRequest& request) { return admit<UpsertReply>(self, ingest, request); },
-      [=](UpdateRequest& request) { return admit<UpdateReply>(self, ingest, request); },
-      [=](DeleteRequest& request) { return self->delegate(ingest, std::move(request)); },
-      [=](GetRequest& request) { return self->delegate(query, std::move(request)); },
-      [=](ListRequest& request) { return self->delegate(query, std::move(request)); },
-      [=](SearchRequest& request) { return self->delegate(query, std::move(request)); },
-      [=](RecallRequest& request) { return self->delegate(query, std::move(request)); },
-      [=](SearchBatchRequest& request) { return self->delegate(query, std::move(request)); },
+      [=](DescribeDatabase& describe) {
+        return pass_on<DatabaseInfo>(self, master, node, query, describe);
+      },
+      [=](UpsertRequest& request) {
+        return admit<UpsertReply>(self, master, node, ingest, request);
+      },
+      [=](UpdateRequest& request) {
+        return admit<UpdateReply>(self, master, node, ingest, request);
+      },
+      [=](DeleteRequest& request) {
+        return pass_on<DeleteReply>(self, master, node, ingest, request);
+      },
+      [=](GetRequest& request) {
+        return pass_on<StoredVector>(self, master, node, query, request);
+      },
+      [=](ListRequest& request) { return pass_on<ListReply>(self, master, node, query, request); },
+      [=](SearchRequest& request) {
+        return pass_on<SearchReply>(self, master, node, query, request);
+      },
+      [=](RecallRequest& request) {
+        return pass_on<RecallReply>(self, master, node, query, request);
+      },
+      [=](SearchBatchRequest& request) {
+        return pass_on<SearchBatchReply>(self, master, node, query, request);
+      },
       [=](DescribeCluster describe) { return self->delegate(node, describe); },
       [=](ChangeNodeRequest& change) { return self->delegate(node, std::move(change)); },
       [=](CheckReady check) { return self->delegate(node, check); },

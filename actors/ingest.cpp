@@ -574,7 +574,7 @@ Status dropped(const std::string& database) {
 
 // By the map of now.
 void write_again(ingest_pointer self, const std::shared_ptr<Writing>& all, const Part& part) {
-  auto database = self->state.routes.database(all->database, now_ms(self));
+  auto database = self->state.routes.database(all->database);
   if (!database.ok()) return all->fail(database.status());
   if (find_shard(**database, part.group) == nullptr) return all->fail(dropped(all->database));
   auto parts = split_again(**database, part);
@@ -585,7 +585,7 @@ void write_again(ingest_pointer self, const std::shared_ptr<Writing>& all, const
 
 void write(ingest_pointer self, std::shared_ptr<Writing> all, Part part) {
   const Routes& routes = self->state.routes;
-  auto database = routes.database(all->database, now_ms(self));
+  auto database = routes.database(all->database);
   if (!database.ok()) return all->fail(database.status());
   const ShardPlacement* placement = find_shard(**database, part.group);
   if (placement == nullptr) return all->fail(dropped(all->database));
@@ -659,7 +659,7 @@ auto deliver_updated(caf::typed_response_promise<UpdateReply> promise, std::vect
 void delete_matching(ingest_pointer self, std::shared_ptr<Writing> all, uint64_t retry_until,
                      std::shared_ptr<const DeleteRequest> request) {
   const Routes& routes = self->state.routes;
-  auto database = routes.database(all->database, now_ms(self));
+  auto database = routes.database(all->database);
   if (!database.ok()) return all->done(database.status());
   const DatabaseEntry& entry = **database;
   ShardDeleteMatching question;
@@ -726,7 +726,7 @@ ingest_actor::behavior_type ingest(ingest_actor::stateful_pointer<ingest_state> 
       [self](RoutesChanged& changed) { self->state.routes.change(changed); },
       [](const Later& later) { later.run(); },
       [self](UpsertRequest& request) -> caf::result<UpsertReply> {
-        auto database = self->state.routes.database(request.database, now_ms(self));
+        auto database = self->state.routes.database(request.database);
         if (!database.ok()) return to_error(database.status());
         const DatabaseEntry& entry = **database;
         if (Status status = prepare_upsert(entry.spec, request); !status.ok()) {
@@ -748,7 +748,7 @@ ingest_actor::behavior_type ingest(ingest_actor::stateful_pointer<ingest_state> 
         return promise;
       },
       [self](UpdateRequest& request) -> caf::result<UpdateReply> {
-        auto database = self->state.routes.database(request.database, now_ms(self));
+        auto database = self->state.routes.database(request.database);
         if (!database.ok()) return to_error(database.status());
         auto update = prepare_update((*database)->spec, request);
         if (!update.ok()) return to_error(update.status());
@@ -764,7 +764,7 @@ ingest_actor::behavior_type ingest(ingest_actor::stateful_pointer<ingest_state> 
         return promise;
       },
       [self](DeleteRequest& request) -> caf::result<DeleteReply> {
-        auto database = self->state.routes.database(request.database, now_ms(self));
+        auto database = self->state.routes.database(request.database);
         if (!database.ok()) return to_error(database.status());
         const DatabaseEntry& entry = **database;
         bool by_ids = request.filter.empty();

@@ -14,10 +14,6 @@ constexpr uint64_t answers_ms = 300;
 // So many election timeouts after a leader was last heard of there is none: those who do not vote
 // hold no elections, and would know the old one for ever.
 constexpr uint64_t leader_timeouts = 3;
-// Of silence of this node's own timers, after which it was paused, and for how long then what comes
-// may be old.
-constexpr uint64_t away_ms = 1000;
-constexpr uint64_t settling_ms = 500;
 // For so long a removal waits for its node to lose its vote.
 constexpr uint64_t removal_ms_max = 10'000;
 // The same trouble is told to the log so often.
@@ -110,7 +106,6 @@ void master_state::restart() {
 
 void master_state::after_event() {
   if (stopping || !raft) return;
-  keep_current();
   if (raft->failed()) {
     failure = raft->failure().to_string();
     // At every tick, as long as the log cannot be written.
@@ -194,23 +189,6 @@ MasterInfo master_state::describe() {
   if (heard) info.leader = leader;
   if (info.leader != 0) info.leaderless_ms.reset();
   return info;
-}
-
-void master_state::keep_current() {
-  const uint64_t now = now_ms(self);
-  // Where this node did not run, what the master said first is still on its way through it.
-  const uint64_t ran = std::exchange(ran_ms, now);
-  if (ran > 0 && now > ran + away_ms) trusted_ms = now + settling_ms;
-  if (!raft || raft->core() == nullptr) return;
-  const uint64_t timeout = leader_timeouts * context->config.raft_election_timeout_ms;
-  uint64_t until = 0;
-  if (raft->serves() && raft->core()->configuration().members.size() == 1) {
-    until = UINT64_MAX;
-  } else if (now >= trusted_ms) {
-    // Whom it leads were in touch with it as long as its lease held.
-    until = timeout + (raft->serves() ? raft->leads_until_ms() : led_ms.value_or(0));
-  }
-  *context->current_until_ms = until;
 }
 
 void master_state::tell_trouble() {
@@ -379,8 +357,23 @@ void master_state::settle_removals() {
   for (uint64_t leaver : leavers) settle_removal(leaver);
 }
 
+caf::result<CatalogApplied> master_state::tell_version() {
+  auto promise = stateful->make_response_promise<CatalogApplied>();
+  raft->read([this, promise](const Result<uint64_t>& read) mutable {
+    if (read.ok()) return (void)promise.deliver(CatalogApplied{catalog.version()});
+    // It is no master any more.
+    if (stopping || read.status().code() != Code::unavailable) {
+      return (void)promise.deliver(to_error(read.status()));
+    }
+    promise.delegate(peer, ChangeCatalog{{metadata_group, Route::nobody}});
+  });
+  after_event();
+  return promise;
+}
+
 caf::result<CatalogApplied> master_state::change(ChangeCatalog& request) {
   if (!raft || !raft->serves()) return pass_to_leader<CatalogApplied>(*this, request);
+  if (request.command.empty()) return tell_version();
   auto command = decode_catalog_command(request.command);
   if (!command.ok()) return to_error(command.status());
   // Whether the name is free is the better complaint.

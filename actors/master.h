@@ -48,8 +48,6 @@ struct master_state : public RaftDriver {
   bool published_current = false;
   uint64_t life = 0;  // how often the group was started; answers to earlier ones are void
   uint64_t started_ms = 0;
-  uint64_t ran_ms = 0;             // at the latest message
-  uint64_t trusted_ms = 0;         // from when on what comes is of now
   std::optional<uint64_t> led_ms;  // when a leader was last heard of, or this node was it
   uint64_t members_index = 0;      // of the configuration that the peer knows; 0: none
   bool members_known = false;
@@ -92,8 +90,6 @@ struct master_state : public RaftDriver {
   MasterInfo describe();
   // Tells the node why there may be a newer catalog.
   void tell_trouble();
-  // Sets NodeContext::current_until_ms.
-  void keep_current();
   // As leader: why the node must not leave now; ok when it may.
   Status check_removal(uint64_t leaver) const;
   void propose(const std::string& command, std::function<void(Result<uint64_t>)> done);
@@ -101,6 +97,8 @@ struct master_state : public RaftDriver {
   void propose(const std::string& command, caf::typed_response_promise<CatalogApplied> promise);
   // As leader: gives the command what only the master knows, and carries it out.
   caf::result<CatalogApplied> change(ChangeCatalog& request);
+  // As leader: once it is sure that there is no newer one.
+  caf::result<CatalogApplied> tell_version();
   // As leader: a node that is removed is switched off as soon as that is answered, so it
   // loses its vote first.
   caf::result<CatalogApplied> remove(const RemoveRecord& remove, ChangeCatalog& request);

@@ -266,7 +266,7 @@ struct LifeChecked {
 // Of the messages between nodes, and of what is in the logs that they share: those of another
 // version may mean something else. But
 // Hello and JoinCluster look the same in all, so that their sender is told so.
-constexpr uint32_t cluster_protocol = 12;
+constexpr uint32_t cluster_protocol = 13;
 
 // Who are you? failed_precondition: of another cluster, or another version. not_found: the node
 // that asks was a member and has been removed, which whoever knows it knows for ever; one who is
@@ -317,10 +317,11 @@ struct JoinedCluster {
 };
 
 // A catalog command. The master decides where the shards of a new database go, and
-// what must not happen while nodes are away.
+// what must not happen while nodes are away. Without a command the answer tells what version has
+// all changes that were acknowledged before.
 struct ChangeCatalog {
   Route route;
-  std::string command;
+  std::string command = {};
 };
 struct CatalogApplied {
   uint64_t version = 0;
@@ -494,12 +495,13 @@ struct MapChanged {
   ClusterMapPtr map;
   bool current = false;
 };
-// Answered when the node has taken up this version of the map and each of its
+// Answered when the node has taken up this version of the map and, but for map_alone, each of its
 // shards serves or has failed; with the failure, where one of `database` (of any
 // database when empty) has.
 struct AwaitVersion {
   uint64_t version = 0;
-  std::string database;
+  std::string database = {};
+  bool map_alone = false;
 };
 struct DescribeMaster {};
 struct MasterInfo {
@@ -646,8 +648,6 @@ struct RoutesChanged {
   // Why replicas of this node do not serve, by group: failures, and copies that are being made.
   std::map<uint64_t, std::string> problems = {};
   std::string map_trouble = {};  // CatalogTrouble
-  // NodeContext::current_until_ms; null: for ever.
-  std::shared_ptr<const std::atomic<uint64_t>> map_current_until_ms = {};
 };
 
 struct Wired {

@@ -143,10 +143,6 @@ struct NodeContext {
   std::vector<searcher_actor> searchers;
   std::vector<searcher_actor> long_searchers;  // for these
   std::shared_ptr<ShardFronts> fronts = std::make_shared<ShardFronts>();
-  // From when on the catalog of this node may lack what others have, as there was no sign of its
-  // master; by the actor clock. The master actor says it.
-  std::shared_ptr<std::atomic<uint64_t>> current_until_ms =
-      std::make_shared<std::atomic<uint64_t>>(0);
 
   void say(LogLevel level, std::string_view component, std::string_view message) const {
     seams.log(level, component, message);

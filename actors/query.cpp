@@ -581,7 +581,7 @@ struct Searching {
 
 void run_searches(query_pointer self, std::shared_ptr<Searching> work) {
   const Routes& routes = self->state.routes;
-  auto database = routes.database(work->database, now_ms(self));
+  auto database = routes.database(work->database);
   if (!database.ok()) return work->done(database.status());
   auto planned = plan(routes, **database, work->searches, work->batch, self->state.turn++,
                       work->required, work->lost);
@@ -642,7 +642,7 @@ using GetDone = std::function<void(Result<StoredVector>)>;
 
 void run_get(query_pointer self, std::shared_ptr<const GetRequest> get, Time time, GetDone done) {
   const Routes& routes = self->state.routes;
-  auto database = routes.database(get->database, now_ms(self));
+  auto database = routes.database(get->database);
   if (!database.ok()) return done(database.status());
   const DatabaseEntry& entry = **database;
   if (Status valid = get->id.validate(); !valid.ok()) return done(valid);
@@ -768,7 +768,7 @@ void run_questions(query_pointer self, std::shared_ptr<SearchWork> request,
 // `stored`: the vectors that the examples name.
 void run_examples(query_pointer self, const std::shared_ptr<SearchWork>& request,
                   std::vector<Result<StoredVector>>& stored) {
-  auto database = self->state.routes.database(request->database, now_ms(self));
+  auto database = self->state.routes.database(request->database);
   if (!database.ok()) return request->done(database.status());
   const DatabaseSpec& spec = (*database)->spec;
   std::vector<Question> questions;
@@ -808,7 +808,7 @@ void run_asked(query_pointer self, std::shared_ptr<SearchWork> request) {
       questions.push_back({std::move(search), {}, false});
     return run_vectors(self, request, std::move(questions), request->done);
   }
-  auto database = self->state.routes.database(request->database, now_ms(self));
+  auto database = self->state.routes.database(request->database);
   if (!database.ok()) return request->done(database.status());
   std::vector<std::shared_ptr<const GetRequest>> gets;
   for (size_t i = 0; i < request->searches.size(); ++i) {
@@ -856,7 +856,7 @@ void run_list(query_pointer self, std::shared_ptr<const ListRequest> list, Time 
               caf::typed_response_promise<ListReply> promise) {
   auto fail = [promise](const Status& status) mutable { promise.deliver(to_error(status)); };
   const Routes& routes = self->state.routes;
-  auto database = routes.database(list->database, now_ms(self));
+  auto database = routes.database(list->database);
   if (!database.ok()) return fail(database.status());
   const DatabaseEntry& entry = **database;
   Status valid = check_range("limit", list->limit, 1, Limits::page_limit_max);
@@ -1009,7 +1009,7 @@ void run_recall(query_pointer self, std::shared_ptr<const RecallRequest> recall,
                 caf::typed_response_promise<RecallReply> promise) {
   auto fail = [promise](const Status& status) mutable { promise.deliver(to_error(status)); };
   const Routes& routes = self->state.routes;
-  auto database = routes.database(recall->database, now_ms(self));
+  auto database = routes.database(recall->database);
   if (!database.ok()) return fail(database.status());
   const DatabaseEntry& entry = **database;
   if (Status valid = check_recall(entry.spec, *recall); !valid.ok()) return fail(valid);
@@ -1083,7 +1083,27 @@ ShardDescribe describe_question(uint64_t group, bool by_leader) {
   return out;
 }
 
-// What only the leaders know: how far their replicas are. Their silence changes nothing.
+// Takes what a replica says of its shard; what the catalog says stays, and what replicas complain
+// of.
+void take_description(ShardInfo& shard, ShardInfo& said) {
+  said.nodes = std::move(shard.nodes);
+  said.hash_begin = shard.hash_begin;
+  said.problems.insert(said.problems.begin(), shard.problems.begin(), shard.problems.end());
+  shard = std::move(said);
+}
+
+void add_up(DatabaseInfos& infos) {
+  for (DatabaseInfo& info : infos) {
+    for (const ShardInfo& shard : info.placement) {
+      info.vectors += shard.vectors;
+      info.indexed_vectors += shard.indexed_vectors;
+    }
+    info.index_state = info.vectors == info.indexed_vectors ? "ready" : "indexing";
+  }
+}
+
+// As the leaders say, who alone know how far their replicas are, while others may have stood still
+// for long. Their silence changes nothing.
 void describe_replicas(query_actor::stateful_pointer<query_state> self,
                        std::shared_ptr<Description> description,
                        std::vector<std::pair<replica_actor, ShardDescribe>> calls,
@@ -1091,10 +1111,9 @@ void describe_replicas(query_actor::stateful_pointer<query_state> self,
   gather<ShardInfo>(self, now_ms(self) + leaders_timeout_ms, std::move(calls),
                     [description, done](std::vector<Result<ShardInfo>>& answers) {
                       for (size_t i = 0; i < answers.size(); ++i) {
-                        if (!answers[i].ok()) continue;
-                        description->shard(i).replicas = std::move(answers[i]->replicas);
-                        description->shard(i).leader = answers[i]->leader;
+                        if (answers[i].ok()) take_description(description->shard(i), *answers[i]);
                       }
+                      add_up(description->infos);
                       done(std::move(description->infos));
                     });
 }
@@ -1139,23 +1158,15 @@ void describe(query_actor::stateful_pointer<query_state> self,
         continue;
       }
       ShardInfo& shard = all->shard(i);
-      std::vector<uint64_t> nodes = std::move(shard.nodes);
-      uint64_t hash_begin = shard.hash_begin;
-      shard = std::move(*answers[i]);
-      shard.nodes = std::move(nodes);
-      shard.hash_begin = hash_begin;
+      take_description(shard, *answers[i]);
       if (!shard.replicas.empty() || shard.nodes.size() < 2) continue;
       leader_calls.emplace_back((*handles)[i], describe_question(shard.shard, true));
       led->asked.push_back(all->asked[i]);
     }
-    for (DatabaseInfo& info : all->infos) {
-      for (const ShardInfo& shard : info.placement) {
-        info.vectors += shard.vectors;
-        info.indexed_vectors += shard.indexed_vectors;
-      }
-      info.index_state = info.vectors == info.indexed_vectors ? "ready" : "indexing";
+    if (leader_calls.empty()) {
+      add_up(all->infos);
+      return done(std::move(all->infos));
     }
-    if (leader_calls.empty()) return done(std::move(all->infos));
     led->infos = std::move(all->infos);
     describe_replicas(self, led, std::move(leader_calls), done);
   };
@@ -1293,7 +1304,7 @@ query_actor::behavior_type query(query_actor::stateful_pointer<query_state> self
         return promise;
       },
       [self](DescribeDatabase& what) -> caf::result<DatabaseInfo> {
-        auto database = self->state.routes.database(what.name, now_ms(self));
+        auto database = self->state.routes.database(what.name);
         if (!database.ok()) return to_error(database.status());
         auto promise = self->make_response_promise<DatabaseInfo>();
         describe(self, {*database}, [promise](DatabaseInfos infos) mutable {

@@ -7,18 +7,18 @@
 
 namespace jade {
 
+inline Status no_database(const std::string& name) {
+  return not_found("database \"" + name + "\" does not exist");
+}
+
 struct Routes {
   ClusterMapPtr map;  // null until the catalog has been read
   std::shared_ptr<const std::map<uint64_t, shard_actor>> shards =
       std::make_shared<const std::map<uint64_t, shard_actor>>();
   std::shared_ptr<const std::map<uint64_t, Status>> failures =
       std::make_shared<const std::map<uint64_t, Status>>();
-  replica_actor peer;       // for shards that are elsewhere
-  uint64_t node = 0;        // this one
-  std::string map_trouble;  // why there may be a newer map
-  // The same without a reason, from then on by the actor clock: so that a node that was paused
-  // knows it at once. Null: never.
-  std::shared_ptr<const std::atomic<uint64_t>> map_current_until_ms;
+  replica_actor peer;  // for shards that are elsewhere
+  uint64_t node = 0;   // this one
 
   void change(RoutesChanged& changed) {
     map = std::move(changed.map);
@@ -26,25 +26,17 @@ struct Routes {
     failures = std::move(changed.failures);
     peer = std::move(changed.peer);
     node = changed.node;
-    map_trouble = std::move(changed.map_trouble);
-    map_current_until_ms = std::move(changed.map_current_until_ms);
   }
 
   Status known() const {
     return map ? Status() : unavailable("the catalog is still being read; try again");
   }
 
-  Result<const DatabaseEntry*> database(const std::string& name, uint64_t now) const {
+  // Where there is none, and the gateway has not said so, it has been dropped since.
+  Result<const DatabaseEntry*> database(const std::string& name) const {
     JADE_RETURN_IF_ERROR(known());
     if (const DatabaseEntry* entry = map->find(name)) return entry;
-    const bool current = !map_current_until_ms || now < *map_current_until_ms;
-    if (current && map_trouble.empty()) {
-      return not_found("database \"" + name + "\" does not exist");
-    }
-    return unavailable(
-        "this node knows no database \"" + name + "\", but its catalog may be old: " +
-        (map_trouble.empty() ? "no master has been heard of for a while" : map_trouble) +
-        "; try again, or ask another node");
+    return no_database(name);
   }
 
   // A replica of this node where one serves, otherwise the way to another's, where a

@@ -991,7 +991,7 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
         shard_state& shard = self->state;
         if (!in_time(self, request)) return to_error(out_of_time_at(shard, "before it came to"));
         // A replica that is still being made knows nothing yet.
-        const bool asks_leader = request.by_leader && shard.raft && !shard.raft->is_leader();
+        const bool asks_leader = request.by_leader && !(shard.raft && shard.raft->is_leader());
         if (asks_leader || (!shard.announced && shard.follows())) {
           return pass_to_leader<ShardInfo>(self, request);
         }

@@ -544,18 +544,12 @@ void supervisor_state::changed() {
     if (shard.state == HostedShard::State::serving) handles->emplace(group, shard.actor);
     if (shard.state == HostedShard::State::failed) failures->emplace(group, shard.failure);
   }
-  RoutesChanged routes{context->config.node_id,
-                       peer,
-                       map,
-                       handles,
-                       replicas,
-                       failures,
-                       refused,
-                       problems(),
-                       catalog_trouble.why,
-                       context->current_until_ms};
+  RoutesChanged routes{
+      context->config.node_id, peer, map, handles, replicas, failures, refused, problems(),
+      catalog_trouble.why};
   self->send(peer, routes);
   if (gateway) self->send(gateway, routes);
+  was_ready = was_ready || readiness("").ok();
   auto still_waiting = std::move(waiting);
   waiting.clear();
   for (auto& [await, promise] : still_waiting) {
@@ -563,7 +557,8 @@ void supervisor_state::changed() {
       waiting.emplace_back(await, promise);
       continue;
     }
-    if (Status status = readiness(await.database); !status.ok()) {
+    Status status = await.map_alone ? refused : readiness(await.database);
+    if (!status.ok()) {
       promise.deliver(to_error(status));
     } else {
       promise.deliver(CatalogApplied{map->version});
@@ -574,6 +569,7 @@ void supervisor_state::changed() {
 bool supervisor_state::settled(const AwaitVersion& await) const {
   if (!refused.ok()) return true;
   if (!map || map->version < await.version) return false;
+  if (await.map_alone) return true;
   if (map->nodes.count(context->config.node_id) == 0) return false;
   for (const auto& [group, shard] : shards) {
     const DatabaseEntry* entry = map->owner_of(group);
@@ -602,6 +598,9 @@ Status supervisor_state::readiness(const std::string& database) const {
     if (shard.state == HostedShard::State::serving || is_joining(group)) continue;
     const DatabaseEntry* entry = map->owner_of(group);
     if (entry == nullptr || (!database.empty() && entry->spec.name != database)) continue;
+    const bool starts =
+        shard.state != HostedShard::State::failed && shard.state != HostedShard::State::replacing;
+    if (starts && database.empty() && was_ready) continue;
     std::string what =
         "shard " + std::to_string(group) + " of database \"" + entry->spec.name + "\"";
     if (shard.state == HostedShard::State::failed) return shard.failure.with_context(what);

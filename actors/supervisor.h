@@ -39,7 +39,8 @@ struct supervisor_state {
   gateway_actor gateway;
   master_actor master;
   peer_actor peer;
-  ClusterMapPtr map;  // null until the metadata group has caught up
+  ClusterMapPtr map;       // null until the metadata group has caught up
+  bool was_ready = false;  // the node was
   std::map<uint64_t, HostedShard> shards;
   std::vector<std::pair<AwaitVersion, caf::typed_response_promise<CatalogApplied>>> waiting;
   bool stopping = false;
@@ -101,7 +102,8 @@ struct supervisor_state {
   void remove_drained(uint64_t group);
   // Tells the gateway, and those who wait for a version.
   void changed();
-  // Why `database` (empty: the node) does not serve; ok when it does.
+  // Why `database` (empty: the node) does not serve; ok when it does. A node that did goes on,
+  // whatever it opens later.
   Status readiness(const std::string& database) const;
   bool settled(const AwaitVersion& await) const;
   caf::result<Stopped> stop();

@@ -188,26 +188,6 @@ TEST_CASE("with sharding by vector, others are asked in the place of shards that
   refused();
 }
 
-TEST_CASE("what a catalog lacks that may be old may be there") {
-  ByVector v;
-  auto current_until_ms = std::make_shared<std::atomic<uint64_t>>(UINT64_MAX);
-  RoutesChanged routes = test::routes_to(v.peer, 10, 1, {2});
-  routes.map_current_until_ms = current_until_ms;
-  v.self->send(v.actor, routes);
-  auto search = ByVector::near(0, 1);
-  search.database = "other";
-  CHECK(v.ask(search).status().code() == Code::not_found);
-  *current_until_ms = 0;
-  auto refused = v.ask(search);
-  CHECK(refused.status().code() == Code::unavailable);
-  CHECK(refused.status().message().find("\"other\", but its catalog may be old: no master") !=
-        std::string::npos);
-  search.database = "a";
-  search.probes.reset();
-  v.answer = [](const ShardSearch& asked) { return ByVector::hits_of(asked, {{1, 1}}); };
-  CHECK(v.ask(search).ok());
-}
-
 TEST_CASE("a search has options that the type of the index of its database has, and no others") {
   for (IndexKind type : {IndexKind::hnsw, IndexKind::automatic, IndexKind::ivf, IndexKind::flat}) {
     DatabaseSpec spec;

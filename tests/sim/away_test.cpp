@@ -108,6 +108,92 @@ TEST_CASE(
   }
 }
 
+// Away for so short that nobody has missed it, itself included.
+TEST_CASE("what was created, and dropped, while a node was away is known to it at once") {
+  for (uint64_t seed = 1; seed <= 5; ++seed) {
+    for (size_t away = 0; away < 3; ++away) {
+      CAPTURE(seed);
+      CAPTURE(away);
+      Machines machines(seed, 3, {away});
+      machines.run_until([] { return false; }, 2000 * ms);
+      auto come_back = [&] {
+        machines.paused.clear();
+        machines.nodes[away]->system().advance_to(machines.now_ns);
+      };
+      machines.paused = {away};
+      // Where it was the master, another is elected first.
+      create(machines, "new", 1, 2);
+      come_back();
+      auto described = machines.answer_of<DatabaseInfo>(
+          away, [](Api& api, auto done) { api.describe_database("new", done); });
+      CHECK_MESSAGE(described.ok(), described.status().to_string());
+      machines.paused = {away};
+      REQUIRE(machines.await<DatabaseInfo>(
+          machines.front(), [](Api& api, auto done) { api.drop_database("new", done); },
+          [](const DatabaseInfo&) { return true; }));
+      create(machines, "newer", 1, 2);
+      come_back();
+      UpsertRequest row;
+      row.database = "newer";
+      row.dimension = 2;
+      row.ids = {uint64_t{1}};
+      const float values[2] = {1, 2};
+      row.values.assign(reinterpret_cast<const char*>(values), sizeof values);
+      auto written = machines.answer_of<UpsertReply>(
+          away, [&](Api& api, auto done) { api.upsert(row, done); });
+      CHECK_MESSAGE(written.ok(), written.status().to_string());
+      auto dropped = machines.answer_of<DatabaseInfo>(
+          away, [](Api& api, auto done) { api.describe_database("new", done); });
+      CHECK(dropped.status().code() == Code::not_found);
+    }
+  }
+}
+
+TEST_CASE("of a database that it does not know a node without a master says that it may exist") {
+  Machines machines(1, 3, {0});
+  machines.cut_off(true);
+  auto described = [&] {
+    return machines
+        .answer_of<DatabaseInfo>(0,
+                                 [](Api& api, auto done) { api.describe_database("other", done); })
+        .status();
+  };
+  for (int i = 0; i < 5; ++i) {
+    // After its lease, where it was the master.
+    machines.run_until([] { return false; }, 1000 * ms);
+    const Status status = described();
+    CHECK(status.code() == Code::unavailable);
+    CHECK(status.message().find("\"other\", but its catalog may be old: ") != std::string::npos);
+  }
+  machines.cut_off(false);
+  machines.run_until([] { return false; }, 5000 * ms);
+  CHECK(described().code() == Code::not_found);
+}
+
+// Or a load balancer would have nobody left.
+TEST_CASE("nodes that are ready stay so while they open the shards of a new database") {
+  Machines machines(1, 3, {});
+  DatabaseSpec spec;
+  spec.name = "new";
+  spec.dimension = 2;
+  spec.shards = 8;
+  spec.replicas = 3;
+  bool created = false;
+  machines.nodes[0]->api().create_database(spec, [&](const Result<DatabaseInfo>& info) {
+    created = true;
+    CHECK(info.ok());
+  });
+  for (int i = 0; i < 1000 && !created; ++i) {
+    for (size_t node = 0; node < 3; ++node) {
+      auto ready =
+          machines.answer_of<std::string>(node, [](Api& api, auto done) { api.ready(done); });
+      CHECK_MESSAGE(ready.ok(), ready.status().to_string());
+    }
+    machines.run_until([] { return false; }, ms);
+  }
+  CHECK(created);
+}
+
 // A new master knows nothing yet of who has died with the old one.
 TEST_CASE("a database is placed on nodes that answer, also just after others have died") {
   for (uint64_t seed = 1; seed <= 3; ++seed) {
