@@ -308,6 +308,11 @@ Status Catalog::carry_out(const DatabaseRecord& create) {
     return Status(Code::already_exists, "database \"" + entry->spec.name + "\" exists already");
   }
   for (const ShardPlacement& shard : entry->shards) {
+    // It was sent to be told that the name is taken, which it no longer was when its turn came.
+    if (target_of(shard).empty()) {
+      return unavailable("database \"" + entry->spec.name +
+                         "\" was dropped at the same time; try again");
+    }
     for (uint64_t node : shard.nodes) {
       if (map_.removed.count(node) == 0) continue;
       return unavailable("node " + std::to_string(node) +

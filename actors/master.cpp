@@ -376,7 +376,8 @@ caf::result<CatalogApplied> master_state::change(ChangeCatalog& request) {
   if (request.command.empty()) return tell_version();
   auto command = decode_catalog_command(request.command);
   if (!command.ok()) return to_error(command.status());
-  // Whether the name is free is the better complaint.
+  // Whether the name is free is the better complaint: where it is not now, the log has to say so,
+  // and the catalog refuses what has no place.
   auto created = created_by(*command);
   if (created && catalog.state().find(created->name) == nullptr) {
     Creation creation{std::move(request), stateful->make_response_promise<CatalogApplied>(),

@@ -339,6 +339,9 @@ TEST_CASE("a refusal changes nothing") {
   CHECK(catalog.apply(8, "").code() == Code::corruption);
   CHECK(catalog.apply(8, drop_command("")).code() == Code::corruption);
   CHECK(catalog.apply(8, create(spec_of("/"))).code() == Code::corruption);
+  Status unplaced = catalog.apply(8, create_command(spec_of("b"), {ShardPlacement(), {}}));
+  CHECK(unplaced.to_string() ==
+        "unavailable: database \"b\" was dropped at the same time; try again");
   CHECK(catalog.encode() == before);
   CHECK(catalog.version() == 5);
 }

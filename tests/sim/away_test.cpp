@@ -170,6 +170,34 @@ TEST_CASE("of a database that it does not know a node without a master says that
   CHECK(described().code() == Code::not_found);
 }
 
+// So that its name is taken when the master is asked, and free when the log comes to it.
+TEST_CASE(
+    "a database that is created while one of its name is being dropped has a place, or is not") {
+  for (uint64_t seed = 1; seed <= 5; ++seed) {
+    CAPTURE(seed);
+    Machines machines(seed, 3, {});
+    std::optional<Status> dropped, created;
+    DatabaseSpec spec;
+    spec.name = "d";
+    spec.dimension = 2;
+    auto& api = machines.nodes[machines.front()]->api();
+    // It is described first, which takes a while.
+    api.drop_database("d", [&](const Result<DatabaseInfo>& info) { dropped = info.status(); });
+    std::function<void()> create_again = [&] {
+      api.create_database(spec, [&](const Result<DatabaseInfo>& info) {
+        created = info.status();
+        if (!dropped) create_again();
+      });
+    };
+    create_again();
+    REQUIRE(machines.run_until([&] { return dropped && created; }));
+    CHECK(dropped->ok());
+    machines.run_until([] { return false; }, 1000 * ms);
+    create(machines, "other", 1, 3);
+    CHECK(created->code() != Code::already_exists);
+  }
+}
+
 // Or a load balancer would have nobody left.
 TEST_CASE("nodes that are ready stay so while they open the shards of a new database") {
   Machines machines(1, 3, {});
