@@ -102,7 +102,8 @@ class Stepper {
 
 bool is_near(const RaftCore& core, uint64_t member) {
   auto found = core.progress().find(member);
-  return found != core.progress().end() && !found->second.probing &&
+  // Without a log it votes for nobody, so that a leader that needs its vote could not be elected.
+  return found != core.progress().end() && !found->second.probing && found->second.match > 0 &&
          found->second.match + near_entries >= core.last_index() &&
          found->second.match + 1 >= core.first_index();
 }

@@ -29,6 +29,10 @@ std::string members_of(const ClusterInfo& info, uint64_t group) {
         out += (replica.voter ? " voter " : " learner ") + std::to_string(replica.node) + " at " +
                std::to_string(replica.log_index);
       }
+      for (const ReplicaProblem& problem : shard.problems) {
+        out += "; on node " + std::to_string(problem.node) + ": " + problem.problem;
+      }
+      if (!shard.unknown.empty()) out += "; " + shard.unknown;
     }
   }
   return out;
