@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <limits>
 #include <memory>
 
 namespace jade {
@@ -139,7 +140,10 @@ class RandomFile final : public HintedFile {
   leveldb::Status read(int descriptor, uint64_t offset, size_t n, leveldb::Slice* result,
                        char* scratch) const {
     size_t done = 0;
-    while (done < n) {
+    // Where the end of a table is damaged it may tell of any place. There is nothing in those that
+    // no file has: that is damage, not a failure of the disk.
+    const bool beyond = offset > static_cast<uint64_t>(std::numeric_limits<off_t>::max()) - n;
+    while (done < n && !beyond) {
       ssize_t got = pread(descriptor, scratch + done, n - done, static_cast<off_t>(offset + done));
       if (got < 0 && errno == EINTR) continue;
       if (got < 0) return leveldb::Status::IOError(path_, std::strerror(errno));
