@@ -51,19 +51,19 @@ size_t size_of(const UpdateRequest& request) {
 
 using Self = gateway_actor::stateful_pointer<gateway_state>;
 
-void renew_map(Self self, const master_actor& master, const node_actor& node) {
+void renew_map(Self self) {
   gateway_state& state = self->state;
   state.renewing = true;
   auto renewed = [=, asked = std::exchange(state.waiting, {})](const Status& status) {
     for (const auto& then : asked) then(status);
     self->state.renewing = false;
-    if (!self->state.waiting.empty()) renew_map(self, master, node);
+    if (!self->state.waiting.empty()) renew_map(self);
   };
   auto failed = [renewed](const caf::error& error) { renewed(to_status(error)); };
-  self->request(master, renew_timeout, ChangeCatalog{{metadata_group}})
+  self->request(state.master, renew_timeout, ChangeCatalog{{metadata_group}})
       .then(
           [=](const CatalogApplied& latest) {
-            self->request(node, renew_timeout, AwaitVersion{latest.version, {}, true})
+            self->request(self->state.node, renew_timeout, AwaitVersion{latest.version, {}, true})
                 .then([renewed](const CatalogApplied&) { renewed({}); }, failed);
           },
           failed);
@@ -80,15 +80,14 @@ Status may_exist(const std::string& database, const std::string& why) {
 }
 
 // Tells whether there is such a database once that is known here.
-void when_known(Self self, const master_actor& master, const node_actor& node,
-                const std::string& database, const gateway_state::Renewed& then) {
+void when_known(Self self, const std::string& database, const gateway_state::Renewed& then) {
   gateway_state& state = self->state;
   if (!state.map_trouble.empty()) return then(may_exist(database, state.map_trouble));
   state.waiting.push_back([=](const Status& renewed) {
     if (!renewed.ok()) return then(may_exist(database, renewed.message()));
     then(knows(self->state, database) ? Status() : no_database(database));
   });
-  if (!state.renewing) renew_map(self, master, node);
+  if (!state.renewing) renew_map(self);
 }
 
 const std::string& database_of(const DescribeDatabase& describe) { return describe.name; }
@@ -99,12 +98,11 @@ const std::string& database_of(const Request& request) {
 
 // To an actor that answers it.
 template <class Reply, class Actor, class Request>
-caf::result<Reply> pass_on(Self self, const master_actor& master, const node_actor& node,
-                           const Actor& actor, Request& request) {
+caf::result<Reply> pass_on(Self self, const Actor& actor, Request& request) {
   if (knows(self->state, database_of(request))) return self->delegate(actor, std::move(request));
   auto promise = self->template make_response_promise<Reply>();
   auto held = std::make_shared<Request>(std::move(request));
-  when_known(self, master, node, database_of(*held), [=](const Status& known) mutable {
+  when_known(self, database_of(*held), [=](const Status& known) mutable {
     if (!known.ok()) return (void)promise.deliver(to_error(known));
     promise.delegate(actor, std::move(*held));
   });
@@ -113,8 +111,7 @@ caf::result<Reply> pass_on(Self self, const master_actor& master, const node_act
 
 // The same of a write, while there is room for it.
 template <class Reply, class Request>
-caf::result<Reply> admit(Self self, const master_actor& master, const node_actor& node,
-                         const ingest_actor& ingest, Request& request) {
+caf::result<Reply> admit(Self self, const ingest_actor& ingest, Request& request) {
   gateway_state& state = self->state;
   size_t bytes = size_of(request);
   if (state.inflight_bytes > 0 && state.inflight_bytes + bytes > state.options.inflight_bytes_max) {
@@ -141,7 +138,7 @@ caf::result<Reply> admit(Self self, const master_actor& master, const node_actor
     return promise;
   }
   auto held = std::make_shared<Request>(std::move(request));
-  when_known(self, master, node, held->database, [=](const Status& known) mutable {
+  when_known(self, held->database, [=](const Status& known) mutable {
     if (known.ok()) return pass(std::move(*held));
     self->state.inflight_bytes -= bytes;
     promise.deliver(to_error(known));
@@ -191,6 +188,8 @@ gateway_actor::behavior_type gateway(gateway_actor::stateful_pointer<gateway_sta
                                      GatewayOptions options, ingest_actor ingest, query_actor query,
                                      master_actor master, node_actor node) {
   self->state.options = options;
+  self->state.master = master;
+  self->state.node = node;
   auto change_database = [=](std::string name, auto& change) -> caf::result<DatabaseInfo> {
     auto promise = self->make_response_promise<DatabaseInfo>();
     self->request(master, options.create_timeout, std::move(change))
@@ -251,31 +250,15 @@ gateway_actor::behavior_type gateway(gateway_actor::stateful_pointer<gateway_sta
         return change_database(split.database, split);
       },
       [=](ListDatabases list) { return self->delegate(query, list); },
-      [=](DescribeDatabase& describe) {
-        return pass_on<DatabaseInfo>(self, master, node, query, describe);
-      },
-      [=](UpsertRequest& request) {
-        return admit<UpsertReply>(self, master, node, ingest, request);
-      },
-      [=](UpdateRequest& request) {
-        return admit<UpdateReply>(self, master, node, ingest, request);
-      },
-      [=](DeleteRequest& request) {
-        return pass_on<DeleteReply>(self, master, node, ingest, request);
-      },
-      [=](GetRequest& request) {
-        return pass_on<StoredVector>(self, master, node, query, request);
-      },
-      [=](ListRequest& request) { return pass_on<ListReply>(self, master, node, query, request); },
-      [=](SearchRequest& request) {
-        return pass_on<SearchReply>(self, master, node, query, request);
-      },
-      [=](RecallRequest& request) {
-        return pass_on<RecallReply>(self, master, node, query, request);
-      },
-      [=](SearchBatchRequest& request) {
-        return pass_on<SearchBatchReply>(self, master, node, query, request);
-      },
+      [=](DescribeDatabase& describe) { return pass_on<DatabaseInfo>(self, query, describe); },
+      [=](UpsertRequest& request) { return admit<UpsertReply>(self, ingest, request); },
+      [=](UpdateRequest& request) { return admit<UpdateReply>(self, ingest, request); },
+      [=](DeleteRequest& request) { return pass_on<DeleteReply>(self, ingest, request); },
+      [=](GetRequest& request) { return pass_on<StoredVector>(self, query, request); },
+      [=](ListRequest& request) { return pass_on<ListReply>(self, query, request); },
+      [=](SearchRequest& request) { return pass_on<SearchReply>(self, query, request); },
+      [=](RecallRequest& request) { return pass_on<RecallReply>(self, query, request); },
+      [=](SearchBatchRequest& request) { return pass_on<SearchBatchReply>(self, query, request); },
       [=](DescribeCluster describe) { return self->delegate(node, describe); },
       [=](ChangeNodeRequest& change) { return self->delegate(node, std::move(change)); },
       [=](CheckReady check) { return self->delegate(node, check); },

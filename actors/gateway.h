@@ -23,6 +23,8 @@ struct GatewayOptions {
 struct gateway_state {
   static inline const char* name = "gateway";
   GatewayOptions options;
+  master_actor master;
+  node_actor node;
   size_t inflight_bytes = 0;
   size_t replicas = 0;      // that this node has
   size_t nodes = 1;         // that the cluster has

@@ -133,12 +133,7 @@ TEST_CASE("what was created, and dropped, while a node was away is known to it a
           [](const DatabaseInfo&) { return true; }));
       create(machines, "newer", 1, 2);
       come_back();
-      UpsertRequest row;
-      row.database = "newer";
-      row.dimension = 2;
-      row.ids = {uint64_t{1}};
-      const float values[2] = {1, 2};
-      row.values.assign(reinterpret_cast<const char*>(values), sizeof values);
+      const UpsertRequest row = Machines::rows_of("newer", 1, 1);
       auto written = machines.answer_of<UpsertReply>(
           away, [&](Api& api, auto done) { api.upsert(row, done); });
       CHECK_MESSAGE(written.ok(), written.status().to_string());

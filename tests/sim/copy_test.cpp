@@ -61,12 +61,7 @@ TEST_CASE("a replica that needs a copy asks another after one that cannot give i
     std::erase(machines.others, behind);
     machines.cut_off(true);
     machines.others = {whole};
-    UpsertRequest last;
-    last.database = "d";
-    last.dimension = 2;
-    last.ids = {Machines::rows};
-    const float values[2] = {1, 2};
-    last.values.assign(reinterpret_cast<const char*>(values), sizeof values);
+    const UpsertRequest last = Machines::rows_of("d", Machines::rows, 1);
     REQUIRE(machines.await<UpsertReply>(
         whole, [&](Api& api, auto done) { api.upsert(last, done); },
         [](const UpsertReply&) { return true; }));
@@ -98,12 +93,7 @@ TEST_CASE("the founding state is given by one who has applied nothing") {
     REQUIRE(machines.await<DatabaseInfo>(
         whole, [&](Api& api, auto done) { api.create_database(spec, done); },
         [](const DatabaseInfo& info) { return info.placement.front().nodes.size() == 3; }));
-    UpsertRequest row;
-    row.database = "e";
-    row.dimension = 2;
-    row.ids = {uint64_t{1}};
-    const float values[2] = {1, 2};
-    row.values.assign(reinterpret_cast<const char*>(values), sizeof values);
+    const UpsertRequest row = Machines::rows_of("e", 1, 1);
     REQUIRE(machines.await<UpsertReply>(
         whole, [&](Api& api, auto done) { api.upsert(row, done); },
         [](const UpsertReply&) { return true; }));

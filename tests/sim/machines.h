@@ -147,15 +147,19 @@ struct Machines {
   }
 
   // Rows with the ids from `begin` on.
-  bool write(size_t node, uint64_t begin, uint64_t count) {
+  static UpsertRequest rows_of(const std::string& database, uint64_t begin, uint64_t count) {
     UpsertRequest request;
-    request.database = "d";
+    request.database = database;
     request.dimension = 2;
     for (uint64_t id = begin; id < begin + count; ++id) {
       request.ids.emplace_back(id);
       float values[2] = {static_cast<float>(id), 1};
       request.values.append(reinterpret_cast<const char*>(values), sizeof values);
     }
+    return request;
+  }
+  bool write(size_t node, uint64_t begin, uint64_t count) {
+    const UpsertRequest request = rows_of("d", begin, count);
     return ask<UpsertReply>(node, [&](Api& api, auto done) { api.upsert(request, done); })
         .has_value();
   }
