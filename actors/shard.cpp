@@ -240,11 +240,11 @@ void shard_state::start_build() {
 
 void shard_state::start_listing() {
   if (listing || !front->wanted(now_ms(self))) return;
-  auto segments = replica->unlisted();
+  auto segments = replica->extensible();
   if (segments.empty()) return;
   listing = true;
   auto extend = [segments = std::move(segments), ended = ended] {
-    for (const auto& segment : segments) segment->extend_lists(ended.get());
+    for (const auto& segment : segments) segment->extend(ended.get());
     return Status();
   };
   self->request(context->lister, caf::infinite, BlockingTask{extend})

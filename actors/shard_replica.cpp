@@ -1016,11 +1016,11 @@ Status ShardReplica::finish_build(const BuildJob& job, const Status& status,
   return {};
 }
 
-std::vector<std::shared_ptr<GrowingSegment>> ShardReplica::unlisted() const {
+std::vector<std::shared_ptr<GrowingSegment>> ShardReplica::extensible() const {
   std::vector<std::shared_ptr<GrowingSegment>> out;
   for (const Part& part : parts_) {
     for (const Column& column : part.columns) {
-      if (column.growing && column.growing->wants_lists()) out.push_back(column.growing);
+      if (column.growing && column.growing->wants_extending()) out.push_back(column.growing);
     }
   }
   return out;
@@ -1028,7 +1028,9 @@ std::vector<std::shared_ptr<GrowingSegment>> ShardReplica::unlisted() const {
 
 bool ShardReplica::lists_lag() const {
   uint64_t rows = 0;
-  for (const auto& segment : unlisted()) rows += segment->rows() - segment->listed();
+  for (const auto& segment : extensible()) {
+    if (segment->wants_lists()) rows += segment->rows() - segment->listed();
+  }
   return rows > unlisted_factor * listed_rows_min();
 }
 

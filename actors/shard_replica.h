@@ -155,8 +155,8 @@ class ShardReplica {
   // Takes the new segment up; of a build that failed next_build() tells again. On
   // success `cleanup` removes what was replaced, and gives its space back; it blocks.
   Status finish_build(const BuildJob& job, const Status& status, std::function<Status()>* cleanup);
-  // Unindexed segments with rows that are worth putting into lists.
-  std::vector<std::shared_ptr<GrowingSegment>> unlisted() const;
+  // Segments without a graph that extend() has something to do for.
+  std::vector<std::shared_ptr<GrowingSegment>> extensible() const;
   // Whether the rows of these that are in no list are so many that writes have to wait.
   bool lists_lag() const;
   void cancel_builds();

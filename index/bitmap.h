@@ -35,6 +35,24 @@ class Bitmap {
     for (size_t i = 0; i < common(other); ++i) words_[i] |= other.words_[i];
     trim();
   }
+  // With what is in another, moved up by `from`; what is moved beyond the end is left out.
+  void add_at(size_t from, const Bitmap& other) {
+    const size_t shift = from % 64;
+    for (size_t i = 0, at = from / 64; i < other.words_.size() && at < words_.size(); ++i, ++at) {
+      words_[at] |= other.words_[i] << shift;
+      if (shift != 0 && at + 1 < words_.size()) words_[at + 1] |= other.words_[i] >> (64 - shift);
+    }
+    trim();
+  }
+  // With all from `begin` on and below `end`.
+  void add_range(size_t begin, size_t end) {
+    for (size_t i = begin; i < end;) {
+      const size_t next = std::min(end, (i / 64 + 1) * 64);
+      const uint64_t upper = ~uint64_t{0} << (i % 64);
+      words_[i / 64] |= next % 64 == 0 ? upper : upper & ~(~uint64_t{0} << (next % 64));
+      i = next;
+    }
+  }
   // With what is in `other`, but not in `without`; all are of one size.
   void add_difference(const Bitmap& other, const Bitmap& without) {
     for (size_t i = 0; i < words_.size(); ++i) words_[i] |= other.words_[i] & ~without.words_[i];
@@ -72,18 +90,20 @@ class Bitmap {
       if (++i == words_.size()) return size_;
     }
   }
-  // In ascending order, while visit(i) is true.
+  // In ascending order from `from` on, while visit(i) is true.
   template <class Visit>
-  void visit_while(Visit visit) const {
-    for (size_t i = 0; i < words_.size(); ++i) {
-      for (uint64_t word = words_[i]; word != 0; word &= word - 1) {
+  void visit_while(size_t from, Visit visit) const {
+    for (size_t i = from / 64; i < words_.size(); ++i) {
+      uint64_t word = words_[i];
+      if (i == from / 64) word &= ~uint64_t{0} << (from % 64);
+      for (; word != 0; word &= word - 1) {
         if (!visit(i * 64 + static_cast<size_t>(std::countr_zero(word)))) return;
       }
     }
   }
   template <class Visit>
   void visit(Visit visit) const {
-    visit_while([&](size_t i) {
+    visit_while(0, [&](size_t i) {
       visit(i);
       return true;
     });

@@ -19,7 +19,8 @@ GrowingSegment::GrowingSegment(uint32_t dimension, Metric metric, Datatype datat
                                uint32_t listed_from, uint32_t listed_rows_min)
     : Segment(dimension, metric, datatype),
       listed_from_(std::max(listed_from, listed_rows_min)),
-      worth_listing_(std::max(1u, listed_rows_min / 2)) {
+      worth_listing_(std::max(1u, listed_rows_min / 2)),
+      metadata_(*this, worth_listing_) {
   size_t fitting = block_bytes_max / std::max<size_t>(format().row_bytes(), 1) / first_block_rows;
   size_t most = block_rows_max / first_block_rows;
   doublings_ = static_cast<uint32_t>(std::bit_width(std::clamp<size_t>(fitting, 1, most)) - 1);
@@ -84,6 +85,20 @@ void GrowingSegment::append(uint64_t row_number, std::string_view id_key, const 
 bool GrowingSegment::wants_lists() const {
   const uint32_t count = rows();
   return count >= listed_from_ && count >= listed() + worth_listing_ && !unlistable_;
+}
+
+void GrowingSegment::extend(const std::atomic<bool>* ended) {
+  auto is_ended = [&] { return ended != nullptr && *ended; };
+  while (wants_extending() && !is_ended()) {
+    extend_lists(ended);
+    if (wants_metadata() && !is_ended()) metadata_.extend(rows());
+  }
+}
+
+std::optional<Selection> GrowingSegment::select(const Filter& filter) const {
+  filtered_ = true;
+  if (metadata_.indexed() == 0) return std::nullopt;
+  return metadata_.select(filter, rows());
 }
 
 void GrowingSegment::extend_lists(const std::atomic<bool>* ended) {

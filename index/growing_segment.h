@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "index/growing_lists.h"
+#include "index/growing_metadata.h"
 #include "index/segment.h"
 
 namespace jade {
@@ -41,11 +42,16 @@ class GrowingSegment final : public Segment {
   float scale(uint32_t offset) const override;
   std::string_view metadata(uint32_t offset) const override;
   std::optional<uint32_t> find(uint64_t row_number) const override;
-  // Whether extend_lists() has something to do that is worth its while.
+  // As far as the metadata of its rows is in an index, all others being undecided; nothing before
+  // any is. From the first time on that it is asked for, extend() makes one.
+  std::optional<Selection> select(const Filter& filter) const override;
+  // Whether rows wait for lists(), and are enough to be worth it.
   bool wants_lists() const;
-  // Puts rows into lists, until none is left or `ended` (may be null) becomes true. One thread
-  // at a time, which may be another than that which appends.
-  void extend_lists(const std::atomic<bool>* ended);
+  // The same, or for the index of their metadata: whether extend() has something to do.
+  bool wants_extending() const { return wants_lists() || wants_metadata(); }
+  // Puts rows into lists and their metadata into an index, until few are left or `ended` (may be
+  // null) becomes true. One thread at a time, which may be another than that which appends.
+  void extend(const std::atomic<bool>* ended);
   // How many rows, the first ones, are in lists(); 0: there are none.
   uint32_t listed() const { return listed_.load(std::memory_order_acquire); }
   // Holds listed() rows and maybe later ones. Null before there were any.
@@ -68,6 +74,9 @@ class GrowingSegment final : public Segment {
     size_t block;
     uint32_t at;
   };
+  bool wants_metadata() const { return filtered_ && metadata_.wants_extending(rows()); }
+  void extend_lists(const std::atomic<bool>* ended);
+
   static constexpr uint32_t first_block_rows = 64;
   static constexpr size_t group_blocks = 1024;
   using Group = std::array<Block, group_blocks>;
@@ -93,6 +102,8 @@ class GrowingSegment final : public Segment {
   std::atomic<bool> unlistable_{false};  // codes cannot express a row
   std::unique_ptr<GrowingLists> lists_;
   std::atomic<uint32_t> listed_{0};
+  GrowingMetadata metadata_;
+  mutable std::atomic<bool> filtered_{false};  // select() was called
 };
 
 }  // namespace jade

@@ -25,27 +25,18 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "index/bitmap.h"
 #include "index/filter.h"
+#include "index/selection.h"
 
 namespace jade {
 
 class GeoArea;      // index/geo.h
 struct TextColumn;  // index/sealed_segment.h
-
-// Rows that match a filter.
-struct Selection {
-  Bitmap sure;                  // these do
-  std::optional<Bitmap> maybe;  // none outside of these does; nothing: all is decided
-
-  const Bitmap& widest() const { return maybe ? *maybe : sure; }
-};
 
 // Immutable: any thread may read.
 class MetadataIndex {

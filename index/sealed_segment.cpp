@@ -71,6 +71,10 @@ IndexKind SealedSegment::kind() const {
   return IndexKind::flat;
 }
 
+std::optional<Selection> SealedSegment::select(const Filter& filter) const {
+  return metadata_index().select(filter);
+}
+
 const MetadataIndex& SealedSegment::metadata_index() const {
   std::call_once(metadata_index_once_, [this] {
     metadata_index_ = std::make_unique<const MetadataIndex>(columns_.metadata);

@@ -68,6 +68,7 @@ class SealedSegment final : public Segment {
   std::string_view metadata(uint32_t offset) const override { return columns_.metadata[offset]; }
   std::optional<uint32_t> find(uint64_t row_number) const override;
   IndexKind kind() const override;
+  std::optional<Selection> select(const Filter& filter) const override;
 
   const IndexOptions& options() const { return options_; }
   const SegmentColumns& columns() const { return columns_; }

@@ -11,8 +11,11 @@
 #include "index/metric.h"
 #include "index/row_format.h"
 #include "index/scoring.h"
+#include "index/selection.h"
 
 namespace jade {
+
+class Filter;
 
 // The distance of index/scoring.h with everything looked up once. What is no
 // number, as after an overflow, counts as infinitely far.
@@ -79,6 +82,9 @@ class Segment {
   // Canonical JSON, or "".
   virtual std::string_view metadata(uint32_t offset) const = 0;
   virtual std::optional<uint32_t> find(uint64_t row_number) const = 0;
+  // Which rows match, as an index of their metadata has it; nothing where there is none. What
+  // rows are beyond its size nobody knows.
+  virtual std::optional<Selection> select(const Filter&) const { return std::nullopt; }
   // flat where there is no structure to search by.
   virtual IndexKind kind() const { return IndexKind::flat; }
 

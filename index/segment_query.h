@@ -1,5 +1,5 @@
 // What a search of one segment for one query is made of, whatever the kind of the segment: for
-// index/shard_view.cpp and index/growing_search.h.
+// index/sealed_search.h and index/growing_search.h.
 #pragma once
 
 #include <algorithm>
@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "index/hnsw_search.h"
+#include "index/matches.h"
 #include "index/row_format.h"
 #include "index/scoring.h"
 #include "index/shard_view.h"
@@ -21,6 +22,9 @@ namespace jade {
 
 // Rows that a scan compares at once, so that memory is not waited for.
 inline constexpr size_t rows_at_once = 16;
+// The share that the lists nearest to a query have of what matches in as many lists elsewhere,
+// below which the matches are all compared.
+inline constexpr double matches_met_min = 0.75;
 
 // The best k hits of all segments, in the order of what is shown: equal scores by id.
 class Nearest {
@@ -77,6 +81,27 @@ class Nearest {
   std::vector<Hit> heap_;  // the worst on top
 };
 
+// One query, and the best for it so far.
+struct QuerySearch {
+  QuerySearch(const RowFormat& format, std::span<const float> query,
+              std::span<const SegmentView> views, size_t k)
+      : unit(unit_of(format, query)),
+        distance(format, unit.empty() ? query.data() : unit.data()),
+        nearest(views, k) {}
+
+  // Normalised, under cosine; else empty.
+  static std::vector<float> unit_of(const RowFormat& format, std::span<const float> query) {
+    if (format.metric() != Metric::cosine) return {};
+    std::vector<float> out(query.begin(), query.end());
+    normalise(out.data(), out.size());
+    return out;
+  }
+
+  std::vector<float> unit;
+  RowDistance distance;
+  Nearest nearest;
+};
+
 // Adds how long it lives to a total; nothing without a clock.
 class Stage {
  public:
@@ -100,27 +125,36 @@ class Stage {
 class SegmentQuery {
  public:
   // All must outlive it. `part`: of the rows of all segments, the share that is in this one.
+  // `matches`: what the filter leaves; null where there is none, or where nobody knows.
   SegmentQuery(const SegmentView& view, uint32_t position, const RowDistance& distance,
-               const SearchOptions& options, double part, Nearest& nearest)
+               const SearchOptions& options, double part, Nearest& nearest, const Matches* matches)
       : view_(view),
         position_(position),
         distance_(distance),
         options_(options),
         part_(part),
-        nearest_(nearest) {}
+        nearest_(nearest),
+        matches_(matches) {}
 
   const SegmentExplanation& done() const { return done_; }
 
  protected:
-  // False where there is nothing to be found. `matching`: rows that live and match.
-  bool begin(uint64_t matching, bool exact) {
+  // False where there is nothing to be found.
+  bool begin() {
     done_.segment = view_.id;
     done_.kind = view_.segment->kind();
     done_.rows = view_.visible;
     done_.live = view_.live();
-    done_.matching = matching;
-    done_.matching_exact = exact;
+    done_.matching = matches_ != nullptr ? matches_->count() : view_.live();
+    done_.matching_exact = matches_ != nullptr ? matches_->exact() : options_.filter == nullptr;
     return view_.visible > 0 && (done_.matching > 0 || !done_.matching_exact);
+  }
+  // search(), and what it reads to find out what matches.
+  template <class Search>
+  void counting_reads(Search search) {
+    const uint64_t before = matches_ != nullptr ? matches_->metadata_read() : 0;
+    search();
+    if (matches_ != nullptr) done_.metadata_read = matches_->metadata_read() - before;
   }
 
   void plan(SegmentPlan plan) {
@@ -148,6 +182,54 @@ class SegmentQuery {
     return left_out() && most > 0 ? most - 1 : most;
   }
 
+  // visit(row) of all from `begin` on that may match, in order, while it is true.
+  template <class Visit>
+  void visit_candidates(uint32_t begin, Visit visit) const {
+    if (matches_ != nullptr) {
+      return matches_->widest().visit_while(
+          begin, [&](size_t row) { return visit(static_cast<uint32_t>(row)); });
+    }
+    for (uint32_t row = begin; row < view_.visible; ++row) {
+      if (is_there(row) && !visit(row)) return;
+    }
+  }
+  // Whether one of these does match.
+  bool check(uint32_t row) {
+    if (matches_ != nullptr) return matches_->check(row);
+    if (options_.filter == nullptr) return true;
+    ++done_.metadata_read;
+    return options_.filter->matches(view_.segment->metadata(row));
+  }
+  // compared(candidate) with each of these. Counts them in `computed`.
+  template <class Rows, class Compared>
+  void compare_candidates(const Rows& rows, uint32_t begin, uint64_t& computed, Compared compared) {
+    // Some are on their way from memory while those before them are compared.
+    struct Batch {
+      uint32_t rows[rows_at_once] = {};
+      size_t count = 0;
+    } fetched, fetching;
+    auto flush = [&](Batch& batch) {
+      float distances[rows_at_once];
+      rows.distances(batch.rows, batch.count, distances);
+      for (size_t i = 0; i < batch.count; ++i) {
+        compared(Candidate(distances[i], batch.rows[i]));
+      }
+      computed += batch.count;
+      done_.rows_visited += batch.count;
+      batch.count = 0;
+    };
+    visit_candidates(begin, [&](uint32_t row) {
+      rows.prefetch(row);
+      fetching.rows[fetching.count++] = row;
+      if (fetching.count < rows_at_once) return true;
+      flush(fetched);
+      std::swap(fetched, fetching);
+      return !stopped_after(rows_at_once);
+    });
+    flush(fetched);
+    flush(fetching);
+  }
+
   void push(Candidate found) {
     if (nearest_.wants(found.distance())) nearest_.push({found.distance(), position_, found.row()});
   }
@@ -158,6 +240,7 @@ class SegmentQuery {
   const SearchOptions& options_;
   double part_;
   Nearest& nearest_;
+  const Matches* matches_;
   SegmentExplanation done_;
 };
 

@@ -488,7 +488,8 @@ TEST_CASE("records after random updates are those of a model, on every replica")
       if (draw(40) == 0) other.open();
       if (draw(50) == 0) {
         // Both decide alike, though one was opened since.
-        if (auto command = shard.replica->plan_maintenance(true, ShardReplica::Pause::brief)) apply(*command);
+        if (auto command = shard.replica->plan_maintenance(true, ShardReplica::Pause::brief))
+          apply(*command);
       }
       if (round % 20 != 19) continue;
       CHECK(shard.replica->describe().vectors == model.size());

@@ -29,7 +29,7 @@ class Rows {
   void add(const std::vector<float>& values, const std::string& metadata = "") {
     const uint32_t row = segment->rows();
     segment->append(row + 1, VectorId(uint64_t{row}).key(), values.data(), metadata);
-    if (extends && segment->rows() % 700 == 0) segment->extend_lists(nullptr);
+    if (extends && segment->rows() % 700 == 0) segment->extend(nullptr);
   }
   SegmentView view() const {
     SegmentView out;
@@ -174,7 +174,7 @@ TEST_CASE("Signs and codes of centres leave out what is far, and hardly anything
     Points points(dimension);
     Rows rows(metric, dimension);
     while (rows.segment->rows() < count) rows.add(points.next());
-    rows.segment->extend_lists(nullptr);
+    rows.segment->extend(nullptr);
     const GrowingLists& lists = *rows.segment->lists();
     auto directory = lists.now();
     size_t missed = 0, left_out = 0, centres = 0, off = 0, unordered = 0;
@@ -239,7 +239,7 @@ TEST_CASE("Each row is in one list, whatever has been split") {
   }
   CodedQuery query;
   REQUIRE(rows.segment->lists()->encode(points.next().data(), query));
-  rows.segment->extend_lists(nullptr);
+  rows.segment->extend(nullptr);
   auto directory = rows.segment->lists()->now();
   std::vector<GrowingLists::NearList> near;
   directory->nearest(query, directory->lists(), near);
@@ -296,7 +296,7 @@ TEST_CASE("Lists begin with as many rows as the owner of the segment says") {
     for (uint32_t row = 0; row < rows; ++row) {
       const float values[] = {static_cast<float>(row), 1};
       segment.append(row + 1, VectorId(uint64_t{row}).key(), values, "");
-      segment.extend_lists(nullptr);
+      segment.extend(nullptr);
     }
     return segment.listed();
   };
@@ -390,7 +390,7 @@ TEST_CASE("Searches go on while rows come") {
   std::atomic<bool> ended{false};
   std::atomic<uint32_t> extended{0};  // how often
   std::thread lister([&] {
-    for (; !ended; ++extended) rows.segment->extend_lists(&ended);
+    for (; !ended; ++extended) rows.segment->extend(&ended);
   });
   std::thread writer([&] {
     for (size_t i = 600; i < values.size(); ++i) {
