@@ -20,6 +20,9 @@ std::string directory_of(const NodeContext& context, uint64_t group) {
 std::string copy_directory(const NodeContext& context, uint64_t group) {
   return directory_of(context, group) + "/copy";
 }
+std::string spent_directory(const NodeContext& context, uint64_t group) {
+  return directory_of(context, group) + "/spent";
+}
 std::string mark_path(const NodeContext& context, uint64_t group) {
   return directory_of(context, group) + "/" + mark_name;
 }
@@ -52,6 +55,7 @@ Status take_over(const NodeContext& context, uint64_t group, const RaftSnapshot&
     leveldb::Status renamed = env->RenameFile(copy, data_directory(directory_of(context, group)));
     JADE_RETURN_IF_ERROR(from_leveldb(renamed, "putting " + copy + " in its place"));
   }
+  JADE_RETURN_IF_ERROR(remove_tree(env, spent_directory(context, group)));
   // Syncs a file, before which a journalling file system makes the renaming durable.
   JADE_RETURN_IF_ERROR(context.log->install(group, snapshot));
   return from_leveldb(env->RemoveFile(mark_path(context, group)), "taking the mark off a copy");
@@ -102,9 +106,23 @@ Status settle_copy(const NodeContext& context, uint64_t group) {
 }
 
 Result<bool> make_room(const NodeContext& context, uint64_t group) {
-  const bool any = context.seams.env->FileExists(data_directory(directory_of(context, group)));
-  JADE_RETURN_IF_ERROR(remove_state(context, group));
+  JADE_RETURN_IF_ERROR(check_closed(context, group));
+  leveldb::Env* env = context.seams.env;
+  const std::string data = data_directory(directory_of(context, group));
+  const std::string spent = spent_directory(context, group);
+  const bool any = env->FileExists(data);
+  if (any) {
+    // Needs no room, and says for good that there is no state, of which half may be gone.
+    leveldb::Status renamed = env->RenameFile(data, spent);
+    JADE_RETURN_IF_ERROR(from_leveldb(renamed, "putting " + data + " aside"));
+  }
+  JADE_RETURN_IF_ERROR(clear_directory(env, spent));
+  JADE_RETURN_IF_ERROR(remove_tree(env, segments_directory(directory_of(context, group))));
   return any;
+}
+
+bool is_spent(const NodeContext& context, uint64_t group) {
+  return context.seams.env->FileExists(spent_directory(context, group));
 }
 
 Status remove_shard(const NodeContext& context, uint64_t group) {

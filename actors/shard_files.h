@@ -4,6 +4,7 @@
 //   shards/N/data      the state: records, and which log entry they are at
 //   shards/N/segments  what is built of the records
 //   shards/N/copy      another's state, as far as it has come; becomes data/ once it is whole
+//   shards/N/spent     there is no state until then: it made room for the copy
 //   shards/N/COPIED    it is whole: the RaftSnapshot with which the log goes on after it
 #pragma once
 
@@ -43,6 +44,8 @@ Status settle_copy(const NodeContext& context, uint64_t group);
 // Where the disk has no room for a copy beside the state that it is to replace: removes the state,
 // and says whether there was one. The log stays.
 Result<bool> make_room(const NodeContext& context, uint64_t group);
+// Whether it was, and nothing has taken its place since: then only a copy may be opened.
+bool is_spent(const NodeContext& context, uint64_t group);
 
 // Deletes a shard's files and log. It must not be open.
 Status remove_shard(const NodeContext& context, uint64_t group);

@@ -235,12 +235,15 @@ void supervisor_state::open(uint64_t group) {
 void supervisor_state::open_drained(uint64_t group, const DatabaseSpec& spec) {
   auto opened_replica = std::make_shared<std::unique_ptr<ShardReplica>>();
   auto begun = std::make_shared<bool>(false);  // there is a log
+  auto spent = std::make_shared<bool>(false);
   auto options = replica_options(*context, spec, group);
   const ShardPlacement* known = map->placement_of(group);
   bool splits = known != nullptr && known->parent != 0;
   self->request(context->opener, caf::infinite,
-                BlockingTask{[opened_replica, begun, options, splits, context = context] {
+                BlockingTask{[opened_replica, begun, spent, options, splits, context = context] {
                   JADE_RETURN_IF_ERROR(settle_copy(*context, options.group));
+                  *spent = is_spent(*context, options.group);
+                  if (*spent) return Status();
                   auto groups = context->log->groups();
                   if (!groups.ok()) return groups.status();
                   *begun = std::count(groups->begin(), groups->end(), options.group) > 0;
@@ -254,12 +257,13 @@ void supervisor_state::open_drained(uint64_t group, const DatabaseSpec& spec) {
                   return Status();
                 }})
       .then(
-          [this, group, opened_replica, begun](const TaskDone& done) {
+          [this, group, opened_replica, begun, spent](const TaskDone& done) {
             auto found = shards.find(group);
             if (found == shards.end() || found->second.state != HostedShard::State::opening) return;
             if (!done.status.ok()) return fail(group, done.status);
             const ShardPlacement* placement = map->placement_of(group);
             if (placement == nullptr) return retire(group);
+            if (*spent) return replace(group);
             if (!*opened_replica) return make_child(group);
             // By an old map this node could begin a group anew that it was a member of
             // before. The current one tells, and then the shard is opened again.

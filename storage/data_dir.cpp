@@ -124,14 +124,19 @@ Status store_identity(leveldb::Env* env, const std::string& path,
   return write_file(env, path + "/IDENTITY", encode(identity));
 }
 
-Status remove_tree(leveldb::Env* env, const std::string& path) {
-  std::vector<std::string> names;
-  if (!env->GetChildren(path, &names).ok()) return {};
+Status clear_directory(leveldb::Env* env, const std::string& path) {
   for (const std::string& name : children(env, path)) {
     std::string child = path + "/" + name;
     if (env->RemoveFile(child).ok()) continue;
     JADE_RETURN_IF_ERROR(remove_tree(env, child));
   }
+  return {};
+}
+
+Status remove_tree(leveldb::Env* env, const std::string& path) {
+  std::vector<std::string> names;
+  if (!env->GetChildren(path, &names).ok()) return {};
+  JADE_RETURN_IF_ERROR(clear_directory(env, path));
   return from_leveldb(env->RemoveDir(path), "removing " + path);
 }
 

@@ -51,5 +51,7 @@ Status store_identity(leveldb::Env* env, const std::string& path,
 
 // Deletes a directory with all it holds; ok where there is none.
 Status remove_tree(leveldb::Env* env, const std::string& path);
+// The same of all that is in a directory, which stays.
+Status clear_directory(leveldb::Env* env, const std::string& path);
 
 }  // namespace jade

@@ -193,6 +193,34 @@ TEST_CASE(
   CHECK(machines.write(0, Machines::rows, 1));
 }
 
+// The process has ended after its replica's state had made room for the copy, and maybe before all
+// of it was gone.
+TEST_CASE("a state that made room for a copy is not opened again, but waits for it") {
+  for (bool half : {false, true}) {
+    CAPTURE(half);
+    Machines machines(half ? 1 : 2, 3, {2});
+    SimNode& machine = *machines.nodes[2];
+    const std::string dir = directory_of_shard(machines, 2);
+    machine.crash();
+    SimDisk::Image image = machine.disk().image();
+    const std::string data = data_directory(dir) + "/", spent = dir + "/spent/";
+    const auto files = image.files;
+    for (const auto& [path, bytes] : files) {
+      if (!path.starts_with(data)) continue;
+      image.files.erase(path);
+      if (half && !path.ends_with("CURRENT")) image.files[spent + path.substr(data.size())] = bytes;
+    }
+    image.directories.erase(data_directory(dir));
+    image.directories.insert(dir + "/spent");
+    machine.put_disk_back(image);
+    machines.start(2);
+    machines.run_until([&] { return !machine.disk().FileExists(dir + "/spent"); }, 20'000 * ms);
+    CHECK(!machine.disk().FileExists(dir + "/spent"));
+    machines.await_ready(2);
+    CHECK(has_all(machines, Machines::rows));
+  }
+}
+
 // A replica at entry 3 with entries up to 6 in its log is to become one at entry 9.
 TEST_CASE("a copy takes the place of a state as a whole, wherever the process ends") {
   const uint64_t group = 7;
