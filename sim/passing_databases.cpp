@@ -42,6 +42,7 @@ void PassingDatabases::act(size_t database) {
   one.ready_ns = never;
   const uint64_t dice = run_.draw(100);
   run_.note(80 + database);
+  if (dice >= 97) return contend(database);
   if (one.known == Known::absent || (one.known == Known::unsure && dice < 3)) {
     return create(database, machine);
   }
@@ -143,6 +144,20 @@ void PassingDatabases::drop(size_t database, size_t machine) {
                                          ++run_.report().faults[Fault::drop];
                                          if (certain) gone.known = Known::absent;
                                        }));
+}
+
+// Nobody can say what comes of it.
+void PassingDatabases::contend(size_t database) {
+  databases_[database].known = Known::unsure;
+  for (uint64_t clients = 2 + run_.draw(3); clients > 0; --clients) {
+    const size_t machine = cluster_.pick_member();
+    if (!cluster_.running(machine)) continue;
+    run_.draw(2) == 0 ? create(database, machine) : drop(database, machine);
+  }
+  // Of machines that run none was picked.
+  const bool waits = std::any_of(unanswered_.begin(), unanswered_.end(),
+                                 [&](const auto& one) { return one.second.database == database; });
+  if (!waits) databases_[database].ready_ns = run_.now_ns() + ms;
 }
 
 // ---- what is in it

@@ -1,7 +1,8 @@
 // Small databases that come and go beside those that stay: created, written to, read and dropped,
 // whatever else happens to the cluster.
 //
-// Each name is used by one client, which waits for each answer. Once it has no answer, or an error,
+// Each name is used by one client, which waits for each answer, but now and then by several that
+// create it and drop it at the same moment. Once it has no answer, or an error,
 // to whether the database is to exist, nothing is certain of that name until everything rests.
 // Until all nodes know of a database, those that do not may say that there is none; and where there
 // was another of its name before, may still show that.
@@ -57,6 +58,8 @@ class PassingDatabases {
   void act(size_t database);
   void create(size_t database, size_t machine);
   void drop(size_t database, size_t machine);
+  // Several of both at once.
+  void contend(size_t database);
   void write(size_t database, size_t machine, bool counts);
   void get(size_t database, size_t machine);
   void list(size_t database, size_t machine);
