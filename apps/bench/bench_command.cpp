@@ -14,6 +14,7 @@
 #include "apps/bench/growth_bench.h"
 #include "apps/bench/make_data.h"
 #include "apps/bench/measure.h"
+#include "apps/bench/memory.h"
 #include "apps/bench/node_bench.h"
 #include "apps/bench/report.h"
 #include "apps/bench/scan_bench.h"
@@ -159,6 +160,16 @@ void bench_cores(const EngineKind& kind, const std::string& name, double one_thr
               one_thread_seconds / seconds, "times as fast as one thread");
 }
 
+// What a build took, for a million vectors. `peak`: of memory, with the rows that it was given.
+void report_build(const std::string& name, double seconds, std::optional<size_t> peak,
+                  const Workload& workload, Report& report) {
+  const double millions = static_cast<double>(workload.base.rows) / 1e6;
+  report.fact(name + ": build, a million vectors", seconds / millions, "s");
+  if (!peak) return;
+  const double mb = static_cast<double>(*peak) / 1e6;
+  report.fact(name + ": build, memory at most, a million vectors", mb / millions, "MB");
+}
+
 void bench_peers(const MeasureOptions& measuring, const std::vector<EngineKind>& kinds,
                  const Arguments& arguments, const Workload& workload, Report& report) {
   const IndexOptions index;
@@ -175,13 +186,16 @@ void bench_peers(const MeasureOptions& measuring, const std::vector<EngineKind>&
   std::vector<Contestant> contestants;
   for (auto& owned : engines) {
     Engine& engine = *owned;
+    PeakMemory memory;
     auto begin = Clock::now();
     engine.build(workload.base, workload.metric, index);
     build_seconds.push_back(std::chrono::duration<double>(Clock::now() - begin).count());
+    const auto peak = memory.bytes();
     const size_t i = contestants.size();
     bool shares = i > 0 && i < kinds.size() && kinds[i].datatype == kinds[i - 1].datatype;
     report.fact(engine.name() + (shares ? ": codes for the same graph" : ": build"),
                 build_seconds.back(), "s");
+    if (!shares) report_build(engine.name(), build_seconds.back(), peak, workload, report);
     // Measured next to each other, as the machine may be busier later.
     if (i == 0) {
       bench_cores(kinds.front(), engine.name(), build_seconds.front(), workload, report);

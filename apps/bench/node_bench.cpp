@@ -1,10 +1,8 @@
 #include "apps/bench/node_bench.h"
 
-#include <unistd.h>
-
 #include <atomic>
 #include <chrono>
-#include <fstream>
+#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -13,6 +11,7 @@
 #include "apps/bench/bench_directory.h"
 #include "apps/bench/http_searcher.h"
 #include "apps/bench/matrix_reader.h"
+#include "apps/bench/memory.h"
 #include "apps/import/importer.h"
 #include "net/http_server.h"
 
@@ -25,12 +24,15 @@ double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-// Resident memory of this process.
-size_t memory_bytes() {
-  std::ifstream statm("/proc/self/statm");
-  size_t total = 0, resident = 0;
-  statm >> total >> resident;
-  return resident * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+// Of all files of a directory.
+uint64_t disk_bytes(const std::filesystem::path& directory) {
+  uint64_t bytes = 0;
+  std::error_code gone;  // while it is read
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(directory, gone)) {
+    const uint64_t size = entry.is_regular_file(gone) ? entry.file_size(gone) : 0;
+    if (!gone) bytes += size;
+  }
+  return bytes;
 }
 
 class NodeBench {
@@ -42,23 +44,34 @@ class NodeBench {
     JADE_RETURN_IF_ERROR(open());
     report_.section("Ingest, durable, over HTTP");
     JADE_RETURN_IF_ERROR(ingest("json", true));
-    size_t before = memory_bytes();
+    const Footprint empty = footprint();
     JADE_RETURN_IF_ERROR(ingest("vectors", false));
     auto begin = Clock::now();
     JADE_RETURN_IF_ERROR(node_->wait_until_indexed("vectors"));
     report_.fact("until all is indexed", seconds_since(begin), "s");
-    size_t memory = memory_bytes() - std::min(before, memory_bytes());
-    report_.fact("memory per vector",
-                 static_cast<double>(memory) / static_cast<double>(workload_.base.rows), "bytes");
+    const Footprint imported = footprint();
+    report_.fact("memory per vector", per_vector(imported.memory - empty.memory), "bytes");
+    report_.fact("on disk per vector", per_vector(imported.disk - empty.disk), "bytes");
     JADE_RETURN_IF_ERROR(restart());
     search();
     JADE_RETURN_IF_ERROR(search_while_importing());
+    JADE_RETURN_IF_ERROR(compare_with_fresh(empty, imported));
     server_->stop(1000);
     JADE_RETURN_IF_ERROR(node_->close());
     return ingest_in_process();
   }
 
  private:
+  // Of the process, and of the node's files.
+  struct Footprint {
+    double memory, disk;  // bytes
+  };
+  Footprint footprint() const {
+    return {static_cast<double>(resident_bytes()),
+            static_cast<double>(disk_bytes(scratch_.path() / "data"))};
+  }
+  double per_vector(double bytes) const { return bytes / static_cast<double>(workload_.base.rows); }
+
   Status open() {
     NodeOptions options;
     options.data_dir = (scratch_.path() / "data").string();
@@ -85,21 +98,28 @@ class NodeBench {
     return spec;
   }
 
-  Status ingest(const std::string& database, bool json_body) {
-    auto created = node_->create_database(spec_of(database));
-    if (!created.ok()) return created.status();
+  // Over HTTP, all or the first so many. Returns vectors/s.
+  Result<double> write(const std::string& database, bool json_body, uint64_t rows_max) {
     MatrixReader reader(workload_.base);
     ImportOptions import;
     import.url = url_;
     import.database = database;
     import.json = json_body;
-    // JSON is for the rate only; its copy of the data goes again.
-    if (json_body) import.rows_max = std::min<size_t>(workload_.base.rows, 30000);
-    std::atomic<bool> stop{false};
+    import.rows_max = std::min<uint64_t>(workload_.base.rows, rows_max);
+    const std::atomic<bool> stop{false};
     auto outcome = run_import(
         reader, import, stop, [](const ImportProgress&) {}, [](const std::string&) {});
     if (!outcome.ok()) return outcome.status();
-    double rate = static_cast<double>(outcome->rows) / outcome->seconds;
+    return static_cast<double>(outcome->rows) / outcome->seconds;
+  }
+
+  Status ingest(const std::string& database, bool json_body) {
+    auto created = node_->create_database(spec_of(database));
+    if (!created.ok()) return created.status();
+    // JSON is for the rate only; its copy of the data goes again.
+    auto written = write(database, json_body, json_body ? 30000 : UINT64_MAX);
+    if (!written.ok()) return written.status();
+    const double rate = *written;
     report_.fact(json_body ? "JSON body" : "binary body", rate, "vectors/s");
     if (!json_body) {
       http_ingest_ = rate;
@@ -177,7 +197,7 @@ class NodeBench {
       std::vector<std::thread> clients;
       for (uint32_t i = 0; i < options_.clients; ++i) {
         clients.emplace_back([this, i, most, &mutex, &latencies, &stop] {
-          Searcher search = over_http();
+          Searcher search = over_http("vectors");
           for (uint64_t n = 0; n < most && !stop; ++n) {
             auto begin = Clock::now();
             search((i + n) % workload_.queries.rows, options_.index.ef_search);
@@ -217,14 +237,9 @@ class NodeBench {
     Status status;
     double import_rate = 0;
     const Pace importing = pace_beside([&] {
-      MatrixReader reader(workload_.base);
-      ImportOptions import;
-      import.url = url_;
-      import.database = "vectors";
-      auto outcome = run_import(
-          reader, import, stop, [](const ImportProgress&) {}, [](const std::string&) {});
-      status = outcome.status();
-      if (outcome.ok()) import_rate = static_cast<double>(outcome->rows) / outcome->seconds;
+      auto written = write("vectors", false, UINT64_MAX);
+      status = written.status();
+      if (written.ok()) import_rate = *written;
     });
     auto begin = Clock::now();
     const Pace indexing = pace_beside([&] {
@@ -249,7 +264,42 @@ class NodeBench {
     return {};
   }
 
-  Searcher over_http() { return http_searcher(url_, "vectors", workload_); }
+  // Writes all once more, and measures them beside an import that nothing came after.
+  Status compare_with_fresh(const Footprint& empty, const Footprint& imported) {
+    report_.section("After every vector was written twice more, beside a fresh import");
+    auto written = write("vectors", false, UINT64_MAX);
+    if (!written.ok()) return written.status();
+    JADE_RETURN_IF_ERROR(node_->wait_until_indexed("vectors"));
+    const Footprint now = footprint();
+    report_.fact("memory / that after the import",
+                 (now.memory - empty.memory) / (imported.memory - empty.memory), "times");
+    report_.fact("on disk / that after the import",
+                 (now.disk - empty.disk) / (imported.disk - empty.disk), "times");
+    auto created = node_->create_database(spec_of("fresh"));
+    if (!created.ok()) return created.status();
+    written = write("fresh", false, UINT64_MAX);
+    if (!written.ok()) return written.status();
+    JADE_RETURN_IF_ERROR(node_->wait_until_indexed("fresh"));
+    MeasureOptions measuring = options_.measure;
+    measuring.clients = options_.clients;
+    const std::string suffix = ", " + clients_text(options_.clients);
+    auto curves = measure(workload_,
+                          {{"written twice more" + suffix, [this] { return over_http("vectors"); }},
+                           {"fresh" + suffix, [this] { return over_http("fresh"); }}},
+                          measuring);
+    for (const Curve& curve : curves) report_.curve(curve);
+    for (size_t i = 0; i < measuring.ef.size(); ++i) {
+      const std::string key = "written twice more / fresh, ef " + std::to_string(measuring.ef[i]);
+      report_.ratio(key, rate_ratio(curves[0].points[i], curves[1].points[i]),
+                    "times the queries/s");
+    }
+    auto dropped = node_->drop_database("fresh");
+    return dropped.ok() ? Status() : dropped.status();
+  }
+
+  Searcher over_http(const std::string& database) {
+    return http_searcher(url_, database, workload_);
+  }
 
   void search() {
     auto in_process = [this] {
@@ -272,7 +322,7 @@ class NodeBench {
       measuring.clients = n;
       auto curves = measure(workload_,
                             {{"node in process" + suffix, in_process},
-                             {"node over HTTP" + suffix, [this] { return over_http(); }}},
+                             {"node over HTTP" + suffix, [this] { return over_http("vectors"); }}},
                             measuring);
       for (const Curve& curve : curves) report_.curve(curve);
       for (size_t i = 0; i < measuring.ef.size(); ++i) {

@@ -1,0 +1,25 @@
+// What this process takes of the machine's memory.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+
+namespace jade {
+
+// Bytes that are resident.
+size_t resident_bytes();
+
+// The most that was resident since it was made, of one at a time.
+class PeakMemory {
+ public:
+  // Has the allocator give back what it does not need, and the kernel count anew.
+  PeakMemory();
+  // Bytes beyond what was resident at the beginning. Nothing where the kernel does not count.
+  std::optional<size_t> bytes() const;
+
+ private:
+  bool counts_ = false;
+  size_t before_ = 0;
+};
+
+}  // namespace jade
