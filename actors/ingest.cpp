@@ -605,10 +605,10 @@ void write(ingest_pointer self, std::shared_ptr<Writing> all, Part part) {
         all->finish_one();
         write_more(self, all);
       },
-      [=](const caf::error& error) {
+      [=, replicas = (*database)->spec.replicas](const caf::error& error) {
         all->underway_bytes -= kept->command.size();
         Status status = to_status(error);
-        bool again = status.code() == Code::unavailable || status.code() == Code::moved;
+        bool again = status.code() == Code::unavailable || may_pass(status, replicas);
         if (!again || now_ms(self) >= kept->retry_until_ms) return all->fail(given_up(status));
         run_later(self, retry_interval, [=] { write_again(self, all, *kept); });
       });
@@ -674,8 +674,9 @@ void delete_matching(ingest_pointer self, std::shared_ptr<Writing> all, uint64_t
     calls.emplace_back(*shard, question);
   }
   gather<ShardWritten>(
-      self, all->deadline_ms, std::move(calls), [=](std::vector<Result<ShardWritten>>& answers) {
-        bool moved = false;
+      self, all->deadline_ms, std::move(calls),
+      [=, replicas = entry.spec.replicas](std::vector<Result<ShardWritten>>& answers) {
+        bool again = false;
         all->parts = answers.size();
         all->missing = 1;
         all->failure = Status();
@@ -687,13 +688,13 @@ void delete_matching(ingest_pointer self, std::shared_ptr<Writing> all, uint64_t
                                     "not all vectors that match could be deleted in time; ask "
                                     "again for the rest");
             }
-            moved = moved || answer.status().code() == Code::moved;
+            again = again || may_pass(answer.status(), replicas);
             continue;
           }
           all->affected += answer->affected;
           all->see(*answer);
         }
-        if (!moved || now_ms(self) >= retry_until) return all->finish_one();
+        if (!again || now_ms(self) >= retry_until) return all->finish_one();
         run_later(self, retry_interval, [=] { delete_matching(self, all, retry_until, request); });
       });
 }

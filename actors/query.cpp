@@ -402,13 +402,13 @@ bool widen(std::vector<Question>& searches, const std::vector<SearchReply>& repl
 
 using query_pointer = query_actor::stateful_pointer<query_state>;
 
-// Whether to ask all over again, by a newer map: a shard has been split.
+// Whether to ask all over again, by the map of then.
 template <class Reply>
-bool is_outdated(query_pointer self, const std::vector<Result<Reply>>& answers,
-                 uint64_t retry_until_ms) {
+bool is_to_be_repeated(query_pointer self, const std::vector<Result<Reply>>& answers,
+                       uint32_t replicas, uint64_t retry_until_ms) {
   return now_ms(self) < retry_until_ms &&
          std::any_of(answers.begin(), answers.end(),
-                     [](const auto& answer) { return answer.status().code() == Code::moved; });
+                     [&](const auto& answer) { return may_pass(answer.status(), replicas); });
 }
 
 // Of one request, by the actor clock.
@@ -590,7 +590,7 @@ void run_searches(query_pointer self, std::shared_ptr<Searching> work) {
   auto arrived = collect<ShardHits>(calls.size(), [self, work, plan = std::move(*planned)](
                                                       std::vector<Result<ShardHits>>& answers) {
     auto again = [self, work] { run_searches(self, work); };
-    if (is_outdated(self, answers, work->time.retry_until_ms)) {
+    if (is_to_be_repeated(self, answers, plan.spec.replicas, work->time.retry_until_ms)) {
       return run_later(self, retry_interval, again);
     }
     if (belong_together(plan, work->searches, answers, work->required)) {
@@ -660,9 +660,9 @@ void run_get(query_pointer self, std::shared_ptr<const GetRequest> get, Time tim
     }
     done(to_vector(format, rows.rows.front()));
   };
-  auto failed = [=](const caf::error& error) {
+  auto failed = [=, replicas = entry.spec.replicas](const caf::error& error) {
     Status status = to_read_status(error);
-    if (status.code() != Code::moved || now_ms(self) >= time.retry_until_ms) {
+    if (!may_pass(status, replicas) || now_ms(self) >= time.retry_until_ms) {
       return done(given_up(status));
     }
     run_later(self, retry_interval, [=] { run_get(self, get, time, done); });
@@ -886,8 +886,9 @@ void run_list(query_pointer self, std::shared_ptr<const ListRequest> list, Time 
   }
   gather<ShardVectors>(
       self, time.deadline_ms, std::move(calls),
-      [=, format = record_format(entry.spec)](std::vector<Result<ShardVectors>>& answers) mutable {
-        if (is_outdated(self, answers, time.retry_until_ms)) {
+      [=, format = record_format(entry.spec),
+       replicas = entry.spec.replicas](std::vector<Result<ShardVectors>>& answers) mutable {
+        if (is_to_be_repeated(self, answers, replicas, time.retry_until_ms)) {
           return run_later(self, retry_interval, [=] { run_list(self, list, time, promise); });
         }
         auto page = merge_pages(format, answers, list->limit);
@@ -1043,8 +1044,8 @@ void run_recall(query_pointer self, std::shared_ptr<const RecallRequest> recall,
   }
   gather<ShardRecallCount>(
       self, time.deadline_ms, std::move(calls),
-      [=](std::vector<Result<ShardRecallCount>>& answers) mutable {
-        if (is_outdated(self, answers, time.retry_until_ms)) {
+      [=, replicas = entry.spec.replicas](std::vector<Result<ShardRecallCount>>& answers) mutable {
+        if (is_to_be_repeated(self, answers, replicas, time.retry_until_ms)) {
           return run_later(self, retry_interval, [=] { run_recall(self, recall, time, promise); });
         }
         RecallReply reply;

@@ -32,6 +32,7 @@ std::unique_ptr<SimNode> Cluster::make_node(uint32_t index) {
       },
       [this, index](LogLevel, std::string_view component, std::string_view message) {
         hear(index, message);
+        check_said(message);
         for (const auto& told : when_logged_) told(index, message);
         run_.say(index, std::string(component) + ": " + std::string(message));
       },
@@ -295,6 +296,18 @@ void Cluster::retire_removed(const ClusterInfo& info) {
   }
 }
 
+bool Cluster::bits_flipped() const {
+  return std::any_of(machines_.begin(), machines_.end(), [](const Machine& machine) {
+    return machine.node && machine.node->disk().flipped_bits() > 0;
+  });
+}
+
+// Whatever clients are told of it.
+void Cluster::check_said(std::string_view message) {
+  const bool damage = message.find("corruption: ") != std::string_view::npos;
+  if (damage && !bits_flipped()) run_.fail("unprovoked: " + std::string(message));
+}
+
 void Cluster::check_error(const Status& status) {
   switch (status.code()) {
     case Code::unavailable:
@@ -302,11 +315,7 @@ void Cluster::check_error(const Status& status) {
     case Code::disk_full:
     case Code::io_error: return;
     case Code::corruption:
-      if (std::all_of(machines_.begin(), machines_.end(), [](const Machine& machine) {
-            return machine.node->disk().flipped_bits() == 0;
-          })) {
-        run_.fail("unprovoked: " + status.to_string());
-      }
+      if (!bits_flipped()) run_.fail("unprovoked: " + status.to_string());
       return;
     default: run_.fail("an unexpected error: " + status.to_string());
   }

@@ -166,6 +166,9 @@ class Cluster {
   // What its process wrote is on disk now. True: it died of that.
   bool after_turn(size_t machine);
   void ended(size_t machine, bool new_disk);
+  bool bits_flipped() const;
+  // Of what a node says.
+  void check_said(std::string_view message);
   void hear(size_t machine, std::string_view message);
   bool both_run(size_t one, size_t other) const { return running(one) && running(other); }
   bool is_cut(size_t from, size_t to) const { return cut_.count({from, to}) > 0; }
