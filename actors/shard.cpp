@@ -16,6 +16,8 @@ namespace {
 constexpr uint64_t brief_pause_ms = 2000;
 // ... and for so long, as they do not between two of a client that goes on, space be given back.
 constexpr uint64_t lasting_pause_ms = 60'000;
+// Of a search that says nothing else.
+constexpr uint32_t default_k = 10;
 // How often a shard whose log failed looks whether it can be written again.
 constexpr uint64_t resume_interval_ms = 1000;
 // A copy of the state that nobody asked for so long is given up.
@@ -198,6 +200,11 @@ void shard_state::plan_maintenance() {
   const Pause pause = silent_ms >= lasting_pause_ms ? Pause::lasting
                       : silent_ms >= brief_pause_ms ? Pause::brief
                                                     : Pause::none;
+  // So that it is known what searches find, though nobody asks for a recall. Vectors on disk
+  // would all be read for it.
+  if (pause != Pause::none && !building && replica->index().vectors == VectorPlace::memory) {
+    calibrate(default_k);
+  }
   auto command = replica->plan_maintenance(!building, pause);
   if (!command) return;
   maintenance_proposed = true;
@@ -300,8 +307,7 @@ void shard_state::calibrated(const Status& status) {
 }
 
 void shard_state::calibrate_for_defaults() {
-  constexpr uint32_t k = 10;  // of a search that says nothing else
-  if (replica->snapshot()->index.min_recall > 0) calibrate(k);
+  if (replica->index().min_recall > 0) calibrate(default_k);
 }
 
 void shard_state::build_failed(const Status& status) {

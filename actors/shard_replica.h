@@ -163,6 +163,7 @@ class ShardReplica {
   // How segments are to be built and searched from now on. Those that were built otherwise
   // are built anew, one after another, each in its place.
   void set_index(const IndexOptions& index);
+  const IndexOptions& index() const { return options_.index; }
 
   ShardInfo describe() const;
   // See ShardInfo.
