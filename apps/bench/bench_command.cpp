@@ -54,7 +54,7 @@ struct Arguments {
   std::vector<std::string> quantization = {"sq8"}, vectors = {"memory"};
   std::vector<std::string> datatype = {"float32"};
   std::vector<uint32_t> ef = {10, 16, 24, 32, 64, 128, 256};
-  bool skip_peers = false, only_ours = false, skip_faiss = false;
+  bool skip_peers = false, only_ours = false, skip_faiss = false, ivf = false;
   bool skip_node = false, skip_filters = false, skip_scans = false, growth = false;
   bool cluster = false;
   MakeOptions make;
@@ -84,6 +84,10 @@ Result<std::vector<EngineKind>> kinds_of(const Arguments& arguments) {
     auto kinds = kinds_of(arguments, *datatype);
     if (!kinds.ok()) return kinds.status();
     out.insert(out.end(), kinds->begin(), kinds->end());
+    if (!arguments.ivf) continue;
+    EngineKind lists{Quantization::none, VectorPlace::memory, *datatype};
+    lists.index = IndexKind::ivf;
+    out.push_back(lists);
   }
   return out;
 }
@@ -109,7 +113,8 @@ void report_datatypes(const std::vector<EngineKind>& kinds, const std::vector<Cu
   for (size_t i = 0; i < kinds.size(); ++i) {
     for (size_t j = 0; j < kinds.size(); ++j) {
       if (kinds[i].datatype == Datatype::float32 || kinds[j].datatype != Datatype::float32 ||
-          kinds[i].quantization != kinds[j].quantization || kinds[i].vectors != kinds[j].vectors) {
+          kinds[i].quantization != kinds[j].quantization || kinds[i].vectors != kinds[j].vectors ||
+          kinds[i].index != kinds[j].index) {
         continue;
       }
       std::string key = curves[i].name + " / " + curves[j].name + " at " + recall;
@@ -192,7 +197,8 @@ void bench_peers(const MeasureOptions& measuring, const std::vector<EngineKind>&
     build_seconds.push_back(std::chrono::duration<double>(Clock::now() - begin).count());
     const auto peak = memory.bytes();
     const size_t i = contestants.size();
-    bool shares = i > 0 && i < kinds.size() && kinds[i].datatype == kinds[i - 1].datatype;
+    bool shares = i > 0 && i < kinds.size() && kinds[i].datatype == kinds[i - 1].datatype &&
+                  kinds[i].index == IndexKind::hnsw;
     report.fact(engine.name() + (shares ? ": codes for the same graph" : ": build"),
                 build_seconds.back(), "s");
     if (!shares) report_build(engine.name(), build_seconds.back(), peak, workload, report);
@@ -361,6 +367,8 @@ void add_bench_command(CLI::App& app, int& exit_code) {
   command->add_option("--json", arguments->json_file,
                       "Write the figures to a file, or - for standard output");
   command->add_flag("--skip-peers", arguments->skip_peers, "Without the libraries");
+  command->add_flag("--ivf", arguments->ivf,
+                    "Of ours, inverted lists too, of which so many as --ef says are visited");
   command->add_flag("--only-ours", arguments->only_ours, "Of the libraries, our index alone");
   command->add_flag("--skip-faiss", arguments->skip_faiss,
                     "Of the libraries, not FAISS: it builds longest");

@@ -31,7 +31,8 @@ class JadeIndex final : public Engine {
       : kind_(kind), shared_(std::move(shared)) {}
 
   std::string name() const override {
-    std::string out = "jade index (" + std::string(to_string(kind_.quantization));
+    const bool lists = kind_.index == IndexKind::ivf;
+    std::string out = "jade index (" + std::string(lists ? "ivf" : to_string(kind_.quantization));
     if (kind_.datatype != Datatype::float32) out += ", " + std::string(to_string(kind_.datatype));
     return out + (kind_.vectors == VectorPlace::disk ? ", disk)" : ")");
   }
@@ -53,6 +54,7 @@ class JadeIndex final : public Engine {
     build.dimension = base.dimension;
     build.datatype = kind_.datatype;
     build.index = options;
+    build.index.kind = kind_.index;
     build.index.quantization = kind_.quantization;
     build.index.vectors = kind_.vectors;
     build.seed = 1;
@@ -67,7 +69,9 @@ class JadeIndex final : public Engine {
     view_ = {*sealed, nullptr, (*sealed)->rows(), 0};
   }
 
-  void set_ef(uint32_t ef) override { options_.ef_search = ef; }
+  void set_ef(uint32_t ef) override {
+    (kind_.index == IndexKind::ivf ? options_.nprobe : options_.ef_search) = ef;
+  }
 
   void search(const float* query, uint32_t k, std::vector<int64_t>& out) override {
     options_.k = k;

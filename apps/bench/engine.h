@@ -49,7 +49,8 @@ struct EngineKind {
   Quantization quantization = Quantization::sq8;
   VectorPlace vectors = VectorPlace::memory;
   Datatype datatype = Datatype::float32;
-  Workers* workers = nullptr;  // share in building; null: one thread
+  Workers* workers = nullptr;         // share in building; null: one thread
+  IndexKind index = IndexKind::hnsw;  // or ivf, of which set_ef() says how many lists are visited
 };
 
 // Our index alone: a sealed segment, without actors or network; with VectorPlace::disk with
