@@ -8,6 +8,7 @@
 #include <numeric>
 #include <span>
 
+#include "index/ivf.h"
 #include "index/kernels.h"
 
 namespace jade {
@@ -533,6 +534,52 @@ void GrowingLists::Directory::replace(Place at, List first, List second) {
   ++lists_;
 }
 
+uint32_t GrowingLists::Directory::nearest_block(const CodedQuery& query) const {
+  float distances[CodedVectors::most];
+  float least = infinity;
+  uint32_t nearest = 0;
+  for (const auto& centres : centres_) {
+    const uint32_t count = centres->size();
+    centres->distances(query, count, distances);
+    for (uint32_t i = 0; i < count; ++i) {
+      if (!(distances[i] < least)) continue;
+      least = distances[i];
+      nearest = centres->number(i);
+    }
+  }
+  return nearest;
+}
+
+void GrowingLists::Directory::insert(List list, const CodedQuery& centre, bool repeats) {
+  const size_t dimension = centre.values.size();
+  if (blocks_.empty()) {
+    auto block = std::make_shared<Block>();
+    block->centre = centre.values;
+    block->centres = CodedVectors::make(dimension, 7, nullptr);
+    set_block(0, std::move(block));
+  }
+  uint32_t at = nearest_block(centre);
+  for (; blocks_[at]->lists.size() == CodedVectors::most; at = nearest_block(centre)) divide(at);
+  auto changed = std::make_shared<Block>(*blocks_[at]);
+  changed->centres = changed->centres->copy();
+  changed->centres->add(0, list->centre());
+  if (repeats) changed->repeats |= uint64_t{1} << changed->lists.size();
+  changed->lists.push_back(std::move(list));
+  blocks_[at] = std::move(changed);
+  ++lists_;
+}
+
+size_t GrowingLists::Directory::memory_bytes() const {
+  size_t bytes = 0;
+  for (const auto& block : blocks_) {
+    bytes += sizeof(Block) + block->centre.capacity() * sizeof(float) +
+             block->centres->memory_bytes() + block->lists.capacity() * sizeof(List);
+    for (const List& list : block->lists) bytes += list->memory_bytes();
+  }
+  for (const auto& centres : centres_) bytes += centres->memory_bytes();
+  return bytes;
+}
+
 void GrowingLists::Directory::divide(uint32_t at) {
   const auto full = blocks_[at];
   std::vector<const float*> centres;
@@ -578,6 +625,11 @@ void GrowingLists::publish(std::shared_ptr<const Directory> directory) {
 
 void GrowingLists::load(uint32_t row, float* out) const {
   segment_.format().to_floats(segment_.row(row), out);
+  load(out, out);
+}
+
+void GrowingLists::load(const float* values, float* out) const {
+  if (values != out) std::copy(values, values + dimension_, out);
   for (uint32_t j = 0; j < dimension_; ++j) out[j] -= middle_[j];
   std::fill(out + dimension_, out + rotated_, 0.0f);
   rotation_.apply(out);
@@ -614,10 +666,47 @@ float GrowingLists::error(const CodedQuery& query) const {
   return deviations * deviation_of(query, squared_step, spread);
 }
 
+std::unique_ptr<const GrowingLists> GrowingLists::of(const Segment& segment,
+                                                     const InvertedLists& lists) {
+  auto out = std::make_unique<GrowingLists>(segment);
+  if (segment.rows() == 0 || !out->add_lists(lists)) return nullptr;
+  return out;
+}
+
+bool GrowingLists::add_lists(const InvertedLists& lists) {
+  find_middle(segment_.rows());
+  auto directory = std::make_shared<Directory>();
+  std::vector<float> centre(rotated_);
+  for (uint32_t list = 0; list < lists.lists(); ++list) {
+    load(lists.centres.data() + size_t{list} * dimension_, centre.data());
+    const uint32_t begin = lists.starts[list], end = lists.starts[list + 1];
+    for (uint32_t at = begin; at < end;) {
+      auto part = CodedVectors::make(rotated_, 4, centre.data());
+      const bool repeats = at > begin;
+      for (; at < end && part->size() < CodedVectors::most; ++at) {
+        load(lists.rows[at], query_.values.data());
+        if (!encode_added()) return false;
+        note(part->add(lists.rows[at], query_.values.data()));
+      }
+      std::copy(centre.begin(), centre.end(), query_.values.begin());
+      if (!encode_added()) return false;
+      directory->insert(std::move(part), query_, repeats);
+    }
+  }
+  publish(std::move(directory));
+  return tells_apart();
+}
+
 bool GrowingLists::add(uint32_t begin, uint32_t end) {
   if (begin == 0) find_middle(end);
   for (uint32_t row = begin; row < end && usable_; ++row) usable_ = add_row(row);
+  usable_ = usable_ && tells_apart();
   return usable_;
+}
+
+bool GrowingLists::encode_added() {
+  largest_ = std::max(largest_, largest_of(query_.values.data(), rotated_));
+  return encode_values(query_);
 }
 
 // Of what is added, for error().
@@ -630,7 +719,7 @@ void GrowingLists::note(std::pair<float, float> added) {
 bool GrowingLists::add_row(uint32_t row) {
   const float* values = query_.values.data();
   load(row, query_.values.data());
-  if (!encode_values(query_)) return false;
+  if (!encode_added()) return false;
   if (directory_->lists() == 0) {
     auto block = std::make_shared<Directory::Block>();
     block->centre = query_.values;

@@ -15,6 +15,8 @@
 
 namespace jade {
 
+struct InvertedLists;  // index/ivf.h
+
 // What vectors in codes are compared with.
 struct CodedQuery {
   std::vector<float> values;    // rotated; from the middle of all, but under dot
@@ -43,6 +45,9 @@ class alignas(64) CodedVectors {
   CodedVectors& operator=(const CodedVectors&) = delete;
 
   uint32_t size() const { return size_.load(std::memory_order_acquire); }
+  size_t memory_bytes() const {
+    return sizeof(CodedVectors) + signs_bytes() + dimension_ * sizeof(float) + most * width_;
+  }
   // What it was added with.
   uint32_t number(uint32_t at) const { return numbers_[at]; }
   const float* centre() const { return reinterpret_cast<const float*>(signs() + signs_bytes()); }
@@ -129,6 +134,7 @@ class GrowingLists {
   class Directory {
    public:
     uint32_t lists() const { return lists_; }
+    size_t memory_bytes() const;
     // The `count` lists whose centres are nearest, about, or all if they are fewer; nearest
     // first, about as well. Of lists with equal centres, which rows have that are equal, all come
     // or none, and one counts. They live as long as this.
@@ -154,6 +160,9 @@ class GrowingLists {
     std::vector<uint32_t> nearest_blocks(const CodedQuery& query, uint32_t lists) const;
     // Two lists in the place of one.
     void replace(Place at, List first, List second);
+    // One more, into the nearest block. `centre`: its own; `repeats`: the last one's.
+    void insert(List list, const CodedQuery& centre, bool repeats);
+    uint32_t nearest_block(const CodedQuery& query) const;
     void divide(uint32_t block);
     void set_block(uint32_t at, std::shared_ptr<const Block> block);
 
@@ -165,6 +174,9 @@ class GrowingLists {
 
   // Of rows of `segment`, which outlives this.
   explicit GrowingLists(const Segment& segment);
+  // With all of its rows, in the lists that they are in, to be searched by their codes: each
+  // becomes as many lists of one centre as it takes. Null where codes cannot express a row.
+  static std::unique_ptr<const GrowingLists> of(const Segment& segment, const InvertedLists& lists);
 
   // Adds the rows begin to end - 1, which follow the last; they can be read. False when codes
   // cannot express one of them: then these lists are of no use any more.
@@ -179,12 +191,21 @@ class GrowingLists {
   float error(const CodedQuery& query) const;
 
  private:
+  // Of values whose squares are nearly 0 codes say nothing.
+  static constexpr float largest_min = 1e-15f;
+
   bool add_row(uint32_t row);
+  // query_.values of a row or a centre, which codes may not be able to express.
+  bool encode_added();
+  bool add_lists(const InvertedLists& lists);
   void find_middle(uint32_t rows);
   // The row, from the middle, rotated.
   void load(uint32_t row, float* out) const;
+  void load(const float* values, float* out) const;
   void split(Directory::Place at);
   void note(std::pair<float, float> added);
+  // Whether codes tell the rows apart that were added.
+  bool tells_apart() const { return largest_ == 0 || largest_ > largest_min; }
   void publish(std::shared_ptr<const Directory> directory);
 
   const Segment& segment_;
@@ -194,6 +215,7 @@ class GrowingLists {
   const size_t rotated_;
   std::vector<float> middle_;  // of the first rows
   bool usable_ = true;
+  float largest_ = 0;          // of what is added, of all dimensions
   std::vector<float> values_;  // of the row at hand
   CodedQuery query_;           // the same
   // Sums over all rows, for error().

@@ -32,6 +32,7 @@ Matches::Matches(const SegmentView& view, Selection rows, const Filter& filter)
     count_ = rows_.sure.count();
     return;
   }
+  undecided_ = open;
   // Evenly spaced, so that the same search is planned alike.
   uint32_t looked = 0, matched = 0;
   for (size_t i = 0; i < sample_rows; ++i) {

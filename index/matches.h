@@ -20,6 +20,8 @@ class Matches {
   // How many; an estimate unless exact(), and then not 0.
   uint64_t count() const { return exact() || count_ > 0 ? count_ : 1; }
   bool exact() const { return !rows_.maybe; }
+  // Rows that are undecided.
+  uint64_t undecided() const { return undecided_; }
   const Bitmap& widest() const { return rows_.widest(); }
   bool test(size_t row) const {
     return rows_.sure.test(row) || (rows_.maybe && rows_.maybe->test(row) && read(row));
@@ -39,6 +41,7 @@ class Matches {
   const Filter& filter_;
   Selection rows_;
   uint64_t count_ = 0;
+  uint64_t undecided_ = 0;
   mutable uint64_t read_ = 0;
 };
 

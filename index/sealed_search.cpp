@@ -7,6 +7,7 @@
 #include "index/calibration.h"
 #include "index/hnsw_matching.h"
 #include "index/ivf.h"
+#include "index/list_search.h"
 #include "index/sealed_segment.h"
 
 namespace jade {
@@ -183,12 +184,12 @@ class CodeError {
 };
 
 // One search in one sealed segment.
-class SealedSearch : public SegmentQuery {
+class SealedSearch : public ListSearch {
  public:
   SealedSearch(const SegmentView& view, uint32_t position, const RowDistance& distance,
                const SearchOptions& options, double part, Nearest& nearest, const Matches* matches,
                bool explained)
-      : SegmentQuery(view, position, distance, options, part, nearest, matches),
+      : ListSearch(view, position, distance, options, part, nearest, matches),
         segment_(dynamic_cast<const SealedSegment&>(*view.segment)),
         query_(distance.query()),
         explained_(explained) {}
@@ -222,7 +223,7 @@ class SealedSearch : public SegmentQuery {
 
   void run() {
     if (compares_all() || !choose_effort()) return scan_all();
-    bool found = segment_.graph() != nullptr ? search_graph() : probe();
+    bool found = segment_.graph() != nullptr ? search_graph() : probe_lists();
     if (found || stopped()) return;
     done_.fell_back = done_.plan != SegmentPlan::none;
     scan_matching();
@@ -237,10 +238,6 @@ class SealedSearch : public SegmentQuery {
     return use(StoredRows(segment_, distance_, failed_));
   }
 
-  // The share of rows that live and match. Never 0.
-  double share() const {
-    return std::max(0.5, static_cast<double>(done_.matching)) / view_.visible;
-  }
   bool all_match() const { return matches_ == nullptr && view_.live() == view_.visible; }
   bool matches(uint32_t row) const {
     return matches_ != nullptr ? matches_->test(row) : row < view_.visible && is_there(row);
@@ -663,44 +660,31 @@ class SealedSearch : public SegmentQuery {
   }
 
   // The same of inverted lists.
-  bool probe() {
+  bool probe_lists() {
     const InvertedLists& lists = *segment_.lists();
-    const uint32_t nprobe = effort_;
-    double wide = std::ceil(nprobe / std::sqrt(share()));
-    double rows_met = wide / lists.lists() * view_.visible;
-    done_.walk_cost = rows_met;
-    if (wide * 2 > lists.lists() || rows_met > static_cast<double>(done_.matching)) return false;
+    const GrowingLists* coded = segment_.coded_lists();
+    const double wide = std::ceil(effort_ / std::sqrt(share()));
+    const double rows_met = wide / lists.lists() * view_.visible;
+    // Whether an undecided row matches costs more than its distance.
+    const bool decided = matches_ == nullptr || matches_->exact();
+    done_.walk_cost = decided ? rows_met * probed_row_cost() : rows_met;
+    if (wide * 2 > lists.lists() || done_.walk_cost > static_cast<double>(done_.matching)) {
+      return false;
+    }
+    thread_local CodedQuery query;
+    if (coded == nullptr || !coded->encode(query_, query)) return false;
     plan(SegmentPlan::probe);
     done_.nprobe = static_cast<uint32_t>(wide);
-    Stage stage(options_, done_.walk_ns);
-    ExactRows rows(segment_.columns().vectors.data(), segment_.scales(), distance_);
-    Nearest best({&view_, 1}, options_.k);
-    size_t count = 0;
-    uint64_t met = 0;  // that may match
-    for (uint32_t list : nearest_lists(lists, segment_.metric(), segment_.dimension(), query_,
-                                       static_cast<uint32_t>(wide))) {
-      if (stopped_after(lists.starts[list + 1] - lists.starts[list])) return false;
-      for (uint32_t i = lists.starts[list]; i < lists.starts[list + 1]; ++i) {
-        if (i + 4 < lists.starts[list + 1]) rows.prefetch(lists.rows[i + 4]);
-        uint32_t row = lists.rows[i];
-        ++done_.rows_visited;
-        // What matches surely is tested before the distance, as it costs less.
-        if (matches_ != nullptr && !matches_->widest().test(row)) continue;
-        ++met;
-        float d;
-        rows.distances(&row, 1, &d);
-        ++done_.distances_by_values;
-        if (!best.wants(d) || !matches(row)) continue;
-        best.push({d, 0, row});
-        ++count;
-      }
+    WalkMemory& memory = WalkMemory::of_this_thread();
+    auto directory = coded->now();
+    thread_local std::vector<GrowingLists::NearList> near;
+    const float error = coded->error(query);
+    {
+      Stage stage(options_, done_.walk_ns);
+      directory->nearest(query, done_.nprobe, near);
+      if (!probe(near, query, error, view_.visible, memory)) return false;
     }
-    // What is nearest is left out; what lies around it is in lists on all its sides.
-    const auto met_elsewhere = static_cast<double>(done_.rows_visited) * share();
-    if (matches_ != nullptr && static_cast<double>(met) < matches_met_min * met_elsewhere)
-      return false;
-    if (count < std::min<uint64_t>(options_.k, wanted())) return false;
-    for (const Hit& hit : best.take_sorted()) nearest_.push({hit.distance, position_, hit.offset});
+    rescore_listed(error, near, memory);
     return true;
   }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "index/growing_lists.h"
 #include "index/hnsw_graph.h"
 #include "index/ivf.h"
 #include "index/metadata_index.h"
@@ -37,6 +38,7 @@ SealedSegment::SealedSegment(uint32_t dimension, Metric metric, const IndexOptio
     scales_.reserve(numbers.size());
     for (uint32_t i = 0; i < numbers.size(); ++i) scales_.push_back(format().scale(row(i)));
   }
+  if (columns_.lists) coded_lists_ = GrowingLists::of(*this, *columns_.lists);
   JADE_ASSERT(columns_.ids.rows == numbers.size() && columns_.metadata.rows == numbers.size());
   if (std::is_sorted(numbers.begin(), numbers.end())) return;
   by_row_number_.resize(numbers.size());
@@ -102,6 +104,7 @@ size_t SealedSegment::memory_bytes() const {
   if (columns_.graph) bytes += columns_.graph->memory_bytes();
   if (columns_.codes) bytes += columns_.codes->memory_bytes();
   if (columns_.lists) bytes += columns_.lists->memory_bytes();
+  if (coded_lists_) bytes += coded_lists_->now()->memory_bytes();
   return bytes;
 }
 

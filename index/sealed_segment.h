@@ -15,6 +15,7 @@
 namespace jade {
 
 struct Calibration;    // index/calibration.h
+class GrowingLists;    // index/growing_lists.h
 class HnswGraph;       // index/hnsw_graph.h
 struct InvertedLists;  // index/ivf.h
 class MetadataIndex;   // index/metadata_index.h
@@ -79,6 +80,8 @@ class SealedSegment final : public Segment {
   // Null where vectors are in memory.
   const StoredVectors* stored() const { return columns_.stored.get(); }
   const InvertedLists* lists() const { return columns_.lists.get(); }
+  // The rows of these in codes; null also where codes cannot express them.
+  const GrowingLists* coded_lists() const { return coded_lists_.get(); }
   // Built when it is first asked for, while others that ask wait: most segments that
   // are opened are searched without a filter.
   const MetadataIndex& metadata_index() const;
@@ -91,6 +94,7 @@ class SealedSegment final : public Segment {
  private:
   IndexOptions options_;
   SegmentColumns columns_;
+  std::unique_ptr<const GrowingLists> coded_lists_;
   std::vector<float> scales_;            // of rows in memory, where the format has them
   std::vector<uint32_t> by_row_number_;  // offsets by row number; empty: as they are
   mutable std::once_flag metadata_index_once_;

@@ -22,9 +22,6 @@ namespace jade {
 
 // Rows that a scan compares at once, so that memory is not waited for.
 inline constexpr size_t rows_at_once = 16;
-// The share that the lists nearest to a query have of what matches in as many lists elsewhere,
-// below which the matches are all compared.
-inline constexpr double matches_met_min = 0.75;
 
 // The best k hits of all segments, in the order of what is shown: equal scores by id.
 class Nearest {
