@@ -547,6 +547,10 @@ class Broker : public caf::io::basp_broker {
       return false;
     }
     if (error) return true;  // of a type that this node does not know
+    if (is_internal(id, message)) {
+      connected.refuse("it sent a message that nodes do not send each other");
+      return false;
+    }
     if (is_link(message)) {
       change_link(message, to->get());
       return true;
@@ -565,6 +569,20 @@ class Broker : public caf::io::basp_broker {
     return true;
   }
 
+  // What actors of one system get from CAF itself. From elsewhere it would end them, or be read as
+  // what it is not: the content of streams by its kind alone.
+  static bool is_internal(caf::message_id id, const caf::message& message) {
+    if (id.is_stream_message()) return true;
+    for (size_t i = 0; i < message.size(); ++i) {
+      if (message.match_element<caf::exit_msg>(i) || message.match_element<caf::down_msg>(i) ||
+          message.match_element<caf::group_down_msg>(i) ||
+          message.match_element<caf::timeout_msg>(i) ||
+          message.match_element<caf::open_stream_msg>(i)) {
+        return true;
+      }
+    }
+    return false;
+  }
   // What proxies say of links is for CAF.
   static bool is_link(const caf::message& message) {
     return message.type_token() == caf::make_type_token<caf::atom_value, caf::strong_actor_ptr>();

@@ -542,6 +542,51 @@ TEST_CASE("dials that nobody answers do not hold up others") {
   caf::anon_send_exit(actor, caf::exit_reason::kill);
 }
 
+TEST_CASE("whoever sends what CAF alone sends within a node is let go, and others are heard") {
+  System a(nullptr), b(nullptr);
+  auto actor = a.system.spawn(echo);
+  auto port = a.middleman->publish(actor, "127.0.0.1", 0);
+  REQUIRE(port.ok());
+  caf::actor remote = b.connect(*port);
+  REQUIRE(remote);
+  // As CAF writes it: kind, two bytes, flags, bytes that follow, an id, two actors.
+  auto header = [](char kind, uint64_t id, char to, size_t size) {
+    std::string out(32, '\0');
+    out[0] = kind;
+    out[7] = static_cast<char>(size);
+    for (int i = 0; i < 8; ++i) out[15 - i] = static_cast<char>(id >> (8 * i));
+    out[23] = 19;
+    out[31] = to;
+    return out;
+  };
+  // Who it is; and a message without elements.
+  std::string node(32, '\x11');
+  const std::string nothing("\0\0\0\3@<>", 7);
+  for (uint64_t category : {2ull, 3ull}) {
+    for (char to = 1; to < 60; ++to) {
+      Descriptor fd = dial(*port);
+      const std::string all = header(1, 0, 0, node.size()) + node +
+                              header(2, category << 60, to, nothing.size()) + nothing;
+      REQUIRE(send(fd.get(), all.data(), all.size(), MSG_NOSIGNAL) > 0);
+      shutdown(fd.get(), SHUT_WR);
+      (void)ends(fd);
+    }
+  }
+  CHECK(echoes(b, remote));
+  // Of a whole node: it would end an actor.
+  System c(nullptr);
+  caf::actor from_c = c.connect(*port);
+  REQUIRE(from_c);
+  caf::scoped_actor self(c.system);
+  self->monitor(from_c);
+  self->send(from_c, caf::exit_msg{self->address(), caf::exit_reason::kill});
+  bool lost = false;
+  self->receive([&](const caf::down_msg&) { lost = true; }, caf::after(limit) >> [] {});
+  CHECK(lost);
+  CHECK(echoes(b, remote));
+  caf::anon_send_exit(actor, caf::exit_reason::kill);
+}
+
 TEST_CASE("one that sends what costs far more memory than bytes is let go, others are heard") {
   std::mutex mutex;
   std::string said;
