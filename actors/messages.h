@@ -61,6 +61,8 @@ struct Route {
   static constexpr uint8_t waits_max = 40;
   // `node` of what waits until there is a leader.
   static constexpr uint64_t nobody = UINT64_MAX;
+  // Of what any replica may answer but the one of this node, which has nothing yet.
+  static constexpr uint64_t another = UINT64_MAX - 1;
 };
 
 // Replicate and apply one command (encoded as in storage/record.capnp).

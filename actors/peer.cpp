@@ -690,7 +690,12 @@ caf::result<Reply> pass_on(peer_pointer self, Request& request) {
     return to_error(out_of_time("on the way to shard " + std::to_string(route.group)));
   }
   uint64_t node = route.node;
-  if (node == 0 || node == self->state.id()) {
+  if (node == Route::another) {
+    // Those that were asked before it may have nothing, too.
+    node = self->state.reachable(route.group, route.turn + route.hops + route.waits);
+    if (node == 0) return hold<Reply>(self, request, "no replica can answer at the moment");
+    request.route.node = 0;  // that node's own, if it can
+  } else if (node == 0 || node == self->state.id()) {
     if (shard_actor here = self->state.shard(route.group)) {
       if constexpr (std::is_same_v<Request, ShardSearch>) {
         const NodeContext& context = *self->state.context;
@@ -775,6 +780,11 @@ uint64_t peer_state::reachable(uint64_t group, size_t turn) const {
     auto link = links.find(node);
     return link == links.end() || !link->second.remote || !link->second.problem.empty();
   });
+  std::vector<uint64_t> holding = others;  // those that have it for sure
+  std::erase_if(holding, [&](uint64_t node) {
+    return std::count(placement->joining.begin(), placement->joining.end(), node) > 0;
+  });
+  if (!holding.empty()) others = std::move(holding);
   std::vector<uint64_t> answering = others;
   std::erase_if(answering, [this](uint64_t node) { return links.at(node).silent; });
   if (!answering.empty()) others = std::move(answering);

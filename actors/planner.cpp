@@ -71,6 +71,17 @@ class Planner {
   }
   bool usable(uint64_t node) const { return may_stay(node) && health_.alive.count(node) > 0; }
 
+  // Whether more than half of those that have a replica are there.
+  bool has_majority(const ShardPlacement& shard) const {
+    size_t had = 0, left = 0;
+    for (uint64_t node : shard.nodes) {
+      if (contains(shard.joining, node)) continue;
+      ++had;
+      left += map_.nodes.count(node) > 0 && health_.lost.count(node) == 0 ? 1 : 0;
+    }
+    return 2 * left > had;
+  }
+
   // The least loaded node that could take a replica of the shard now; 0: none.
   uint64_t spare(const ShardPlacement& shard) const {
     uint64_t best = 0;
@@ -114,6 +125,9 @@ class Planner {
       if (may_stay(node)) continue;
       auto found = map_.nodes.find(node);
       bool drained = found != map_.nodes.end() && found->second.draining;
+      // A group without one cannot take another in: it would wait for ever, with nothing.
+      const bool lost = found == map_.nodes.end() || health_.lost.count(node) > 0;
+      if (lost && !has_majority(shard)) continue;
       node = to;
       return move_to(shard, target, drained ? MoveReason::drain : MoveReason::replace);
     }

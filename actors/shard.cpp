@@ -447,6 +447,13 @@ caf::result<Reply> pass_to_leader(shard_pointer self, Request& request) {
   return self->delegate(shard.peer, std::move(request));
 }
 
+// The same of what any replica may answer: one that has not caught up yet may have nothing.
+template <class Reply, class Request>
+caf::result<Reply> pass_to_another(shard_pointer self, Request& request) {
+  request.route.node = Route::another;
+  return self->delegate(self->state.peer, std::move(request));
+}
+
 // Whether the asker does not know of a split that has happened here.
 template <class Request>
 bool is_outdated(const Request& request, const ShardReplica& replica) {
@@ -535,7 +542,10 @@ caf::result<Reply> read(shard_pointer self, Request& request, uint64_t applied_m
   shard_state& shard = self->state;
   if (!in_time(self, request)) return to_error(out_of_time_at(shard, "before it came to"));
   // One that has not caught up yet can still pass it on.
-  if (!shard.announced && shard.follows()) return pass_to_leader<Reply>(self, request);
+  if (!shard.announced && shard.follows()) {
+    return request.consistency == Consistency::eventual ? pass_to_another<Reply>(self, request)
+                                                        : pass_to_leader<Reply>(self, request);
+  }
   if (Status status = shard.check_open(); !status.ok()) return to_error(status);
   bool token = request.consistency == Consistency::session && applied_min > 0;
   bool here = request.consistency == Consistency::eventual ||

@@ -162,6 +162,25 @@ TEST_CASE("the replicas of a lost node are replaced where there is room") {
   CHECK(!plan_move(map, health));
 }
 
+TEST_CASE("a replica is not replaced where those that are left are no majority") {
+  ClusterMap map = cluster_of(4);
+  add_database(map, spec_of("a", 1, 2));
+  ShardPlacement& shard = map.databases["a"].shards.front();
+  NodeHealth health = all_alive(map);
+  const uint64_t lost = shard.nodes.back();
+  health.alive.erase(lost);
+  health.lost.insert(lost);
+  CHECK(!plan_move(map, health));
+  // With the third they are one.
+  for (uint64_t node = 1; shard.nodes.size() < 3; ++node) {
+    if (std::count(shard.nodes.begin(), shard.nodes.end(), node) == 0) shard.nodes.push_back(node);
+  }
+  map.databases["a"].spec.replicas = 3;
+  auto move = plan_move(map, health);
+  REQUIRE(move);
+  CHECK(static_cast<MoveReason>(move->reason) == MoveReason::replace);
+}
+
 TEST_CASE("a move to a node that is lost is turned to another") {
   ClusterMap map = cluster_of(5);
   add_database(map, spec_of("a", 1, 3));
@@ -303,11 +322,20 @@ TEST_CASE("plans always come to an end where nothing bad is left that could be m
     for (auto& [name, entry] : map.databases) {
       if (random() % 3 == 0) entry.spec.replicas = 1 + static_cast<uint32_t>(random() % 3);
     }
+    std::set<uint64_t> hopeless;  // shards of which no majority is left
+    for (const auto& [name, entry] : map.databases) {
+      for (const ShardPlacement& shard : entry.shards) {
+        const bool loses = health.lost.count(bad) > 0 &&
+                           std::count(shard.nodes.begin(), shard.nodes.end(), bad) > 0;
+        if (loses && shard.nodes.size() < 3) hopeless.insert(shard.group);
+      }
+    }
     carry_out(map, health);
     size_t good = map.nodes.size() - (map.nodes[bad].draining || health.lost.count(bad) > 0);
     for (const auto& [name, entry] : map.databases) {
       if (entry.spec.replicas > good) continue;
       for (const ShardPlacement& shard : entry.shards) {
+        if (hopeless.count(shard.group) > 0) continue;
         CHECK(shard.nodes.size() == entry.spec.replicas);
         if (good < map.nodes.size()) {
           CHECK(std::find(shard.nodes.begin(), shard.nodes.end(), bad) == shard.nodes.end());

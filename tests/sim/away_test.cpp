@@ -68,6 +68,52 @@ TEST_CASE("a node without a replica reaches a shard whichever of its replicas is
   }
 }
 
+// One of two replicas is lost, so that the third, which is wanted then, gets nothing.
+TEST_CASE("what any replica may answer is not asked of one that has nothing yet") {
+  for (uint64_t seed = 1; seed <= 3; ++seed) {
+    for (size_t which = 0; which < 2; ++which) {
+      CAPTURE(seed);
+      CAPTURE(which);
+      Machines machines(seed, 3, {}, 2);
+      const size_t outsider = outsider_of(machines);
+      const size_t lost = machines.shard(0).nodes[which] - 1;
+      machines.run_until([] { return false; }, 1000 * ms);
+      machines.nodes[lost]->crash();
+      machines.others = {outsider};
+      AlterDatabaseRequest change;
+      change.name = "d";
+      change.replicas = 3;
+      REQUIRE(machines.await<DatabaseInfo>(
+          outsider, [&](Api& api, auto done) { api.alter_database(change, done); },
+          [](const DatabaseInfo& info) { return info.spec.replicas == 3; }));
+      REQUIRE(machines.await<DatabaseInfo>(
+          outsider, [](Api& api, auto done) { api.describe_database("d", done); },
+          [&](const DatabaseInfo& info) {
+            const auto& nodes = info.placement.front().nodes;
+            return std::count(nodes.begin(), nodes.end(), outsider + 1) == 1;
+          }));
+      machines.run_until([] { return false; }, 3000 * ms);
+      SearchRequest request;
+      request.database = "d";
+      request.vector = {1, 1};
+      request.k = Machines::rows;
+      request.exact = true;
+      request.consistency = Consistency::eventual;
+      const uint64_t began_ns = machines.now_ns;
+      for (int i = 0; i < 5; ++i) {
+        auto found = machines.answer_of<SearchReply>(
+            outsider, [&](Api& api, auto done) { api.search(request, done); });
+        REQUIRE_MESSAGE(found.ok(), found.status().to_string());
+        CHECK(found->results.size() == Machines::rows);
+        CHECK(machines.ask<StoredVector>(outsider, [](Api& api, auto done) {
+          api.get({"d", VectorId(1), {}, Consistency::eventual}, done);
+        }));
+      }
+      CHECK(machines.now_ns - began_ns < 1000 * ms);
+    }
+  }
+}
+
 TEST_CASE("a read that is under way when its node falls silent is answered by another") {
   for (size_t which = 0; which < 3; ++which) {
     CAPTURE(which);
