@@ -268,7 +268,7 @@ struct LifeChecked {
 // Of the messages between nodes, and of what is in the logs that they share: those of another
 // version may mean something else. But
 // Hello and JoinCluster look the same in all, so that their sender is told so.
-constexpr uint32_t cluster_protocol = 13;
+constexpr uint32_t cluster_protocol = 14;
 
 // Who are you? failed_precondition: of another cluster, or another version. not_found: the node
 // that asks was a member and has been removed, which whoever knows it knows for ever; one who is

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "storage/bytes.h"
+#include "storage/checksum.h"
 
 namespace jade {
 namespace {
@@ -11,7 +12,9 @@ constexpr uint8_t configuration_version = 1;
 constexpr uint8_t role_learner = 0;  // libraft's "stand-by"
 constexpr uint8_t role_voter = 1;
 constexpr uint8_t role_spare = 2;
-constexpr uint8_t message_version = 1;
+constexpr uint8_t message_version = 2;
+// What its checksum begins with.
+constexpr std::string_view message_key = "raft message";
 
 constexpr uint8_t pre_vote_bit = 1, disrupt_bit = 2, rejected_bit = 4;
 
@@ -109,6 +112,7 @@ std::string RaftMessage::encode() const {
   size_t bytes = 128 + state.configuration.size() + state.data.size();
   for (const LogEntry& entry : entries) bytes += 13 + entry.data.size();
   out.reserve(bytes);
+  append_u32(out, 0);  // the checksum, of all that follows
   out.push_back(static_cast<char>(message_version));
   out.push_back(static_cast<char>(kind));
   out.push_back(static_cast<char>((pre_vote ? pre_vote_bit : 0) | (disrupt ? disrupt_bit : 0) |
@@ -127,12 +131,18 @@ std::string RaftMessage::encode() const {
     append_bytes(out, state.configuration);
     append_bytes(out, state.data);
   }
+  std::string checksum;
+  append_u32(checksum, crc32c(std::string_view(out).substr(4), crc32c(message_key)));
+  std::copy(checksum.begin(), checksum.end(), out.begin());
   return out;
 }
 
 Result<RaftMessage> RaftMessage::decode(std::string_view bytes) {
   Status wrong = invalid_argument("a Raft message is malformed");
-  ByteReader reader(bytes);
+  // Before a log takes what no replica could carry out.
+  const auto whole = check(message_key, bytes);
+  if (!whole) return wrong;
+  ByteReader reader(*whole);
   auto version = reader.u8(), kind = reader.u8(), flags = reader.u8();
   if (!version || *version != message_version || !kind || !flags ||
       *kind < static_cast<uint8_t>(Kind::vote) ||

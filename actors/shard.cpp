@@ -919,6 +919,10 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
                                      "; at most " + std::to_string(RaftHost::command_bytes_max) +
                                      " are allowed"));
         }
+        if (write.route.receipt) {
+          Status may = shard.replica->check_asked(write.command);
+          if (!may.ok()) return to_error(may);
+        }
         auto promise = self->make_response_promise<ShardWritten>();
         auto done = [promise](Result<ShardWritten> written) mutable {
           if (!written.ok()) {

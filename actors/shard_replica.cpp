@@ -610,6 +610,45 @@ Status ShardReplica::check_values(uint32_t dimension, Datatype datatype) const {
                     named(format().stored_dimension(), format().stored_datatype()));
 }
 
+Status ShardReplica::check_asked(std::string_view command) const {
+  auto forbidden = [](const auto&) { return corruption("no client gives such a command"); };
+  auto harmless = [](const auto&) { return Status(); };
+  auto fits = [this](std::string_view values) {
+    return format().fits(values) ? Status() : corruption("a record has no vector");
+  };
+  CommandVisitor visitor;
+  visitor.begin_upsert = [this](size_t, uint32_t dimension, Datatype datatype) {
+    return check_values(dimension, datatype);
+  };
+  visitor.upsert_row = [&](const RowView& row) { return fits(row.values); };
+  visitor.update = [&](const UpdateCommand& update) {
+    for (const UpdateCommand::Row& row : update.rows) {
+      if (row.values.empty()) continue;
+      JADE_RETURN_IF_ERROR(check_values(update.dimension, update.datatype));
+      JADE_RETURN_IF_ERROR(fits(row.values));
+      if (homes_ && row.cell == 0) return corruption("an update is for no shard");
+    }
+    return Status();
+  };
+  visitor.erase = harmless;
+  visitor.seal = forbidden;
+  visitor.merge = forbidden;
+  visitor.placed = forbidden;
+  visitor.split = forbidden;
+  visitor.split_end = forbidden;
+  if (homes_) {
+    visitor.forward = [&](const ForwardCommand& forward) {
+      if (!forward.take.empty()) {
+        JADE_RETURN_IF_ERROR(check_values(forward.dimension, forward.datatype));
+      }
+      for (const RowView& row : forward.take) JADE_RETURN_IF_ERROR(fits(row.values));
+      return Status();
+    };
+  }
+  Status status = visit_command(command, visitor);
+  return status.ok() ? status : invalid_argument("from another node: " + status.message());
+}
+
 Status ShardReplica::apply_upsert(const RowView& row, ShardStore::Batch& batch) {
   if (!format().fits(row.values)) {
     return corruption("a record without any vector is in the log of a shard");

@@ -162,6 +162,9 @@ class ShardReplica {
   void cancel_builds();
   // How segments are to be built and searched from now on. Those that were built otherwise
   // are built anew, one after another, each in its place.
+  // Whether a command from another node is one that clients give, for rows of this form. In the log
+  // any other would end all replicas.
+  Status check_asked(std::string_view command) const;
   void set_index(const IndexOptions& index);
   const IndexOptions& index() const { return options_.index; }
 

@@ -269,6 +269,64 @@ TEST_CASE("a shard that is not sharded by vector takes a forwarded row for damag
   CHECK((*replica)->apply(1, 1, encode(ForwardedCommand{3})).code() == Code::corruption);
 }
 
+TEST_CASE("a command of another node is carried out, or refused before it is in the log") {
+  for (bool by_vector : {false, true}) {
+    CAPTURE(by_vector);
+    Cell cell;
+    ShardReplica::Options options;
+    options.env = leveldb::Env::Default();
+    options.dir = cell.dir + "/shards/9";
+    options.group = 9;
+    options.format = RecordFormat(RowFormat(Metric::l2, 1, Datatype::float32));
+    options.by_vector = by_vector;
+    auto opened = ShardReplica::open(options, [](std::string_view) {});
+    REQUIRE(opened.ok());
+    ShardReplica& replica = **opened;
+    UpsertCommand upsert{
+        1, {VectorId(uint64_t{1}).key(), VectorId("b").key()}, "12345678", {"", ""}};
+    upsert.cells = by_vector ? std::vector<uint64_t>{9, 9} : std::vector<uint64_t>();
+    UpdateCommand update;
+    update.dimension = 1;
+    update.metadata_bytes_max = 1000;
+    update.rows = {{VectorId(uint64_t{1}).key(), R"({"a":1})", "1234", 0, 0, 9}};
+    ForwardCommand forward;
+    forward.home = 3;
+    forward.dimension = 1;
+    forward.term = forward.sequence = 1;
+    forward.take = {{"a", "1234", "", 2, 1}};
+    std::vector<std::string> commands = {encode(upsert, {"request", 7}), encode(update),
+                                         encode(DeleteCommand{{"a", "b"}, {}, false}),
+                                         encode(DeleteCommand{{"a"}, {3}, true})};
+    if (by_vector) commands.push_back(encode(forward));
+    uint64_t index = 0;
+    for (const std::string& command : commands) {
+      REQUIRE(replica.check_asked(command).to_string() == "ok");
+      REQUIRE(replica.apply(++index, 1, command).to_string() == "ok");
+    }
+    for (const std::string& command :
+         {encode(SealCommand{1}), encode(PlacedCommand{3}), encode(SplitCommand{4, 5}),
+          encode(SplitEndCommand{4}), encode(ForwardedCommand{1}), encode(RouteCommand{}),
+          encode(UpsertCommand{2, {"a"}, "12345678", {""}}), std::string(), std::string("x")}) {
+      CHECK(replica.check_asked(command).code() == Code::invalid_argument);
+    }
+    if (!by_vector) CHECK(!replica.check_asked(encode(forward)).ok());
+    std::mt19937_64 random(3);
+    int taken = 0;
+    for (int i = 0; i < 20'000; ++i) {
+      std::string damaged = commands[random() % commands.size()];
+      for (uint64_t flips = 1 + random() % 3; flips > 0; --flips) {
+        damaged[random() % damaged.size()] = static_cast<char>(random() % 4 == 0 ? random() : 0);
+      }
+      if (random() % 8 == 0) damaged.resize(random() % damaged.size());
+      if (!replica.check_asked(damaged).ok()) continue;
+      ++taken;
+      REQUIRE(replica.apply(++index, 1, damaged).to_string() == "ok");
+    }
+    CHECK(taken > 100);
+    CHECK(taken < 19'900);
+  }
+}
+
 TEST_CASE("vectors on disk are searched, merged, and opened again") {
   for (Metric metric : {Metric::l2, Metric::cosine, Metric::dot}) {
     CAPTURE(to_string(metric));
