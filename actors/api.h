@@ -114,6 +114,7 @@ struct ReplicaInfo {
   bool voter = false;      // false: it is still catching up
   uint64_t log_index = 0;  // how much of the log it is known to have
   double copied = -1;      // of the state that it is being sent, 0 to 1; -1: none
+  bool heard = true;       // false: it has not answered this leader yet: log_index is not known
 };
 
 // Why a replica does not serve, as its node tells.

@@ -717,7 +717,7 @@ JADE_INSPECT(SegmentDigest, x.id, x.vector, x.begin_row, x.end_row, x.live, x.di
 JADE_INSPECT(ShardDigest, x.applied_index, x.digest, x.segments)
 JADE_INSPECT(SegmentInfo, x.id, x.vector, x.state, x.kind, x.rows, x.dead_rows, x.quantization,
              x.vectors)
-JADE_INSPECT(ReplicaInfo, x.node, x.voter, x.log_index, x.copied)
+JADE_INSPECT(ReplicaInfo, x.node, x.voter, x.log_index, x.heard, x.copied)
 JADE_INSPECT(ShardInfo, x.shard, x.nodes, x.leader, x.vectors, x.indexed_vectors, x.applied_index,
              x.segments, x.replicas, x.measured_recall)
 JADE_INSPECT(FetchState, x.route, x.transfer, x.after, x.from, x.log_base)

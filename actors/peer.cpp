@@ -608,12 +608,20 @@ caf::result<Reply> hold(peer_pointer self, Request& request, const std::string& 
   return promise;
 }
 
+std::string title_of(uint64_t group) {
+  return group == metadata_group ? "the catalog" : "shard " + std::to_string(group);
+}
+
 // Asks another node, and answers here when it does or when it is lost.
 template <class Reply, class Request>
 caf::result<Reply> ask(peer_pointer self, uint64_t node, Request& request) {
-  if (node == Route::nobody) return hold<Reply>(self, request, "no replica leads at the moment");
+  if (node == Route::nobody)
+    return hold<Reply>(self, request,
+                       "no replica of " + title_of(request.route.group) + " leads at the moment");
   if (++request.route.hops > Route::hops_max) {
-    return hold<Reply>(self, request, "the replicas do not agree yet on who leads");
+    return hold<Reply>(
+        self, request,
+        "the replicas of " + title_of(request.route.group) + " do not agree yet on who leads");
   }
   auto found = self->state.links.find(node);
   if (found == self->state.links.end() || !found->second.remote) {
@@ -693,7 +701,9 @@ caf::result<Reply> pass_on(peer_pointer self, Request& request) {
   if (node == Route::another) {
     // Those that were asked before it may have nothing, too.
     node = self->state.reachable(route.group, route.turn + route.hops + route.waits);
-    if (node == 0) return hold<Reply>(self, request, "no replica can answer at the moment");
+    if (node == 0)
+      return hold<Reply>(self, request,
+                         "no replica of " + title_of(route.group) + " can answer at the moment");
     request.route.node = 0;  // that node's own, if it can
   } else if (node == 0 || node == self->state.id()) {
     if (shard_actor here = self->state.shard(route.group)) {
@@ -710,8 +720,7 @@ caf::result<Reply> pass_on(peer_pointer self, Request& request) {
     // Also what was meant for this node: it goes on to the next.
     node = self->state.reachable(route.group, route.turn);
     if (node == 0) {
-      return hold<Reply>(self, request,
-                         "shard " + std::to_string(route.group) + " cannot be reached from here");
+      return hold<Reply>(self, request, title_of(route.group) + " cannot be reached from here");
     }
   }
   return ask<Reply>(self, node, request);

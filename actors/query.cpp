@@ -298,6 +298,16 @@ bool is_absence(const Status& status) {
   return status.code() == Code::unavailable || status.code() == Code::deadline_exceeded;
 }
 
+// "shard 3", "shards 3, 5 and 9".
+std::string title_of(const std::vector<uint64_t>& groups) {
+  std::string out = groups.size() == 1 ? "shard " : "shards ";
+  for (size_t i = 0; i < groups.size(); ++i) {
+    if (i > 0) out += i + 1 == groups.size() ? " and " : ", ";
+    out += std::to_string(groups[i]);
+  }
+  return out;
+}
+
 // `answers`: of the calls. `may_widen`: whether there is time to ask more shards. `lost` gets
 // which groups did not answer, and why.
 Result<std::vector<SearchReply>> merge_answers(const SearchPlan& plan,
@@ -345,8 +355,8 @@ Result<std::vector<SearchReply>> merge_answers(const SearchPlan& plan,
     if (!is_absence(status)) return status;
     of.missing.push_back(part.shard);
     lost.emplace(part.shard, status);
-    of.failure = status.with_context("shard " + std::to_string(part.shard) + " of database \"" +
-                                     plan.spec.name + "\"");
+    of.failure =
+        status.with_context(title_of(of.missing) + " of database \"" + plan.spec.name + "\"");
   }
   std::vector<SearchReply> replies;
   const RecordFormat format = record_format(plan.spec);

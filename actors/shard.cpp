@@ -846,7 +846,9 @@ ShardInfo shard_state::describe() const {
     replica_info.voter = member.voter;
     replica_info.log_index = core.last_index();
     if (auto found = core.progress().find(member.node); found != core.progress().end()) {
-      replica_info.log_index = found->second.match;
+      const auto& progress = found->second;
+      replica_info.log_index = progress.match;
+      replica_info.heard = progress.match > 0 || progress.heard_ms != progress.since_ms;
     }
     for (const auto& [id, transfer] : transfers) {
       if (transfer.to == member.node) replica_info.copied = transfer.progress;

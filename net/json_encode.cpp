@@ -131,7 +131,7 @@ void append_shard(std::string& out, const ShardInfo& shard) {
       JsonObject replica(out);
       replica.field("node", one.node);
       replica.key("votes") += truth(one.voter);
-      replica.field("log_index", one.log_index);
+      if (one.heard) replica.field("log_index", one.log_index);
       if (one.copied >= 0) append_double(replica.key("copied"), one.copied);
       replica.close();
     });

@@ -28,6 +28,8 @@ Examples:
 
 // How often a drain that is waited for is looked at.
 constexpr auto poll_interval = std::chrono::milliseconds(500);
+// Who does not know of it by then was told that it was taken back.
+constexpr auto known_within = std::chrono::seconds(10);
 
 struct Arguments {
   std::string url = "http://127.0.0.1:8080";
@@ -75,8 +77,11 @@ void warn_of_vote(const NodeState& node) {
 // Until it holds nothing; says whenever that is one replica nearer.
 Status await_drained(AnyNode& nodes, NodeState node) {
   uint64_t version = 0;
+  bool known = false;  // to who was asked last, or somebody before
+  const auto began = std::chrono::steady_clock::now();
   for (bool first = true; node.state == "draining"; first = false) {
-    // At first at once, of who has carried the drain out: others may not know of it yet.
+    // At first at once, of who has carried the drain out: others may not know of it yet, and behind
+    // a load balancer it may be one of them.
     if (!first) std::this_thread::sleep_for(poll_interval);
     auto view = ask_cluster(nodes, version);
     if (!view) return view.status();
@@ -88,6 +93,8 @@ Status await_drained(AnyNode& nodes, NodeState node) {
       return not_found("the cluster has no node \"" + node.name + "\" any more");
     auto now = read_node(*found);
     if (!now) return now.status();
+    known = known || now->state != "active";
+    if (!known && std::chrono::steady_clock::now() < began + known_within) continue;
     if (now->replicas != node.replicas || now->state != node.state) say(*now);
     node = *now;
   }

@@ -486,10 +486,12 @@ TEST_CASE("a question goes on from who has no replica yet to the next, until one
   // A new one has nothing yet; one that cannot be reached, or must not take part, is left out.
   placement.joining = {2};
   peer_state state = peer_of(5);
-  CHECK(turns(state) == Nodes{4, 3, 1, 2});
+  CHECK(turns(state) == Nodes{4, 3, 1, 4});
   state.links[4].remote = nullptr;
   state.links[3].problem = "an older copy of its disk";
-  CHECK(turns(state) == Nodes{1, 2, 1, 2});
+  CHECK(turns(state) == Nodes{1, 1, 1, 1});
+  state.links[1].remote = nullptr;  // then whoever there is
+  CHECK(turns(state) == Nodes{2, 2, 2, 2});
   state.links.clear();
   CHECK(turns(state) == Nodes{0, 0, 0, 0});
   CHECK(peer_of(5).reachable(8, 0) == 0);

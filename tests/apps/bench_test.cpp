@@ -349,11 +349,12 @@ TEST_CASE("a whole benchmark: the node, our index and the peers, as JSON") {
       CHECK(value.at("median").as_double() <= value.at("max").as_double());
     }
   }
-  for (const char* key : {"jade index (sq8)", "FAISS IndexHNSWFlat", "node in process, 1 client",
-                          "node over HTTP, 1 client"}) {
+  for (const char* key :
+       {"jade index (sq8)", "FAISS IndexHNSWFlat", "node in process, 1 client",
+        "node over HTTP, 1 client", "written twice more, 1 client", "fresh, 1 client"}) {
     CHECK_MESSAGE(out.at(key).is_array(), key);
   }
-  CHECK(curves == 5);
+  CHECK(curves == 7);
   CHECK(hnswlib == 1);
   CHECK(ratios >= 1);
   CHECK(out.contains("HTTP / in process, default ef, 1 client"));

@@ -70,6 +70,21 @@ TEST_CASE("who does not know of a drain yet does not say that it was taken back"
   CHECK(node({"node", "drain", "b", "--wait", "--url", first.url() + "," + second.url()}) == 0);
 }
 
+TEST_CASE("the first to be asked how a drain goes may be one that does not know of it") {
+  ScriptedServer proxy({cluster(4, "active", 2),
+                        {200, "", node_json("draining", 2), false},
+                        cluster(4, "active", 2),
+                        cluster(5, "draining", 1),
+                        cluster(6, "drained", 0)});
+  CHECK(node({"node", "drain", "b", "--wait", "--url", proxy.url()}) == 0);
+  // From then on it is.
+  ScriptedServer other({cluster(4, "active", 2),
+                        {200, "", node_json("draining", 2), false},
+                        cluster(5, "draining", 2),
+                        cluster(6, "active", 2)});
+  CHECK(node({"node", "drain", "b", "--wait", "--url", other.url()}) == 1);
+}
+
 TEST_CASE("a node that is gone when its removal is asked for again was removed") {
   ScriptedServer first({cluster(1, "drained", 0), hung_up, hung_up});
   ScriptedServer second({refusal(404, "not_found", "")});

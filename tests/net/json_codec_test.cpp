@@ -96,7 +96,7 @@ TEST_CASE("what is not known of a cluster is null") {
   DatabaseInfo database;
   database.placement.resize(2);
   database.placement[0].problems = {{7, "full"}};
-  database.placement[0].replicas = {{7, true, 12, -1}, {8, false, 3, 0.5}};
+  database.placement[0].replicas = {{7, true, 12}, {8, false, 3, 0.5}, {9, true, 0, -1, false}};
   database.placement[1].unknown = "nobody answers";
   info.databases = {database};
   TaskInfo task;
@@ -111,7 +111,7 @@ TEST_CASE("what is not known of a cluster is null") {
   CHECK(has(R"("alive":true,"state")"));
   CHECK(has(R"("alive":false,"silent_ms":1200)"));
   CHECK(has(
-      R"("vectors":0,"indexed_vectors":0,"applied_index":0,"replicas":[{"node":7,"votes":true,"log_index":12},{"node":8,"votes":false,"log_index":3,"copied":0.5}],"problems":[{"node":7,"problem":"full"}])"));
+      R"("vectors":0,"indexed_vectors":0,"applied_index":0,"replicas":[{"node":7,"votes":true,"log_index":12},{"node":8,"votes":false,"log_index":3,"copied":0.5},{"node":9,"votes":true}],"problems":[{"node":7,"problem":"full"}])"));
   CHECK(has(
       R"("vectors":null,"indexed_vectors":null,"applied_index":null,"unknown":"nobody answers")"));
   CHECK(has(R"("waiting_for":"n1")"));
