@@ -81,6 +81,13 @@ Status check_recall(const DatabaseSpec& spec, const RecallRequest& recall) {
   return check_effort(spec, recall);
 }
 
+// What a score that reaches the threshold may be. A vector's score with itself may be less than 1
+// under cosine, by what is rounded.
+float least_score(Metric metric, float threshold) {
+  constexpr float cosine_rounding = 1e-6f;
+  return metric == Metric::cosine ? threshold - cosine_rounding : threshold;
+}
+
 // All parameters of a search but its vector and its shard. `vector`: that it is for.
 ShardSearch shard_search(const DatabaseSpec& spec, uint32_t vector, const Question& asked) {
   const SearchRequest& search = asked.search;
@@ -101,7 +108,8 @@ ShardSearch shard_search(const DatabaseSpec& spec, uint32_t vector, const Questi
   // With shards by vector, whether others are to be asked depends on how many there are without it.
   if (search.score_threshold && spec.sharding != Sharding::vector) {
     out.has_threshold = true;
-    out.distance_max = distance_from_score(of.metric, *search.score_threshold);
+    out.distance_max =
+        distance_from_score(of.metric, least_score(of.metric, *search.score_threshold));
   }
   return out;
 }
@@ -389,8 +397,9 @@ Result<std::vector<SearchReply>> merge_answers(const SearchPlan& plan,
 void keep_within(std::optional<float> score_threshold, Metric metric,
                  std::vector<SearchHit>& results) {
   if (!score_threshold) return;
+  const float limit = least_score(metric, *score_threshold);
   auto first = std::find_if(results.begin(), results.end(), [&](const SearchHit& hit) {
-    return metric == Metric::l2 ? hit.score > *score_threshold : hit.score < *score_threshold;
+    return metric == Metric::l2 ? hit.score > limit : hit.score < limit;
   });
   results.erase(first, results.end());
 }

@@ -1274,6 +1274,22 @@ TEST_CASE("a search may ask for a recall, for which segments are measured") {
   CHECK(code_of(test.node->create_database(defaults)) == Code::invalid_argument);
 }
 
+TEST_CASE("a vector is within a threshold of 1 of itself, under cosine") {
+  TestNode test;
+  REQUIRE(test.node->create_database(spec_of("a", 2, Metric::cosine)).ok());
+  UpsertRequest request;
+  request.database = "a";
+  add(request, 1, {1, 1});  // whose score with itself is 0.99999994
+  add(request, 2, {1, 1.01f});
+  REQUIRE(test.node->upsert(request).ok());
+  SearchRequest search = search_of("a", {1, 1});
+  search.score_threshold = 1;
+  auto found = test.node->search(search);
+  REQUIRE(found.ok());
+  REQUIRE(found->results.size() == 1);
+  CHECK(found->results[0].id == VectorId(uint64_t{1}));
+}
+
 TEST_CASE("what searches find is known once nobody writes, without being asked for") {
   TestNode test;
   REQUIRE(test.node->create_database(spec_of("a", 16, Metric::l2)).ok());
