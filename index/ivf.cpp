@@ -35,10 +35,12 @@ class NearestCentre final : public faiss::Index {
   void add(idx_t n, const float* x) override {
     centres_.insert(centres_.end(), x, x + n * d);
     ntotal += n;
+    group();
   }
   void reset() override {
     centres_.clear();
     ntotal = 0;
+    group();
   }
   void search(idx_t n, const float* x, idx_t k, float* distances, idx_t* labels,
               const faiss::SearchParameters*) const override {
@@ -50,11 +52,29 @@ class NearestCentre final : public faiss::Index {
                  }
                });
   }
+  // Of many centres one that is nearest but for few: only those of the nearest groups are compared.
   std::pair<float, idx_t> nearest(const float* x) const {
+    using Near = std::pair<float, const std::vector<idx_t>*>;
+    thread_local std::vector<Near> near;
+    near.clear();
+    for (const Group& group : groups_) {
+      near.emplace_back(groups_.size() == 1 ? 0 : distance_(x, group.centre.data()),
+                        &group.members);
+    }
+    // In the order of the groups where they are equally near.
+    std::stable_sort(near.begin(), near.end(),
+                     [](const Near& a, const Near& b) { return a.first < b.first; });
     std::pair<float, idx_t> best(std::numeric_limits<float>::infinity(), 0);
-    for (idx_t i = 0; i < ntotal; ++i) {
-      float distance = distance_(x, centres_.data() + i * d);
-      if (distance < best.first) best = {distance, i};
+    size_t compared = 0;
+    for (const auto& [of_group, members] : near) {
+      if (compared * compared_share >= static_cast<size_t>(ntotal)) break;
+      compared += members->size();
+      for (idx_t i : *members) {
+        float distance = distance_(x, at(i));
+        if (distance < best.first || (distance == best.first && i < best.second)) {
+          best = {distance, i};
+        }
+      }
     }
     return best;
   }
@@ -62,10 +82,63 @@ class NearestCentre final : public faiss::Index {
  private:
   // So many at once are worth another thread.
   static constexpr size_t shared_rows = 64;
+  // From so many centres on they are in groups, of which those are looked into that have
+  // together one centre in so many of all.
+  static constexpr idx_t grouped_min = 256;
+  static constexpr size_t compared_share = 6;
+  static constexpr int group_rounds = 3;
+
+  struct Group {
+    std::vector<float> centre;
+    std::vector<idx_t> members;
+  };
+
+  const float* at(idx_t i) const { return centres_.data() + i * d; }
+
+  // By k-means of the centres.
+  void group() {
+    groups_.assign(1, Group());
+    if (ntotal < grouped_min) {
+      for (idx_t i = 0; i < ntotal; ++i) groups_[0].members.push_back(i);
+      return;
+    }
+    const auto count = static_cast<size_t>(std::sqrt(static_cast<double>(ntotal)));
+    groups_.resize(count);
+    for (size_t g = 0; g < count; ++g) {
+      const float* first = at(static_cast<idx_t>(g) * ntotal / static_cast<idx_t>(count));
+      groups_[g].centre.assign(first, first + d);
+    }
+    for (int round = 0; round < group_rounds; ++round) {
+      if (round > 0) set_means();
+      for (Group& group : groups_) group.members.clear();
+      for (idx_t i = 0; i < ntotal; ++i) {
+        Group* nearest = nullptr;
+        float least = std::numeric_limits<float>::infinity();
+        for (Group& group : groups_) {
+          const float distance = distance_(at(i), group.centre.data());
+          if (nearest != nullptr && !(distance < least)) continue;
+          least = distance;
+          nearest = &group;
+        }
+        nearest->members.push_back(i);
+      }
+    }
+  }
+  void set_means() {
+    for (Group& group : groups_) {
+      if (group.members.empty()) continue;
+      std::fill(group.centre.begin(), group.centre.end(), 0.0f);
+      for (idx_t i : group.members) {
+        for (int j = 0; j < d; ++j) group.centre[static_cast<size_t>(j)] += at(i)[j];
+      }
+      for (float& value : group.centre) value /= static_cast<float>(group.members.size());
+    }
+  }
 
   Workers* workers_;
   Distance distance_;
   std::vector<float> centres_;
+  std::vector<Group> groups_;
 };
 
 }  // namespace
