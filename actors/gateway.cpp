@@ -228,7 +228,9 @@ gateway_actor::behavior_type gateway(gateway_actor::stateful_pointer<gateway_sta
           self->request(master, options.create_timeout, drop)
               .then(
                   [=](const CatalogApplied& applied) {
-                    self->request(node, options.create_timeout, AwaitVersion{applied.version})
+                    // What other databases are waiting for is no concern of it.
+                    self->request(node, options.create_timeout,
+                                  AwaitVersion{applied.version, drop.name})
                         .then(
                             [=](const CatalogApplied&) mutable {
                               promise.deliver(DatabaseInfo(*was));

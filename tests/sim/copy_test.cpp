@@ -208,6 +208,23 @@ TEST_CASE(
   CHECK(machines.write(0, Machines::rows, 1));
 }
 
+TEST_CASE("a database is dropped whatever has become of the shards of others") {
+  Machines machines(1, 1, {});
+  end_damaged(machines, 0);
+  machines.start(0);
+  DatabaseSpec spec;
+  spec.name = "e";
+  spec.dimension = 2;
+  REQUIRE(machines.await<DatabaseInfo>(
+      0, [&](Api& api, auto done) { api.create_database(spec, done); },
+      [](const DatabaseInfo&) { return true; }));
+  auto ready = machines.answer_of<std::string>(0, [](Api& api, auto done) { api.ready(done); });
+  CHECK(!ready.ok());  // that of "d" cannot be opened
+  auto dropped = machines.answer_of<DatabaseInfo>(
+      0, [](Api& api, auto done) { api.drop_database("e", done); });
+  CHECK_MESSAGE(dropped.ok(), dropped.status().to_string());
+}
+
 // The process has ended after its replica's state had made room for the copy, and maybe before all
 // of it was gone.
 TEST_CASE("a state that made room for a copy is not opened again, but waits for it") {
