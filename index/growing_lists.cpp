@@ -721,14 +721,8 @@ bool GrowingLists::add_row(uint32_t row) {
   load(row, query_.values.data());
   if (!encode_added()) return false;
   if (directory_->lists() == 0) {
-    auto block = std::make_shared<Directory::Block>();
-    block->centre = query_.values;
-    block->centres = CodedVectors::make(rotated_, 7, nullptr);
-    block->centres->add(0, values);
-    block->lists.push_back(CodedVectors::make(rotated_, 4, values));
     auto first = std::make_shared<Directory>();
-    first->set_block(0, std::move(block));
-    first->lists_ = 1;
+    first->insert(CodedVectors::make(rotated_, 4, values), query_, false);
     publish(std::move(first));
   }
   // The nearest may be another one once a list has been split, and full as well.

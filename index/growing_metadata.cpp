@@ -73,11 +73,14 @@ void GrowingMetadata::extend(uint32_t rows) {
   indexed_.store(end, std::memory_order_release);
 }
 
-Selection GrowingMetadata::select(const Filter& filter, uint32_t rows) const {
+Selection GrowingMetadata::select(const Filter& filter) const {
+  // In this order: rows come, and parts with them, meanwhile.
+  const auto parts = now();
+  const uint32_t rows = segment_.rows();
   Selection out{Bitmap(rows), Bitmap(rows)};
   uint32_t end = 0;
   bool all = true;
-  for (const auto& part : *now()) {
+  for (const auto& part : *parts) {
     Selection found = part->index.select(filter);
     out.sure.add_at(part->begin, found.sure);
     out.maybe->add_at(part->begin, found.widest());

@@ -25,13 +25,13 @@ class GrowingMetadata {
   GrowingMetadata(const Segment& segment, uint32_t step);
   ~GrowingMetadata();
 
-  bool wants_extending(uint32_t rows) const { return rows - indexed() >= step_; }
+  bool wants_extending(uint32_t rows) const { return rows >= indexed() + step_; }
   // Until fewer than a step of `rows`, which can be read, are left.
   void extend(uint32_t rows);
   // How many rows, the first ones, are in it.
   uint32_t indexed() const { return indexed_.load(std::memory_order_acquire); }
-  // Of the first `rows`, at least indexed(). Those that are in no part are undecided.
-  Selection select(const Filter& filter, uint32_t rows) const;
+  // Of all rows that there are. Those that are in no part are undecided.
+  Selection select(const Filter& filter) const;
   size_t parts() const { return now()->size(); }
 
  private:

@@ -53,7 +53,6 @@ class GrowingSearch : public ListSearch {
 
  private:
   void find();
-  void probe_lists(const GrowingLists& lists, const CodedQuery& query, uint32_t count);
   // Rows in lists that a search compares without a filter, about.
   double listed_rows_wanted() const;
   // How many of the lists a search goes through; nothing where comparing what matches is cheaper.
@@ -61,7 +60,6 @@ class GrowingSearch : public ListSearch {
   void scan(uint32_t begin);
 
   const GrowingRows rows_;
-  uint32_t listed_ = 0;  // rows that are in lists
 };
 
 void GrowingSearch::find() {
@@ -71,7 +69,7 @@ void GrowingSearch::find() {
   if (listed_ == 0 || !growing->lists()->encode(distance_.query(), query)) return scan(0);
   auto probed = lists_to_probe(growing->lists()->now()->lists());
   if (!probed) return scan(0);
-  probe_lists(*growing->lists(), query, *probed);
+  search_lists(*growing->lists(), query, *probed, true);
   if (!stopped()) scan(listed_);
 }
 
@@ -94,27 +92,6 @@ std::optional<uint32_t> GrowingSearch::lists_to_probe(uint32_t lists) {
   }
   const double of_all = rows / listed_;
   return of_all > 0.5 ? lists : static_cast<uint32_t>(of_all * lists) + 1;
-}
-
-void GrowingSearch::probe_lists(const GrowingLists& lists, const CodedQuery& query,
-                                uint32_t probed) {
-  plan(SegmentPlan::probe);
-  WalkMemory& memory = WalkMemory::of_this_thread();
-  auto directory = lists.now();
-  thread_local std::vector<GrowingLists::NearList> near;
-  const float error = lists.error(query);
-  {
-    Stage stage(options_, done_.walk_ns);
-    directory->nearest(query, probed, near);
-    if (!probe(near, query, error, listed_, memory) && probed < directory->lists() && !stopped()) {
-      done_.fell_back = true;
-      probed = directory->lists();
-      directory->nearest(query, probed, near);
-      probe(near, query, error, listed_, memory);
-    }
-  }
-  done_.nprobe = probed;
-  if (!stopped()) rescore_listed(error, near, memory);
 }
 
 // From `begin` on: the distance first, as metadata costs more.

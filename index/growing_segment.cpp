@@ -98,7 +98,7 @@ void GrowingSegment::extend(const std::atomic<bool>* ended) {
 std::optional<Selection> GrowingSegment::select(const Filter& filter) const {
   filtered_ = true;
   if (metadata_.indexed() == 0) return std::nullopt;
-  return metadata_.select(filter, rows());
+  return metadata_.select(filter);
 }
 
 void GrowingSegment::extend_lists(const std::atomic<bool>* ended) {

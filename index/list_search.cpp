@@ -33,8 +33,33 @@ double ListSearch::probed_row_cost() const {
   return (3.5 + 0.005 * bytes) / (8 + 0.05 * bytes);
 }
 
+bool ListSearch::search_lists(const GrowingLists& lists, const CodedQuery& query, uint32_t count,
+                              bool widens) {
+  plan(SegmentPlan::probe);
+  WalkMemory& memory = WalkMemory::of_this_thread();
+  const auto directory = lists.now();
+  thread_local std::vector<GrowingLists::NearList> near;
+  const float error = lists.error(query);
+  done_.nprobe = count;
+  {
+    Stage stage(options_, done_.walk_ns);
+    directory->nearest(query, count, near);
+    if (!probe(near, query, error, memory)) {
+      if (!widens) return false;
+      if (count < directory->lists() && !stopped()) {
+        done_.fell_back = true;
+        done_.nprobe = directory->lists();
+        directory->nearest(query, done_.nprobe, near);
+        probe(near, query, error, memory);
+      }
+    }
+  }
+  if (!stopped()) rescore(error, near, memory);
+  return true;
+}
+
 bool ListSearch::probe(std::span<const GrowingLists::NearList> lists, const CodedQuery& query,
-                       float error, uint32_t listed, WalkMemory& memory) {
+                       float error, WalkMemory& memory) {
   constexpr float infinity = std::numeric_limits<float>::infinity();
   const float scale = distance_.format().metric() == Metric::cosine ? 2 : 1;  // by codes
   Beam& beam = memory.beam;
@@ -43,7 +68,6 @@ bool ListSearch::probe(std::span<const GrowingLists::NearList> lists, const Code
   auto worst = nearest_.worst();
   float limit = worst ? scale * *worst + error : infinity;
   LikelyRows turns[2];
-  listed_ = listed;
   looked_ = met_ = 0;
   for (size_t i = 0; i <= lists.size(); ++i) {
     // While the codes of this one are on their way from memory, those of the last.
@@ -103,8 +127,8 @@ float ListSearch::collect_likely(const LikelyRows& likely, const CodedQuery& que
   return limit;
 }
 
-void ListSearch::rescore_listed(float error, std::span<const GrowingLists::NearList> lists,
-                                const WalkMemory& memory) {
+void ListSearch::rescore(float error, std::span<const GrowingLists::NearList> lists,
+                         const WalkMemory& memory) {
   Stage stage(options_, done_.rescore_ns);
   auto candidates = memory.beam.sorted();
   const float scale = distance_.format().metric() == Metric::cosine ? 2 : 1;  // by codes

@@ -18,22 +18,28 @@ class ListSearch : public SegmentQuery {
   // What a row of a list that is probed takes, in rows that are compared by values: measured with
   // 512 and 3,136 bytes.
   double probed_row_cost() const;
-  // Collects the best of these lists by their codes, of the rows below `listed`: of those that may
-  // be by their estimates. False where they are fewer than there may be to find, or where what is
-  // nearest seems to be left out, as it has to be looked for on all its sides then.
-  bool probe(std::span<const GrowingLists::NearList> lists, const CodedQuery& query, float error,
-             uint32_t listed, WalkMemory& memory);
-  // And of these the best by their values.
-  void rescore_listed(float error, std::span<const GrowingLists::NearList> lists,
-                      const WalkMemory& memory);
+  // Finds the best of the rows in the `count` lists that are nearest, about. Where they are fewer
+  // than there may be to find, or what is nearest seems to be left out, as it has to be looked for
+  // on all its sides then: in all lists if it `widens`, else nothing, and returns false.
+  bool search_lists(const GrowingLists& lists, const CodedQuery& query, uint32_t count,
+                    bool widens);
   // The share of rows that live and match. Never 0.
   double share() const {
     return std::max(0.5, static_cast<double>(done_.matching)) / view_.visible;
   }
 
+  uint32_t listed_ = 0;  // rows that are in lists: the first ones
+
  private:
   struct LikelyRows;
 
+  // Collects the best of these lists by their codes: of those that may be by their estimates. False
+  // as search_lists().
+  bool probe(std::span<const GrowingLists::NearList> lists, const CodedQuery& query, float error,
+             WalkMemory& memory);
+  // And of these the best by their values.
+  void rescore(float error, std::span<const GrowingLists::NearList> lists,
+               const WalkMemory& memory);
   void find_likely(const GrowingLists::NearList& near, const CodedQuery& query, float limit,
                    LikelyRows& out);
   // Returns the limit from then on.
@@ -46,7 +52,6 @@ class ListSearch : public SegmentQuery {
     return matches_ != nullptr ? matches_->widest().test(row) : is_there(row);
   }
 
-  uint32_t listed_ = 0;
   // Of a sample of the rows in the lists that were probed: how many, and how many of them match.
   uint64_t looked_ = 0;
   uint64_t met_ = 0;

@@ -673,19 +673,8 @@ class SealedSearch : public ListSearch {
     }
     thread_local CodedQuery query;
     if (coded == nullptr || !coded->encode(query_, query)) return false;
-    plan(SegmentPlan::probe);
-    done_.nprobe = static_cast<uint32_t>(wide);
-    WalkMemory& memory = WalkMemory::of_this_thread();
-    auto directory = coded->now();
-    thread_local std::vector<GrowingLists::NearList> near;
-    const float error = coded->error(query);
-    {
-      Stage stage(options_, done_.walk_ns);
-      directory->nearest(query, done_.nprobe, near);
-      if (!probe(near, query, error, view_.visible, memory)) return false;
-    }
-    rescore_listed(error, near, memory);
-    return true;
+    listed_ = view_.visible;
+    return search_lists(*coded, query, static_cast<uint32_t>(wide), false);
   }
 
   const SealedSegment& segment_;

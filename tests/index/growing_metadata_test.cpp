@@ -111,7 +111,7 @@ TEST_CASE("The index of rows that come selects those that match, and is unsure o
       REQUIRE(count - index.indexed() < step);
       for (const std::string& text : filters) {
         const Filter filter = filter_of(text);
-        const Selection found = index.select(filter, count);
+        const Selection found = index.select(filter);
         REQUIRE(found.sure.size() == count);
         for (uint32_t row = 0; row < count; ++row) {
           const bool matches = filter.matches(rows.segment().metadata(row));
