@@ -16,6 +16,7 @@
 #include "index/scoring.h"
 #include "index/shard_view.h"
 #include "storage/vector_id.h"
+#include "tests/index/segments.h"
 
 namespace jade {
 namespace {
@@ -31,23 +32,10 @@ class Rows {
     segment->append(row + 1, VectorId(uint64_t{row}).key(), values.data(), metadata);
     if (extends && segment->rows() % 700 == 0) segment->extend(nullptr);
   }
-  SegmentView view() const {
-    SegmentView out;
-    out.segment = segment;
-    out.dead = dead;
-    out.dead_count = dead ? dead->count() : 0;
-    out.visible = segment->rows();
-    return out;
-  }
+  SegmentView view() const { return view_of(segment, dead); }
   std::vector<Hit> find(const std::vector<float>& query, const SearchOptions& options,
                         SegmentExplanation* explained = nullptr) const {
-    std::vector<SegmentView> views{view()};
-    std::vector<SegmentExplanation> explanations;
-    auto found =
-        search_all(views, segment->metric(), segment->dimension(), query, options, &explanations);
-    REQUIRE(found.ok());
-    if (explained != nullptr) *explained = explanations.front();
-    return found->front();
+    return hits_of(view(), query, options, explained);
   }
 
   std::shared_ptr<GrowingSegment> segment;

@@ -14,6 +14,7 @@
 #include "index/matches.h"
 #include "index/shard_view.h"
 #include "storage/vector_id.h"
+#include "tests/index/segments.h"
 
 namespace jade {
 namespace {
@@ -60,22 +61,10 @@ class Rows {
     return out;
   }
   GrowingSegment& segment() const { return *segment_; }
-  SegmentView view() const {
-    SegmentView out;
-    out.segment = segment_;
-    out.dead = dead;
-    out.dead_count = dead ? dead->count() : 0;
-    out.visible = segment_->rows();
-    return out;
-  }
+  SegmentView view() const { return view_of(segment_, dead); }
   std::vector<Hit> find(const std::vector<float>& query, const SearchOptions& options,
                         SegmentExplanation* explained = nullptr) const {
-    std::vector<SegmentView> views{view()};
-    std::vector<SegmentExplanation> explanations;
-    auto found = search_all(views, Metric::l2, dimension, query, options, &explanations);
-    REQUIRE(found.ok());
-    if (explained != nullptr) *explained = explanations.front();
-    return found->front();
+    return hits_of(view(), query, options, explained);
   }
 
   std::shared_ptr<Bitmap> dead;

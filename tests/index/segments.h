@@ -10,6 +10,7 @@
 
 #include "index/segment_builder.h"
 #include "index/segment_io.h"
+#include "index/shard_view.h"
 
 namespace jade {
 
@@ -18,6 +19,29 @@ inline BuildInput whole(std::shared_ptr<const Segment> segment,
                         std::shared_ptr<const Bitmap> dead = nullptr) {
   uint32_t rows = segment->rows();
   return {std::move(segment), std::move(dead), rows};
+}
+
+// All rows of a segment, as a search sees it.
+inline SegmentView view_of(std::shared_ptr<const Segment> segment,
+                           std::shared_ptr<const Bitmap> dead) {
+  SegmentView out;
+  out.dead_count = dead ? dead->count() : 0;
+  out.visible = segment->rows();
+  out.segment = std::move(segment);
+  out.dead = std::move(dead);
+  return out;
+}
+
+// Of one segment and one query.
+inline std::vector<Hit> hits_of(const SegmentView& view, const std::vector<float>& query,
+                                const SearchOptions& options,
+                                SegmentExplanation* explained = nullptr) {
+  std::vector<SegmentExplanation> explanations;
+  auto found = search_all({&view, 1}, view.segment->metric(), view.segment->dimension(), query,
+                          options, &explanations);
+  REQUIRE(found.ok());
+  if (explained != nullptr) *explained = explanations.front();
+  return found->front();
 }
 
 inline std::shared_ptr<const SealedSegment> built(const std::vector<BuildInput>& inputs,
