@@ -1,10 +1,12 @@
 #include "index/kernels.h"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cstring>
 
 #include "index/half.h"
+#include "storage/status.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -241,32 +243,84 @@ __attribute__((target("avx2,f16c"))) inline __m256 eight_floats(const uint8_t* b
       _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(b))));
 }
 
+// The last `count` < 16 numbers, with zeros behind them.
+template <class T>
+struct LastNumbers {
+  LastNumbers(const float* a, const T* b, size_t count) {
+    std::memcpy(of_a, a, count * sizeof(float));
+    std::memcpy(of_b, b, count * sizeof(T));
+  }
+  float of_a[16] = {};
+  T of_b[16] = {};
+};
+
+// The sums of l2_avx512() and ip_avx512() in halves, added up in the same order, so that both
+// levels give the same.
+struct Sums {
+  __m256 sum0_low, sum0_high, sum1_low, sum1_high;
+};
+__attribute__((target("avx2,fma"))) inline float total_of(const Sums& sums) {
+  return horizontal_sum(_mm256_add_ps(_mm256_add_ps(sums.sum0_low, sums.sum1_low),
+                                      _mm256_add_ps(sums.sum0_high, sums.sum1_high)));
+}
+
+template <class T>
+__attribute__((target("avx2,fma,f16c"), always_inline)) inline void add_squares(const float* a,
+                                                                                const T* b,
+                                                                                __m256& low,
+                                                                                __m256& high) {
+  const __m256 x = _mm256_sub_ps(_mm256_loadu_ps(a), eight_floats(b));
+  const __m256 y = _mm256_sub_ps(_mm256_loadu_ps(a + 8), eight_floats(b + 8));
+  low = _mm256_fmadd_ps(x, x, low);
+  high = _mm256_fmadd_ps(y, y, high);
+}
+template <class T>
+__attribute__((target("avx2,fma,f16c"), always_inline)) inline void add_products(const float* a,
+                                                                                 const T* b,
+                                                                                 __m256& low,
+                                                                                 __m256& high) {
+  low = _mm256_fmadd_ps(_mm256_loadu_ps(a), eight_floats(b), low);
+  high = _mm256_fmadd_ps(_mm256_loadu_ps(a + 8), eight_floats(b + 8), high);
+}
+
 template <class T>
 __attribute__((target("avx2,fma,f16c"))) float l2_avx2(const float* a, const T* b, size_t d) {
-  __m256 sum0 = _mm256_setzero_ps(), sum1 = _mm256_setzero_ps();
+  const __m256 zero = _mm256_setzero_ps();
+  Sums sums{zero, zero, zero, zero};
   size_t i = 0;
-  for (; i + 16 <= d; i += 16) {
-    __m256 x = _mm256_sub_ps(_mm256_loadu_ps(a + i), eight_floats(b + i));
-    __m256 y = _mm256_sub_ps(_mm256_loadu_ps(a + i + 8), eight_floats(b + i + 8));
-    sum0 = _mm256_fmadd_ps(x, x, sum0);
-    sum1 = _mm256_fmadd_ps(y, y, sum1);
+  for (; i + 32 <= d; i += 32) {
+    add_squares(a + i, b + i, sums.sum0_low, sums.sum0_high);
+    add_squares(a + i + 16, b + i + 16, sums.sum1_low, sums.sum1_high);
   }
-  float sum = horizontal_sum(_mm256_add_ps(sum0, sum1));
-  for (; i < d; ++i) sum += (a[i] - value_of(b[i])) * (a[i] - value_of(b[i]));
-  return sum;
+  if (i + 16 <= d) {
+    add_squares(a + i, b + i, sums.sum0_low, sums.sum0_high);
+    i += 16;
+  }
+  if (i < d) {
+    const LastNumbers<T> last(a + i, b + i, d - i);
+    add_squares(last.of_a, last.of_b, sums.sum1_low, sums.sum1_high);
+  }
+  return total_of(sums);
 }
 
 template <class T>
 __attribute__((target("avx2,fma,f16c"))) float ip_avx2(const float* a, const T* b, size_t d) {
-  __m256 sum0 = _mm256_setzero_ps(), sum1 = _mm256_setzero_ps();
+  const __m256 zero = _mm256_setzero_ps();
+  Sums sums{zero, zero, zero, zero};
   size_t i = 0;
-  for (; i + 16 <= d; i += 16) {
-    sum0 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i), eight_floats(b + i), sum0);
-    sum1 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 8), eight_floats(b + i + 8), sum1);
+  for (; i + 32 <= d; i += 32) {
+    add_products(a + i, b + i, sums.sum0_low, sums.sum0_high);
+    add_products(a + i + 16, b + i + 16, sums.sum1_low, sums.sum1_high);
   }
-  float sum = horizontal_sum(_mm256_add_ps(sum0, sum1));
-  for (; i < d; ++i) sum += a[i] * value_of(b[i]);
-  return sum;
+  if (i + 16 <= d) {
+    add_products(a + i, b + i, sums.sum0_low, sums.sum0_high);
+    i += 16;
+  }
+  if (i < d) {
+    const LastNumbers<T> last(a + i, b + i, d - i);
+    add_products(last.of_a, last.of_b, sums.sum1_low, sums.sum1_high);
+  }
+  return total_of(sums);
 }
 
 // Sixteen numbers of b as floats.
@@ -766,14 +820,31 @@ const Kernels* kernels_at(SimdLevel level) {
   return nullptr;
 }
 
-const Kernels& kernels() {
-  static const Kernels* const best = [] {
-    for (SimdLevel level : {SimdLevel::avx512, SimdLevel::avx2}) {
-      if (const Kernels* found = kernels_at(level)) return found;
-    }
-    return kernels_at(SimdLevel::portable);
-  }();
-  return *best;
+namespace {
+
+const Kernels* best_kernels() {
+  for (SimdLevel level : {SimdLevel::avx512, SimdLevel::avx2}) {
+    if (const Kernels* found = kernels_at(level)) return found;
+  }
+  return kernels_at(SimdLevel::portable);
 }
+
+// Set once, but by tests.
+std::atomic<const Kernels*>& kernels_in_use() {
+  static std::atomic<const Kernels*> in_use{best_kernels()};
+  return in_use;
+}
+
+}  // namespace
+
+const Kernels& kernels() { return *kernels_in_use().load(std::memory_order_relaxed); }
+
+OtherKernels::OtherKernels(SimdLevel level) : before_(&kernels()) {
+  const Kernels* other = kernels_at(level);
+  JADE_ASSERT(other != nullptr);
+  kernels_in_use() = other;
+}
+
+OtherKernels::~OtherKernels() { kernels_in_use() = before_; }
 
 }  // namespace jade

@@ -11,8 +11,9 @@ namespace jade {
 enum class SimdLevel : uint8_t { portable, avx2, avx512 };
 std::string_view to_string(SimdLevel level);
 
-// The results of two levels may differ in the last bits: the order of additions
-// differs. `d` floats each; no alignment needed.
+// Sums of floats are the same at the levels avx2 and avx512, bit for bit, and may differ in the
+// last bits from those of portable, which rounds each product. `d` floats each; no alignment
+// needed.
 struct Kernels {
   SimdLevel level;
   float (*l2_squared)(const float* a, const float* b, size_t d);
@@ -64,5 +65,18 @@ struct Kernels {
 const Kernels& kernels();
 // Those of `level`; null where the processor lacks it.
 const Kernels* kernels_at(SimdLevel level);
+
+// While it lives, whatever is made uses the kernels of this level, which the processor has: for
+// tests of what is to be the same at every level.
+class OtherKernels {
+ public:
+  explicit OtherKernels(SimdLevel level);
+  ~OtherKernels();
+  OtherKernels(const OtherKernels&) = delete;
+  OtherKernels& operator=(const OtherKernels&) = delete;
+
+ private:
+  const Kernels* before_;
+};
 
 }  // namespace jade

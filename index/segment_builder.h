@@ -40,8 +40,9 @@ inline constexpr uint64_t auto_flat_bytes = 4u << 20;
 // its graph is copied and only the rows of the others are added. Its dead rows stay
 // then, to be walked through: mark them dead in the result, by find().
 //
-// Equal inputs and seeds give segments that serialise to equal bytes, on processors
-// with the same kernels, however many workers there are. Runs in the calling thread; graphs,
+// Equal inputs and seeds give segments that serialise to equal bytes, however many workers there
+// are, on all processors with AVX2. Those without may link rows differently that codes cannot tell
+// apart, which are compared by their values. Runs in the calling thread; graphs,
 // lists and codes, which take nearly all of the time, also in those of options.workers.
 //
 // Vectors go to store_vectors one by one, and are read again in their order: besides what

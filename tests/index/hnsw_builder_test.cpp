@@ -12,6 +12,7 @@
 
 #include "index/calibration.h"
 #include "index/growing_segment.h"
+#include "index/kernels.h"
 #include "index/product_codes.h"
 #include "index/segment_builder.h"
 #include "index/segment_io.h"
@@ -129,45 +130,75 @@ TEST_CASE("Of rows that are equal many are found, and those that are not among t
   }
 }
 
+// Of each kind, no more rows than it needs, as these are many builds.
+struct BuildCase {
+  Metric metric;
+  Datatype datatype;
+  Quantization quantization;
+  IndexKind kind;
+  float width;  // tiny: rows that codes cannot tell apart are linked by their values
+};
+const BuildCase build_cases[] = {
+    {Metric::l2, Datatype::float32, Quantization::sq8, IndexKind::hnsw, 1},
+    {Metric::cosine, Datatype::float32, Quantization::sq4, IndexKind::hnsw, 1},
+    {Metric::dot, Datatype::float16, Quantization::rabitq, IndexKind::hnsw, 1},
+    {Metric::l2, Datatype::uint8, Quantization::none, IndexKind::hnsw, 1},
+    {Metric::l2, Datatype::float32, Quantization::pq, IndexKind::hnsw, 1},
+    {Metric::l2, Datatype::float16, Quantization::sq8, IndexKind::hnsw, 1e-2f},
+    {Metric::dot, Datatype::float32, Quantization::sq8, IndexKind::hnsw, 1e-4f},
+    {Metric::l2, Datatype::float32, Quantization::sq8, IndexKind::ivf, 1},
+    {Metric::l2, Datatype::uint8, Quantization::sq8, IndexKind::ivf, 1}};
+
+// Of a segment of so many rows, and of what it becomes with 400 more.
+struct BuiltBytes {
+  std::string alone, merged;
+};
+BuiltBytes built_bytes(const BuildCase& one, Workers* workers) {
+  const uint32_t n = one.quantization == Quantization::pq ? ProductCodes::rows_min : 2500;
+  auto rows = clustered(n, 24, one.metric, 40, one.datatype, one.width);
+  auto more = clustered(400, 24, one.metric, 3, one.datatype, one.width);
+  BuildOptions options = options_for(rows, workers);
+  options.index.quantization = one.quantization;
+  options.index.kind = one.kind;
+  auto alone = built({whole(rows)}, options);
+  // A merge goes on with the graph that there is.
+  return {bytes_of(*alone), bytes_of(*built({whole(alone), whole(more)}, options))};
+}
+
 TEST_CASE("However many threads build a segment, it is the same byte for byte") {
   WorkerPool two(2), seven(7);
-  struct Case {
-    Metric metric;
-    Datatype datatype;
-    Quantization quantization;
-    IndexKind kind;
-    float width;  // tiny: rows that codes cannot tell apart are linked by their values
-  };
-  for (const Case& one :
-       {Case{Metric::l2, Datatype::float32, Quantization::sq8, IndexKind::hnsw, 1},
-        {Metric::cosine, Datatype::float32, Quantization::sq4, IndexKind::hnsw, 1},
-        {Metric::dot, Datatype::float16, Quantization::rabitq, IndexKind::hnsw, 1},
-        {Metric::l2, Datatype::uint8, Quantization::none, IndexKind::hnsw, 1},
-        {Metric::l2, Datatype::float32, Quantization::pq, IndexKind::hnsw, 1},
-        {Metric::l2, Datatype::float16, Quantization::sq8, IndexKind::hnsw, 1e-2f},
-        {Metric::dot, Datatype::float32, Quantization::sq8, IndexKind::hnsw, 1e-4f},
-        {Metric::l2, Datatype::float32, Quantization::sq8, IndexKind::ivf, 1},
-        {Metric::l2, Datatype::uint8, Quantization::sq8, IndexKind::ivf, 1}}) {
+  for (const BuildCase& one : build_cases) {
     CAPTURE(to_string(one.metric));
     CAPTURE(to_string(one.datatype));
     CAPTURE(to_string(one.quantization));
     CAPTURE(to_string(one.kind));
-    // No more than they need, as these are many builds.
-    const uint32_t n = one.quantization == Quantization::pq ? ProductCodes::rows_min : 2500;
-    auto rows = clustered(n, 24, one.metric, 40, one.datatype, one.width);
-    auto more = clustered(400, 24, one.metric, 3, one.datatype, one.width);
-    BuildOptions options = options_for(rows);
-    options.index.quantization = one.quantization;
-    options.index.kind = one.kind;
-    auto alone = built({whole(rows)}, options);
-    std::string bytes = bytes_of(*alone);
-    // A merge goes on with the graph that there is.
-    std::string merged = bytes_of(*built({whole(alone), whole(more)}, options));
+    const BuiltBytes expected = built_bytes(one, nullptr);
     for (WorkerPool* pool : {&two, &seven}) {
       CAPTURE(pool->count());
-      options.workers = pool;
-      CHECK(bytes_of(*built({whole(rows)}, options)) == bytes);
-      CHECK(bytes_of(*built({whole(alone), whole(more)}, options)) == merged);
+      const BuiltBytes bytes = built_bytes(one, pool);
+      CHECK((bytes.alone == expected.alone));
+      CHECK((bytes.merged == expected.merged));
+    }
+  }
+}
+
+TEST_CASE("Whatever kernels a processor has, segments are the same byte for byte") {
+  for (const BuildCase& one : build_cases) {
+    CAPTURE(to_string(one.metric));
+    CAPTURE(to_string(one.datatype));
+    CAPTURE(to_string(one.quantization));
+    CAPTURE(to_string(one.kind));
+    CAPTURE(one.width);
+    const BuiltBytes expected = built_bytes(one, nullptr);
+    for (SimdLevel level : {SimdLevel::portable, SimdLevel::avx2, SimdLevel::avx512}) {
+      // Values are compared by sums that only processors with AVX2 agree in.
+      const bool by_values = one.width < 1e-3f;
+      if (kernels_at(level) == nullptr || (by_values && level == SimdLevel::portable)) continue;
+      CAPTURE(to_string(level));
+      OtherKernels other(level);
+      const BuiltBytes bytes = built_bytes(one, nullptr);
+      CHECK((bytes.alone == expected.alone));
+      CHECK((bytes.merged == expected.merged));
     }
   }
 }

@@ -88,6 +88,37 @@ struct Sums {
 
 }  // namespace
 
+TEST_CASE("Sums of floats are the same, bit for bit, with AVX2 and with AVX-512") {
+  const Kernels* narrow = kernels_at(SimdLevel::avx2);
+  const Kernels* wide = kernels_at(SimdLevel::avx512);
+  if (narrow == nullptr || wide == nullptr) return;
+  std::mt19937 random(7);
+  std::normal_distribution<float> normal;
+  for (size_t d : some_dimensions()) {
+    CAPTURE(d);
+    std::vector<float> a(d), b(d);
+    std::vector<uint16_t> halves(d);
+    std::vector<uint8_t> bytes(d);
+    for (size_t i = 0; i < d; ++i) {
+      a[i] = normal(random);
+      b[i] = normal(random);
+      halves[i] = float_to_half(b[i]);
+      bytes[i] = static_cast<uint8_t>(random());
+    }
+    CHECK(narrow->l2_squared(a.data(), b.data(), d) == wide->l2_squared(a.data(), b.data(), d));
+    CHECK(narrow->inner_product(a.data(), b.data(), d) ==
+          wide->inner_product(a.data(), b.data(), d));
+    CHECK(narrow->l2_squared_f16(a.data(), halves.data(), d) ==
+          wide->l2_squared_f16(a.data(), halves.data(), d));
+    CHECK(narrow->inner_product_f16(a.data(), halves.data(), d) ==
+          wide->inner_product_f16(a.data(), halves.data(), d));
+    CHECK(narrow->l2_squared_f32_u8(a.data(), bytes.data(), d) ==
+          wide->l2_squared_f32_u8(a.data(), bytes.data(), d));
+    CHECK(narrow->inner_product_f32_u8(a.data(), bytes.data(), d) ==
+          wide->inner_product_f32_u8(a.data(), bytes.data(), d));
+  }
+}
+
 TEST_CASE("Every level of kernels of float16 and uint8 agrees with sums in double") {
   std::mt19937 random(6);
   std::normal_distribution<float> normal;
