@@ -271,10 +271,6 @@ class NodeBench {
     if (!written.ok()) return written.status();
     JADE_RETURN_IF_ERROR(node_->wait_until_indexed("vectors"));
     const Footprint now = footprint();
-    report_.fact("memory / that after the import",
-                 (now.memory - empty.memory) / (imported.memory - empty.memory), "times");
-    report_.fact("on disk / that after the import",
-                 (now.disk - empty.disk) / (imported.disk - empty.disk), "times");
     auto created = node_->create_database(spec_of("fresh"));
     if (!created.ok()) return created.status();
     written = write("fresh", false, UINT64_MAX);
@@ -293,7 +289,19 @@ class NodeBench {
       report_.ratio(key, rate_ratio(curves[0].points[i], curves[1].points[i]),
                     "times the queries/s");
     }
-    auto dropped = node_->drop_database("fresh");
+    // In the same process, whose block cache is as full by then: of the first import it was empty.
+    auto dropped = node_->drop_database("vectors");
+    if (!dropped.ok()) return dropped.status();
+    const Footprint fresh = footprint();
+    auto compare = [&](const std::string& what, double Footprint::*of) {
+      const double more = now.*of - empty.*of;
+      report_.fact(what + " / fresh", more / (fresh.*of - empty.*of), "times");
+      report_.fact(what + " / that after the first import", more / (imported.*of - empty.*of),
+                   "times");
+    };
+    compare("memory, written twice more", &Footprint::memory);
+    compare("on disk, written twice more", &Footprint::disk);
+    dropped = node_->drop_database("fresh");
     return dropped.ok() ? Status() : dropped.status();
   }
 
