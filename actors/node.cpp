@@ -131,6 +131,11 @@ Result<std::unique_ptr<NodeRuntime>> NodeRuntime::start(caf::actor_system& syste
   node->directory_ = std::move(*directory);
   DataDirectory::Identity identity = node->directory_->identity();
   config.node_id = identity.node_id;
+  if (!fresh.cluster_id.empty() && identity.cluster_id == fresh.cluster_id) {
+    // Whoever has lost the directory of a member learns of it here first.
+    seams.log(LogLevel::info, "node",
+              "the data directory is new: this node founds cluster " + fresh.cluster_id);
+  }
 
   auto context = std::make_shared<NodeContext>();
   context->membership = std::make_shared<Membership>(

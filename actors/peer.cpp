@@ -25,6 +25,7 @@ constexpr uint64_t announce_interval_ms = 2000;
 constexpr uint64_t ping_interval_ms = 500;
 constexpr uint64_t ask_interval_ms = 1000;
 constexpr size_t reported_max = 100;  // replicas that do not serve
+constexpr size_t strangers_max = 16;  // clusters
 constexpr uint64_t join_interval_ms = 1000;
 constexpr uint64_t check_interval_ms = 1000;
 constexpr size_t held_max = 256;  // Raft messages, while their sender is asked
@@ -160,6 +161,8 @@ void link_up(peer_pointer self, uint64_t node, const peer_actor& remote) {
     link_lost(self, node);
   }
   link.remote = remote;
+  link.failure.clear();
+  link.problem.clear();
   link.ping_ms = now_ms(self) + ping_interval_ms;
   self->monitor(remote);
 }
@@ -244,8 +247,10 @@ void connect_to(peer_pointer self, uint64_t node) {
                 return;
               }
               refused.failure = status.message();
-              self->state.context->say(LogLevel::error, "peer",
-                                       "node at " + address + ": " + status.message());
+              refused.problem = "at " + address + ": " + status.message();
+              self->state.context->say(
+                  LogLevel::error, "peer",
+                  self->state.title(node) + ", at " + address + ": " + status.message());
             });
   });
 }
@@ -309,6 +314,27 @@ Status check_hello(const Hello& hello, const std::string& cluster_id) {
   if (hello.cluster_id.empty() || cluster_id.empty() || hello.cluster_id == cluster_id) return {};
   return Status(Code::failed_precondition, "it belongs to cluster " + cluster_id +
                                                ", and this node to cluster " + hello.cluster_id);
+}
+
+bool is_cluster_id(const std::string& text) {
+  return text.size() == 32 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
+}
+
+// A node that takes this one for a member of its cluster.
+void note_stranger(peer_pointer self, const Hello& hello) {
+  peer_state& state = self->state;
+  const std::string own = state.context->membership->cluster_id();
+  if (hello.protocol != cluster_protocol || own.empty()) return;
+  const bool noted = !is_cluster_id(hello.cluster_id) || state.strangers.size() >= strangers_max ||
+                     !state.strangers.insert(hello.cluster_id).second;
+  if (noted) return;
+  state.context->say(
+      LogLevel::warning, "peer",
+      "a node of cluster " + hello.cluster_id + " calls this node, which is one of cluster " + own +
+          ". If its data directory was lost, it has founded a cluster of its own: to bring it "
+          "back, "
+          "empty the directory, remove the node from cluster " +
+          hello.cluster_id + " and start it with --join and the address of a member");
 }
 
 // Whom to connect to. The others are let be once they are gone.
@@ -850,6 +876,7 @@ peer_actor::behavior_type peer(peer_pointer self, NodeContextPtr context) {
       [self](const Hello& hello) -> caf::result<HelloReply> {
         const std::string& cluster_id = self->state.context->membership->cluster_id();
         Status status = check_hello(hello, cluster_id);
+        if (!status.ok()) note_stranger(self, hello);
         if (status.ok()) status = self->state.check_asker(hello.cluster_id, hello.node);
         if (!status.ok()) return to_error(status);
         return HelloReply{cluster_id, self->state.id()};

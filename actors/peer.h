@@ -80,10 +80,11 @@ struct peer_state {
   Timers timers;        // run at each tick
   uint64_t random = 0;  // state of the generator
   bool joining = false;
-  size_t next_join = 0;       // of the addresses to join by
-  std::string join_target;    // a member is dialling this one; "": none
-  uint64_t join_ms = 0;       // when to try again
-  std::string join_failure;   // said already
+  size_t next_join = 0;             // of the addresses to join by
+  std::string join_target;          // a member is dialling this one; "": none
+  uint64_t join_ms = 0;             // when to try again
+  std::string join_failure;         // said already
+  std::set<std::string> strangers;  // clusters whose nodes have called, said already
   bool join_checked = false;  // that those to join by are of this cluster, or that they are not
   std::string out_of_touch;   // said to the node already
   uint64_t announce_ms = 0;

@@ -39,6 +39,7 @@ shard_state::~shard_state() {
   if (front) context->fronts->remove(group, front);
   if (raft) raft->close();
   if (replica) replica->cancel_builds();
+  queued.abandon();
 }
 
 uint64_t shard_state::raft_now_ms() { return now_ms(self); }
@@ -211,13 +212,21 @@ void shard_state::plan_maintenance() {
   raft->propose(*command, [this](Result<uint64_t>) { maintenance_proposed = false; });
 }
 
+BlockingTask shard_state::for_builder(std::function<Status()> work) {
+  return BlockingTask{queued.add(std::move(work))};
+}
+
+blocking_actor shard_state::builder() const {
+  return context->builders[group % context->builders.size()];
+}
+
 void shard_state::start_build() {
   if (building || now_ms(self) < build_at_ms) return;
   auto job = replica->next_build();
   if (!job) return;
   building = true;
-  const auto& builders = context->builders;
-  self->request(builders[group % builders.size()], caf::infinite, BlockingTask{job->run})
+  auto work = for_builder(std::exchange(job->run, nullptr));
+  self->request(builder(), caf::infinite, std::move(work))
       .then(
           [this, job = *job](const TaskDone& done) {
             building = false;
@@ -234,9 +243,7 @@ void shard_state::start_build() {
               if (give_back) give_back();
               return tidied;
             };
-            self->request(context->builders[group % context->builders.size()], caf::infinite,
-                          BlockingTask{tidy})
-                .then([](const TaskDone&) {});
+            self->request(builder(), caf::infinite, for_builder(tidy)).then([](const TaskDone&) {});
             after_event();
           },
           [this](const caf::error& error) {
@@ -289,8 +296,7 @@ void shard_state::calibrate(uint32_t k) {
     }
     return first;
   };
-  const auto& builders = context->builders;
-  self->request(builders[group % builders.size()], caf::infinite, BlockingTask{measure})
+  self->request(builder(), caf::infinite, for_builder(measure))
       .then([this](const TaskDone& done) { calibrated(done.status); },
             [this](const caf::error& error) { calibrated(to_status(error)); });
 }
@@ -1053,10 +1059,14 @@ shard_actor::behavior_type shard(shard_pointer self, NodeContextPtr context, nod
           shard.vector_home->abandon(unavailable("the shard is closing; try again"));
         }
         shard.replica->cancel_builds();
+        shard.queued.abandon();
         *shard.ended = true;
         // A clean stop leaves nothing to replay.
         auto promise = self->make_response_promise<Stopped>();
         auto finish = [self, promise]() mutable {
+          // Whoever waits for it may remove the files.
+          self->state.transfers.clear();
+          self->state.replica.reset();
           promise.deliver(Stopped{});
           self->quit();
         };

@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 
+#include "actors/abandonable.h"
 #include "actors/node.h"
 #include "actors/raft_host.h"
 #include "actors/shard_front.h"
@@ -57,6 +58,8 @@ struct shard_state : public RaftDriver {
   uint64_t calibrate_at_ms = 0;  // not before, as it failed
   // What runs elsewhere for this actor is of no use any more.
   std::shared_ptr<std::atomic<bool>> ended = std::make_shared<std::atomic<bool>>(false);
+  // Of builders, which have their queues: none of it must keep the stores open for long.
+  AbandonableWork queued;
   bool maintenance_proposed = false;
   bool behind = false;   // said that the log cannot be continued from here
   bool damaged = false;  // said that reading has met damage in the records
@@ -98,6 +101,9 @@ struct shard_state : public RaftDriver {
   void write(std::string command, std::function<void(Result<ShardWritten>)> done);
   void plan_maintenance();
   void start_build();
+  // By the builder of this shard.
+  BlockingTask for_builder(std::function<Status()> work);
+  blocking_actor builder() const;
   // Has rows that wait for an index put into lists, while somebody searches.
   void start_listing();
   bool lists_lag() const;

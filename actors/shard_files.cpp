@@ -31,12 +31,15 @@ std::string mark_path(const NodeContext& context, uint64_t group) {
 // own, and would delete those that take their place.
 Status check_closed(const NodeContext& context, uint64_t group) {
   leveldb::Env* env = context.seams.env;
-  const std::string data = data_directory(directory_of(context, group));
-  if (!env->FileExists(data)) return {};
-  leveldb::FileLock* lock = nullptr;
-  leveldb::Status locked = env->LockFile(data + "/LOCK", &lock);
-  if (!locked.ok()) return unavailable(data + " is still in use: " + locked.ToString());
-  return from_leveldb(env->UnlockFile(lock), "unlocking " + data);
+  const std::string dir = directory_of(context, group);
+  for (const std::string& store : {data_directory(dir), segments_directory(dir)}) {
+    if (!env->FileExists(store)) continue;
+    leveldb::FileLock* lock = nullptr;
+    leveldb::Status locked = env->LockFile(store + "/LOCK", &lock);
+    if (!locked.ok()) return unavailable(store + " is still in use: " + locked.ToString());
+    JADE_RETURN_IF_ERROR(from_leveldb(env->UnlockFile(lock), "unlocking " + store));
+  }
+  return {};
 }
 
 Status remove_state(const NodeContext& context, uint64_t group) {
@@ -126,6 +129,7 @@ bool is_spent(const NodeContext& context, uint64_t group) {
 }
 
 Status remove_shard(const NodeContext& context, uint64_t group) {
+  JADE_RETURN_IF_ERROR(check_closed(context, group));
   JADE_RETURN_IF_ERROR(
       remove_tree(context.seams.env, shard_directory(context.config.data_dir, group)));
   return context.log->remove_group(group);

@@ -47,7 +47,8 @@ Result<bool> make_room(const NodeContext& context, uint64_t group);
 // Whether it was, and nothing has taken its place since: then only a copy may be opened.
 bool is_spent(const NodeContext& context, uint64_t group);
 
-// Deletes a shard's files and log. It must not be open.
+// Deletes a shard's files and log. unavailable while somebody has them open, as a search may that
+// has begun before the shard ended.
 Status remove_shard(const NodeContext& context, uint64_t group);
 // Raft groups that have a directory.
 std::set<uint64_t> shards_on_disk(leveldb::Env* env, const std::string& data_dir);

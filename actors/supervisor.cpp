@@ -85,6 +85,11 @@ ShardReplica::Options replica_options(const NodeContext& context, const Database
   return options;
 }
 
+// It was given up.
+bool is_ending(const HostedShard& shard) {
+  return shard.state == HostedShard::State::stopping || shard.state == HostedShard::State::closing;
+}
+
 }  // namespace
 
 supervisor_state::~supervisor_state() {
@@ -340,7 +345,7 @@ void supervisor_state::opened(uint64_t group) {
 
 void supervisor_state::fail(uint64_t group, Status status) {
   auto found = shards.find(group);
-  if (found == shards.end() || found->second.state == HostedShard::State::stopping) return;
+  if (found == shards.end() || is_ending(found->second)) return;
   HostedShard& shard = found->second;
   // Said once: a shard whose disk stays full would fill the log too.
   if (shard.failure.code() != status.code()) {
@@ -369,7 +374,7 @@ bool supervisor_state::is_joining(uint64_t group) const {
 void supervisor_state::replace(uint64_t group) {
   if (!refused.ok()) return;
   auto found = shards.find(group);
-  if (found == shards.end() || found->second.state == HostedShard::State::stopping) return;
+  if (found == shards.end() || is_ending(found->second)) return;
   HostedShard& shard = found->second;
   if (shard.asking) return;
   const bool goes_on = shard.state == HostedShard::State::replacing && shard.copy;
@@ -517,7 +522,7 @@ void supervisor_state::remove_drained(uint64_t group) {
   self->request(context->opener, caf::infinite, BlockingTask{[context = context, group] {
                   Status status = remove_shard(*context, group);
                   if (context->seams.give_memory_back) context->seams.give_memory_back();
-                  if (!status.ok()) {
+                  if (!status.ok() && status.code() != Code::unavailable) {
                     // Tried again when the node starts.
                     context->say(LogLevel::warning, "node",
                                  "shard " + std::to_string(group) +
@@ -525,10 +530,16 @@ void supervisor_state::remove_drained(uint64_t group) {
                   }
                   return status;
                 }})
-      .then([this, group](const TaskDone&) {
+      .then([this, group](const TaskDone& done) {
         // It may have been given back meanwhile.
         auto found = shards.find(group);
-        if (found != shards.end() && found->second.state == HostedShard::State::stopping) {
+        if (found != shards.end() && is_ending(found->second)) {
+          if (done.status.code() == Code::unavailable) {
+            // Until a later tick.
+            found->second.state = HostedShard::State::closing;
+            found->second.actor = nullptr;
+            return changed();
+          }
           shards.erase(found);
         }
         bool wanted = groups_here(*map, context->config.node_id).count(group) > 0;
@@ -577,6 +588,7 @@ bool supervisor_state::settled(const AwaitVersion& await) const {
   if (map->nodes.count(context->config.node_id) == 0) return false;
   for (const auto& [group, shard] : shards) {
     const DatabaseEntry* entry = map->owner_of(group);
+    if (shard.state == HostedShard::State::closing && entry == nullptr) continue;
     if (!await.database.empty() && entry != nullptr && entry->spec.name != await.database) continue;
     if (is_joining(group)) continue;
     if (shard.state != HostedShard::State::serving && shard.state != HostedShard::State::failed) {
@@ -704,6 +716,9 @@ std::map<uint64_t, std::string> supervisor_state::problems() const {
   std::map<uint64_t, std::string> out;
   for (const auto& [group, shard] : shards) {
     if (shard.state == HostedShard::State::failed) out[group] = shard.failure.to_string();
+    if (shard.state == HostedShard::State::closing) {
+      out[group] = "its replica of before is open until what has begun there ends";
+    }
     if (shard.actor && !shard.trouble.empty()) out[group] = shard.trouble;
     if (shard.state != HostedShard::State::replacing) continue;
     out[group] = "it is being copied from another node";
@@ -825,6 +840,7 @@ node_actor::behavior_type supervisor(node_actor::stateful_pointer<supervisor_sta
         if (std::exchange(state.trouble_changed, false)) state.changed();
         for (auto& [group, shard] : state.shards) {
           if (shard.state == HostedShard::State::serving) state.look_after(group);
+          if (shard.state == HostedShard::State::closing) state.remove(group);
           // A damaged replica is copied from another; alone, it stays as it is, for a
           // person to mend.
           bool failed = shard.state == HostedShard::State::failed;

@@ -17,11 +17,12 @@ namespace jade {
 //                        │  ▲           │             │
 //                        ▼  │ backoff   ▼             ▼
 //                       failed ◄──────────────────────┘
-//   (map drops it) ──► stopping ──► removed from disk
+//   (map drops it) ──► stopping ──► closing, while somebody has it open ──► removed from disk
+//   (map names it again before that) ──► opening, after that
 //   (its log cannot be continued, its state is damaged and others have it, or it has
 //    missed the split that makes it) ──► replacing ──► opening
 struct HostedShard {
-  enum class State { opening, catching_up, serving, failed, replacing, stopping };
+  enum class State { opening, catching_up, serving, failed, replacing, stopping, closing };
   State state = State::opening;
   shard_actor actor;
   Status failure;

@@ -139,7 +139,7 @@ std::string alive_text(const json::value& node) {
   if (!alive->is_bool()) return text_of(*alive);
   if (!is_lost(node)) return "alive";
   std::string silent = seconds_text(node, "silent_ms");
-  return silent.empty() ? "lost" : "lost (" + silent + ")";
+  return silent.empty() ? "not heard of yet" : "lost (" + silent + ")";
 }
 
 std::string roles_text(const json::value& node) {

@@ -33,10 +33,10 @@ TEST_CASE("a cluster reads as tables") {
         "-------  ------  ---------------\n"
         "c1       b                     7\n"
         "\n"
-        "node  id  address      is     roles\n"
-        "----  --  -----------  -----  -------------\n"
-        "a      1  127.0.0.1:1  lost   data\n"
-        "b      2  127.0.0.1:2  alive  catalog, data\n"
+        "node  id  address      is                roles\n"
+        "----  --  -----------  ----------------  -------------\n"
+        "a      1  127.0.0.1:1  not heard of yet  data\n"
+        "b      2  127.0.0.1:2  alive             catalog, data\n"
         "\n"
         "database  shard  vectors  leader  replicas\n"
         "--------  -----  -------  ------  -----------\n"
@@ -94,13 +94,14 @@ TEST_CASE("who votes on the catalog is shown, and that it hangs on one disk") {
 TEST_CASE("why a node must not take part is shown where there is one") {
   std::string text = report(R"({"cluster_id":"c1","master":1,"catalog_version":7,"nodes":[
       {"id":1,"name":"a","address":"h:1","roles":["data"],"alive":true},
-      {"id":2,"name":"b","address":"h:2","roles":["data"],"alive":false,"problem":"too old"}],
+      {"id":2,"name":"b","address":"h:2","roles":["data"],"alive":false,"silent_ms":2000,
+       "problem":"too old"}],
       "databases":[]})");
   CHECK(contains(text,
-                 "node  id  address  is     roles  problem\n"
-                 "----  --  -------  -----  -----  -------\n"
-                 "a      1  h:1      alive  data   -\n"
-                 "b      2  h:2      lost   data   too old\n"));
+                 "node  id  address  is          roles  problem\n"
+                 "----  --  -------  ----------  -----  -------\n"
+                 "a      1  h:1      alive       data   -\n"
+                 "b      2  h:2      lost (2 s)  data   too old\n"));
 }
 
 TEST_CASE("a shard whose replicas fail says so, and what is not known is not shown as none") {

@@ -53,6 +53,7 @@ struct BuildingNode {
   SegmentFaults env{&disk};
   std::map<uint64_t, std::string> warnings;  // by time in ms
   std::vector<uint64_t> failures;            // times in ms of writes that failed, each once
+  uint64_t build_ms = 0;                     // that what the builder does next takes
   SimSystem system{now_ns};
   std::unique_ptr<NodeRuntime> runtime;
   uint64_t next_id = 0;
@@ -65,6 +66,7 @@ struct BuildingNode {
     seams.env = &env;
     seams.seed = 1;
     seams.detach_blocking = false;
+    seams.build_ms = [this] { return build_ms; };
     seams.log = [this](LogLevel level, std::string_view, std::string_view message) {
       if (level != LogLevel::warning) return;
       if (message.find("torn end") != std::string_view::npos) return;
@@ -76,14 +78,9 @@ struct BuildingNode {
     auto started = NodeRuntime::start(system.system(), std::move(seams), config);
     REQUIRE_MESSAGE(started.ok(), started.status().to_string());
     runtime = std::move(*started);
-    DatabaseSpec spec;
-    spec.name = "d";
-    spec.dimension = 2;
-    spec.metric = Metric::l2;
     REQUIRE(run_until(
         [&] { return ask<std::string>([](Api& api, auto done) { api.ready(done); }).ok(); }));
-    auto created = ask<DatabaseInfo>([&](Api& api, auto done) { api.create_database(spec, done); });
-    REQUIRE_MESSAGE(created.ok(), created.status().to_string());
+    create("d");
   }
   ~BuildingNode() {
     runtime->kill();
@@ -93,9 +90,18 @@ struct BuildingNode {
     disk.drain();
   }
 
+  void create(const std::string& name) {
+    DatabaseSpec spec;
+    spec.name = name;
+    spec.dimension = 2;
+    spec.metric = Metric::l2;
+    auto created = ask<DatabaseInfo>([&](Api& api, auto done) { api.create_database(spec, done); });
+    REQUIRE_MESSAGE(created.ok(), created.status().to_string());
+  }
+
   // Until `done`, for no longer than ten minutes of virtual time.
-  bool run_until(const std::function<bool()>& done) {
-    uint64_t stop_ns = now_ns + 600'000 * ms;
+  bool run_until(const std::function<bool()>& done, uint64_t limit_ms = 600'000) {
+    uint64_t stop_ns = now_ns + limit_ms * ms;
     while (!done()) {
       if (system.runnable() > 0) {
         system.run(0);
@@ -118,9 +124,9 @@ struct BuildingNode {
   }
 
   // So many that they are worth an index.
-  void upsert() {
+  void upsert(const std::string& database = "d") {
     UpsertRequest request;
-    request.database = "d";
+    request.database = database;
     request.dimension = 2;
     for (int i = 0; i < 30; ++i) {
       request.ids.emplace_back(next_id);
@@ -174,6 +180,24 @@ TEST_CASE("an index that cannot be built is tried again after pauses that double
   REQUIRE(node.run_until([&] { return node.failures.size() == 3; }));
   CHECK(node.failures[1] - node.failures[0] <= 1000 + tick);
   CHECK(node.failures[2] - node.failures[1] <= 2000 + tick);
+}
+
+// The builder has the next shard's build in its queue, with what that has open.
+TEST_CASE("a shard that is dropped leaves the disk though the builder builds another") {
+  BuildingNode node;
+  node.build_ms = 300'000;
+  node.upsert();
+  node.create("e");
+  node.upsert("e");
+  auto shards = [&] {
+    std::vector<std::string> names;
+    node.disk.GetChildren("/data/shards", &names);
+    return names.size();
+  };
+  const size_t before = shards();
+  auto dropped = node.ask<DatabaseInfo>([](Api& api, auto done) { api.drop_database("e", done); });
+  REQUIRE_MESSAGE(dropped.ok(), dropped.status().to_string());
+  CHECK(node.run_until([&] { return shards() == before - 1; }, 5000));
 }
 
 }  // namespace jade::sim
