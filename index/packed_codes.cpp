@@ -34,14 +34,16 @@ uint8_t code_of(float value, float lowest, float scale) {
   return static_cast<uint8_t>(std::min(float{most}, std::max(0.0f, scaled)));
 }
 
-// The squares of what the values lose.
-double loss(const std::vector<float>& values, float low, float high) {
+// The squares of what the values lose, each `most_lost` at most: one far from all others is
+// better left out of the range than all others in one step of it.
+double loss(const std::vector<float>& values, float low, float high, double most_lost) {
   float step = (high - low) / most, scale = step > 0 ? 1 / step : 0;
   if (!(scale < infinity)) return std::numeric_limits<double>::infinity();
   double sum = 0;
   for (float value : values) {
-    float off = value - low - step * static_cast<float>(code_of(value, low, scale));
-    sum += static_cast<double>(off) * off;
+    // In double: floats would round what is lost in a wide range to nothing.
+    const double off = double{value} - double{low} - double{step} * code_of(value, low, scale);
+    sum += std::min(off * off, most_lost);
   }
   return sum;
 }
@@ -74,7 +76,7 @@ bool PackedCodes::measure(const EuclideanRows& rows) {
     const float* row = rows.row(size_t{i} * rows.rows() / looked);
     sample.insert(sample.end(), row, row + dimension_);
   }
-  double lost = 0;
+  double lost = 0, largest_norm = 0;
   for (uint32_t j = 0; j < dimension_; ++j) {
     for (uint32_t i = 0; i < looked; ++i) {
       values[i] = sample[size_t{i} * dimension_ + j];
@@ -82,13 +84,16 @@ bool PackedCodes::measure(const EuclideanRows& rows) {
     }
     std::sort(values.begin(), values.end());
     float low = values.front(), high = values.back();
+    const double width =
+        static_cast<double>(values[looked - 1 - looked / 20]) - values[looked / 20];
+    const double most_lost = width > 0 ? width * width : std::numeric_limits<double>::infinity();
     double least = std::numeric_limits<double>::infinity();
     for (double below : cut_shares) {
       for (double above : cut_shares) {
         float from = values[static_cast<size_t>(below * looked)];
         float to = values[looked - 1 - static_cast<size_t>(above * looked)];
         if (!(from <= to)) continue;
-        double l = loss(values, from, to);
+        double l = loss(values, from, to, most_lost);
         if (l >= least) continue;
         least = l;
         low = from;
@@ -101,9 +106,12 @@ bool PackedCodes::measure(const EuclideanRows& rows) {
     range.scale = range.step > 0 ? 1 / range.step : 0;
     if (!(range.step < infinity) || !(range.scale < infinity)) return false;
     lost += least / looked;
+    const double half = 0.5 * most * static_cast<double>(range.step);
+    largest_norm += half * half;
   }
   neighbour_ = neighbour_distance(rows);
-  const double error = 2 * lost;  // of two rows
+  // Of two rows; and what their norms round off.
+  const double error = 2 * (lost + std::numeric_limits<float>::epsilon() * largest_norm);
   return neighbour_ < infinity && error * double{margin} < double{neighbour_};
 }
 

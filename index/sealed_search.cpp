@@ -145,6 +145,8 @@ class Counted {
 constexpr double deviations_max = 4;
 // As many as the error that a kind of codes knows of itself stands for, about.
 constexpr double deviations_known = 3;
+// Results for which default_nprobe() and what a build measures hold (index/ivf.h).
+constexpr uint32_t usual_results = 10;
 // Of a walk's beam, how much is looked at in any case where a kind of codes says nothing of its
 // error: so that a wider beam finds more, however codes are off.
 constexpr size_t least_of_beam = 4;
@@ -223,6 +225,10 @@ class SealedSearch : public ListSearch {
 
   void run() {
     if (compares_all() || !choose_effort()) return scan_all();
+    if (options_.min_recall > 0 && may_leave_out_longest()) {
+      done_.fell_back = true;
+      return scan_matching();
+    }
     bool found = segment_.graph() != nullptr ? search_graph() : probe_lists();
     if (found || stopped()) return;
     done_.fell_back = done_.plan != SegmentPlan::none;
@@ -241,6 +247,21 @@ class SealedSearch : public ListSearch {
   bool all_match() const { return matches_ == nullptr && view_.live() == view_.visible; }
   bool matches(uint32_t row) const {
     return matches_ != nullptr ? matches_->test(row) : row < view_.visible && is_there(row);
+  }
+
+  // Under dot the longest rows are nearest to most queries, and the graph leads there. Where a
+  // filter leaves them out, walks find less among the others, and distances do not tell, as in
+  // leaves_out_nearer().
+  bool may_leave_out_longest() const { return matches_ != nullptr && segment_.lengths_differ(); }
+
+  // Whether of the rows near the query fewer match than chance would have it, of this share.
+  bool leaves_out_near(Beam& near) const {
+    const auto rows = near.sorted();
+    const auto n = static_cast<double>(rows.size());
+    const auto match = static_cast<double>(std::count_if(
+        rows.begin(), rows.end(), [this](Candidate found) { return matches(found.row()); }));
+    constexpr double deviations = 3;
+    return match + 1 < share() * n - deviations * std::sqrt(n * share() * (1 - share()));
   }
 
   // By values.
@@ -414,6 +435,12 @@ class SealedSearch : public ListSearch {
     const uint32_t asked = graph ? options_.ef_search : options_.nprobe;
     const uint32_t usual = usual_effort(segment_);
     effort_ = asked > 0 ? asked : usual;
+    // That of lists was measured for fewer results. The more are wanted, the more lists have some
+    // of them, as where a filter leaves a share of the rows.
+    if (!graph && asked == 0 && options_.k > usual_results) {
+      const double more = static_cast<double>(options_.k) / usual_results;
+      effort_ = static_cast<uint32_t>(std::ceil(effort_ * std::sqrt(more)));
+    }
     done_.min_recall = options_.min_recall;
     if (options_.min_recall <= 0) return true;
     auto calibration = segment_.calibration();
@@ -470,6 +497,7 @@ class SealedSearch : public ListSearch {
     auto collect_matches = [&](const auto& rows, uint64_t& computed) {
       const HnswGraph& graph = *segment_.graph();
       std::optional<Candidate> start;  // near the query
+      const bool wider = may_leave_out_longest();
       if (looks_near) {
         plan(SegmentPlan::walk);
         done_.ef = static_cast<uint32_t>(near);
@@ -478,17 +506,20 @@ class SealedSearch : public ListSearch {
         if (stopped() || cost > static_cast<double>(done_.matching)) return false;
         done_.plan = SegmentPlan::none;  // which is another
       }
-      plan(skips ? SegmentPlan::walk_matching : SegmentPlan::walk);
-      done_.ef = static_cast<uint32_t>(beam);
-      done_.raised = beam > ef;
-      if (!collect(graph, rows, computed, beam, skips, start, memory)) return false;
-      if (!leaves_out_nearer(memory.beam.sorted())) return true;
+      auto collect_with = [&] {
+        plan(skips ? SegmentPlan::walk_matching : SegmentPlan::walk);
+        done_.ef = static_cast<uint32_t>(beam);
+        done_.raised = beam > ef;
+        return collect(graph, rows, computed, beam, skips, start, memory);
+      };
+      if (!wider) {
+        if (!collect_with()) return false;
+        if (!leaves_out_nearer(memory.beam.sorted())) return true;
+      }
       // A scan misses none, and is worth some more.
       if (2 * wider_around * cost > static_cast<double>(done_.matching)) return false;
       beam *= wider_around;
-      done_.ef = static_cast<uint32_t>(beam);
-      done_.raised = true;
-      return collect(graph, rows, computed, beam, skips, start, memory);
+      return collect_with();
     };
     if (codes == nullptr || !codes->encode(query_, memory.query)) {
       bool ended = with_values(
@@ -574,7 +605,7 @@ class SealedSearch : public ListSearch {
     if (explained_) done_.rows_visited += memory.visited();
     // Of many short walks together.
     if (stopped_after(computed - computed_before)) return false;
-    if (bound.few(memory.beam)) {
+    if (bound.few(memory.beam) || (segment_.lengths_differ() && leaves_out_near(memory.beam))) {
       start = memory.beam.sorted().front();
       return false;
     }

@@ -1,6 +1,7 @@
 #include "index/sealed_segment.h"
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 #include "index/growing_lists.h"
@@ -75,6 +76,28 @@ IndexKind SealedSegment::kind() const {
 
 std::optional<Selection> SealedSegment::select(const Filter& filter) const {
   return metadata_index().select(filter);
+}
+
+bool SealedSegment::lengths_differ() const {
+  constexpr uint32_t looked_at = 1000;
+  // Squares of lengths are as good as equal from this share on.
+  constexpr float equal_squares = 0.98f;
+  if (metric() != Metric::dot || rows() == 0) return false;
+  if (stored() != nullptr) return true;
+  std::call_once(lengths_once_, [&] {
+    const Distance distance(Metric::dot, dimension());
+    std::vector<float> values(dimension());
+    float shortest = std::numeric_limits<float>::infinity(), longest = 0;
+    const uint32_t some = std::min(rows(), looked_at);
+    for (uint32_t i = 0; i < some; ++i) {
+      format().to_floats(row(static_cast<uint32_t>(uint64_t{i} * rows() / some)), values.data());
+      const float square = -distance(values.data(), values.data());
+      shortest = std::min(shortest, square);
+      longest = std::max(longest, square);
+    }
+    lengths_differ_ = shortest < equal_squares * longest;
+  });
+  return lengths_differ_;
 }
 
 const MetadataIndex& SealedSegment::metadata_index() const {

@@ -73,6 +73,9 @@ class SealedSegment final : public Segment {
 
   const IndexOptions& options() const { return options_; }
   const SegmentColumns& columns() const { return columns_; }
+  // Whether, under dot, some rows are near to more queries than others because they are longer.
+  // Looks at some of them when it is first asked for; where they are on disk, takes it to be so.
+  bool lengths_differ() const;
   // Of rows in memory; null where all are 1.
   const float* scales() const { return scales_.empty() ? nullptr : scales_.data(); }
   const HnswGraph* graph() const { return columns_.graph.get(); }
@@ -100,6 +103,8 @@ class SealedSegment final : public Segment {
   mutable std::once_flag metadata_index_once_;
   mutable std::unique_ptr<const MetadataIndex> metadata_index_;
   mutable std::atomic<size_t> metadata_index_bytes_{0};
+  mutable std::once_flag lengths_once_;
+  mutable bool lengths_differ_ = false;
   mutable std::mutex calibration_mutex_;
   mutable std::shared_ptr<const Calibration> calibration_;
 };

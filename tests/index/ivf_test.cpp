@@ -69,6 +69,35 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("The more rows are wanted, the more lists are probed") {
+  constexpr uint32_t n = 8000, dimension = 24;
+  Anywhere rows(dimension);
+  auto growing = std::make_shared<GrowingSegment>(dimension, Metric::l2);
+  for (uint32_t row = 0; row < n; ++row) {
+    growing->append(row, VectorId(uint64_t{row}).key(), rows.draw(), "");
+  }
+  BuildOptions build;
+  build.metric = Metric::l2;
+  build.dimension = dimension;
+  build.index.kind = IndexKind::ivf;
+  auto built = build_segment({{growing, nullptr, n}}, build);
+  REQUIRE(built.ok());
+  SegmentView view{*built, nullptr, n, 0};
+  for (uint32_t k : {10u, 100u, 300u}) {
+    CAPTURE(k);
+    size_t found = 0;
+    constexpr size_t queries = 50;
+    for (size_t q = 0; q < queries; ++q) {
+      const float* query = rows.draw();
+      auto near = search({&view, 1}, Metric::l2, dimension, query, {.k = k});
+      auto best = search({&view, 1}, Metric::l2, dimension, query, {.k = k, .exact = true});
+      REQUIRE(near.size() == k);
+      for (const Hit& hit : near) found += hit.distance <= best.back().distance;
+    }
+    CHECK(static_cast<double>(found) / static_cast<double>(k * queries) >= 0.93);
+  }
+}
+
 TEST_CASE("How many lists are probed does not depend on how many threads measure it") {
   constexpr uint32_t n = 3000, dimension = 12;
   Anywhere rows(dimension);

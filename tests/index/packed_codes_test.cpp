@@ -76,6 +76,31 @@ TEST_CASE("Rows far from their packed codes are not met as if they were near") {
   }
 }
 
+TEST_CASE("One row far from all others does not make their packed codes coarser") {
+  for (float far : {1e3f, 1e6f, -1e9f, 1e15f}) {
+    CAPTURE(far);
+    Vectors vectors(5000, 24, Metric::l2);
+    vectors.row(40)[2] = far;  // one of those that ranges are measured by
+    auto codes = vectors.codes();
+    REQUIRE(codes);
+    std::vector<uint32_t> rows;
+    for (uint32_t i = 0; i < 5000; i += 7) rows.push_back(i);
+    std::vector<float> found(rows.size());
+    EncodedQuery query;
+    REQUIRE(codes->encode(vectors.row(1), query));
+    codes->distances(query, rows.data(), rows.size(), found.data());
+    double off = 0, all = 0;
+    for (size_t i = 0; i < rows.size(); ++i) {
+      if (rows[i] == 40) continue;
+      const auto exact =
+          static_cast<double>(vectors.distance(vectors.row(1), vectors.row(rows[i])));
+      off += std::fabs(static_cast<double>(found[i]) - exact);
+      all += exact;
+    }
+    CHECK(off / all < 0.1);
+  }
+}
+
 TEST_CASE("What packed codes cannot express is refused") {
   Vectors vectors(2000, 16, Metric::l2);
   auto codes = vectors.codes();

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <functional>
 #include <map>
+#include <numeric>
 #include <random>
 #include <set>
 
@@ -295,6 +296,58 @@ TEST_CASE("A filter that matches only far from the query finds its rows") {
     auto expected = search({&view, 1}, Metric::l2, 6, query, options);
     REQUIRE(hits.size() == 20);
     CHECK(share_found(hits, expected) >= 0.9);
+  }
+}
+
+TEST_CASE("Under dot what matches is found though the longest rows do not") {
+  constexpr uint32_t n = 10000, dimension = 48, queries = 30;
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal;
+  auto draw = [&] {
+    std::vector<float> out(dimension);
+    const float length = std::exp(0.3f * normal(random));
+    for (float& value : out) value = length * normal(random);
+    return out;
+  };
+  std::vector<std::vector<float>> vectors;
+  for (uint32_t row = 0; row < n; ++row) vectors.push_back(draw());
+  auto square = [&](uint32_t row) {
+    return std::inner_product(vectors[row].begin(), vectors[row].end(), vectors[row].begin(), 0.0f);
+  };
+  std::vector<uint32_t> order(n), rank(n);
+  std::iota(order.begin(), order.end(), 0u);
+  std::sort(order.begin(), order.end(),
+            [&](uint32_t a, uint32_t b) { return square(a) < square(b); });
+  for (uint32_t i = 0; i < n; ++i) rank[order[i]] = i;
+  auto rows = std::make_shared<GrowingSegment>(dimension, Metric::dot);
+  for (uint32_t row = 0; row < n; ++row) {
+    rows->append(row + 1, VectorId(uint64_t{row}).key(), vectors[row].data(),
+                 "{\"r\":" + std::to_string(rank[row]) + "}");
+  }
+  BuildOptions build;
+  build.metric = Metric::dot;
+  build.dimension = dimension;
+  build.index.kind = IndexKind::hnsw;
+  auto built = build_segment({{rows, nullptr, n}}, build);
+  REQUIRE(built.ok());
+  SegmentView view{*built, nullptr, n, 0};
+  for (uint32_t percent : {99u, 90u, 70u, 50u}) {
+    const Filter filter = filter_of("{\"r\":{\"$lt\":" + std::to_string(n / 100 * percent) + "}}");
+    for (float min_recall : {0.0f, 0.8f, 0.95f}) {
+      CAPTURE(percent);
+      CAPTURE(min_recall);
+      double found = 0;
+      for (uint32_t q = 0; q < queries; ++q) {
+        const auto query = draw();
+        SearchOptions options{.k = 10, .min_recall = min_recall, .filter = &filter};
+        auto hits = search({&view, 1}, Metric::dot, dimension, query.data(), options);
+        options.exact = true;
+        auto expected = search({&view, 1}, Metric::dot, dimension, query.data(), options);
+        REQUIRE(hits.size() == 10);
+        found += share_found(hits, expected) / queries;
+      }
+      CHECK(found >= 0.95);
+    }
   }
 }
 
