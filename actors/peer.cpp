@@ -328,13 +328,12 @@ void note_stranger(peer_pointer self, const Hello& hello) {
   const bool noted = !is_cluster_id(hello.cluster_id) || state.strangers.size() >= strangers_max ||
                      !state.strangers.insert(hello.cluster_id).second;
   if (noted) return;
-  state.context->say(
-      LogLevel::warning, "peer",
-      "a node of cluster " + hello.cluster_id + " calls this node, which is one of cluster " + own +
-          ". If its data directory was lost, it has founded a cluster of its own: to bring it "
-          "back, "
-          "empty the directory, remove the node from cluster " +
-          hello.cluster_id + " and start it with --join and the address of a member");
+  const std::string theirs = "cluster " + hello.cluster_id;
+  state.context->say(LogLevel::warning, "peer",
+                     "a node of " + theirs + " calls this node, which is one of cluster " + own +
+                         ". If its data directory was lost, it has founded a cluster of its own: " +
+                         "empty the directory, remove the node from " + theirs +
+                         " and start it with --join and the address of a member");
 }
 
 // Whom to connect to. The others are let be once they are gone.

@@ -33,7 +33,7 @@ Status check_closed(const NodeContext& context, uint64_t group) {
   leveldb::Env* env = context.seams.env;
   const std::string dir = directory_of(context, group);
   for (const std::string& store : {data_directory(dir), segments_directory(dir)}) {
-    if (!env->FileExists(store)) continue;
+    if (!env->FileExists(store + "/LOCK")) continue;
     leveldb::FileLock* lock = nullptr;
     leveldb::Status locked = env->LockFile(store + "/LOCK", &lock);
     if (!locked.ok()) return unavailable(store + " is still in use: " + locked.ToString());

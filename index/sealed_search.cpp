@@ -225,10 +225,7 @@ class SealedSearch : public ListSearch {
 
   void run() {
     if (compares_all() || !choose_effort()) return scan_all();
-    if (options_.min_recall > 0 && may_leave_out_longest()) {
-      done_.fell_back = true;
-      return scan_matching();
-    }
+    if (options_.min_recall > 0 && may_leave_out_longest()) return scan_matching();
     bool found = segment_.graph() != nullptr ? search_graph() : probe_lists();
     if (found || stopped()) return;
     done_.fell_back = done_.plan != SegmentPlan::none;

@@ -10,6 +10,7 @@
 namespace jade {
 
 size_t resident_bytes() {
+  malloc_trim(0);  // what is free is no use of memory
   std::ifstream statm("/proc/self/statm");
   size_t total = 0, resident = 0;
   statm >> total >> resident;
@@ -17,12 +18,11 @@ size_t resident_bytes() {
 }
 
 PeakMemory::PeakMemory() {
-  malloc_trim(0);
+  before_ = resident_bytes();
   // Sets VmHWM back (proc(5), since Linux 4.0).
   std::ofstream reset("/proc/self/clear_refs");
   reset << "5" << std::flush;
   counts_ = static_cast<bool>(reset);
-  before_ = resident_bytes();
 }
 
 std::optional<size_t> PeakMemory::bytes() const {
