@@ -154,7 +154,7 @@ Status remove_other_shards(const NodeContext& context, const std::set<uint64_t>&
   auto groups = context.log->groups();
   if (!groups.ok()) return groups.status();
   found.insert(groups->begin(), groups->end());
-  Status unknown;
+  Status unknown, failed;
   for (uint64_t group : found) {
     if (group <= metadata_group || keep.count(group) > 0) continue;
     if (group >= next_group) {
@@ -165,9 +165,10 @@ Status remove_other_shards(const NodeContext& context, const std::set<uint64_t>&
       continue;
     }
     context.say(LogLevel::info, "node", "removing dropped shard " + std::to_string(group));
-    JADE_RETURN_IF_ERROR(remove_shard(context, group));
+    Status removed = remove_shard(context, group);
+    if (failed.ok()) failed = std::move(removed);
   }
-  return unknown;
+  return unknown.ok() ? failed : unknown;
 }
 
 }  // namespace jade

@@ -53,7 +53,8 @@ Status remove_shard(const NodeContext& context, uint64_t group);
 // Raft groups that have a directory.
 std::set<uint64_t> shards_on_disk(leveldb::Env* env, const std::string& data_dir);
 // Deletes all shards on disk that are not in `keep`, but for those from `next_group` on, of which
-// the catalog cannot know: corruption where there are such.
+// the catalog cannot know: corruption where there are such. Else the first failure; it goes on with
+// the others.
 Status remove_other_shards(const NodeContext& context, const std::set<uint64_t>& keep,
                            uint64_t next_group);
 

@@ -105,10 +105,12 @@ void supervisor_state::adopt(ClusterMapPtr next, bool is_current) {
   const ClusterMapPtr before = std::exchange(map, std::move(next));
   std::set<uint64_t> wanted = groups_here(*map, context->config.node_id);
   if (first) {
-    // What a crash left of dropped shards.
+    // What a crash left of dropped shards. Those that an older map had opened here are retired.
+    std::set<uint64_t> keep = wanted;
+    for (const auto& [group, shard] : shards) keep.insert(group);
     self->request(context->opener, caf::infinite,
-                  BlockingTask{[context = context, wanted, next = map->next_group] {
-                    return remove_other_shards(*context, wanted, next);
+                  BlockingTask{[context = context, keep, next = map->next_group] {
+                    return remove_other_shards(*context, keep, next);
                   }})
         .then([this](const TaskDone& done) {
           if (done.status.ok()) return;
