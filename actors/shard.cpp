@@ -212,12 +212,10 @@ void shard_state::plan_maintenance() {
   raft->propose(*command, [this](Result<uint64_t>) { maintenance_proposed = false; });
 }
 
-BlockingTask shard_state::for_builder(std::function<Status()> work) {
-  return BlockingTask{queued.add(std::move(work))};
-}
-
-blocking_actor shard_state::builder() const {
-  return context->builders[group % context->builders.size()];
+auto shard_state::ask_builder(std::function<Status()> work) {
+  const auto& builders = context->builders;
+  return self->request(builders[group % builders.size()], caf::infinite,
+                       BlockingTask{queued.add(std::move(work))});
 }
 
 void shard_state::start_build() {
@@ -225,8 +223,7 @@ void shard_state::start_build() {
   auto job = replica->next_build();
   if (!job) return;
   building = true;
-  auto work = for_builder(std::exchange(job->run, nullptr));
-  self->request(builder(), caf::infinite, std::move(work))
+  ask_builder(std::exchange(job->run, nullptr))
       .then(
           [this, job = *job](const TaskDone& done) {
             building = false;
@@ -243,7 +240,7 @@ void shard_state::start_build() {
               if (give_back) give_back();
               return tidied;
             };
-            self->request(builder(), caf::infinite, for_builder(tidy)).then([](const TaskDone&) {});
+            ask_builder(tidy).then([](const TaskDone&) {});
             after_event();
           },
           [this](const caf::error& error) {
@@ -296,9 +293,8 @@ void shard_state::calibrate(uint32_t k) {
     }
     return first;
   };
-  self->request(builder(), caf::infinite, for_builder(measure))
-      .then([this](const TaskDone& done) { calibrated(done.status); },
-            [this](const caf::error& error) { calibrated(to_status(error)); });
+  ask_builder(measure).then([this](const TaskDone& done) { calibrated(done.status); },
+                            [this](const caf::error& error) { calibrated(to_status(error)); });
 }
 
 void shard_state::calibrated(const Status& status) {

@@ -101,9 +101,8 @@ struct shard_state : public RaftDriver {
   void write(std::string command, std::function<void(Result<ShardWritten>)> done);
   void plan_maintenance();
   void start_build();
-  // By the builder of this shard.
-  BlockingTask for_builder(std::function<Status()> work);
-  blocking_actor builder() const;
+  // Requests it of the builder of this shard.
+  auto ask_builder(std::function<Status()> work);
   // Has rows that wait for an index put into lists, while somebody searches.
   void start_listing();
   bool lists_lag() const;

@@ -66,7 +66,6 @@ struct BuildJob {
   std::vector<uint64_t> sources;  // ids of what it replaces
   // By vector of the records.
   std::shared_ptr<std::vector<std::shared_ptr<const SealedSegment>>> built;
-  std::shared_ptr<std::atomic<bool>> cancel;
   std::function<Status()> run;  // on the builder's thread, and those of Options::workers
 };
 

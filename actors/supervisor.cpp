@@ -523,8 +523,10 @@ void supervisor_state::remove_drained(uint64_t group) {
   if (stopping) return;
   self->request(context->opener, caf::infinite, BlockingTask{[context = context, group] {
                   Status status = remove_shard(*context, group);
+                  // Open still: tried again.
+                  if (status.code() == Code::unavailable) return status;
                   if (context->seams.give_memory_back) context->seams.give_memory_back();
-                  if (!status.ok() && status.code() != Code::unavailable) {
+                  if (!status.ok()) {
                     // Tried again when the node starts.
                     context->say(LogLevel::warning, "node",
                                  "shard " + std::to_string(group) +
@@ -538,9 +540,10 @@ void supervisor_state::remove_drained(uint64_t group) {
         if (found != shards.end() && is_ending(found->second)) {
           if (done.status.code() == Code::unavailable) {
             // Until a later tick.
-            found->second.state = HostedShard::State::closing;
             found->second.actor = nullptr;
-            return changed();
+            using State = HostedShard::State;
+            if (std::exchange(found->second.state, State::closing) != State::closing) changed();
+            return;
           }
           shards.erase(found);
         }

@@ -283,44 +283,37 @@ __attribute__((target("avx2,fma,f16c"), always_inline)) inline void add_products
   high = _mm256_fmadd_ps(_mm256_loadu_ps(a + 8), eight_floats(b + 8), high);
 }
 
-template <class T>
-__attribute__((target("avx2,fma,f16c"))) float l2_avx2(const float* a, const T* b, size_t d) {
+// `add`: add_squares or add_products.
+template <auto add, class T>
+__attribute__((target("avx2,fma,f16c"), always_inline)) inline float sum_avx2(const float* a,
+                                                                              const T* b,
+                                                                              size_t d) {
   const __m256 zero = _mm256_setzero_ps();
   Sums sums{zero, zero, zero, zero};
   size_t i = 0;
   for (; i + 32 <= d; i += 32) {
-    add_squares(a + i, b + i, sums.sum0_low, sums.sum0_high);
-    add_squares(a + i + 16, b + i + 16, sums.sum1_low, sums.sum1_high);
+    add(a + i, b + i, sums.sum0_low, sums.sum0_high);
+    add(a + i + 16, b + i + 16, sums.sum1_low, sums.sum1_high);
   }
   if (i + 16 <= d) {
-    add_squares(a + i, b + i, sums.sum0_low, sums.sum0_high);
+    add(a + i, b + i, sums.sum0_low, sums.sum0_high);
     i += 16;
   }
   if (i < d) {
     const LastNumbers<T> last(a + i, b + i, d - i);
-    add_squares(last.of_a, last.of_b, sums.sum1_low, sums.sum1_high);
+    add(last.of_a, last.of_b, sums.sum1_low, sums.sum1_high);
   }
   return total_of(sums);
 }
 
 template <class T>
+__attribute__((target("avx2,fma,f16c"))) float l2_avx2(const float* a, const T* b, size_t d) {
+  return sum_avx2<add_squares<T>>(a, b, d);
+}
+
+template <class T>
 __attribute__((target("avx2,fma,f16c"))) float ip_avx2(const float* a, const T* b, size_t d) {
-  const __m256 zero = _mm256_setzero_ps();
-  Sums sums{zero, zero, zero, zero};
-  size_t i = 0;
-  for (; i + 32 <= d; i += 32) {
-    add_products(a + i, b + i, sums.sum0_low, sums.sum0_high);
-    add_products(a + i + 16, b + i + 16, sums.sum1_low, sums.sum1_high);
-  }
-  if (i + 16 <= d) {
-    add_products(a + i, b + i, sums.sum0_low, sums.sum0_high);
-    i += 16;
-  }
-  if (i < d) {
-    const LastNumbers<T> last(a + i, b + i, d - i);
-    add_products(last.of_a, last.of_b, sums.sum1_low, sums.sum1_high);
-  }
-  return total_of(sums);
+  return sum_avx2<add_products<T>>(a, b, d);
 }
 
 // Sixteen numbers of b as floats.

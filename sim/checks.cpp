@@ -338,10 +338,8 @@ void Checks::compare_replay() {
   std::set<std::pair<uint64_t, uint64_t>> moving;  // shard and node
   auto note_moves = [&] {
     auto info = cluster_.insist<ClusterInfo>(Cluster::describe);
-    if (!info.ok()) run_.fail("looking at the cluster: " + info.status().to_string());
-    for (size_t i = 0; info.ok() && i < info->tasks.size(); ++i) {
-      moving.emplace(info->tasks[i].shard, info->tasks[i].to);
-    }
+    if (!info.ok()) return run_.fail("looking at the cluster: " + info.status().to_string());
+    for (const TaskInfo& task : info->tasks) moving.emplace(task.shard, task.to);
   };
   note_moves();
   size_t machine = cluster_.pick_member();

@@ -6,13 +6,13 @@
 
 namespace jade {
 
-// Bytes that are resident.
+// Bytes that are resident once the allocator has given back what it does not need.
 size_t resident_bytes();
 
 // The most that was resident since it was made, of one at a time.
 class PeakMemory {
  public:
-  // Has the allocator give back what it does not need, and the kernel count anew.
+  // Has the kernel count anew.
   PeakMemory();
   // Bytes beyond what was resident at the beginning. Nothing where the kernel does not count.
   std::optional<size_t> bytes() const;

@@ -6,10 +6,9 @@
 
 #include "index/growing_segment.h"
 #include "index/sealed_segment.h"
-#include "index/segment_builder.h"
-#include "index/shard_view.h"
 #include "index/worker_pool.h"
 #include "storage/vector_id.h"
+#include "tests/index/segments.h"
 
 namespace jade {
 namespace {
@@ -30,71 +29,63 @@ class Anywhere {
   std::vector<float> values_;
 };
 
+// Of so many of them.
+std::shared_ptr<const SealedSegment> lists_of(Anywhere& rows, uint32_t n, uint32_t dimension,
+                                              Metric metric) {
+  auto growing = std::make_shared<GrowingSegment>(dimension, metric);
+  for (uint32_t row = 0; row < n; ++row) {
+    growing->append(row, VectorId(uint64_t{row}).key(), rows.draw(), "");
+  }
+  BuildOptions build;
+  build.metric = metric;
+  build.dimension = dimension;
+  build.index.kind = IndexKind::ivf;
+  return built({whole(growing)}, build);
+}
+
+// By so many more rows as queries.
+double recall(const std::shared_ptr<const SealedSegment>& segment, Anywhere& rows, uint32_t k,
+              size_t queries) {
+  const SegmentView view = view_of(segment, nullptr);
+  auto hits = [&](const float* query, bool exact) {
+    return search({&view, 1}, segment->metric(), segment->dimension(), query,
+                  {.k = k, .exact = exact});
+  };
+  size_t found = 0;
+  for (size_t q = 0; q < queries; ++q) {
+    const float* query = rows.draw();
+    const auto near = hits(query, false), best = hits(query, true);
+    REQUIRE(near.size() == k);
+    for (const Hit& hit : near) found += hit.distance <= best.back().distance;
+  }
+  return static_cast<double>(found) / static_cast<double>(k * queries);
+}
+
 }  // namespace
 
 TEST_CASE(
     "Lists are probed until about 0.95 of the nearest are found, whatever the rows are like") {
-  constexpr uint32_t n = 8000;
   for (uint32_t dimension : {4u, 40u}) {
     for (Metric metric : {Metric::l2, Metric::cosine, Metric::dot}) {
       CAPTURE(dimension);
       CAPTURE(to_string(metric));
       Anywhere rows(dimension);
-      auto growing = std::make_shared<GrowingSegment>(dimension, metric);
-      for (uint32_t row = 0; row < n; ++row) {
-        growing->append(row, VectorId(uint64_t{row}).key(), rows.draw(), "");
-      }
-      BuildOptions build;
-      build.metric = metric;
-      build.dimension = dimension;
-      build.index.kind = IndexKind::ivf;
-      auto built = build_segment({{growing, nullptr, n}}, build);
-      REQUIRE(built.ok());
-      SegmentView view{*built, nullptr, n, 0};
-      size_t found = 0;
-      constexpr size_t queries = 200;
-      for (size_t q = 0; q < queries; ++q) {
-        const float* query = rows.draw();
-        auto near = search({&view, 1}, metric, dimension, query, {.k = 10});
-        auto best = search({&view, 1}, metric, dimension, query, {.k = 10, .exact = true});
-        for (const Hit& hit : near) found += hit.distance <= best.back().distance;
-      }
-      CHECK(static_cast<double>(found) / (10 * queries) >= 0.93);
-      const InvertedLists& lists = *(*built)->lists();
+      auto segment = lists_of(rows, 8000, dimension, metric);
+      CHECK(recall(segment, rows, 10, 200) >= 0.93);
       // Where they help, they are not all probed.
       if (dimension == 4 && metric != Metric::dot) {
-        CHECK((*built)->options().nprobe < lists.lists() / 8);
+        CHECK(segment->options().nprobe < segment->lists()->lists() / 8);
       }
     }
   }
 }
 
 TEST_CASE("The more rows are wanted, the more lists are probed") {
-  constexpr uint32_t n = 8000, dimension = 24;
-  Anywhere rows(dimension);
-  auto growing = std::make_shared<GrowingSegment>(dimension, Metric::l2);
-  for (uint32_t row = 0; row < n; ++row) {
-    growing->append(row, VectorId(uint64_t{row}).key(), rows.draw(), "");
-  }
-  BuildOptions build;
-  build.metric = Metric::l2;
-  build.dimension = dimension;
-  build.index.kind = IndexKind::ivf;
-  auto built = build_segment({{growing, nullptr, n}}, build);
-  REQUIRE(built.ok());
-  SegmentView view{*built, nullptr, n, 0};
+  Anywhere rows(24);
+  auto segment = lists_of(rows, 8000, 24, Metric::l2);
   for (uint32_t k : {10u, 100u, 300u}) {
     CAPTURE(k);
-    size_t found = 0;
-    constexpr size_t queries = 50;
-    for (size_t q = 0; q < queries; ++q) {
-      const float* query = rows.draw();
-      auto near = search({&view, 1}, Metric::l2, dimension, query, {.k = k});
-      auto best = search({&view, 1}, Metric::l2, dimension, query, {.k = k, .exact = true});
-      REQUIRE(near.size() == k);
-      for (const Hit& hit : near) found += hit.distance <= best.back().distance;
-    }
-    CHECK(static_cast<double>(found) / static_cast<double>(k * queries) >= 0.93);
+    CHECK(recall(segment, rows, k, 50) >= 0.93);
   }
 }
 
